@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The system underneath: the only room that calls native code. Every descriptor, mapping and Worker made here has one
+ * owner, which closes it once.
+ *
+ * @module
+ */
+export * from "./epoll.ts";
+export * from "./errno.ts";
+export * from "./fd.ts";
+export * from "./memory.ts";
+export * from "./socket.ts";
+export * from "./thread.ts";
+export * from "./worker.ts";

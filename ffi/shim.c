@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: Apache-2.0
+// The system calls that Deno has no API for. One call, or one pair that must be one, per function; every function
+// returns the call's value or -errno. No threads, no globals, no policy: that lives in TypeScript.
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/timerfd.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define EXPORT __attribute__((visibility("default")))
+#define RESULT(call)            \
+  ({                            \
+    long r_ = (long)(call);     \
+    r_ < 0 ? (long)-errno : r_; \
+  })
+
+enum { MAX_FDS = 32, MAX_EVENTS = 64 };
+
+// ---- descriptors ----
+
+EXPORT int32_t viola_open(const char *path, int32_t flags) { return RESULT(open(path, flags | O_CLOEXEC, 0600)); }
+
+EXPORT int32_t viola_close(int32_t fd) { return RESULT(close(fd)); }
+
+EXPORT int32_t viola_dup(int32_t fd) { return RESULT(fcntl(fd, F_DUPFD_CLOEXEC, 3)); }
+
+EXPORT int32_t viola_read(int32_t fd, uint8_t *buffer, uint32_t offset, uint32_t length) {
+  return RESULT(read(fd, buffer + offset, length));
+}
+
+EXPORT int32_t viola_write(int32_t fd, const uint8_t *buffer, uint32_t offset, uint32_t length) {
+  return RESULT(write(fd, buffer + offset, length));
+}
+
+// The file's size, found as the vhost-user back-ends find it.
+EXPORT double viola_size(int32_t fd) { return RESULT(lseek(fd, 0, SEEK_END)); }
+
+EXPORT int32_t viola_ioctl(int32_t fd, uint32_t request, void *argument) {
+  return RESULT(ioctl(fd, (unsigned long)request, argument));
+}
+
+// fds[0] reads what fds[1] writes.
+EXPORT int32_t viola_pipe(int32_t *fds) { return RESULT(pipe2(fds, O_CLOEXEC)); }
+
+EXPORT int32_t viola_set_nonblocking(int32_t fd) {
+  int flags = fcntl(fd, F_GETFL);
+  return flags < 0 ? -errno : RESULT(fcntl(fd, F_SETFL, flags | O_NONBLOCK));
+}
+
+// ---- eventfd, timerfd, clock ----
+
+EXPORT int32_t viola_eventfd(uint32_t initial, int32_t nonblocking) {
+  return RESULT(eventfd(initial, EFD_CLOEXEC | (nonblocking ? EFD_NONBLOCK : 0)));
+}
+
+EXPORT int32_t viola_eventfd_signal(int32_t fd) {
+  uint64_t one = 1;
+  return RESULT(write(fd, &one, sizeof one));
+}
+
+// The count, cut to 31 bits, and back to 0.
+EXPORT int32_t viola_eventfd_take(int32_t fd) {
+  uint64_t count;
+  if (read(fd, &count, sizeof count) < 0) return -errno;
+  return count > INT32_MAX ? INT32_MAX : (int32_t)count;
+}
+
+EXPORT int32_t viola_timerfd(void) { return RESULT(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)); }
+
+// One expiry at `ns` on the monotonic clock; 0 disarms.
+EXPORT int32_t viola_timerfd_set(int32_t fd, double ns) {
+  int64_t t = (int64_t)ns;
+  struct itimerspec spec = {.it_value = {.tv_sec = t / 1000000000, .tv_nsec = t % 1000000000}};
+  return RESULT(timerfd_settime(fd, TFD_TIMER_ABSTIME, &spec, NULL));
+}
+
+EXPORT double viola_monotonic_ns(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (double)now.tv_sec * 1e9 + (double)now.tv_nsec;
+}
+
+// ---- memory ----
+
+EXPORT int32_t viola_memfd(const char *name, double size) {
+  int fd = memfd_create(name, MFD_CLOEXEC);
+  if (fd < 0) return -errno;
+  if (ftruncate(fd, (off_t)size) == 0) return fd;
+  int error = errno;
+  close(fd);
+  return -error;
+}
+
+EXPORT int64_t viola_mmap(int32_t fd, double length, double offset) {
+  return RESULT(mmap(NULL, (size_t)length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)offset));
+}
+
+EXPORT int32_t viola_munmap(uint64_t address, double length) {
+  return RESULT(munmap((void *)(uintptr_t)address, (size_t)length));
+}
+
+EXPORT int32_t viola_page_size(void) { return RESULT(sysconf(_SC_PAGESIZE)); }
+
+// ---- epoll ----
+
+EXPORT int32_t viola_epoll(void) { return RESULT(epoll_create1(EPOLL_CLOEXEC)); }
+
+EXPORT int32_t viola_epoll_ctl(int32_t epoll, int32_t operation, int32_t fd, uint32_t events, uint32_t key) {
+  struct epoll_event event = {.events = events, .data.u32 = key};
+  return RESULT(epoll_ctl(epoll, operation, fd, &event));
+}
+
+// Fills `out` with pairs { key, events }: the kernel's own struct has another layout on each architecture.
+EXPORT int32_t viola_epoll_wait(int32_t epoll, uint32_t *out, int32_t max, int32_t timeout_ms) {
+  struct epoll_event events[MAX_EVENTS];
+  int n = epoll_wait(epoll, events, max < MAX_EVENTS ? max : MAX_EVENTS, timeout_ms);
+  if (n < 0) return errno == EINTR ? 0 : -errno;
+  for (int i = 0; i < n; i++) {
+    out[2 * i] = events[i].data.u32;
+    out[2 * i + 1] = events[i].events;
+  }
+  return n;
+}
+
+// ---- Unix stream sockets ----
+
+static int address_of(struct sockaddr_un *address, const char *path) {
+  if (strlen(path) >= sizeof address->sun_path) return -ENAMETOOLONG;
+  memset(address, 0, sizeof *address);
+  address->sun_family = AF_UNIX;
+  strcpy(address->sun_path, path);
+  return 0;
+}
+
+EXPORT int32_t viola_unix_socket(void) { return RESULT(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)); }
+
+EXPORT int32_t viola_unix_connect(int32_t fd, const char *path) {
+  struct sockaddr_un address;
+  int error = address_of(&address, path);
+  return error ? error : RESULT(connect(fd, (struct sockaddr *)&address, sizeof address));
+}
+
+EXPORT int32_t viola_unix_listen(int32_t fd, const char *path) {
+  struct sockaddr_un address;
+  int error = address_of(&address, path);
+  if (error) return error;
+  if (bind(fd, (struct sockaddr *)&address, sizeof address) < 0) return -errno;
+  return RESULT(listen(fd, 4));
+}
+
+EXPORT int32_t viola_unix_accept(int32_t fd) { return RESULT(accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)); }
+
+EXPORT int32_t viola_unix_pair(int32_t *fds) {
+  return RESULT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds));
+}
+
+// Sends bytes and, with the first of them, descriptors. Never raises SIGPIPE.
+EXPORT int32_t viola_unix_send(int32_t fd, const uint8_t *buffer, uint32_t offset, uint32_t length,
+                               const int32_t *fds, uint32_t fd_count) {
+  union {
+    char bytes[CMSG_SPACE(MAX_FDS * sizeof(int))];
+    struct cmsghdr align;
+  } control;
+  struct iovec iov = {.iov_base = (void *)(buffer + offset), .iov_len = length};
+  struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
+  if (fd_count > MAX_FDS) return -EINVAL;
+  if (fd_count > 0) {
+    memset(&control, 0, sizeof control);
+    message.msg_control = control.bytes;
+    message.msg_controllen = CMSG_SPACE(fd_count * sizeof(int));
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(fd_count * sizeof(int));
+    memcpy(CMSG_DATA(header), fds, fd_count * sizeof(int));
+  }
+  return RESULT(sendmsg(fd, &message, MSG_NOSIGNAL));
+}
+
+// Receives bytes, and descriptors (close-on-exec) into fds[1..]; fds[0] is how many. If there are more than `max_fds`,
+// or the kernel had to cut the list, all are closed and -EMSGSIZE says so: a descriptor is never dropped in silence.
+EXPORT int32_t viola_unix_receive(int32_t fd, uint8_t *buffer, uint32_t offset, uint32_t length, int32_t *fds,
+                                  uint32_t max_fds) {
+  union {
+    char bytes[CMSG_SPACE(MAX_FDS * sizeof(int))];
+    struct cmsghdr align;
+  } control;
+  struct iovec iov = {.iov_base = buffer + offset, .iov_len = length};
+  struct msghdr message = {
+      .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
+  fds[0] = 0;
+  ssize_t n = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
+  if (n < 0) return -errno;
+  int too_many = (message.msg_flags & MSG_CTRUNC) != 0;
+  uint32_t count = 0;
+  int received[2 * MAX_FDS];
+  for (struct cmsghdr *h = CMSG_FIRSTHDR(&message); h; h = CMSG_NXTHDR(&message, h)) {
+    if (h->cmsg_level != SOL_SOCKET || h->cmsg_type != SCM_RIGHTS) continue;
+    uint32_t here = (h->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    if (count + here > 2 * MAX_FDS) here = 2 * MAX_FDS - count;
+    memcpy(received + count, CMSG_DATA(h), here * sizeof(int));
+    count += here;
+  }
+  if (count > max_fds) too_many = 1;
+  for (uint32_t i = 0; i < count; i++) {
+    if (too_many) close(received[i]);
+    else fds[1 + i] = received[i];
+  }
+  if (too_many) return -EMSGSIZE;
+  fds[0] = (int32_t)count;
+  return (int32_t)n;
+}
+
+// ---- the calling thread ----
+
+// Bit n of `mask` is CPU n; the first 53 CPUs can be named.
+EXPORT int32_t viola_thread_pin(double mask) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  for (int cpu = 0; cpu < 53; cpu++)
+    if (((uint64_t)mask >> cpu) & 1) CPU_SET(cpu, &set);
+  return RESULT(sched_setaffinity(0, sizeof set, &set));
+}
+
+// SCHED_FIFO at `priority` 1 to 99, or back to the ordinary scheduler with 0.
+EXPORT int32_t viola_thread_realtime(int32_t priority) {
+  struct sched_param param = {.sched_priority = priority};
+  return RESULT(sched_setscheduler(0, priority ? SCHED_FIFO : SCHED_OTHER, &param));
+}
+
+// ---- child processes with descriptors of our choice ----
+
+// Runs `sh -c command` in a process group of its own, `input` and `output` as its standard input and output (-1: /dev/null).
+EXPORT int32_t viola_spawn(const char *command, int32_t input, int32_t output) {
+  extern char **environ;
+  char *arguments[] = {"sh", "-c", (char *)command, NULL};
+  posix_spawn_file_actions_t actions;
+  posix_spawnattr_t attributes;
+  pid_t pid = 0;
+  sigset_t none;
+  int error = posix_spawn_file_actions_init(&actions);
+  if (error) return -error;
+  sigemptyset(&none);
+  posix_spawnattr_init(&attributes);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK);
+  posix_spawnattr_setsigmask(&attributes, &none);
+  if (input >= 0) error = posix_spawn_file_actions_adddup2(&actions, input, 0);
+  else error = posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+  if (!error && output >= 0) error = posix_spawn_file_actions_adddup2(&actions, output, 1);
+  else if (!error) error = posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
+  if (!error) error = posix_spawn(&pid, "/bin/sh", &actions, &attributes, arguments, environ);
+  posix_spawnattr_destroy(&attributes);
+  posix_spawn_file_actions_destroy(&actions);
+  return error ? -error : pid;
+}
+
+// Readable when the process has ended.
+EXPORT int32_t viola_pidfd(int32_t pid) { return RESULT(syscall(SYS_pidfd_open, pid, 0)); }
+
+// The ended child's exit status (128 + signal if one killed it); -EAGAIN while it runs.
+EXPORT int32_t viola_reap(int32_t pid) {
+  int status = 0;
+  pid_t done = waitpid(pid, &status, WNOHANG);
+  if (done < 0) return -errno;
+  if (done == 0) return -EAGAIN;
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+EXPORT int32_t viola_kill(int32_t pid, int32_t signal) { return RESULT(kill(pid, signal)); }

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Unix stream sockets that pass descriptors. All of them return at once (non-blocking).
+ *
+ * @module
+ */
+import { cString, EAGAIN, unwrap } from "./errno.ts";
+import { checkRange, Fd } from "./fd.ts";
+import { shim } from "./symbols.ts";
+
+/** The most descriptors that one message carries. */
+export const MAX_FDS = 32;
+
+const received = new Int32Array(1 + MAX_FDS);
+const none = new Int32Array(0);
+
+/** What {@linkcode UnixSocket.receive} found. */
+export interface Received {
+  /** Bytes put into the buffer; 0 when the other side is gone; −EAGAIN (−11) when there is nothing now. */
+  length: number;
+  /** Descriptors that came with them, each now the caller's to close. */
+  fds: Fd[];
+}
+
+/** One end of a connection. */
+export class UnixSocket extends Fd {
+  /**
+   * Connects to the socket at `path`.
+   *
+   * @throws {OsError} ENOENT, ECONNREFUSED, EACCES, EAGAIN (its queue is full), ENAMETOOLONG (over 107 bytes) …
+   */
+  static connect(path: string): UnixSocket {
+    const socket = new UnixSocket(unwrap(shim.viola_unix_socket(), "create a Unix socket"));
+    try {
+      unwrap(
+        shim.viola_unix_connect(socket.number, cString(path)),
+        `connect to ${path}`,
+      );
+    } catch (error) {
+      socket.close();
+      throw error;
+    }
+    return socket;
+  }
+
+  /** Two ends of one connection. @throws {OsError} */
+  static pair(): [UnixSocket, UnixSocket] {
+    const fds = new Int32Array(2);
+    unwrap(shim.viola_unix_pair(fds), "create a socket pair");
+    return [new UnixSocket(fds[0]!), new UnixSocket(fds[1]!)];
+  }
+
+  /**
+   * Sends bytes, and descriptors with the first of them, by one `sendmsg`.
+   *
+   * @param fds Numbers of open descriptors; they stay the caller's
+   * @returns the bytes taken; 0 when there is no room now
+   * @throws {OsError} EPIPE, ECONNRESET when the other side is gone
+   */
+  send(
+    buffer: Uint8Array<ArrayBuffer>,
+    offset: number,
+    length: number,
+    fds: readonly number[] = [],
+  ): number {
+    checkRange(buffer, offset, length);
+    const numbers = fds.length === 0 ? none : Int32Array.from(fds);
+    const result = shim.viola_unix_send(
+      this.number,
+      buffer,
+      offset,
+      length,
+      numbers,
+      numbers.length,
+    );
+    return result === EAGAIN ? 0 : unwrap(result, "send on a Unix socket");
+  }
+
+  /**
+   * Receives up to `length` bytes into `buffer[offset…]`, and up to `maxFds` descriptors.
+   *
+   * @throws {OsError} EMSGSIZE when more descriptors came (all are closed then), ECONNRESET …
+   */
+  receive(
+    buffer: Uint8Array<ArrayBuffer>,
+    offset: number,
+    length: number,
+    maxFds = MAX_FDS,
+  ): Received {
+    checkRange(buffer, offset, length);
+    const result = shim.viola_unix_receive(
+      this.number,
+      buffer,
+      offset,
+      length,
+      received,
+      Math.min(maxFds, MAX_FDS),
+    );
+    if (result === EAGAIN) return { length: EAGAIN, fds: [] };
+    unwrap(result, "receive on a Unix socket");
+    const fds = Array.from(received.subarray(1, 1 + received[0]!), (number) => new Fd(number));
+    return { length: result, fds };
+  }
+}
+
+/** A listening socket, its file removed when it is closed. */
+export class UnixListener extends Fd {
+  #path = "";
+
+  /**
+   * Listens at `path`. A socket file that nobody listens on any more, left by a process that was killed, is replaced.
+   *
+   * @throws {OsError} EADDRINUSE when another process listens there, or the path is something else
+   */
+  static listen(path: string): UnixListener {
+    removeStaleSocket(path);
+    const listener = new UnixListener(unwrap(shim.viola_unix_socket(), "create a Unix socket"));
+    try {
+      unwrap(shim.viola_unix_listen(listener.number, cString(path)), `listen on ${path}`);
+    } catch (error) {
+      listener.close();
+      throw error;
+    }
+    listener.#path = path;
+    return listener;
+  }
+
+  /** A connection that waits, or null when none does. @throws {OsError} */
+  accept(): UnixSocket | null {
+    const result = shim.viola_unix_accept(this.number);
+    if (result === EAGAIN) return null;
+    return new UnixSocket(unwrap(result, `accept on ${this.#path}`));
+  }
+
+  override close(): void {
+    if (this.closed) return;
+    if (this.#path !== "") {
+      try {
+        Deno.removeSync(this.#path);
+      } catch { /* someone else removed it: what we want */ }
+    }
+    super.close();
+  }
+}
+
+function removeStaleSocket(path: string): void {
+  try {
+    if (!Deno.lstatSync(path).isSocket) return;
+    UnixSocket.connect(path).close();
+  } catch (error) {
+    if ((error as { code?: string }).code === "ECONNREFUSED") Deno.removeSync(path);
+  }
+}

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The shim's symbol table, and the shim itself: built when its source is newer than what is at hand.
+ *
+ * @module
+ */
+
+/** Every function of `shim.c`, in its order, each parameter with its C text. */
+const SYMBOLS = {
+  viola_open: { parameters: ["buffer", /* const char *path */ "i32" /* flags */], result: "i32" },
+  viola_close: { parameters: ["i32" /* fd */], result: "i32" },
+  viola_dup: { parameters: ["i32" /* fd */], result: "i32" },
+  viola_read: {
+    parameters: ["i32", "buffer", "u32", /* offset */ "u32" /* length */],
+    result: "i32",
+  },
+  viola_write: {
+    parameters: ["i32", "buffer", "u32", /* offset */ "u32" /* length */],
+    result: "i32",
+  },
+  viola_size: { parameters: ["i32" /* fd */], result: "f64" },
+  viola_ioctl: {
+    parameters: ["i32", /* fd */ "u32", /* request */ "buffer" /* void *argument */],
+    result: "i32",
+  },
+  viola_pipe: { parameters: ["buffer" /* int32_t fds[2] */], result: "i32" },
+  viola_set_nonblocking: { parameters: ["i32"], result: "i32" },
+  viola_eventfd: { parameters: ["u32", /* initial */ "i32" /* nonblocking */], result: "i32" },
+  viola_eventfd_signal: { parameters: ["i32"], result: "i32" },
+  viola_eventfd_take: { parameters: ["i32"], result: "i32" },
+  viola_timerfd: { parameters: [], result: "i32" },
+  viola_timerfd_set: { parameters: ["i32", "f64" /* ns */], result: "i32" },
+  viola_monotonic_ns: { parameters: [], result: "f64" },
+  viola_memfd: { parameters: ["buffer", /* const char *name */ "f64" /* size */], result: "i32" },
+  viola_mmap: {
+    parameters: ["i32", /* fd */ "f64", /* length */ "f64" /* offset */],
+    result: "i64",
+  },
+  viola_munmap: { parameters: ["u64", /* address */ "f64" /* length */], result: "i32" },
+  viola_page_size: { parameters: [], result: "i32" },
+  viola_epoll: { parameters: [], result: "i32" },
+  viola_epoll_ctl: {
+    parameters: ["i32", /* epoll */ "i32", /* operation */ "i32", /* fd */ "u32", "u32" /* key */],
+    result: "i32",
+  },
+  viola_epoll_wait: {
+    parameters: ["i32", "buffer", /* uint32_t out[2 * max] */ "i32", /* max */ "i32" /* ms */],
+    result: "i32",
+  },
+  /** The same, awaited: one of the at most 32 calls of a process that may wait so at once. */
+  viola_epoll_wait_async: {
+    name: "viola_epoll_wait",
+    parameters: ["i32", "buffer", /* uint32_t out[2 * max] */ "i32", /* max */ "i32" /* ms */],
+    result: "i32",
+    nonblocking: true,
+  },
+  viola_unix_socket: { parameters: [], result: "i32" },
+  viola_unix_connect: { parameters: ["i32", "buffer" /* const char *path */], result: "i32" },
+  viola_unix_listen: { parameters: ["i32", "buffer" /* const char *path */], result: "i32" },
+  viola_unix_accept: { parameters: ["i32"], result: "i32" },
+  viola_unix_pair: { parameters: ["buffer" /* int32_t fds[2] */], result: "i32" },
+  viola_unix_send: {
+    parameters: ["i32", "buffer", "u32", "u32", "buffer", /* const int32_t *fds */ "u32"],
+    result: "i32",
+  },
+  viola_unix_receive: {
+    parameters: ["i32", "buffer", "u32", "u32", "buffer", /* int32_t *fds */ "u32" /* max_fds */],
+    result: "i32",
+  },
+  viola_thread_pin: { parameters: ["f64" /* mask */], result: "i32" },
+  viola_thread_realtime: { parameters: ["i32" /* priority */], result: "i32" },
+  viola_spawn: {
+    parameters: ["buffer", /* const char *command */ "i32", /* input */ "i32" /* output */],
+    result: "i32",
+  },
+  viola_pidfd: { parameters: ["i32" /* pid */], result: "i32" },
+  viola_reap: { parameters: ["i32" /* pid */], result: "i32" },
+  viola_kill: { parameters: ["i32", /* pid */ "i32" /* signal */], result: "i32" },
+} as const satisfies Deno.ForeignLibraryInterface;
+
+/** FNV-1a, 32 bits: enough to tell one state of `shim.c` from the next. */
+function fingerprint(bytes: Uint8Array): string {
+  let hash = 0x811c9dc5;
+  for (const byte of bytes) hash = Math.imul(hash ^ byte, 0x01000193);
+  return (hash >>> 0).toString(16).padStart(8, "0");
+}
+
+/**
+ * Compiles `shim.c` into `library`, by way of a file of its own so that two processes may do it at once.
+ *
+ * @throws {Error} when there is no C compiler, or it fails; the message says what to install.
+ */
+function build(source: URL, library: URL): void {
+  const compiler = Deno.env.get("CC") ?? "cc";
+  const partial = new URL(`${library.href}.${Deno.pid}`);
+  const args = ["-O2", "-Wall", "-shared", "-fPIC", "-fvisibility=hidden"];
+  let output: Deno.CommandOutput;
+  try {
+    output = new Deno.Command(compiler, {
+      args: [...args, "-o", partial.pathname, source.pathname],
+      stderr: "piped",
+    }).outputSync();
+  } catch (cause) {
+    throw new Error(
+      `Cannot build ffi/shim.c: no C compiler "${compiler}" (apt-get install gcc libc6-dev, or set CC)`,
+      { cause },
+    );
+  }
+  if (!output.success) {
+    throw new Error(
+      `Cannot build ffi/shim.c with "${compiler}": ${
+        new TextDecoder().decode(output.stderr).trim()
+      }`,
+    );
+  }
+  Deno.renameSync(partial, library);
+}
+
+/** Where the shim lies: embedded beside this module in an executable, else built from `shim.c` once per state of it. */
+function locate(): URL {
+  if (Deno.build.standalone) return new URL("./shim.so", import.meta.url);
+  const source = new URL("./shim.c", import.meta.url);
+  const name = `./shim-${Deno.build.arch}-${fingerprint(Deno.readFileSync(source))}.so`;
+  const library = new URL(name, import.meta.url);
+  try {
+    Deno.statSync(library);
+  } catch {
+    build(source, library);
+  }
+  return library;
+}
+
+/** The shim's functions. Each isolate loads the library for itself, and keeps it until it ends. */
+export const shim = Deno.dlopen(locate(), SYMBOLS).symbols;

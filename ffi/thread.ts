@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Where and how urgently the calling thread runs, and child processes with descriptors of our choice.
+ *
+ * @module
+ */
+import { cString, EAGAIN, unwrap } from "./errno.ts";
+import { Epoll, EPOLLIN } from "./epoll.ts";
+import { Fd } from "./fd.ts";
+import { shim } from "./symbols.ts";
+
+/** Binds the calling thread to these CPUs (0 to 52). @throws {OsError} EINVAL when none of them exists */
+export function pinThread(cpus: readonly number[]): void {
+  const mask = cpus.reduce((sum, cpu) => sum + 2 ** cpu, 0);
+  unwrap(shim.viola_thread_pin(mask), `pin a thread to CPU ${cpus.join(", ")}`);
+}
+
+/** Gives the calling thread SCHED_FIFO at `priority` (1 to 99). @throws {OsError} EPERM without CAP_SYS_NICE */
+export function makeRealtime(priority: number): void {
+  unwrap(
+    shim.viola_thread_realtime(priority),
+    `give a thread real-time priority ${priority} (CAP_SYS_NICE or an rtprio limit is needed)`,
+  );
+}
+
+const SIGKILL = 9;
+
+/** A shell command that runs beside us, in a process group of its own. */
+export class Child implements Disposable {
+  #pidfd: Fd;
+  #status: number | null = null;
+
+  private constructor(readonly pid: number, pidfd: Fd) {
+    this.#pidfd = pidfd;
+  }
+
+  /**
+   * Runs `sh -c command`.
+   *
+   * @param input Its standard input; null for /dev/null
+   * @param output Its standard output; null for /dev/null
+   * @throws {OsError}
+   */
+  static spawn(command: string, input: Fd | null, output: Fd | null): Child {
+    const pid = unwrap(
+      shim.viola_spawn(cString(command), input?.number ?? -1, output?.number ?? -1),
+      `run "${command}"`,
+    );
+    return new Child(pid, new Fd(unwrap(shim.viola_pidfd(pid), `watch process ${pid}`)));
+  }
+
+  /** Readable when the process has ended: to be watched. */
+  get fd(): Fd {
+    return this.#pidfd;
+  }
+
+  /** The exit status once it has ended (128 + signal if one killed it), null while it runs. */
+  status(): number | null {
+    if (this.#status !== null) return this.#status;
+    const result = shim.viola_reap(this.pid);
+    if (result !== EAGAIN) this.#status = unwrap(result, `ask for the end of process ${this.pid}`);
+    return this.#status;
+  }
+
+  /** Sends a signal to the process and all it started; one that has ended is no harm. */
+  signal(number: number): void {
+    if (this.status() === null) shim.viola_kill(-this.pid, number);
+  }
+
+  /** Kills it if it still runs, and reaps it. */
+  close(): void {
+    if (this.#pidfd.closed) return;
+    this.signal(SIGKILL);
+    using ended = Epoll.create();
+    ended.add(this.#pidfd.number, EPOLLIN, 0);
+    while (this.status() === null) ended.wait(1000);
+    this.#pidfd.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
