@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * viola in a process of its own, as the demo runs it: its facts come as JSON lines, and it never outlives its parent.
+ *
+ * @module
+ */
+import { FAILED, Failure } from "./exit.ts";
+import type { Fact } from "./report.ts";
+
+/** How long a child may take to end in order, in milliseconds. */
+const GRACE_MS = 5000;
+/** Characters kept of what it says on standard error: the last ones. */
+const COMPLAINTS = 4096;
+
+const MAIN = new URL("./main.ts", import.meta.url).href;
+
+/** The arguments that make Deno.execPath() run viola: the executable itself, or Deno from source. */
+function programArgs(args: readonly string[]): string[] {
+  return Deno.build.standalone ? [...args] : ["run", "-A", "--no-prompt", MAIN, ...args];
+}
+
+/** A running child. */
+export class ViolaChild implements AsyncDisposable {
+  #process: Deno.ChildProcess;
+  #complaints = "";
+  #waiting: { wanted: (fact: Fact) => boolean; resolve: (fact: Fact) => void }[] = [];
+  #stopped: Promise<void> | null = null;
+  #ended: Promise<Deno.CommandStatus>;
+  #failed = Promise.withResolvers<never>();
+
+  /**
+   * @param name How it is called in errors
+   * @param args Its command line; `--json --until-eof` are added
+   */
+  constructor(readonly name: string, args: readonly string[]) {
+    // In a session of its own, ^C at the terminal is for the parent alone, which ends its children in order.
+    this.#process = new Deno.Command(Deno.execPath(), {
+      args: programArgs([...args, "--json", "--until-eof"]),
+      detached: true,
+      stdin: "piped",
+      stdout: "piped",
+      stderr: "piped",
+    }).spawn();
+    this.#failed.promise.catch(() => {});
+    this.#ended = this.#run();
+  }
+
+  /** Its process id. */
+  get pid(): number {
+    return this.#process.pid;
+  }
+
+  /** Rejects with a {@linkcode Failure} when it ends without having been asked to. */
+  get failed(): Promise<never> {
+    return this.#failed.promise;
+  }
+
+  /** Waits for the next fact that is `wanted`. @throws {Failure} when the child ends first */
+  fact(wanted: (fact: Fact) => boolean): Promise<Fact> {
+    const { promise, resolve } = Promise.withResolvers<Fact>();
+    this.#waiting.push({ wanted, resolve });
+    return Promise.race([promise, this.failed]);
+  }
+
+  async #run(): Promise<Deno.CommandStatus> {
+    await Promise.all([this.#readFacts(), this.#readComplaints()]);
+    const status = await this.#process.status;
+    if (this.#stopped === null) {
+      const said = this.#complaints.replaceAll(/^viola: /gm, "").trim();
+      const why = said || `it ended with ${status.signal ?? `exit status ${status.code}`}`;
+      const exit = status.code >= 1 && status.code <= 3 ? status.code : FAILED;
+      this.#failed.reject(new Failure(exit, `${this.name}: ${why}`));
+      await this.#process.stdin.close().catch(() => {});
+    }
+    return status;
+  }
+
+  async #readFacts(): Promise<void> {
+    let rest = "";
+    for await (const text of this.#process.stdout.pipeThrough(new TextDecoderStream())) {
+      const lines = (rest + text).split("\n");
+      rest = lines.pop()!;
+      for (const line of lines) this.#take(JSON.parse(line));
+    }
+  }
+
+  #take(fact: Fact): void {
+    this.#waiting = this.#waiting.filter(({ wanted, resolve }) => {
+      if (!wanted(fact)) return true;
+      resolve(fact);
+      return false;
+    });
+  }
+
+  async #readComplaints(): Promise<void> {
+    for await (const text of this.#process.stderr.pipeThrough(new TextDecoderStream())) {
+      this.#complaints = (this.#complaints + text).slice(-COMPLAINTS);
+    }
+  }
+
+  /** Asks it to end by closing its standard input, kills it when it does not, waits; again waits for the same end. */
+  stop(): Promise<void> {
+    return this.#stopped ??= this.#stop();
+  }
+
+  async #stop(): Promise<void> {
+    await this.#process.stdin.close().catch(() => {});
+    const timer = setTimeout(() => this.#process.kill("SIGKILL"), GRACE_MS);
+    await this.#ended;
+    clearTimeout(timer);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+}

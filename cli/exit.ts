@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * How a command ends: one message on standard error and an exit status, never a stack trace.
+ *
+ * @module
+ */
+
+/** Exit status: what was asked for cannot be done as asked (options, a file of the wrong kind). */
+export const USAGE = 1;
+/** Exit status: something cannot be reached (a socket, a node, a file, a folder). */
+export const UNREACHABLE = 2;
+/** Exit status: it began, and failed. */
+export const FAILED = 3;
+
+/** An end with a message for the user. Any other error counts as {@linkcode FAILED}. */
+export class Failure extends Error {
+  override readonly name = "Failure";
+
+  /**
+   * @param status Exit status, 1 to 3
+   * @param message One sentence, as in "Cannot <action>: <current>, expected <…>"
+   */
+  constructor(readonly status: number, message: string) {
+    super(message);
+  }
+}
+
+/** The exit status that goes with an error. */
+export function statusOf(error: unknown): number {
+  return error instanceof Failure ? error.status : FAILED;
+}
+
+/** What to tell the user about an error: its message, without the place in the code it came from. */
+export function messageOf(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  return message.split(/\n\s+at /, 1)[0]!.trimEnd();
+}
+
+/**
+ * Does a step whose failure means `status`, whatever it throws.
+ *
+ * @param doing Put before the message when that is not a sentence of its own, such as "open card.wav"
+ * @throws {Failure}
+ */
+export async function step<T>(
+  status: number,
+  doing: string,
+  work: () => T | Promise<T>,
+): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof Failure) throw error;
+    const message = messageOf(error);
+    throw new Failure(status, /^Cannot /.test(message) ? message : `Cannot ${doing}: ${message}`);
+  }
+}
+
+/** The wish to end, from SIGINT or SIGTERM. While it lives, neither ends the process by itself. */
+export class StopSignal implements Disposable {
+  #controller = new AbortController();
+  #listeners = (["SIGINT", "SIGTERM"] as const).map((name) => {
+    const listener = () => this.#controller.abort(name);
+    Deno.addSignalListener(name, listener);
+    return { name, listener };
+  });
+
+  /** Aborted by the first of them, with its name as the reason. */
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  /** Makes the end of standard input such a wish too. What comes in before is ignored. */
+  async untilEof(input: ReadableStream<Uint8Array> = Deno.stdin.readable): Promise<void> {
+    for await (const _ of input);
+    this.#controller.abort("the end of standard input");
+  }
+
+  /** Waits until it is time to end. */
+  stopped(): Promise<string> {
+    const { signal } = this;
+    if (signal.aborted) return Promise.resolve(signal.reason);
+    return new Promise((resolve) => {
+      signal.addEventListener("abort", () => resolve(signal.reason), { once: true });
+    });
+  }
+
+  [Symbol.dispose](): void {
+    for (const { name, listener } of this.#listeners) Deno.removeSignalListener(name, listener);
+  }
+}

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Reading option values: each either is what it must be, or ends the command with exit status 1.
+ *
+ * @module
+ */
+import { Failure, USAGE } from "./exit.ts";
+
+/** Commander's way to take an option several times: each value behind the last. */
+export function collect(value: string, previous: string[] = []): string[] {
+  return [...previous, value];
+}
+
+/** A whole number from `min` to `max`. @throws {Failure} */
+export function whole(option: string, text: string, min: number, max: number): number {
+  const number = Number(text);
+  if (!/^-?\d+$/.test(text) || number < min || number > max) {
+    throw bad(option, text, `a number from ${min} to ${max}`);
+  }
+  return number;
+}
+
+/** A list of whole numbers, such as "1,2". @throws {Failure} */
+export function wholes(option: string, text: string, min: number, max: number): number[] {
+  if (!/^\d+(,\d+)*$/.test(text)) {
+    throw bad(option, text, `numbers from ${min} to ${max}, such as 1,2`);
+  }
+  return text.split(",").map((item) => whole(option, item, min, max));
+}
+
+/** One of a few words. @throws {Failure} */
+export function choice<T extends string>(option: string, text: string, choices: readonly T[]): T {
+  if (choices.includes(text as T)) return text as T;
+  throw bad(option, text, choices.join(" or "));
+}
+
+function bad(option: string, text: string, expected: string): Failure {
+  return new Failure(USAGE, `Cannot use ${option} "${text}": expected ${expected}`);
+}
+
+/**
+ * An option's value for each of `count` devices: the n-th goes with the n-th, a single one serves all.
+ *
+ * @param fallback What it is when the option is not given
+ * @throws {Failure} when there are as many values as neither
+ */
+export function forEach<T>(
+  option: string,
+  values: readonly string[] | undefined,
+  count: number,
+  fallback: T,
+  read: (text: string) => T,
+): T[] {
+  if (values === undefined) return Array<T>(count).fill(fallback);
+  if (values.length === 1) return Array<T>(count).fill(read(values[0]!));
+  if (values.length === count) return values.map(read);
+  throw new Failure(
+    USAGE,
+    `Cannot share out ${values.length} × ${option} among ${
+      devices(count)
+    }: expected one for all, or one for each`,
+  );
+}
+
+/**
+ * An option that each device needs a value of its own for.
+ *
+ * @throws {Failure} when there are fewer or more, or two are the same
+ */
+export function oneEach(
+  option: string,
+  values: readonly string[] | undefined,
+  count: number,
+): readonly string[] {
+  const given = values ?? [];
+  if (given.length !== count) {
+    const is = given.length === 0 ? `${option} is missing` : `${given.length} × ${option} given`;
+    throw new Failure(USAGE, `Cannot attach ${devices(count)}: ${is}, expected ${count}`);
+  }
+  const twice = given.find((value, i) => given.indexOf(value) !== i);
+  if (twice !== undefined) {
+    throw new Failure(USAGE, `Cannot attach two devices to one: ${option} ${twice} is given twice`);
+  }
+  return given;
+}
+
+function devices(count: number): string {
+  return `${count} device${count === 1 ? "" : "s"}`;
+}

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * What a command reports on standard output: one JSON object per line for scripts, or a sentence for people.
+ *
+ * @module
+ */
+
+const encoder = new TextEncoder();
+
+/** Tells the user about a failure, on standard error. */
+export function complain(message: string): void {
+  write(Deno.stderr, `viola: ${message}\n`);
+}
+
+/** Where reports go: standard output, or what a test puts in its place. */
+export interface Output {
+  writeSync(bytes: Uint8Array): number;
+  isTerminal(): boolean;
+}
+
+/** A fact as scripts get it: `event` names its kind. */
+export type Fact = { event: string } & Record<string, unknown>;
+
+/** Reports facts as they happen; on a terminal also a few lines that are drawn again and again below them. */
+export class Report {
+  #live = 0;
+  #lastLive = -Infinity;
+
+  /**
+   * @param json JSON lines rather than sentences
+   * @param columns Width of the terminal
+   */
+  constructor(
+    readonly json: boolean,
+    readonly output: Output = Deno.stdout,
+    readonly columns: () => number = terminalColumns,
+  ) {}
+
+  /** One fact: a line of JSON, or `text` (an empty one says nothing to people). */
+  fact(fact: Fact, text: string): void {
+    if (this.json) this.#write(`${JSON.stringify(fact)}\n`);
+    else if (text !== "") this.#lines(text.split("\n"));
+  }
+
+  /** A fact that the user must see although the command goes on: said on standard error too. */
+  problem(fact: Fact, text: string): void {
+    this.endLive();
+    complain(text);
+    this.object(fact);
+  }
+
+  /** Only for people. */
+  text(text: string): void {
+    if (!this.json) this.#lines(text.split("\n"));
+  }
+
+  /** Only for scripts. */
+  object(value: unknown): void {
+    if (this.json) this.#write(`${JSON.stringify(value)}\n`);
+  }
+
+  /**
+   * Lines that are true now. On a terminal they replace the last ones, ten times a second at most; elsewhere they are
+   * plain lines, once a second.
+   *
+   * @param now Milliseconds of a clock that does not go back
+   */
+  live(lines: readonly string[], now: number = performance.now()): void {
+    const terminal = this.output.isTerminal();
+    if (this.json || now - this.#lastLive < (terminal ? 100 : 1000)) return;
+    this.#lastLive = now;
+    if (!terminal) return this.#lines(lines);
+    const width = this.columns() - 1;
+    const drawn = lines.map((line) => `\x1b[2K${[...line].slice(0, width).join("")}\n`);
+    this.#write(this.#rewind() + drawn.join(""));
+    this.#live = lines.length;
+  }
+
+  /** Removes the live lines: what is said next stays. */
+  endLive(): void {
+    if (this.#live > 0) this.#write(`${this.#rewind()}\x1b[J`);
+    this.#live = 0;
+  }
+
+  #rewind(): string {
+    return this.#live > 0 ? `\x1b[${this.#live}A\r` : "";
+  }
+
+  #lines(lines: readonly string[]): void {
+    this.endLive();
+    this.#write(lines.map((line) => `${line}\n`).join(""));
+  }
+
+  #write(text: string): void {
+    write(this.output, text);
+  }
+}
+
+function write(output: Pick<Output, "writeSync">, text: string): void {
+  const bytes = encoder.encode(text);
+  try {
+    for (let at = 0; at < bytes.length;) at += output.writeSync(bytes.subarray(at));
+  } catch (error) {
+    // Whoever read the reports is gone; that is no reason to stop the sound.
+    if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
+  }
+}
+
+function terminalColumns(): number {
+  try {
+    return Deno.consoleSize().columns;
+  } catch {
+    return 80;
+  }
+}
+
+/** Milliseconds as people read them: "0.4 ms", "12 ms", "3.2 s". */
+export function duration(ms: number): string {
+  if (ms < 10) return `${ms.toFixed(1)} ms`;
+  return ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`;
+}
+
+/** A count with its noun: "1 xrun", "2 xruns", "no xruns". */
+export function counted(n: number, noun: string): string {
+  return `${n === 0 ? "no" : n} ${noun}${n === 1 ? "" : "s"}`;
+}

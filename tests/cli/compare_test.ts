@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { compareWav } from "../../cli/compare.ts";
+import { WavError, type WavFormat, WavWriter } from "../../lib/wav.ts";
+import { TempFolder } from "../support/process.ts";
+
+const STEREO: WavFormat = { encoding: "pcm", bits: 16, channels: 2, rate: 48000 };
+
+function write(path: string, format: WavFormat, bytes: Uint8Array): string {
+  using writer = WavWriter.create(path, format);
+  writer.write(bytes);
+  writer.commit();
+  return path;
+}
+
+Deno.test("compareWav() finds the one sample that is another", async () => {
+  await using folder = await TempFolder.create();
+  // More than a chunk of frames, so that positions count on across reads.
+  const bytes = Uint8Array.from({ length: 4 * 150_000 }, (_, i) => i * 7);
+  const changed = (at: number) => bytes.with(at, bytes[at]! ^ 1);
+  const original = write(folder.file("a.wav"), STEREO, bytes);
+  const table: [WavFormat, Uint8Array, number, RegExp][] = [
+    [STEREO, bytes, 150_000, /^$/],
+    [STEREO, changed(0), 150_000, /^frame 0 is another$/],
+    [STEREO, changed(4 * 140_000 + 3), 150_000, /^frame 140000 is another$/],
+    [STEREO, changed(bytes.length - 1), 150_000, /^frame 149999 is another$/],
+    [STEREO, bytes.subarray(0, -4), 149_999, /^it has 149999 frames, expected 150000$/],
+    [STEREO, new Uint8Array([...bytes, 0, 0, 0, 0]), 150_001, /^it has 150001 frames, expected/],
+    [STEREO, new Uint8Array(0), 0, /^it has 0 frames/],
+    [{ ...STEREO, rate: 44100 }, bytes, 150_000, /^it is .*44100 Hz, expected .*48000 Hz$/],
+    [{ ...STEREO, channels: 1 }, bytes, 300_000, /^it is .*1 channel,.*expected .*2 channels/],
+  ];
+  for (const [format, samples, frames, difference] of table) {
+    const copy = write(folder.file("b.wav"), format, samples);
+    const found = compareWav(original, copy);
+    assert(difference.test(found.difference), found.difference);
+    assertEquals([found.equal, found.frames], [found.difference === "", frames]);
+  }
+});
+
+Deno.test("compareWav() of a file that is not there says so", async () => {
+  await using folder = await TempFolder.create();
+  const there = write(folder.file("a.wav"), STEREO, new Uint8Array(4));
+  assertThrows(() => compareWav(there, folder.file("b.wav")), WavError, "b.wav: no such file");
+});

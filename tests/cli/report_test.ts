@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+import { assertEquals, assertRejects } from "@std/assert";
+import { FAILED, Failure, messageOf, statusOf, step, UNREACHABLE } from "../../cli/exit.ts";
+import { counted, duration, type Output, Report } from "../../cli/report.ts";
+
+class Sink implements Output {
+  text = "";
+  constructor(readonly terminal: boolean) {}
+  writeSync(bytes: Uint8Array): number {
+    const part = bytes.subarray(0, 7); // a pipe may take a part
+    this.text += new TextDecoder().decode(part);
+    return part.length;
+  }
+  isTerminal(): boolean {
+    return this.terminal;
+  }
+}
+
+Deno.test("Report says facts to people, or to scripts", () => {
+  const people = new Sink(false);
+  const scripts = new Sink(false);
+  for (const [json, output] of [[false, people], [true, scripts]] as const) {
+    const report = new Report(json, output);
+    report.fact({ event: "listening", socket: "/tmp/s" }, "listening at /tmp/s");
+    report.fact({ event: "position", frames: 1 }, "");
+    report.text("by the way");
+    report.object({ ok: true });
+    report.live(["one", "two"], 0);
+  }
+  assertEquals(people.text, "listening at /tmp/s\nby the way\none\ntwo\n");
+  assertEquals(
+    scripts.text,
+    '{"event":"listening","socket":"/tmp/s"}\n{"event":"position","frames":1}\n{"ok":true}\n',
+  );
+});
+
+Deno.test("Report draws live lines over the last ones on a terminal, no wider than it is", () => {
+  const sink = new Sink(true);
+  const report = new Report(false, sink, () => 6);
+  report.live(["card 0", "card 1"], 1000);
+  report.live(["never", "seen"], 1099);
+  report.live(["card2", "card3"], 1100);
+  report.text("done");
+  report.endLive();
+  assertEquals(
+    sink.text,
+    "\x1b[2Kcard \n\x1b[2Kcard \n" +
+      "\x1b[2A\r\x1b[2Kcard2\n\x1b[2Kcard3\n" +
+      "\x1b[2A\r\x1b[Jdone\n",
+  );
+});
+
+Deno.test("Report says live lines once a second where there is no terminal", () => {
+  const sink = new Sink(false);
+  const report = new Report(false, sink);
+  for (let ms = 0; ms <= 2000; ms += 100) report.live([`at ${ms}`], ms);
+  assertEquals(sink.text, "at 0\nat 1000\nat 2000\n");
+});
+
+Deno.test("Report goes on when nobody reads it any more", () => {
+  const gone: Output = {
+    writeSync: () => {
+      throw new Deno.errors.BrokenPipe("gone");
+    },
+    isTerminal: () => false,
+  };
+  new Report(true, gone).object({});
+});
+
+Deno.test("duration() and counted() read well", () => {
+  assertEquals([0.04, 9.96, 12.4, 999.4, 1000, 61_000].map(duration), [
+    "0.0 ms",
+    "10.0 ms",
+    "12 ms",
+    "999 ms",
+    "1.0 s",
+    "61.0 s",
+  ]);
+  assertEquals([0, 1, 2].map((n) => counted(n, "xrun")), ["no xruns", "1 xrun", "2 xruns"]);
+});
+
+Deno.test("an error ends with its status and its message, without a stack", async () => {
+  assertEquals(statusOf(new Failure(2, "x")), 2);
+  assertEquals([statusOf(new Error("x")), statusOf("x")], [FAILED, FAILED]);
+  assertEquals(messageOf("text"), "text");
+  assertEquals(messageOf(new Error("bad\n    at file:///x.ts:1:2\n    at y")), "bad");
+  const failed = (work: () => unknown) => assertRejects(() => step(2, "open x", work), Failure);
+  const nope = await failed(() => {
+    throw new Error("no");
+  });
+  assertEquals([nope.status, nope.message], [UNREACHABLE, "Cannot open x: no"]);
+  const whole = await failed(() => Promise.reject(new Error("Cannot connect to y: no")));
+  assertEquals([whole.status, whole.message], [UNREACHABLE, "Cannot connect to y: no"]);
+  const kept = await failed(() => Promise.reject(new Failure(1, "mine")));
+  assertEquals([kept.status, kept.message], [1, "mine"]);
+});
