@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * What vhost-device-sound 0.3.0 with its PipeWire back-end loses of every playback, whoever attaches it: the last frame of
+ * each period (it takes the 4-byte header off the length twice), and the tail, up to one period (it completes requests
+ * when it has copied them, so the end comes early). Nothing else may be missing.
+ *
+ * @module
+ */
+
+/**
+ * Compares what was heard with what was played, and excuses the daemon's known losses.
+ *
+ * @param heard Numbers of the frames heard, in order
+ * @param count Frames played: 0 to count − 1
+ * @param period Frames per period, as played
+ * @returns what is wrong beyond that, one sentence each; empty if nothing is
+ */
+export function unexcused(heard: readonly number[], count: number, period: number): string[] {
+  const wrong: string[] = [];
+  let next = 0;
+  const skipTo = (frame: number) => {
+    for (; next < frame; next++) {
+      if (next % period !== period - 1) wrong.push(`frame ${next} is missing`);
+    }
+  };
+  for (const frame of heard) {
+    if (frame < next || frame >= count) wrong.push(`frame ${frame} came, ${next} was expected`);
+    else {
+      skipTo(frame);
+      next = frame + 1;
+    }
+  }
+  skipTo(count - period);
+  return wrong;
+}

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+import { assertEquals } from "@std/assert";
+import { unexcused } from "./losses.ts";
+
+/** Three periods of four frames: 0 … 11. */
+const check = (heard: number[]) => unexcused(heard, 12, 4);
+
+Deno.test("unexcused() excuses the last frame of a period and a tail of one period", () => {
+  assertEquals(check([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]), []);
+  assertEquals(check([0, 1, 2, 4, 5, 6, 8, 9, 10]), []);
+  assertEquals(check([0, 1, 2, 4, 5, 6]), []);
+});
+
+Deno.test("unexcused() names every other fault", () => {
+  assertEquals(check([1, 2, 4, 5, 6, 8]), ["frame 0 is missing"]);
+  assertEquals(check([0, 1, 4, 5, 6, 8]), ["frame 2 is missing"]);
+  assertEquals(check([0, 1, 2, 2, 4, 5, 6, 8]), ["frame 2 came, 3 was expected"]);
+  assertEquals(check([0, 1, 2, 5, 4, 6, 8]), [
+    "frame 4 is missing",
+    "frame 4 came, 6 was expected",
+  ]);
+  assertEquals(check([0, 1, 2, 4, 5, 6, 8, 99]), ["frame 99 came, 9 was expected"]);
+  assertEquals(check([0, 1, 2, 4, 5]), ["frame 6 is missing"]);
+  assertEquals(check([]), [0, 1, 2, 4, 5, 6].map((frame) => `frame ${frame} is missing`));
+});
