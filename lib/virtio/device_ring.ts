@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The device's side of a split ring: virtio 1.2 §2.7. The driver is not trusted: what it wrote is read once, checked,
+ * and only then used.
+ *
+ * Memory order. The two sides share the ring without a lock, so each index and flag goes through Atomics, which on arm64
+ * are load-acquire and store-release, never reordered against each other; ring entries and descriptors are plain.
+ * * The driver's `idx` is loaded before the entries and descriptors that it covers: acquire.
+ * * Our `idx` is stored after the elements that it covers and all the device wrote to the buffers: release.
+ * * Suppression needs a store kept before a load of another word (our `idx` before the driver's `used_event`; our
+ *   `avail_event` before the driver's `idx`): that is why both are sequentially consistent.
+ *
+ * @module
+ */
+import type { Chain } from "./chain.ts";
+import { RingError } from "./error.ts";
+import type { GuestMemory, RegionView } from "./memory.ts";
+import {
+  AVAIL_RING,
+  DESC_SIZE,
+  eventPassed,
+  FLAGS,
+  IDX,
+  type RingLayout,
+  RingParts,
+  USED_RING,
+  VIRTQ_AVAIL_F_NO_INTERRUPT,
+  VIRTQ_DESC_F_INDIRECT,
+  VIRTQ_DESC_F_NEXT,
+  VIRTQ_DESC_F_WRITE,
+  VIRTQ_USED_F_NO_NOTIFY,
+} from "./ring_layout.ts";
+
+/** What was negotiated for a ring, and whose it is. */
+export interface RingOptions {
+  /** VIRTIO_F_INDIRECT_DESC: chains may lie in tables of their own. */
+  readonly indirect: boolean;
+  /** VIRTIO_F_EVENT_IDX: suppression by index instead of by flag. */
+  readonly eventIdx: boolean;
+  /** For errors. */
+  readonly deviceName: string;
+}
+
+/** Where a device's side takes up a ring. */
+export interface DeviceRingStart {
+  /** Index of the available entry to take next, 0 to 65535. */
+  readonly nextAvail: number;
+  /** Index of the used element to write next; read from the ring when not given. */
+  readonly usedIdx?: number;
+  /** Heads of the chains that were taken before and are still to be completed. */
+  readonly inFlight?: Iterable<number>;
+}
+
+/** More bytes than this in one chain no driver may offer (virtio 1.2 §2.7.4.2). */
+const MAX_CHAIN_BYTES = 2 ** 32;
+
+/**
+ * A queue as its device sees it. The loop that misses nothing:
+ *
+ * ```ts ignore
+ * do {
+ *   ring.disableNotifications();
+ *   while (ring.pop(chain)) ring.complete(chain.head, serve(chain));
+ *   if (ring.needsInterrupt()) interrupt();
+ * } while (ring.enableNotifications());
+ * ```
+ */
+export class DeviceRing {
+  readonly index: number;
+  readonly size: number;
+  readonly #memory: GuestMemory;
+  readonly #options: RingOptions;
+  readonly #parts: RingParts;
+  readonly #inFlight: Uint8Array<ArrayBuffer>;
+  #nextAvail: number;
+  #usedIdx: number;
+  // The driver's idx when last looked at: looked at again only when all up to it is taken.
+  #availIdx: number;
+  // Completions since needsInterrupt was last asked. An earlier life of this ring may have published some and died
+  // before it interrupted, so the first answer counts as many as there can be.
+  #unannounced = 0;
+  #earlier = 0x10000;
+
+  /**
+   * Writes nothing: whether the driver notifies is as it was left until {@linkcode enableNotifications}.
+   *
+   * @throws {RingError} for a layout no queue can have, or a start that does not fit the ring
+   */
+  constructor(
+    memory: GuestMemory,
+    layout: RingLayout,
+    options: RingOptions,
+    start: DeviceRingStart = { nextAvail: 0 },
+  ) {
+    this.index = layout.index;
+    this.size = layout.size;
+    this.#memory = memory;
+    this.#options = options;
+    this.#parts = new RingParts(memory, layout, options.deviceName);
+    this.#nextAvail = this.#availIdx = start.nextAvail & 0xffff;
+    this.#usedIdx = start.usedIdx ?? Atomics.load(this.#parts.used, IDX);
+    this.#inFlight = new Uint8Array(layout.size);
+    if (this.pending > this.size) {
+      throw this.#error(
+        "set up",
+        `it goes on at available entry ${this.#nextAvail} and used element ${this.#usedIdx}, ` +
+          `expected the former ahead by at most ${this.size}`,
+      );
+    }
+    for (const head of start.inFlight ?? []) {
+      if (this.#inFlight[head] !== 0) {
+        const wanted = `expected each below ${this.size} once`;
+        throw this.#error("set up", `head ${head} is in flight, ${wanted}`);
+      }
+      this.#inFlight[head] = 1;
+    }
+  }
+
+  /** Index of the available entry to take next, 0 to 65535. */
+  get nextAvail(): number {
+    return this.#nextAvail;
+  }
+
+  /** Index of the used element to write next, 0 to 65535. */
+  get usedIdx(): number {
+    return this.#usedIdx;
+  }
+
+  /** How many chains were taken and not yet completed. */
+  get pending(): number {
+    return (this.#nextAvail - this.#usedIdx) & 0xffff;
+  }
+
+  /**
+   * Takes the next chain.
+   *
+   * @param chain Filled when there is one
+   * @returns whether there was one
+   * @throws {RingError} when the driver's ring, the chain or a descriptor of it breaks a rule
+   */
+  pop(chain: Chain): boolean {
+    if (this.#nextAvail === this.#availIdx && !this.#lookForMore()) return false;
+    const head = this.#parts.avail[AVAIL_RING + (this.#nextAvail & (this.size - 1))]!;
+    if (this.#inFlight[head] !== 0) {
+      const wanted = `expected a head below ${this.size} that is not in flight`;
+      throw this.#refusal(`available entry ${this.#nextAvail} is ${head}, ${wanted}`);
+    }
+    this.#read(head, chain);
+    this.#inFlight[head] = 1;
+    this.#nextAvail = (this.#nextAvail + 1) & 0xffff;
+    return true;
+  }
+
+  /**
+   * Reads a chain in flight again. The driver may have rewritten it meanwhile: it is checked anew, and need not have the
+   * lengths it had.
+   *
+   * @throws {RingError} when no chain with that head is in flight, or it breaks a rule
+   */
+  walk(head: number, chain: Chain): void {
+    if (this.#inFlight[head] !== 1) throw this.#error("read a chain of", this.#notInFlight(head));
+    this.#read(head, chain);
+  }
+
+  /**
+   * Gives a chain back to the driver.
+   *
+   * @param length How many bytes of its writable part were written, from its start
+   * @throws {RingError} when no chain with that head is in flight
+   */
+  complete(head: number, length: number): void {
+    if (this.#inFlight[head] !== 1) {
+      throw this.#error("complete a chain of", this.#notInFlight(head));
+    }
+    const { used, usedElements } = this.#parts;
+    const element = USED_RING + 2 * (this.#usedIdx & (this.size - 1));
+    usedElements[element] = head;
+    usedElements[element + 1] = length;
+    this.#inFlight[head] = 0;
+    this.#usedIdx = (this.#usedIdx + 1) & 0xffff;
+    this.#unannounced++;
+    Atomics.store(used, IDX, this.#usedIdx); // Release: the element and the device's data are there before it.
+  }
+
+  /** Whether the driver wants to be interrupted for what was completed since this was last asked. */
+  needsInterrupt(): boolean {
+    if (this.#unannounced === 0) return false;
+    const count = this.#unannounced + this.#earlier;
+    this.#unannounced = this.#earlier = 0;
+    const { avail, usedEvent } = this.#parts;
+    // Kept behind the store of idx in complete, or the driver that arms itself between the two sleeps for ever.
+    if (this.#options.eventIdx) {
+      return eventPassed(Atomics.load(avail, usedEvent), this.#usedIdx, count);
+    }
+    return (Atomics.load(avail, FLAGS) & VIRTQ_AVAIL_F_NO_INTERRUPT) === 0;
+  }
+
+  /**
+   * Asks the driver to notify for the next chain it offers.
+   *
+   * @returns whether there are chains already, for which it may not notify: look again
+   * @throws {RingError} when the driver's index cannot be true
+   */
+  enableNotifications(): boolean {
+    const { used, availEvent } = this.#parts;
+    if (this.#options.eventIdx) Atomics.store(used, availEvent, this.#nextAvail);
+    else Atomics.store(used, FLAGS, 0);
+    // Kept behind that store, or the chain that is offered between the two waits for ever.
+    return this.#lookForMore();
+  }
+
+  /** Tells the driver that it need not notify. With event indices it notifies once at most anyway: nothing to do. */
+  disableNotifications(): void {
+    if (!this.#options.eventIdx) Atomics.store(this.#parts.used, FLAGS, VIRTQ_USED_F_NO_NOTIFY);
+  }
+
+  #lookForMore(): boolean {
+    const idx = Atomics.load(this.#parts.avail, IDX); // Acquire: what it covers is read after it.
+    if (((idx - this.#nextAvail) & 0xffff) > this.size) {
+      throw this.#refusal(
+        `the available idx is ${idx}, expected at most ${this.size} ahead of ${this.#nextAvail}`,
+      );
+    }
+    this.#availIdx = idx;
+    return idx !== this.#nextAvail;
+  }
+
+  #read(head: number, chain: Chain): void {
+    chain.begin(this.#memory, head);
+    this.#readTable(chain, this.#parts.desc, 0, this.size, head);
+  }
+
+  // Reads what a table of `entries` descriptors at byte `start` of a view adds to the chain, from `index` on.
+  #readTable(chain: Chain, view: DataView, start: number, entries: number, index: number): void {
+    for (let left = entries; left > 0; left--) {
+      const at = start + DESC_SIZE * index;
+      const address = view.getUint32(at, true) + 2 ** 32 * view.getUint32(at + 4, true);
+      const length = view.getUint32(at + 8, true);
+      const flags = view.getUint16(at + 12, true);
+      if ((flags & VIRTQ_DESC_F_INDIRECT) !== 0) {
+        const table = this.#enterTable(chain, index, address, length, flags);
+        this.#readTable(chain, table.view, address - table.guest, length / DESC_SIZE, 0);
+        return;
+      }
+      this.#addSegment(chain, index, address, length, (flags & VIRTQ_DESC_F_WRITE) !== 0);
+      if ((flags & VIRTQ_DESC_F_NEXT) === 0) return;
+      const next = view.getUint16(at + 14, true);
+      if (next >= entries) {
+        throw this.#lie(chain, index, `the next descriptor ${next}, expected below ${entries}`);
+      }
+      index = next;
+    }
+    throw this.#lie(
+      chain,
+      index,
+      `a step back: ${entries} descriptors were seen, expected no loop`,
+    );
+  }
+
+  #addSegment(
+    chain: Chain,
+    index: number,
+    address: number,
+    length: number,
+    writable: boolean,
+  ): void {
+    if (chain.count === chain.capacity) {
+      throw this.#lie(chain, index, `more segments than ${chain.capacity}`);
+    }
+    if (!writable && chain.writableBytes > 0) {
+      throw this.#lie(chain, index, "a segment to read, expected none after one to write");
+    }
+    if (length === 0) throw this.#lie(chain, index, "a length of 0, expected at least 1");
+    if (chain.readableBytes + chain.writableBytes + length > MAX_CHAIN_BYTES) {
+      throw this.#lie(chain, index, "a length that takes the chain over 2^32 bytes");
+    }
+    if (this.#memory.find(address, length) === null) {
+      const range = `${length} bytes at 0x${address.toString(16)}`;
+      throw this.#lie(chain, index, `${range}, expected them inside memory`);
+    }
+    chain.add(index, address, length, writable);
+  }
+
+  // An indirect table ends its chain. Its own WRITE flag means nothing (virtio 1.2 §2.7.5.3.2).
+  #enterTable(
+    chain: Chain,
+    index: number,
+    address: number,
+    length: number,
+    flags: number,
+  ): RegionView {
+    if (!this.#options.indirect) {
+      throw this.#lie(chain, index, "an indirect table, which was not negotiated");
+    }
+    if (chain.tableIndex >= 0) {
+      throw this.#lie(chain, index, "an indirect table inside another");
+    }
+    if ((flags & VIRTQ_DESC_F_NEXT) !== 0) {
+      throw this.#lie(chain, index, "an indirect table and a next descriptor, expected one only");
+    }
+    const most = DESC_SIZE * chain.capacity;
+    if (length === 0 || length % DESC_SIZE !== 0 || length > most) {
+      const wanted = `a multiple of ${DESC_SIZE} up to ${most}`;
+      throw this.#lie(chain, index, `an indirect table of ${length} bytes, expected ${wanted}`);
+    }
+    const region = this.#memory.find(address, length);
+    if (region === null) {
+      const range = `${length} bytes at 0x${address.toString(16)}`;
+      throw this.#lie(chain, index, `an indirect table of ${range}, expected it inside memory`);
+    }
+    chain.tableIndex = index;
+    return region;
+  }
+
+  #notInFlight(head: number): string {
+    return `its head is ${head}, expected one of the ${this.pending} in flight`;
+  }
+
+  #lie(chain: Chain, index: number, problem: string): RingError {
+    const where = chain.tableIndex < 0 ? "" : ` of the table at ${chain.tableIndex}`;
+    return this.#refusal(`chain ${chain.head} has at descriptor ${index}${where} ${problem}`);
+  }
+
+  #refusal(problem: string): RingError {
+    return this.#error("take a chain from", problem);
+  }
+
+  #error(action: string, problem: string): RingError {
+    return new RingError(this.#options.deviceName, this.index, action, problem);
+  }
+}

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * A driver's queue: which descriptors are free, and what each chain in flight stands for.
+ *
+ * @module
+ */
+import type { DriverRing, UsedElement } from "./driver_ring.ts";
+import { encodeDescriptor } from "./driver_ring.ts";
+import type { GuestMemory } from "./memory.ts";
+import {
+  descBytes,
+  VIRTQ_DESC_F_INDIRECT,
+  VIRTQ_DESC_F_NEXT,
+  VIRTQ_DESC_F_WRITE,
+} from "./ring_layout.ts";
+
+/** A piece of a buffer, at a guest address. */
+export interface Segment {
+  readonly address: number;
+  /** Bytes. */
+  readonly length: number;
+  /** For the device to write; those to read come before those to write. */
+  readonly writable: boolean;
+}
+
+/** Memory for indirect tables, one per descriptor of the ring. */
+export interface IndirectTables {
+  readonly memory: GuestMemory;
+  /** Guest address of the first table, a multiple of 16. */
+  readonly address: number;
+  /** Descriptors of each table. The whole takes 16 × `entries` × the ring's size bytes. */
+  readonly entries: number;
+}
+
+/** Ends the free list. */
+const END = 0xffff;
+
+/** A {@linkcode DriverRing} with a free list; each chain carries a token that comes back with it. */
+export class DriverQueue<Token> {
+  // Of each descriptor: the one after it in its chain, or in the free list.
+  readonly #next: Uint16Array<ArrayBuffer>;
+  // Of each head: how many descriptors its chain takes, how many bytes it has room for, what it stands for.
+  readonly #taken: Uint16Array<ArrayBuffer>;
+  readonly #room: Float64Array<ArrayBuffer>;
+  readonly #tokens: (Token | undefined)[];
+  readonly #tables: readonly DataView[];
+  readonly #tablesAt: number;
+  readonly #used: UsedElement = { head: 0, length: 0 };
+  #free = 0;
+  #freeCount: number;
+
+  /**
+   * @param ring One just taken into use
+   * @param indirect Chains of several segments go to these tables and take one descriptor each. Only when negotiated
+   * @throws {MemoryError} when the tables do not lie in memory
+   */
+  constructor(readonly ring: DriverRing, indirect?: IndirectTables) {
+    const { size } = ring;
+    this.#next = Uint16Array.from({ length: size }, (_, i) => i + 1 < size ? i + 1 : END);
+    this.#taken = new Uint16Array(size);
+    this.#room = new Float64Array(size);
+    this.#tokens = new Array(size).fill(undefined);
+    this.#freeCount = size;
+    this.#tables = indirect === undefined ? [] : makeTables(indirect, size);
+    this.#tablesAt = indirect?.address ?? 0;
+  }
+
+  /** Descriptors that are free. */
+  get freeCount(): number {
+    return this.#freeCount;
+  }
+
+  /**
+   * Puts a buffer in line and shows it to the device; ask `ring.needsKick()` after one or several.
+   *
+   * @returns whether there was room
+   * @throws {RangeError} for a buffer without segments, longer than any ring has room for, or with one to read after one
+   * to write
+   */
+  add(segments: readonly Segment[], token: Token): boolean {
+    const table = this.#tableFor(segments);
+    this.#check(segments, table);
+    const needed = table === null ? segments.length : 1;
+    if (needed > this.#freeCount) return false;
+    const head = this.#free;
+    this.#free = table === null ? this.#write(segments) : this.#writeTable(table, segments);
+    this.#freeCount -= needed;
+    this.#taken[head] = needed;
+    this.#room[head] = segments.reduce((sum, s) => sum + (s.writable ? s.length : 0), 0);
+    this.#tokens[head] = token;
+    this.ring.offer(head);
+    this.ring.publish();
+    return true;
+  }
+
+  /**
+   * Takes the next buffer back.
+   *
+   * @returns its token and how many bytes the device wrote, null when there is none
+   * @throws {RingError} when the device gave back what it was not given, or wrote more than there was room for
+   */
+  take(): { token: Token; length: number } | null {
+    if (!this.ring.takeUsed(this.#used)) return null;
+    const { head, length } = this.#used;
+    const token = this.#tokens[head]!;
+    this.#release(head);
+    const room = this.#room[head]!;
+    if (length > room) {
+      throw this.ring.error(
+        "take a used chain from",
+        `${length} bytes written, expected up to ${room}`,
+      );
+    }
+    return { token, length };
+  }
+
+  // The indirect table of the next head, if there are tables, and one serves.
+  #tableFor(segments: readonly Segment[]): DataView | null {
+    const table = segments.length > 1 ? this.#tables[this.#free] : undefined;
+    return table !== undefined && descBytes(segments.length) <= table.byteLength ? table : null;
+  }
+
+  #check(segments: readonly Segment[], table: DataView | null): void {
+    const { length } = segments;
+    if (length === 0 || (table === null && length > this.ring.size)) {
+      throw new RangeError(
+        `Cannot add a buffer of ${length} segments, expected 1 to ${this.ring.size}`,
+      );
+    }
+    if (segments.some((s, i) => !s.writable && segments[i - 1]?.writable)) {
+      throw new RangeError("Cannot add a buffer with a segment to read after one to write");
+    }
+  }
+
+  // Both writers return the free list's new head.
+  #write(segments: readonly Segment[]): number {
+    let index = this.#free;
+    segments.forEach(({ address, length }, i) => {
+      const next = this.#next[index]!;
+      this.ring.writeDescriptor(index, address, length, flagsOf(segments, i), next);
+      index = next;
+    });
+    return index;
+  }
+
+  #writeTable(table: DataView, segments: readonly Segment[]): number {
+    segments.forEach(({ address, length }, i) => {
+      encodeDescriptor(table, i, address, length, flagsOf(segments, i), i + 1);
+    });
+    const head = this.#free;
+    const address = this.#tablesAt + head * table.byteLength;
+    this.ring.writeDescriptor(head, address, descBytes(segments.length), VIRTQ_DESC_F_INDIRECT, 0);
+    return this.#next[head]!;
+  }
+
+  #release(head: number): void {
+    let last = head;
+    for (let left = this.#taken[head]! - 1; left > 0; left--) last = this.#next[last]!;
+    this.#next[last] = this.#free;
+    this.#free = head;
+    this.#freeCount += this.#taken[head]!;
+    this.#tokens[head] = undefined;
+  }
+}
+
+function flagsOf(segments: readonly Segment[], i: number): number {
+  const next = i + 1 < segments.length ? VIRTQ_DESC_F_NEXT : 0;
+  return segments[i]!.writable ? next | VIRTQ_DESC_F_WRITE : next;
+}
+
+function makeTables({ memory, address, entries }: IndirectTables, count: number): DataView[] {
+  const bytes = descBytes(entries);
+  const { buffer, guest } = memory.region(address, count * bytes);
+  return Array.from(
+    { length: count },
+    (_, i) => new DataView(buffer, address - guest + i * bytes, bytes),
+  );
+}

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * What a driver's memory and rings are refused with.
+ *
+ * @module
+ */
+
+/** An address range that does not lie in the memory at hand. */
+export class MemoryError extends Error {
+  override readonly name = "MemoryError";
+
+  /**
+   * @param address Guest address of the first byte
+   * @param length Bytes
+   * @param problem What is wrong with the range, and what was expected
+   */
+  constructor(readonly address: number, readonly length: number, problem: string) {
+    super(`Cannot use ${length} bytes at 0x${address.toString(16)}: ${problem}`);
+  }
+}
+
+/**
+ * A ring that cannot be true: the other side, or a caller of this side, broke a rule of virtio 1.2 §2.7. The ring is
+ * left as it was before the step that failed, and is of no further use until the queue is reset.
+ */
+export class RingError extends Error {
+  override readonly name = "RingError";
+
+  /**
+   * @param device Name of the device
+   * @param queue Index of the queue
+   * @param action What was attempted, as in "take a chain from"
+   * @param problem The value found, and what was expected
+   */
+  constructor(readonly device: string, readonly queue: number, action: string, problem: string) {
+    super(`Cannot ${action} queue ${queue} of ${device}: ${problem}`);
+  }
+}

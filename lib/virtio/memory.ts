@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * A driver's memory, looked up by guest address. Whatever address a ring or a register names is looked up here before
+ * it is touched.
+ *
+ * @module
+ */
+import { MemoryError } from "./error.ts";
+
+/** A stretch of guest memory and the bytes behind it. */
+export interface MemoryRegion {
+  /** Guest address of the first byte, a multiple of 16. */
+  readonly guest: number;
+  /** All of its bytes. */
+  readonly buffer: ArrayBuffer;
+}
+
+/** A region with its views made once. The byte of guest address `a` is `u8[a - guest]`. */
+export class RegionView implements MemoryRegion {
+  readonly guest: number;
+  /** Guest address behind the last byte. */
+  readonly end: number;
+  readonly buffer: ArrayBuffer;
+  readonly u8: Uint8Array<ArrayBuffer>;
+  readonly u16: Uint16Array<ArrayBuffer>;
+  readonly u32: Uint32Array<ArrayBuffer>;
+  readonly view: DataView<ArrayBuffer>;
+
+  /** @throws {RangeError} when the region cannot be addressed */
+  constructor({ guest, buffer }: MemoryRegion) {
+    const end = guest + buffer.byteLength;
+    if (!Number.isSafeInteger(guest) || guest < 0 || guest % 16 !== 0) {
+      throw new RangeError(`Cannot place memory at ${guest}, expected a multiple of 16 below 2^53`);
+    }
+    if (buffer.byteLength === 0 || !Number.isSafeInteger(end)) {
+      throw new RangeError(
+        `Cannot place ${buffer.byteLength} bytes of memory at 0x${guest.toString(16)}, ` +
+          `expected at least one and an end below 2^53`,
+      );
+    }
+    this.guest = guest;
+    this.end = end;
+    this.buffer = buffer;
+    this.u8 = new Uint8Array(buffer);
+    this.u16 = new Uint16Array(buffer, 0, Math.floor(buffer.byteLength / 2));
+    this.u32 = new Uint32Array(buffer, 0, Math.floor(buffer.byteLength / 4));
+    this.view = new DataView(buffer);
+  }
+}
+
+/** Guest memory: one region, or several that do not overlap. */
+export class GuestMemory {
+  /** In order of their guest addresses. */
+  readonly regions: readonly RegionView[];
+  // The region that served last: chains lie close together, and most memories have one region only.
+  #last: RegionView;
+
+  /** @throws {RangeError} when there is no region, one cannot be addressed, or two overlap */
+  constructor(regions: readonly MemoryRegion[]) {
+    this.regions = regions.map((region) => new RegionView(region))
+      .sort((a, b) => a.guest - b.guest);
+    this.regions.forEach((region, i) => {
+      const previous = this.regions[i - 1];
+      if (previous !== undefined && region.guest < previous.end) {
+        throw new RangeError(
+          `Cannot place memory at 0x${region.guest.toString(16)}: the region before it ends at ` +
+            `0x${previous.end.toString(16)}`,
+        );
+      }
+    });
+    if (this.regions[0] === undefined) throw new RangeError("Cannot make a memory of no regions");
+    this.#last = this.regions[0];
+  }
+
+  /**
+   * The region that holds all of `length` bytes at a guest address, null if there is none. A range that crosses from one
+   * region into the next has none, even if nothing lies between them: no single view could reach it.
+   */
+  find(address: number, length: number): RegionView | null {
+    const last = this.#last;
+    if (address >= last.guest && address + length <= last.end) return last;
+    for (const region of this.regions) {
+      if (address >= region.guest && address + length <= region.end) return this.#last = region;
+    }
+    return null;
+  }
+
+  /**
+   * The region that holds all of `length` bytes at a guest address.
+   *
+   * @throws {MemoryError} when no single region does
+   */
+  region(address: number, length: number): RegionView {
+    const found = this.find(address, length);
+    if (found !== null) return found;
+    const regions = this.regions
+      .map(({ guest, end }) => `0x${guest.toString(16)} to 0x${end.toString(16)}`);
+    throw new MemoryError(address, length, `memory is ${regions.join(", ")}`);
+  }
+}
+
+// Below this many bytes a loop beats the two views that `set` needs.
+const SHORT = 48;
+
+/** Copies bytes between two arrays. The caller has checked both ranges; they do not overlap. */
+export function copyBytes(
+  target: Uint8Array,
+  targetOffset: number,
+  source: Uint8Array,
+  sourceOffset: number,
+  length: number,
+): void {
+  if (length > SHORT) {
+    target.set(source.subarray(sourceOffset, sourceOffset + length), targetOffset);
+  } else {
+    for (let i = 0; i < length; i++) target[targetOffset + i] = source[sourceOffset + i]!;
+  }
+}
