@@ -6,7 +6,7 @@
  */
 
 /** Characters of output kept per process: the last ones. */
-const OUTPUT_KEPT = 64 * 1024;
+const OUTPUT_KEPT = 2 ** 20;
 /** How long a process may take to end after SIGTERM, before SIGKILL, in milliseconds. */
 const GRACE_MS = 3000;
 

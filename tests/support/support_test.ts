@@ -3,7 +3,7 @@ import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { BlockingWorker, createMemory, EventFd, Mapping } from "../../ffi/mod.ts";
 import { withoutLeaks } from "./leaks.ts";
 import { Process, run, TempFolder, until } from "./process.ts";
-import { median, percentile } from "./statistics.ts";
+import { interleaved, median, percentile, summarise } from "./statistics.ts";
 
 const FIXTURE = new URL("../ffi/worker_fixture.ts", import.meta.url);
 
@@ -92,4 +92,17 @@ Deno.test("percentile() and median()", () => {
   assertEquals([percentile([7], 0), percentile([7], 1)], [7, 7]);
   assertThrows(() => median([]), RangeError);
   assertThrows(() => percentile([1], 1.1), RangeError);
+});
+
+Deno.test("summarise() is not moved by one disturbed round", () => {
+  const rounds = [[1, 2, 3], [100, 200, 300], [1, 2, 3]];
+  assertEquals(summarise(rounds), { median: 2, p99: 2.98 });
+});
+
+Deno.test("interleaved() takes one of each per round", async () => {
+  const order: string[] = [];
+  const take = (name: string) => () => [order.push(name)];
+  const taken = await interleaved(2, { a: take("a"), b: take("b") });
+  assertEquals(order, ["a", "b", "a", "b"]);
+  assertEquals(taken, { a: [[1], [3]], b: [[2], [4]] });
 });
