@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The back-end role: what a device of ours is to viola, or to any other front-end. Synchronous, for a Worker that blocks.
+ *
+ * A front-end is trusted in nothing. What it sends is checked before it is used; the first message that cannot be is
+ * answered with a failure, if an answer was asked for, and ends the session.
+ *
+ * @module
+ */
+import { EPOLLET, EPOLLIN, UnixListener, type Watch, type Watches } from "../../ffi/mod.ts";
+import type { GuestMemory } from "../virtio/memory.ts";
+import type { DeviceRing } from "../virtio/split_ring.ts";
+import { Session } from "./session.ts";
+
+/** A ring that is started and enabled. Valid until {@linkcode BackEndDevice.stopRing}. */
+export interface BackEndRing {
+  readonly index: number;
+  readonly ring: DeviceRing;
+  readonly memory: GuestMemory;
+  /** Rings the front-end's call eventfd if the driver wants it (`ring.needsInterrupt()`). */
+  call(): void;
+  /** Gives the ring up after an error found in it: reported, the error eventfd rung, no more kicks. */
+  fail(error: Error): void;
+  /** Called on each kick; set by the device in {@linkcode BackEndDevice.startRing}. What it throws goes to {@linkcode fail}. */
+  onKick: () => void;
+}
+
+/** A device, as the server drives it: all calls come from the loop that owns the server, none may block. */
+export interface BackEndDevice {
+  readonly name: string;
+  /** virtio device id. */
+  readonly deviceId: number;
+  /** virtio features, without bit 30. */
+  readonly features: bigint;
+  readonly queueCount: number;
+  readonly maxQueueSize: number;
+  /** The whole config space, empty if there is none. */
+  readConfig(): Uint8Array;
+  /** Within the config space; absent: writes are ignored. */
+  writeConfig?(offset: number, bytes: Uint8Array): void;
+  /** The driver's choice of features, told before the first ring starts. */
+  featuresAccepted?(features: bigint): void;
+  /** Started and enabled: set `onKick` and look at it. */
+  startRing(ring: BackEndRing): void;
+  /** Drain or give back what you hold of it, now, and forget it: its memory may be gone when this returns. */
+  stopRing(index: number): void;
+  /** The front-end went, or asked for a reset: forget all. Every ring was stopped before. */
+  disconnected(): void;
+}
+
+/** The loop a server lives in: a Worker's {@linkcode Watches}, or a Reactor. */
+export type Loop = Pick<Watches, "watch">;
+
+/** What a server reports. */
+export interface BackEndEvent {
+  kind: "listening" | "connected" | "disconnected" | "error";
+  text: string;
+}
+
+/** Serves a device at a socket, to one front-end after another; one that comes while another is served waits. */
+export class BackEndServer implements Disposable {
+  #listener: UnixListener;
+  #listening: Watch | null = null;
+  #session: Session | null = null;
+  #onEvent: (event: BackEndEvent) => void;
+
+  /**
+   * @param watches The loop; whoever runs it dispatches
+   * @throws {OsError} EADDRINUSE when another process listens there …
+   */
+  constructor(
+    readonly watches: Loop,
+    readonly socketPath: string,
+    readonly device: BackEndDevice,
+    { onEvent }: { onEvent?: (event: BackEndEvent) => void } = {},
+  ) {
+    this.#onEvent = onEvent ?? (() => {});
+    this.#listener = UnixListener.listen(socketPath);
+    this.#listen();
+    this.#report("listening", `${device.name} listens at ${socketPath}`);
+  }
+
+  /** Tells the front-end, if there is one and it listens to that, that the config space changed. */
+  configChanged(): void {
+    this.#session?.configChanged();
+  }
+
+  /** Ends the session, if there is one, and removes the socket; again is no harm. */
+  close(): void {
+    this.#session?.close();
+    this.#session = null;
+    this.#listening?.close();
+    this.#listener.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  /** Edge-triggered, so that an accept that fails (no descriptors left) is tried again with the next comer, not at once. */
+  #listen(): void {
+    const watcher = (): void => this.#accept();
+    this.#listening = this.watches.watch(this.#listener.number, EPOLLIN | EPOLLET, watcher);
+  }
+
+  #accept(): void {
+    try {
+      const socket = this.#listener.accept();
+      if (socket === null) return;
+      this.#listening?.close();
+      const report = (error: Error): void => this.#report("error", error.message);
+      const onEnd = (): void => this.#ended();
+      this.#session = new Session(socket, this.watches, this.device, report, onEnd);
+      this.#report("connected", `A front-end is connected to ${this.device.name}`);
+    } catch (error) {
+      this.#report("error", (error as Error).message);
+    }
+  }
+
+  #ended(): void {
+    this.#session = null;
+    this.#report("disconnected", `The front-end of ${this.device.name} is gone`);
+    this.#listen();
+  }
+
+  #report(kind: BackEndEvent["kind"], text: string): void {
+    this.#onEvent({ kind, text });
+  }
+}

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The back-end channel: a second connection on which the back-end asks and the front-end serves, whatever the first one
+ * is waiting for.
+ *
+ * @module
+ */
+import {
+  EPOLLIN,
+  EPOLLRDHUP,
+  type Fd,
+  type Reactor,
+  UnixSocket,
+  type Watch,
+} from "../../ffi/mod.ts";
+import { VhostUserError } from "./errors.ts";
+import { MessageReader, type RawMessage } from "./framing.ts";
+import {
+  BACK_END_MESSAGES,
+  decodeBody,
+  encodeMessage,
+  NEED_REPLY,
+  REPLY,
+  U64,
+  VERSION,
+} from "./messages.ts";
+
+/** A back-end may send this many messages in {@linkcode WINDOW_MS}; then it has to wait for the next window. */
+const MESSAGES_PER_WINDOW = 64;
+const WINDOW_MS = 100;
+
+const DONE = 0n;
+const REFUSED = 1n;
+
+/** What a {@linkcode BackEndChannel} needs to know. */
+export interface ChannelOptions {
+  reactor: Reactor;
+  /** The device's name, for errors. */
+  name: string;
+  /** The config space changed; called once for any number of messages that came together. */
+  onConfigChange: () => void;
+}
+
+/** The front-end's end of the channel. A fault on it closes it, and leaves the device alone. */
+export class BackEndChannel {
+  #socket: UnixSocket;
+  #reader: MessageReader;
+  #watch: Watch | null = null;
+  #pause: ReturnType<typeof setTimeout> | undefined;
+  #windowStart = 0;
+  #count = 0;
+
+  private constructor(socket: UnixSocket, readonly options: ChannelOptions) {
+    this.#socket = socket;
+    this.#reader = new MessageReader(
+      socket,
+      "requests",
+      `the back-end channel of ${options.name}`,
+    );
+    this.#listen();
+  }
+
+  /** Makes a channel: ours, and the end to be sent to the back-end and then closed. @throws {OsError} */
+  static create(options: ChannelOptions): { channel: BackEndChannel; theirs: Fd } {
+    const [ours, theirs] = UnixSocket.pair();
+    return { channel: new BackEndChannel(ours, options), theirs };
+  }
+
+  /** Ends it; again is no harm. */
+  close(): void {
+    clearTimeout(this.#pause);
+    this.#watch?.close();
+    this.#reader.discard();
+    this.#socket.close();
+  }
+
+  #listen(): void {
+    this.#watch = this.options.reactor.watch(
+      this.#socket.number,
+      EPOLLIN | EPOLLRDHUP,
+      () => this.#turn(),
+    );
+  }
+
+  #turn(): void {
+    let changed = false;
+    try {
+      while (this.#admit()) {
+        const message = this.#reader.next();
+        if (message === null) break;
+        this.#count++;
+        if (this.#serve(message)) changed = true;
+      }
+    } catch {
+      this.close(); // the device itself may be well: its own connection tells
+    }
+    if (changed) this.options.onConfigChange();
+  }
+
+  /** Whether another message may be read in this window; if not, none is until the next. */
+  #admit(): boolean {
+    const now = performance.now();
+    if (now - this.#windowStart >= WINDOW_MS) {
+      this.#windowStart = now;
+      this.#count = 0;
+    }
+    if (this.#count < MESSAGES_PER_WINDOW) return true;
+    this.#watch?.close();
+    this.#pause = setTimeout(() => this.#listen(), WINDOW_MS);
+    return false;
+  }
+
+  /** Answers a message. @returns whether it says that the config space changed */
+  #serve({ request, flags, body, fds }: RawMessage): boolean {
+    for (const fd of fds) fd.close();
+    const row = BACK_END_MESSAGES.CONFIG_CHANGE_MSG;
+    const known = request === row.request && fds.length === 0;
+    if (known) decodeBody("CONFIG_CHANGE_MSG", row.body, body);
+    if ((flags & NEED_REPLY) !== 0) this.#answer(request, known ? DONE : REFUSED);
+    return known;
+  }
+
+  #answer(request: number, value: bigint): void {
+    const reply = encodeMessage(request, VERSION | REPLY, U64.encode(value));
+    if (this.#socket.send(reply, 0, reply.length) === reply.length) return;
+    throw new VhostUserError("protocol", "The back-end does not read the answers on its channel");
+  }
+}

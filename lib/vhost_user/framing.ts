@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Messages out of a stream of bytes and descriptors, as they come: whole, in pieces, or never. Both roles read with it.
+ *
+ * @module
+ */
+import type { Fd, Received } from "../../ffi/mod.ts";
+import { VhostUserError } from "./errors.ts";
+import { HEADER_SIZE, MAX_BODY, NEED_REPLY, REPLY, VERSION } from "./messages.ts";
+
+/** Where bytes and descriptors come from: a Unix socket, or a test's. */
+export interface ByteSource {
+  receive(
+    buffer: Uint8Array<ArrayBuffer>,
+    offset: number,
+    length: number,
+    maxFds: number,
+  ): Received;
+}
+
+/** A message as it came. Whoever takes it closes the descriptors. */
+export interface RawMessage {
+  request: number;
+  flags: number;
+  /** A copy. */
+  body: Uint8Array<ArrayBuffer>;
+  fds: Fd[];
+}
+
+/** Whose messages are read: only replies, or only requests. */
+export type Direction = "replies" | "requests";
+
+const FLAGS_OF_REQUEST = VERSION | NEED_REPLY;
+
+/** The most descriptors a message may bring: a memory table's. */
+const MAX_MESSAGE_FDS = 8;
+
+/**
+ * Reads messages one at a time, never a byte past the end of one: the descriptors of the next come with its first byte,
+ * and only so is it known whose they are.
+ */
+export class MessageReader {
+  #bytes = new Uint8Array(HEADER_SIZE + MAX_BODY);
+  #view = new DataView(this.#bytes.buffer);
+  #filled = 0;
+  #fds: Fd[] = [];
+
+  /** @param peer Whose messages these are, for errors: "card0: the back-end" */
+  constructor(
+    readonly source: ByteSource,
+    readonly direction: Direction,
+    readonly peer: string,
+  ) {}
+
+  /**
+   * The next message, or null while it is not all there.
+   *
+   * @throws {VhostUserError} the peer closed, or sends what is no message; the connection is of no use then
+   */
+  next(): RawMessage | null {
+    while (this.#filled < this.#end()) {
+      const { length, fds } = this.#receive(this.#end() - this.#filled);
+      this.#keep(fds);
+      if (length === 0) throw this.#closed();
+      if (length < 0) return null;
+      this.#filled += length;
+      if (this.#filled === HEADER_SIZE) this.#checkHeader();
+    }
+    return this.#take();
+  }
+
+  /** Whether nothing of the next message is there yet. */
+  get idle(): boolean {
+    return this.#filled === 0;
+  }
+
+  /** Closes what came with a message that never became whole. */
+  discard(): void {
+    for (const fd of this.#fds) fd.close();
+    this.#fds = [];
+  }
+
+  /** Where the part that is being read ends: the header, and once it is there, the payload. */
+  #end(): number {
+    return this.#filled < HEADER_SIZE ? HEADER_SIZE : HEADER_SIZE + this.#view.getUint32(8, true);
+  }
+
+  #receive(length: number): Received {
+    try {
+      return this.source.receive(this.#bytes, this.#filled, length, MAX_MESSAGE_FDS);
+    } catch (cause) {
+      const { code, message } = cause as { code?: string; message: string };
+      const fault = code === "EMSGSIZE" ? "protocol" : "lost";
+      const text = code === "EMSGSIZE" ? `more than ${MAX_MESSAGE_FDS} descriptors came` : message;
+      throw new VhostUserError(fault, `Cannot read from ${this.peer}: ${text}`, { cause });
+    }
+  }
+
+  #keep(fds: Fd[]): void {
+    if (fds.length === 0) return;
+    const first = this.#filled === 0;
+    this.#fds.push(...fds);
+    if (!first) {
+      throw this.#bad(`${fds.length} descriptors came inside a message, expected with its start`);
+    }
+  }
+
+  #closed(): VhostUserError {
+    if (this.#filled === 0) {
+      return new VhostUserError("lost", `${this.peer} closed the connection`);
+    }
+    const text = `${this.peer} closed the connection after ${this.#filled} bytes of a message`;
+    return new VhostUserError("lost", `${text}, expected ${this.#end()}`);
+  }
+
+  #checkHeader(): void {
+    const flags = this.#view.getUint32(4, true);
+    const size = this.#view.getUint32(8, true);
+    const expected = this.direction === "replies" ? VERSION | REPLY : VERSION;
+    const given = this.direction === "replies" ? flags : flags & ~NEED_REPLY;
+    if (given !== expected) {
+      const also = this.direction === "replies" ? "" : ` or 0x${FLAGS_OF_REQUEST.toString(16)}`;
+      throw this.#bad(`flags are 0x${flags.toString(16)}, expected 0x${expected}${also}`);
+    }
+    if (size > MAX_BODY) throw this.#bad(`its size is ${size}, expected at most ${MAX_BODY}`);
+  }
+
+  #bad(text: string): VhostUserError {
+    const request = this.#view.getUint32(0, true);
+    return new VhostUserError(
+      "protocol",
+      `Cannot read a message (request ${request}) from ${this.peer}: ${text}`,
+    );
+  }
+
+  #take(): RawMessage {
+    const message = {
+      request: this.#view.getUint32(0, true),
+      flags: this.#view.getUint32(4, true),
+      body: this.#bytes.slice(HEADER_SIZE, this.#filled),
+      fds: this.#fds,
+    };
+    this.#filled = 0;
+    this.#fds = [];
+    return message;
+  }
+}

@@ -1,0 +1,429 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * A back-end's conversation with one front-end, from accept to close: a table of what each message does.
+ *
+ * @module
+ */
+import {
+  EPOLLIN,
+  EPOLLRDHUP,
+  type Fd,
+  setNonblocking,
+  UnixSocket,
+  type Watch,
+} from "../../ffi/mod.ts";
+import {
+  bit,
+  describeFeatures,
+  hasFeature,
+  VHOST_USER_F_PROTOCOL_FEATURES,
+  VIRTIO_F_RING_EVENT_IDX,
+  VIRTIO_F_RING_INDIRECT_DESC,
+} from "../virtio/features.ts";
+import type { BackEndDevice, Loop } from "./back_end.ts";
+import { VhostUserError } from "./errors.ts";
+import { MessageReader, type RawMessage } from "./framing.ts";
+import {
+  BACK_END_MESSAGES,
+  type BodyOf,
+  decodeBody,
+  encodeMessage,
+  FRONT_END_MESSAGES,
+  FRONT_END_NAMES,
+  type FrontEndMessage,
+  hasProtocolFeature,
+  type MessageRow,
+  NEED_REPLY,
+  protocolFeatureNames,
+  protocolFeatures,
+  type Region,
+  REPLY,
+  type ReplyOf,
+  U64,
+  VERSION,
+  type VringAddress,
+  type VringFd,
+} from "./messages.ts";
+import { SharedMemory } from "./shared_memory.ts";
+import { Vring, type VringEvent } from "./vring.ts";
+
+const PROTOCOL_FEATURES_BIT = bit(VHOST_USER_F_PROTOCOL_FEATURES);
+const ALWAYS_OFFERED = protocolFeatures("MQ", "REPLY_ACK", "RESET_DEVICE");
+const OFFERED_WITH_CONFIG = protocolFeatures("CONFIG", "BACKEND_REQ");
+
+const DONE = 0n;
+const FAILED = 1n;
+
+/** So many messages are served at once before the rings have their turn again. */
+const MESSAGES_PER_TURN = 16;
+
+/** What messages do. A handler takes the descriptors that it keeps out of the array; the rest is closed. */
+type Handlers = {
+  [Name in FrontEndMessage]?: (body: BodyOf<Name>, fds: Fd[]) => ReplyOf<Name>;
+};
+
+/** One front-end's session. */
+export class Session {
+  #socket: UnixSocket;
+  #reader: MessageReader;
+  #watch: Watch;
+  #channel: UnixSocket | null = null;
+  #shared: SharedMemory | null = null;
+  #features = 0n;
+  #agreed = 0n;
+  #vrings: readonly Vring[];
+  #closed = false;
+
+  /**
+   * Takes the socket over, and serves it until it ends.
+   *
+   * @param report Told what went wrong, if anything
+   * @param onEnd Called once it ended by itself
+   */
+  constructor(
+    socket: UnixSocket,
+    readonly watches: Loop,
+    readonly device: BackEndDevice,
+    readonly report: (error: Error) => void,
+    readonly onEnd: () => void,
+  ) {
+    this.#socket = socket;
+    this.#reader = new MessageReader(socket, "requests", `the front-end of ${device.name}`);
+    const host = { watches, device, reportFailure: report };
+    this.#vrings = Array.from({ length: device.queueCount }, (_, index) => new Vring(index, host));
+    this.#watch = watches.watch(socket.number, EPOLLIN | EPOLLRDHUP, () => this.#turn());
+  }
+
+  /** Tells the front-end that the config space changed, if it has given us a channel for that. */
+  configChanged(): void {
+    if (this.#channel === null) return;
+    const message = encodeMessage(
+      BACK_END_MESSAGES.CONFIG_CHANGE_MSG.request,
+      VERSION,
+      new Uint8Array(),
+    );
+    try {
+      send(this.#channel, message);
+    } catch (error) {
+      this.#setChannel(null);
+      this.report(error as Error);
+    }
+  }
+
+  /** Stops all rings, lets the device forget, and frees everything; again is no harm. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#watch.close();
+    for (const vring of this.#vrings) vring.close();
+    this.#resetDevice();
+    this.#setChannel(null);
+    this.#shared?.close();
+    this.#reader.discard();
+    this.#socket.close();
+  }
+
+  #turn(): void {
+    try {
+      for (let i = 0; i < MESSAGES_PER_TURN; i++) {
+        const message = this.#reader.next();
+        if (message === null) return;
+        this.#serve(message);
+      }
+    } catch (error) {
+      if (!this.#isGoodbye(error)) this.report(error as Error);
+      this.close();
+      this.onEnd();
+    }
+  }
+
+  /** Whether the front-end just closed the connection, between two messages. */
+  #isGoodbye(error: unknown): boolean {
+    return error instanceof VhostUserError && error.fault === "lost" && this.#reader.idle;
+  }
+
+  #serve(message: RawMessage): void {
+    const { request, flags, fds } = message;
+    try {
+      const { row, reply } = this.#handle(message);
+      if (row.reply !== null) this.#answer(request, row.reply.encode(reply));
+      else if (this.#acknowledges(flags)) this.#answer(request, U64.encode(DONE));
+    } catch (error) {
+      if (this.#acknowledges(flags)) this.#refuse(request);
+      throw error;
+    } finally {
+      for (const fd of fds) fd.close();
+    }
+  }
+
+  #acknowledges(flags: number): boolean {
+    return (flags & NEED_REPLY) !== 0 && hasProtocolFeature(this.#agreed, "REPLY_ACK");
+  }
+
+  /** The session ends anyway: that it was refused is a courtesy. */
+  #refuse(request: number): void {
+    try {
+      this.#answer(request, U64.encode(FAILED));
+    } catch { /* the refused message's own error is thrown */ }
+  }
+
+  #answer(request: number, body: Uint8Array): void {
+    send(this.#socket, encodeMessage(request, VERSION | REPLY, body));
+  }
+
+  /** Checks a message against its row, and does what it says. */
+  #handle({ request, body, fds }: RawMessage): { row: MessageRow; reply: unknown } {
+    const name = FRONT_END_NAMES.get(request);
+    const handler = name === undefined ? undefined : this.#handlers[name];
+    if (name === undefined || handler === undefined) {
+      throw this.#refusal(name ?? `request ${request}`, "it is not offered here");
+    }
+    const row = FRONT_END_MESSAGES[name] as MessageRow;
+    this.#checkGate(name, row);
+    const [min, max] = row.fds;
+    if (fds.length < min || fds.length > max) {
+      throw this.#refusal(name, `${fds.length} descriptors came, expected ${min} to ${max}`);
+    }
+    const value = decodeBody(`${name} of ${this.device.name}`, row.body, body);
+    return { row, reply: (handler as (body: unknown, fds: Fd[]) => unknown)(value, fds) };
+  }
+
+  #checkGate(name: string, { gate }: MessageRow): void {
+    if (gate === null || hasProtocolFeature(this.#agreed, gate)) return;
+    throw this.#refusal(name, `protocol feature ${gate} was not agreed on`);
+  }
+
+  #refusal(what: string, why: string): VhostUserError {
+    return new VhostUserError("protocol", `Cannot do ${what} for ${this.device.name}: ${why}`);
+  }
+
+  readonly #handlers: Handlers = {
+    GET_FEATURES: () => this.device.features | PROTOCOL_FEATURES_BIT,
+    SET_FEATURES: (features) => this.#setFeatures(features),
+    SET_OWNER: () => {},
+    RESET_OWNER: () => {}, // deprecated, and never had one meaning
+    GET_PROTOCOL_FEATURES: () => this.#offered(),
+    SET_PROTOCOL_FEATURES: (features) => this.#setProtocolFeatures(features),
+    GET_QUEUE_NUM: () => BigInt(this.device.queueCount),
+    SET_MEM_TABLE: (regions, fds) => this.#setMemory(regions, fds),
+    SET_VRING_NUM: ({ index, num }) => this.#setSize(index, num),
+    SET_VRING_BASE: ({ index, num }) => this.#setBase(index, num),
+    SET_VRING_ADDR: (address) => this.#setAddress(address),
+    SET_VRING_KICK: (body, fds) => this.#setKick(body, fds),
+    SET_VRING_CALL: (body, fds) => this.#setEvent("call", body, fds),
+    SET_VRING_ERR: (body, fds) => this.#setEvent("error", body, fds),
+    SET_VRING_ENABLE: ({ index, num }) => this.#enable(index, num),
+    GET_VRING_BASE: ({ index }) => this.#stopRing(index),
+    GET_CONFIG: ({ offset, flags, data }) => this.#readConfig(offset, flags, data.length),
+    SET_CONFIG: ({ offset, data }) => this.#writeConfig(offset, data),
+    SET_BACKEND_REQ_FD: (_, fds) => this.#setChannel(fds.shift()!),
+    RESET_DEVICE: () => this.#reset(),
+  };
+
+  // ---- features ----
+
+  #setFeatures(features: bigint): void {
+    const foreign = features & ~(this.device.features | PROTOCOL_FEATURES_BIT);
+    if (foreign !== 0n) {
+      throw this.#refusal("SET_FEATURES", `${describeFeatures(foreign)} are not offered`);
+    }
+    if (features !== this.#features && this.#vrings.some(({ running }) => running)) {
+      throw this.#refusal("SET_FEATURES", "rings are running, expected them stopped");
+    }
+    this.#features = features;
+    this.device.featuresAccepted?.(features & ~PROTOCOL_FEATURES_BIT);
+    if ((features & PROTOCOL_FEATURES_BIT) !== 0n) return;
+    for (const vring of this.#vrings) vring.enabled = true; // no SET_VRING_ENABLE will come
+    this.#runAll();
+  }
+
+  #offered(): bigint {
+    const hasConfig = this.device.readConfig().length > 0;
+    return hasConfig ? ALWAYS_OFFERED | OFFERED_WITH_CONFIG : ALWAYS_OFFERED;
+  }
+
+  #setProtocolFeatures(features: bigint): void {
+    const foreign = features & ~this.#offered();
+    if (foreign !== 0n) {
+      const names = protocolFeatureNames(foreign).join(", ");
+      throw this.#refusal("SET_PROTOCOL_FEATURES", `${names} are not offered`);
+    }
+    this.#agreed = features;
+  }
+
+  // ---- memory ----
+
+  /** Rings that run stop before their memory goes, and go on in the new one. */
+  #setMemory(regions: readonly Region[], fds: readonly Fd[]): void {
+    const shared = SharedMemory.map(regions, fds);
+    for (const vring of this.#vrings) vring.stop();
+    this.#shared?.close();
+    this.#shared = shared;
+    this.#runAll();
+  }
+
+  #runAll(): void {
+    for (const vring of this.#vrings) this.#run(vring);
+  }
+
+  #run(vring: Vring): void {
+    if (this.#shared === null) return;
+    vring.run(this.#shared.memory, {
+      indirect: hasFeature(this.#features, VIRTIO_F_RING_INDIRECT_DESC),
+      eventIdx: hasFeature(this.#features, VIRTIO_F_RING_EVENT_IDX),
+      deviceName: this.device.name,
+    });
+  }
+
+  // ---- rings ----
+
+  #vring(what: string, index: number): Vring {
+    const vring = this.#vrings[index];
+    if (vring !== undefined) return vring;
+    throw this.#refusal(`${what} for queue ${index}`, `it has ${this.#vrings.length} queues`);
+  }
+
+  #stoppedVring(what: string, index: number): Vring {
+    const vring = this.#vring(what, index);
+    if (!vring.running) return vring;
+    throw this.#refusal(`${what} for queue ${index}`, "the ring is running, expected it stopped");
+  }
+
+  #setSize(index: number, size: number): void {
+    const vring = this.#stoppedVring("SET_VRING_NUM", index);
+    const { maxQueueSize } = this.device;
+    if (size < 1 || size > maxQueueSize || (size & (size - 1)) !== 0) {
+      throw this.#refusal(
+        `SET_VRING_NUM for queue ${index}`,
+        `its size is ${size}, expected a power of two up to ${maxQueueSize}`,
+      );
+    }
+    vring.size = size;
+  }
+
+  #setBase(index: number, base: number): void {
+    const vring = this.#stoppedVring("SET_VRING_BASE", index);
+    if (base > 0xffff) {
+      throw this.#refusal(`SET_VRING_BASE for queue ${index}`, `${base}, expected up to 65535`);
+    }
+    vring.base = base;
+  }
+
+  #setAddress({ index, desc, avail, used }: VringAddress): void {
+    const vring = this.#stoppedVring("SET_VRING_ADDR", index);
+    const shared = this.#shared;
+    if (shared === null) {
+      throw this.#refusal(`SET_VRING_ADDR for queue ${index}`, "there is no memory table yet");
+    }
+    const of = `of queue ${index} of ${this.device.name}`;
+    vring.layout = {
+      desc: shared.guestAddress(desc, `the descriptors ${of}`),
+      avail: shared.guestAddress(avail, `the available ring ${of}`),
+      used: shared.guestAddress(used, `the used ring ${of}`),
+    };
+  }
+
+  #setKick(body: VringFd, fds: Fd[]): void {
+    const { index } = body;
+    const vring = this.#vring("SET_VRING_KICK", index);
+    if (body.noFd) {
+      throw this.#refusal(`SET_VRING_KICK for queue ${index}`, "polling is not offered");
+    }
+    if (vring.size === 0 || vring.layout === null) {
+      throw this.#refusal(
+        `SET_VRING_KICK for queue ${index}`,
+        "its size and addresses are not all set, expected them before",
+      );
+    }
+    this.#setEvent("kick", body, fds);
+    this.#run(vring);
+  }
+
+  #setEvent(which: VringEvent, { index, noFd }: VringFd, fds: Fd[]): void {
+    const vring = this.#vring(`the ${which} descriptor`, index);
+    if (noFd !== (fds.length === 0)) {
+      throw this.#refusal(
+        `the ${which} descriptor for queue ${index}`,
+        `${fds.length} came, expected ${noFd ? 0 : 1}`,
+      );
+    }
+    vring.setEvent(which, fds[0] ?? null);
+    fds.length = 0;
+  }
+
+  #enable(index: number, value: number): void {
+    const vring = this.#vring("SET_VRING_ENABLE", index);
+    if (value > 1 || (this.#features & PROTOCOL_FEATURES_BIT) === 0n) {
+      throw this.#refusal(
+        `SET_VRING_ENABLE for queue ${index}`,
+        `the value is ${value}, expected 0 or 1, and feature bit 30 accepted`,
+      );
+    }
+    vring.enabled = value === 1;
+    if (vring.enabled) this.#run(vring);
+    else vring.stop();
+  }
+
+  #stopRing(index: number): { index: number; num: number } {
+    const vring = this.#vring("GET_VRING_BASE", index);
+    vring.close();
+    return { index, num: vring.base };
+  }
+
+  // ---- config space, channel, reset ----
+
+  #readConfig(
+    offset: number,
+    flags: number,
+    size: number,
+  ): { offset: number; flags: number; data: Uint8Array } | null {
+    const config = this.device.readConfig();
+    if (offset + size > config.length) return null;
+    return { offset, flags, data: config.subarray(offset, offset + size) };
+  }
+
+  #writeConfig(offset: number, data: Uint8Array): void {
+    const { length } = this.device.readConfig();
+    if (offset + data.length > length) {
+      throw this.#refusal(
+        "SET_CONFIG",
+        `bytes ${offset} to ${offset + data.length}, expected an end up to ${length}`,
+      );
+    }
+    this.device.writeConfig?.(offset, data);
+  }
+
+  #setChannel(fd: Fd | null): void {
+    this.#channel?.close();
+    this.#channel = null;
+    if (fd === null) return;
+    this.#channel = new UnixSocket(fd.release());
+    setNonblocking(this.#channel);
+  }
+
+  #reset(): void {
+    for (const vring of this.#vrings) {
+      vring.close();
+      vring.enabled = false;
+    }
+    this.#resetDevice();
+  }
+
+  #resetDevice(): void {
+    try {
+      this.device.disconnected();
+    } catch (error) {
+      this.report(error as Error);
+    }
+  }
+}
+
+/** Sends a whole message at once: who leaves no room for one does not read. */
+function send(socket: UnixSocket, bytes: Uint8Array<ArrayBuffer>): void {
+  const sent = socket.send(bytes, 0, bytes.length);
+  if (sent === bytes.length) return;
+  throw new VhostUserError(
+    "protocol",
+    `Cannot send ${bytes.length} bytes: there is room for ${sent}, the front-end does not read`,
+  );
+}

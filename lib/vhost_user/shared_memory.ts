@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The memory that a front-end shares: its table of regions, checked, mapped, and looked up by both of its address spaces.
+ *
+ * @module
+ */
+import { type Fd, Mapping, pageSize, viewMemory } from "../../ffi/mod.ts";
+import { GuestMemory, type MemoryRegion } from "../virtio/memory.ts";
+import { VhostUserError } from "./errors.ts";
+import type { Region } from "./messages.ts";
+
+/** Where a region lies in user addresses; these are only keys, and may use all 64 bits. */
+interface UserRange {
+  start: bigint;
+  end: bigint;
+  guest: number;
+}
+
+const hex = (value: bigint | number): string => `0x${value.toString(16)}`;
+
+/**
+ * Mapped regions. Nothing keeps a front-end from truncating a file after it was checked, and a touch of what is gone
+ * then ends the process: it ends only the device that this front-end drives.
+ */
+export class SharedMemory implements Disposable {
+  readonly memory: GuestMemory;
+  #mappings: readonly Mapping[];
+  #users: readonly UserRange[];
+
+  private constructor(
+    memory: GuestMemory,
+    mappings: readonly Mapping[],
+    users: readonly UserRange[],
+  ) {
+    this.memory = memory;
+    this.#mappings = mappings;
+    this.#users = users;
+  }
+
+  /**
+   * Maps a memory table.
+   *
+   * @param fds One for each region; they stay the caller's
+   * @throws {VhostUserError} naming the region that cannot be; nothing stays mapped
+   */
+  static map(regions: readonly Region[], fds: readonly Fd[]): SharedMemory {
+    if (regions.length === 0 || fds.length !== regions.length) {
+      throw refusal(`${fds.length} descriptors came for ${regions.length} regions`);
+    }
+    const mappings: Mapping[] = [];
+    try {
+      const users = regions.map(userRange);
+      checkOverlap(users);
+      const parts = regions.map((region, i) => mapRegion(region, i, fds[i]!, mappings));
+      return new SharedMemory(new GuestMemory(parts), mappings, users);
+    } catch (cause) {
+      for (const mapping of mappings) mapping.close();
+      if (cause instanceof VhostUserError) throw cause;
+      throw refusal((cause as Error).message);
+    }
+  }
+
+  /**
+   * The guest address of a user address.
+   *
+   * @param what What lies there, for the error
+   * @throws {VhostUserError} when no region has it
+   */
+  guestAddress(user: bigint, what: string): number {
+    const range = this.#users.find(({ start, end }) => user >= start && user < end);
+    if (range !== undefined) return range.guest + Number(user - range.start);
+    const known = this.#users.map(({ start, end }) => `${hex(start)} to ${hex(end)}`).join(", ");
+    throw new VhostUserError(
+      "protocol",
+      `Cannot find ${what} at user address ${hex(user)}: memory is ${known}`,
+    );
+  }
+
+  /** Unmaps it all. Whoever looks at it after that ends the process. */
+  close(): void {
+    for (const mapping of this.#mappings) mapping.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+function refusal(text: string): VhostUserError {
+  return new VhostUserError("protocol", `Cannot map the memory table: ${text}`);
+}
+
+function userRange({ user, size, guest }: Region, i: number): UserRange {
+  const end = user + size;
+  if (size === 0n || end > 1n << 64n || guest + size > BigInt(Number.MAX_SAFE_INTEGER)) {
+    throw refusal(
+      `region ${i} has ${size} bytes at guest ${hex(guest)}, user ${
+        hex(user)
+      }, expected at least ` +
+        `one, and an end below 2^53 and 2^64`,
+    );
+  }
+  return { start: user, end, guest: Number(guest) };
+}
+
+function checkOverlap(users: readonly UserRange[]): void {
+  const sorted = users.toSorted((a, b) => a.start < b.start ? -1 : 1);
+  sorted.forEach(({ start }, i) => {
+    const previous = sorted[i - 1];
+    if (previous === undefined || start >= previous.end) return;
+    throw refusal(
+      `a region begins at user ${hex(start)}, inside one that ends at ${hex(previous.end)}`,
+    );
+  });
+}
+
+function mapRegion(region: Region, i: number, fd: Fd, mappings: Mapping[]): MemoryRegion {
+  const { size, offset } = region;
+  const available = fd.size();
+  if (offset % BigInt(pageSize()) !== 0n || offset + size > BigInt(available)) {
+    throw refusal(
+      `region ${i} is ${size} bytes from ${hex(offset)} of a file of ${available}, expected a ` +
+        `beginning at a page and an end inside the file`,
+    );
+  }
+  const mapping = Mapping.create(fd, Number(size), Number(offset));
+  mappings.push(mapping);
+  return { guest: Number(region.guest), buffer: viewMemory(mapping.range) };
+}
