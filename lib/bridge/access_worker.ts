@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The access Worker of a lane: answers register accesses of all its devices, highest priority first, and turns
+ * QUEUE_NOTIFY into a kick. It never waits for the kernel or a back-end: the driver, the application above it and the
+ * interrupt handler all wait for it.
+ *
+ * @module
+ */
+import {
+  Epoll,
+  EPOLLET,
+  EPOLLIN,
+  makeRealtime,
+  OWNER_KEY,
+  pinThread,
+  reportToOwner,
+  serveBlocking,
+  signalEvent,
+  viewMemory,
+} from "../../ffi/mod.ts";
+import { SharedPage } from "../loopback/page.ts";
+import { type LoopbackPort, ring } from "../loopback/port.ts";
+import { RegisterFile } from "../virtio/registers.ts";
+import { DEVICE_COUNTERS, DeviceState, QUEUE_COUNTERS, STATUS_DRIVER_OK } from "../virtio/state.ts";
+import { settle } from "./gate.ts";
+import type { AccessEvent, LaneDevice, LaneOptions } from "./lane_messages.ts";
+import { Schedule, type Scheduled } from "./schedule.ts";
+
+/** One device: its page on one side, its registers on the other. */
+class AccessDevice implements Scheduled {
+  readonly priority: number;
+  ready = false;
+  readonly #port: LoopbackPort;
+  readonly #page: SharedPage;
+  readonly #registers: RegisterFile;
+  readonly #counters: Float64Array;
+  /** The write of STATUS 0 is answered later, by the main isolate. */
+  #held = false;
+
+  constructor(device: LaneDevice) {
+    const { id, port, gate, kicks } = device;
+    const state = DeviceState.open(viewMemory(device.state));
+    const report = (event: AccessEvent): void => reportToOwner(event);
+    let wasRunning = false;
+    this.priority = device.priority;
+    this.#port = port;
+    this.#page = new SharedPage(viewMemory(port.page));
+    this.#counters = state.counters;
+    this.#registers = new RegisterFile(state, {
+      notify: (queue) => {
+        state.queues[queue]!.counters[QUEUE_COUNTERS.kicks]!++;
+        this.#counters[DEVICE_COUNTERS.notifications]!++;
+        signalEvent(kicks[queue]!);
+      },
+      statusChanged: (status) => {
+        wasRunning = (status & STATUS_DRIVER_OK) !== 0;
+        report({ id, kind: "status", status });
+      },
+      reset: () => {
+        settle(gate);
+        // A back-end that works in the driver's own memory must be stopped before the driver frees it.
+        this.#held = wasRunning && device.memory === "direct";
+        wasRunning = false;
+        report({ id, kind: "reset", held: this.#held });
+      },
+      queueReset: () => settle(gate),
+      configWritten: (offset, size) => {
+        report({ id, kind: "config", offset, bytes: state.config.slice(offset, offset + size) });
+      },
+      badAccess: (text) => report({ id, kind: "bad access", text }),
+    });
+  }
+
+  serve(): void {
+    this.ready = false;
+    const page = this.#page;
+    if (!page.pending) return;
+    if (page.isRead) page.answer(this.#registers.read(page.offset, page.size));
+    else this.#registers.write(page.offset, page.size, page.data);
+    this.#counters[DEVICE_COUNTERS.accesses]!++;
+    if (!this.#held) this.#finish();
+  }
+
+  /** Answers the access that was held. */
+  release(): void {
+    if (!this.#held) return;
+    this.#held = false;
+    this.#finish();
+  }
+
+  #finish(): void {
+    if (this.#port.setsDone) this.#page.finish();
+    ring(this.#port.wakeup);
+  }
+}
+
+serveBlocking((options: LaneOptions) => {
+  if (options.cpus !== undefined) pinThread(options.cpus);
+  if (options.realtime !== undefined) makeRealtime(options.realtime);
+  const epoll = Epoll.create();
+  const devices = new Map<number, AccessDevice>();
+  const doorbells = new Map<number, number>();
+  const schedule = new Schedule<AccessDevice>();
+  const { found } = epoll;
+  return {
+    epoll,
+    handlers: {
+      add: (lane: LaneDevice) => {
+        const device = new AccessDevice(lane);
+        devices.set(lane.id, device);
+        doorbells.set(lane.id, lane.port.doorbell);
+        schedule.add(device);
+        // Edge-triggered: each ring is reported once, and the eventfd need never be read.
+        epoll.add(lane.port.doorbell, EPOLLIN | EPOLLET, lane.id);
+      },
+      remove: (id: number) => {
+        const device = devices.get(id);
+        if (device === undefined) return;
+        epoll.remove(doorbells.get(id)!);
+        schedule.remove(device);
+        devices.delete(id);
+        doorbells.delete(id);
+      },
+      release: (id: number) => devices.get(id)?.release(),
+    },
+    turn(n: number): void {
+      for (let i = 0; i < n; i++) {
+        const key = found[2 * i]!;
+        if (key !== OWNER_KEY) devices.get(key)!.ready = true;
+      }
+      for (let device = schedule.next(); device !== null; device = schedule.next()) device.serve();
+    },
+    close: () => epoll.close(),
+  };
+});

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Room for chains in the memory that a back-end is given.
+ *
+ * @module
+ */
+
+/** Slots are powers of two, from 64 bytes up. */
+const SMALLEST = 6;
+
+/**
+ * Hands out stretches of a fixed piece of memory: power-of-two slots, cut once from the unused end and kept in a list per
+ * size afterwards. A device asks for the same few sizes for ever, so nothing is split or joined, and nothing allocated.
+ */
+export class Bounce {
+  readonly #free: Int32Array[] = [];
+  readonly #count: Int32Array;
+  #end: number;
+
+  /**
+   * @param start Offset of its first byte, a multiple of 64
+   * @param limit Offset after its last byte
+   * @param slots The most slots in use at once
+   */
+  constructor(start: number, readonly limit: number, slots: number) {
+    this.#end = start;
+    const classes = Math.max(1, Math.floor(Math.log2(limit)) - SMALLEST + 1);
+    this.#count = new Int32Array(classes);
+    for (let i = 0; i < classes; i++) this.#free.push(new Int32Array(slots));
+  }
+
+  /**
+   * Takes room for `bytes` bytes.
+   *
+   * @returns its offset, −1 when there is none now
+   */
+  take(bytes: number): number {
+    const c = sizeClass(bytes);
+    if (c >= this.#free.length) return -1;
+    const count = this.#count[c]!;
+    if (count > 0) {
+      this.#count[c] = count - 1;
+      return this.#free[c]![count - 1]!;
+    }
+    const offset = this.#end;
+    const size = 2 ** (c + SMALLEST);
+    if (offset + size > this.limit) return -1;
+    this.#end = offset + size;
+    return offset;
+  }
+
+  /** Gives back what {@linkcode take} returned for as many bytes. */
+  give(offset: number, bytes: number): void {
+    const c = sizeClass(bytes);
+    const count = this.#count[c]!;
+    this.#free[c]![count] = offset;
+    this.#count[c] = count + 1;
+  }
+}
+
+function sizeClass(bytes: number): number {
+  return bytes <= 64 ? 0 : 32 - Math.clz32(bytes - 1) - SMALLEST;
+}

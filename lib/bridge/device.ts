@@ -1,0 +1,518 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * One device on the main isolate: finds its back-end, presents it to the driver, and keeps the two together through
+ * resets of the one and losses of the other.
+ *
+ * @module
+ */
+import {
+  createMemory,
+  EventFd,
+  type Fd,
+  Mapping,
+  type Reactor,
+  viewMemory,
+} from "../../ffi/mod.ts";
+import { type Loopback, openLoopback } from "../loopback/mod.ts";
+import type { DeviceClass } from "../virtio/classes.ts";
+import {
+  bit,
+  VIRTIO_F_RING_EVENT_IDX,
+  VIRTIO_F_RING_INDIRECT_DESC,
+  VIRTIO_F_VERSION_1,
+} from "../virtio/features.ts";
+import {
+  DEVICE_COUNTERS,
+  DeviceState,
+  namedCounters,
+  QUEUE_COUNTERS,
+  STATUS_DEVICE_NEEDS_RESET,
+  STATUS_DRIVER_OK,
+  STATUS_FAILED,
+} from "../virtio/state.ts";
+import { connectWithBackoff, FrontEnd, type Profile, VhostUserError } from "../vhost_user/mod.ts";
+import { Change } from "./change.ts";
+import { createGate, type Gate } from "./gate.ts";
+import type { Lane } from "./lane.ts";
+import type { AccessEvent, MemoryMode, RingEvent } from "./lane_messages.ts";
+import { SESSION_GUEST, SessionMemory } from "./session_memory.ts";
+import { Watchdog } from "./watchdog.ts";
+
+/** What happened to a device. */
+export interface BridgeEvent {
+  /** The device's name. */
+  device: string;
+  /**
+   * `waiting`: for the back-end's socket; `connected`: it answered; `started`: the loopback device is open and the driver
+   * may probe; `running`: driver and back-end are joined; `lost`: the back-end went; `resumed`: another took over;
+   * `reset`: the driver reset the device; `error`: something broke a rule.
+   */
+  kind: "waiting" | "connected" | "started" | "running" | "lost" | "resumed" | "reset" | "error";
+  text: string;
+  /** Milliseconds since the process started. */
+  ms: number;
+}
+
+/** What a device is made of. */
+export interface DeviceSetup {
+  readonly id: number;
+  readonly name: string;
+  readonly deviceClass: DeviceClass;
+  /** The back-end's socket. */
+  readonly socket: string;
+  /** The loopback device's name. */
+  readonly loopback: string;
+  readonly memory: MemoryMode;
+  readonly mmioVersion: 1 | 2;
+  readonly priority: number;
+  /** The largest ring that the driver may set up, instead of the class's. */
+  readonly queueSize?: number | undefined;
+  readonly lane: Lane;
+  readonly reactor: Reactor;
+  readonly onEvent: (event: BridgeEvent) => void;
+}
+
+const MAGIC = 0x74726976; // "virt"
+const VENDOR = 0x4c4f4956; // "VIOL"
+
+/**
+ * The features that a driver is offered, if the back-end has them: the class's own, and those of the ring that viola
+ * knows. Bits 26 and 30 are between front-end and back-end; the packed ring and the bits above 32 are not served.
+ */
+const OFFERED = (bit(24) - 1n) | bit(VIRTIO_F_RING_INDIRECT_DESC) | bit(VIRTIO_F_RING_EVENT_IDX) |
+  bit(VIRTIO_F_VERSION_1);
+
+/** Waits between connections that end at once: 50 ms, doubled up to 2 s; one that lasted a second begins anew. */
+const RETRY_MS = { first: 50, most: 2000, lasted: 1000 };
+
+/** How long the end waits for a back-end to stop in order. */
+const CLOSE_MS = 1000;
+
+/** What the driver is presented with: made with the first back-end, kept until the end. */
+interface Presented {
+  state: DeviceState;
+  mapping: Mapping;
+  memory: Fd;
+  loopback: Loopback;
+  kicks: EventFd[];
+  gate: Gate;
+}
+
+/** A device that is bridged. */
+export class BridgedDevice {
+  readonly name: string;
+  /** Settles when the device has ended: resolves after {@linkcode close}, rejects when it cannot go on. */
+  readonly done: Promise<void>;
+  readonly #setup: DeviceSetup;
+  readonly #change = new Change();
+  readonly #abort = new AbortController();
+  #presented: Presented | null = null;
+  /** Why the back-end at hand is to be let go. */
+  #lost: Error | null = null;
+  #retryMs = RETRY_MS.first;
+  /** Direct memory: the connection whose back-end has the driver's memory already, and how many had it. */
+  #sharedWith: FrontEnd | null = null;
+  #livesUsed = 0;
+  #failure: Error | null = null;
+  /** The driver waits for the answer to a reset. */
+  #held = false;
+  /** The driver's present life was joined to a back-end before. */
+  #wasRunning = false;
+  #configChanged = false;
+  #configWrites: { offset: number; bytes: Uint8Array }[] = [];
+
+  constructor(setup: DeviceSetup) {
+    this.name = setup.name;
+    this.#setup = setup;
+    this.done = this.#supervise().finally(() => this.#free());
+    this.done.catch(() => {}); // whoever cares awaits it
+  }
+
+  // ---- the back-end's lives ----
+
+  async #supervise(): Promise<void> {
+    while (!this.#closing) {
+      this.#lost = null;
+      const since = performance.now();
+      using frontEnd = await this.#connect();
+      if (frontEnd === null) return;
+      try {
+        await this.#meet(frontEnd);
+        await this.#serve(frontEnd);
+      } catch (error) {
+        if (this.#presented === null && !isTransient(error)) throw error;
+        this.#lost ??= error as Error;
+      }
+      await this.#part(since);
+    }
+  }
+
+  get #closing(): boolean {
+    return this.#abort.signal.aborted;
+  }
+
+  async #connect(): Promise<FrontEnd | null> {
+    const { name, socket, reactor, deviceClass } = this.#setup;
+    try {
+      return await connectWithBackoff(socket, {
+        reactor,
+        name,
+        deviceClass,
+        signal: this.#abort.signal,
+        onLost: (error) => this.#lose(error),
+        onConfigChange: () => {
+          this.#configChanged = true;
+          this.#change.notify();
+        },
+        onWaiting: (seconds, { message }) =>
+          this.#emit("waiting", `waiting for a back-end for ${seconds} s: ${message}`),
+      });
+    } catch (error) {
+      if (this.#closing) return null;
+      throw error;
+    }
+  }
+
+  #lose(error: Error): void {
+    this.#lost ??= error;
+    this.#change.notify();
+  }
+
+  /** Gets to know the back-end; the first one decides what the driver is presented with. */
+  async #meet(frontEnd: FrontEnd): Promise<void> {
+    const profile = await frontEnd.initialise();
+    if (this.#presented === null) {
+      this.#emit("connected", `${this.#setup.socket} answers`);
+      this.#presented = await this.#present(profile);
+      this.#emit("started", `${this.#setup.loopback} is open, the driver may probe`);
+    } else {
+      this.#checkConfig(profile);
+      this.#emit("connected", `${this.#setup.socket} answers again`);
+    }
+    this.#count("connects");
+  }
+
+  /** A new back-end's config space may differ from the last one's, but not in size. */
+  #checkConfig({ config }: Profile): void {
+    const { state } = this.#presented!;
+    if (config.length !== state.configSize) {
+      const text = `${config.length} bytes of config space, expected ${state.configSize} as before`;
+      throw new VhostUserError("unfit", `Cannot use the back-end of ${this.name}: it has ${text}`);
+    }
+    if (config.some((byte, i) => byte !== state.config[i])) this.#publishConfig(config);
+  }
+
+  #publishConfig(config: Uint8Array): void {
+    this.#presented!.state.publishConfig(config);
+    this.#configInterrupt();
+  }
+
+  #configInterrupt(): void {
+    this.#setup.lane.configInterrupt(this.#setup.id).catch((error) => this.#fail(error));
+  }
+
+  /** After a back-end was lost: says so, and waits before the next if this one did not last. */
+  async #part(since: number): Promise<void> {
+    if (this.#closing || this.#lost === null) return;
+    if (this.#presented !== null) this.#count("losses");
+    this.#emit("lost", this.#lost.message);
+    if (performance.now() - since > RETRY_MS.lasted) this.#retryMs = RETRY_MS.first;
+    await this.#change.until(() => this.#closing, this.#retryMs);
+    this.#retryMs = Math.min(2 * this.#retryMs, RETRY_MS.most);
+  }
+
+  // ---- the loopback device ----
+
+  async #present({ features, config }: Profile): Promise<Presented> {
+    const { id, name, deviceClass, lane, priority, memory: mode, loopback: node } = this.#setup;
+    const { mmioVersion } = this.#setup;
+    const queueSizes = deviceClass.queues.map(({ size }) => this.#setup.queueSize ?? size);
+    using undo = new DisposableStack();
+    const bytes = DeviceState.sizeFor(queueSizes.length, Math.max(...queueSizes));
+    const memory = undo.use(createMemory(`viola-state-${name}`, bytes));
+    const mapping = undo.use(Mapping.create(memory, bytes));
+    const loopback = undo.use(openLoopback(node, mode));
+    const kicks = queueSizes.map(() => undo.use(EventFd.create()));
+    const state = DeviceState.create(viewMemory(mapping), {
+      deviceId: deviceClass.id,
+      vendorId: VENDOR,
+      mmioVersion,
+      queueSizes,
+      deviceFeatures: features & OFFERED,
+      config,
+    });
+    const gate = createGate();
+    await lane.add({
+      id,
+      name,
+      priority,
+      memory: mode,
+      port: loopback.port,
+      state: mapping.range,
+      gate,
+      kicks: kicks.map(({ number }) => number),
+    }, {
+      access: (event) => this.#onAccess(event),
+      ring: (event) => this.#onRing(event),
+      failed: (error) => this.#fail(error),
+    });
+    loopback.start({
+      magic: MAGIC,
+      version: mmioVersion,
+      deviceId: deviceClass.id,
+      vendor: VENDOR,
+    });
+    undo.move();
+    return { state, mapping, memory, loopback, kicks, gate };
+  }
+
+  #onAccess(event: AccessEvent): void {
+    if (event.kind === "bad access") this.#emit("error", event.text);
+    if (event.kind === "reset") this.#held ||= event.held;
+    if (event.kind === "config") this.#configWrites.push(event);
+    if (event.kind === "reset" && this.#wasRunning) this.#emit("reset", "reset by the driver");
+    this.#change.notify();
+  }
+
+  #onRing(event: RingEvent): void {
+    if (event.kind === "live") this.#onLive(event.requeued, event.replayed);
+    else if (event.kind === "driver error") this.#needReset(event.text);
+    else {
+      this.#emit("error", event.text);
+      if (event.kind === "back-end error") this.#lose(new Error(event.text));
+    }
+  }
+
+  #onLive(requeued: number, replayed: number): void {
+    const resumed = this.#wasRunning;
+    this.#wasRunning = true;
+    this.#count("replays", replayed);
+    const text = `${requeued} requests in flight offered again, ${replayed} repeated`;
+    if (resumed) this.#emit("resumed", `a back-end goes on: ${text}`);
+    else this.#emit("running", "the driver and the back-end are joined");
+  }
+
+  /** Tells the driver that it must reset the device; its rings are not looked at until it has. */
+  #needReset(text: string): void {
+    this.#emit("error", text);
+    this.#presented!.state.orStatus(STATUS_DEVICE_NEEDS_RESET);
+    this.#configInterrupt();
+    this.#change.notify();
+  }
+
+  /** Cannot go on at all: a Worker failed. */
+  #fail(error: Error): void {
+    if (this.#closing) return;
+    this.#failure ??= error;
+    this.#emit("error", error.message);
+    this.#abort.abort();
+    this.#change.notify();
+  }
+
+  // ---- driver and back-end together ----
+
+  /** Joins the driver and this back-end, as often as the driver starts, until the back-end is lost. */
+  async #serve(frontEnd: FrontEnd): Promise<void> {
+    const { state } = this.#presented!;
+    while (true) {
+      await this.#while(frontEnd, () => !this.#driverOk);
+      if (this.#over) return;
+      const epoch = state.epoch;
+      if (!await this.#join(frontEnd, epoch)) return;
+      if (!await this.#reset(frontEnd)) return;
+    }
+  }
+
+  get #over(): boolean {
+    return this.#lost !== null || this.#closing;
+  }
+
+  get #driverOk(): boolean {
+    const { status } = this.#presented!.state;
+    const dead = STATUS_DEVICE_NEEDS_RESET | STATUS_FAILED;
+    return (status & STATUS_DRIVER_OK) !== 0 && (status & dead) === 0;
+  }
+
+  /** One start: until the driver resets, or the back-end is lost. @returns whether the back-end is still there */
+  async #join(frontEnd: FrontEnd, epoch: number): Promise<boolean> {
+    const { id, lane, memory: mode, name } = this.#setup;
+    const { state, kicks } = this.#presented!;
+    const numbers = kicks.map(({ number }) => number);
+    using session = new SessionMemory(name, state, mode, numbers);
+    const watchdog = new Watchdog(this.#setup.deviceClass, state);
+    try {
+      const offered = frontEnd.profile.features;
+      const eventIdx = (offered & bit(VIRTIO_F_RING_EVENT_IDX)) !== 0n;
+      const memory = session.memory === null
+        ? null
+        : { range: session.memory.mapping.range, guest: SESSION_GUEST };
+      const bases = await lane.attach({ id, epoch, rings: session.rings, memory, eventIdx });
+      await this.#start(frontEnd, session, bases);
+      await lane.go(id);
+      await this.#while(frontEnd, () => state.epoch === epoch && this.#driverOk, async () => {
+        const queue = await watchdog.stuck((index) => lane.isDue(id, index));
+        if (queue !== null) this.#lose(new Error(this.#stuckText(queue)));
+      });
+      if (this.#lost === null) await this.#stop(frontEnd);
+    } finally {
+      await lane.detach(id);
+      if (state.epoch !== epoch) this.#wasRunning = false;
+      if (this.#held) await this.#release();
+    }
+    return !this.#over;
+  }
+
+  async #release(): Promise<void> {
+    this.#held = false;
+    await this.#setup.lane.release(this.#setup.id);
+  }
+
+  #stuckText(queue: number): string {
+    const row = this.#setup.deviceClass.queues[queue]!;
+    return `Cannot go on with the back-end of ${this.name}: queue ${queue} (${row.name}) has requests in flight, ` +
+      `none was given back for ${Watchdog.SECONDS} s`;
+  }
+
+  async #start(frontEnd: FrontEnd, session: SessionMemory, bases: number[]): Promise<void> {
+    const { memory } = session;
+    const rings = session.rings.map((ring, i) => ({ ...ring, base: bases[i]! }));
+    const features = this.#features(frontEnd.profile);
+    if (memory !== null) {
+      const { length: size } = memory.mapping;
+      const slot = {
+        guest: SESSION_GUEST,
+        user: SESSION_GUEST,
+        size,
+        offset: 0,
+        fd: memory.fd.number,
+      };
+      return await frontEnd.start({ features, memory: [slot], rings });
+    }
+    const { shares, backEndLives } = this.#presented!.loopback;
+    if (this.#sharedWith === frontEnd) return await frontEnd.start({ features, rings });
+    if (this.#livesUsed >= backEndLives) {
+      throw new Error(
+        `Cannot give the driver's memory to a second back-end: ${this.#setup.loopback} allows ${backEndLives} with ` +
+          `--memory direct until the machine is restarted (isolated memory has no such limit)`,
+      );
+    }
+    this.#livesUsed++;
+    this.#sharedWith = frontEnd;
+    await frontEnd.start({
+      features,
+      memory: shares.map((share) => ({ ...share, user: share.guest })),
+      rings,
+    });
+  }
+
+  /**
+   * What the back-end is told was accepted. Direct: what the driver accepted. Isolated: the rings are viola's own, so it
+   * takes the back-end's offers for those; only indirect tables are mirrored.
+   */
+  #features({ features }: Profile): bigint {
+    const accepted = this.#presented!.state.driverFeatures;
+    if (this.#setup.memory === "direct") return accepted;
+    const own = bit(VIRTIO_F_RING_EVENT_IDX) | bit(VIRTIO_F_VERSION_1);
+    return (accepted & ~own) | (features & own);
+  }
+
+  /** Waits while `condition` holds and nothing ended, doing what comes up meanwhile. */
+  async #while(
+    frontEnd: FrontEnd,
+    condition: () => boolean,
+    eachSecond?: () => Promise<void>,
+  ): Promise<void> {
+    const busy = (): boolean => this.#configChanged || this.#configWrites.length > 0;
+    const ended = (): boolean => this.#over || !condition();
+    while (!ended()) {
+      const timeout = eachSecond === undefined ? undefined : 1000;
+      if (!await this.#change.until(() => ended() || busy(), timeout)) await eachSecond!();
+      if (busy() && !this.#over) await this.#syncConfig(frontEnd);
+    }
+  }
+
+  async #syncConfig(frontEnd: FrontEnd): Promise<void> {
+    for (const { offset, bytes } of this.#configWrites.splice(0)) {
+      await frontEnd.writeConfig(offset, bytes);
+    }
+    if (!this.#configChanged) return;
+    this.#configChanged = false;
+    this.#publishConfig(await frontEnd.readConfig());
+  }
+
+  async #stop(frontEnd: FrontEnd): Promise<void> {
+    if (!this.#closing) {
+      await frontEnd.stop();
+      return;
+    }
+    // On the way out a back-end that does not stop is left behind.
+    const timeout = Promise.withResolvers<void>();
+    const timer = setTimeout(timeout.resolve, CLOSE_MS);
+    const stopped = frontEnd.stop().catch(() => {});
+    await Promise.race([stopped, timeout.promise]);
+    clearTimeout(timer);
+    frontEnd.close();
+    await stopped;
+  }
+
+  /**
+   * Makes a back-end forget the driver's last life: by RESET_DEVICE, else by a new connection, for which daemons begin
+   * anew. Where there can be no second back-end, the first must do as it is.
+   */
+  async #reset(frontEnd: FrontEnd): Promise<boolean> {
+    if (await frontEnd.resetDevice()) return true;
+    return this.#setup.memory === "direct" && this.#presented!.loopback.backEndLives !== Infinity;
+  }
+
+  // ---- reports, and the end ----
+
+  #emit(kind: BridgeEvent["kind"], text: string): void {
+    this.#setup.onEvent({ device: this.name, kind, text, ms: performance.now() });
+  }
+
+  #count(counter: "connects" | "losses" | "replays", by = 1): void {
+    this.#presented!.state.counters[DEVICE_COUNTERS[counter]]! += by;
+  }
+
+  /** Counters by name, of the device and of each queue; null before it is presented. */
+  counters(): Record<string, unknown> | null {
+    if (this.#presented === null) return null;
+    const { state } = this.#presented;
+    const { queues } = this.#setup.deviceClass;
+    return {
+      device: this.name,
+      status: state.status,
+      ...namedCounters(DEVICE_COUNTERS, state.counters),
+      queues: state.queues.map((queue, i) => ({
+        queue: queues[i]!.name,
+        inFlight: queue.headsInFlight().length,
+        ...namedCounters(QUEUE_COUNTERS, queue.counters),
+      })),
+    };
+  }
+
+  /** Ends it: the back-end stopped in order, the loopback device closed, everything freed. */
+  async close(): Promise<void> {
+    this.#abort.abort();
+    this.#change.notify();
+    await this.done.catch(() => {});
+  }
+
+  async #free(): Promise<void> {
+    const presented = this.#presented;
+    this.#presented = null;
+    if (presented !== null) {
+      await this.#setup.lane.remove(this.#setup.id).catch(() => {});
+      presented.loopback.close();
+      for (const kick of presented.kicks) kick.close();
+      presented.mapping.close();
+      presented.memory.close();
+    }
+    if (this.#failure !== null) throw this.#failure;
+  }
+}
+
+/** Whether a failure of a first back-end may be over with the next one: it went, as a process that starts up may. */
+function isTransient(error: unknown): boolean {
+  return error instanceof VhostUserError && error.fault === "lost";
+}

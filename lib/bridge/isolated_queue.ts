@@ -1,0 +1,373 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * One queue, twice: the driver's ring, where viola is the device, and the back-end's, where it is the driver. A chain
+ * stands in both at the same descriptors, so neither side's numbers need translation.
+ *
+ * @module
+ */
+import { copyBytes, type GuestMemory } from "../virtio/memory.ts";
+import {
+  Chain,
+  DESC_SIZE,
+  DeviceRing,
+  type DriverRing,
+  encodeDescriptor,
+  type RingLayout,
+  type RingOptions,
+  type UsedElement,
+  VIRTQ_DESC_F_INDIRECT,
+  VIRTQ_DESC_F_NEXT,
+  VIRTQ_DESC_F_WRITE,
+} from "../virtio/split_ring.ts";
+import { QUEUE_COUNTERS, type QueueState } from "../virtio/state.ts";
+import type { Bounce } from "./bounce.ts";
+import type { Replay } from "./replay.ts";
+
+/** Segments begin at multiples of this, as a back-end written in a language with aligned structures may expect. */
+const SEGMENT_ALIGN = 16;
+
+function aligned(bytes: number): number {
+  return (bytes + SEGMENT_ALIGN - 1) & ~(SEGMENT_ALIGN - 1);
+}
+
+/** A queue of a device with isolated memory, for one life of the driver and any number of back-ends. */
+export class IsolatedQueue {
+  readonly index: number;
+  readonly #state: QueueState;
+  readonly #memory: GuestMemory;
+  readonly #ring: DeviceRing;
+  readonly #chain: Chain;
+  readonly #epoch: number;
+  /** By head: where its chain stands in the back-end's memory, and how many bytes it has there. */
+  readonly #slot: Int32Array;
+  readonly #slotBytes: Int32Array;
+  readonly #used: UsedElement = { head: 0, length: 0 };
+  #back: DriverRing | null = null;
+  #bounce: Bounce | null = null;
+  #bytes = new Uint8Array(0);
+  #view = new DataView(this.#bytes.buffer);
+  #guest = 0;
+  #request = new DataView(new ArrayBuffer(0));
+  /** The chain that was taken from the driver's ring but found no room. */
+  #parkedHead = -1;
+  /** Whose ring was being read: who is to blame for an error. */
+  blame: "driver" | "back-end" = "driver";
+  /** Whether the driver wants an interrupt for what the last batch completed. */
+  interruptWanted = false;
+
+  /**
+   * @param layout Where the driver put it
+   * @param chain Scratch of the thread
+   * @throws {RingError} when the driver's ring cannot be true
+   */
+  constructor(
+    state: QueueState,
+    memory: GuestMemory,
+    layout: RingLayout,
+    options: RingOptions,
+    chain: Chain,
+  ) {
+    state.resumeProgress();
+    this.index = state.index;
+    this.#state = state;
+    this.#memory = memory;
+    this.#chain = chain;
+    this.#epoch = state.epoch;
+    this.#ring = new DeviceRing(memory, layout, options, {
+      nextAvail: state.nextAvail,
+      inFlight: state.headsInFlight(),
+    });
+    this.#slot = new Int32Array(this.#ring.size);
+    this.#slotBytes = new Int32Array(this.#ring.size);
+  }
+
+  /** Whether the driver has not reset the queue since. */
+  get current(): boolean {
+    return this.#state.ready && this.#state.epoch === this.#epoch;
+  }
+
+  /** Where the driver's used ring stands, which is where a new back-end's begins. */
+  get usedIdx(): number {
+    return this.#ring.usedIdx;
+  }
+
+  /** Whether there is a back-end. */
+  get attached(): boolean {
+    return this.#back !== null;
+  }
+
+  /** Whether a chain waits for room. */
+  get parked(): boolean {
+    return this.#parkedHead >= 0;
+  }
+
+  /**
+   * Takes up a back-end.
+   *
+   * @param back Its ring, empty
+   * @param bounce Room for chains, as offsets into `buffer`
+   * @param buffer The memory it has
+   * @param guest The guest address of the first byte of `buffer`
+   */
+  attach(back: DriverRing, bounce: Bounce, buffer: ArrayBuffer, guest: number): void {
+    this.#back = back;
+    this.#bounce = bounce;
+    this.#bytes = new Uint8Array(buffer);
+    this.#view = new DataView(buffer);
+    this.#guest = guest;
+  }
+
+  /** Lets go of the back-end and its memory. What it had is still in flight. */
+  detach(): void {
+    this.#back = null;
+    this.#bounce = null;
+    this.#bytes = new Uint8Array(0);
+    this.#view = new DataView(this.#bytes.buffer);
+    this.#parkedHead = -1;
+  }
+
+  /**
+   * Moves chains from the driver to the back-end.
+   *
+   * @param batch At most so many
+   * @returns whether there are more
+   * @throws {RingError} when the driver's ring cannot be true
+   */
+  forward(batch: number): boolean {
+    this.blame = "driver";
+    if (this.parked && !this.#unpark()) return false;
+    const ring = this.#ring;
+    let left = batch;
+    do {
+      while (left > 0 && ring.pop(this.#chain)) {
+        this.#state.takeOn(this.#chain.head);
+        left--;
+        if (this.#place()) continue;
+        this.#parkedHead = this.#chain.head;
+        this.#back!.publish();
+        return false;
+      }
+      if (left === 0) break;
+    } while (ring.enableNotifications());
+    if (left < batch) this.#back!.publish();
+    return left === 0;
+  }
+
+  #unpark(): boolean {
+    this.#ring.walk(this.#parkedHead, this.#chain);
+    if (!this.#place()) return false;
+    this.#parkedHead = -1;
+    this.#back!.publish();
+    return true;
+  }
+
+  /** Offers the chains in flight again, in the order in which they were taken. @returns how many */
+  reoffer(): number {
+    this.blame = "driver";
+    const heads = this.#state.headsInFlight();
+    for (const head of heads) {
+      this.#ring.walk(head, this.#chain);
+      if (!this.#place()) {
+        throw this.#back!.error("offer a chain in", `the chain at ${head} found no room again`);
+      }
+    }
+    if (heads.length > 0) this.#back!.publish();
+    this.#state.counters[QUEUE_COUNTERS.requeued]! += heads.length;
+    return heads.length;
+  }
+
+  /** Copies the chain at hand to the back-end's memory and puts it in line. @returns false if there is no room now */
+  #place(): boolean {
+    const chain = this.#chain;
+    const { head, count } = chain;
+    const tableBytes = chain.tableIndex < 0 ? 0 : DESC_SIZE * (count - chain.directCount);
+    let bytes = tableBytes;
+    for (let i = 0; i < count; i++) bytes += aligned(chain.length[i]!);
+    const slot = this.#bounce!.take(bytes);
+    if (slot < 0) {
+      if (this.#ring.pending > 1) return false;
+      throw this.#back!.error(
+        "offer a chain in",
+        `its ${bytes} bytes are more than a back-end is given`,
+      );
+    }
+    this.#slot[head] = slot;
+    this.#slotBytes[head] = bytes;
+    let at = slot + tableBytes;
+    for (let i = 0; i < count; i++) {
+      const length = chain.length[i]!;
+      this.#copy(chain.address[i]!, at, length, false);
+      this.#describe(i, slot, at, length);
+      at += aligned(length);
+    }
+    if (chain.tableIndex >= 0) {
+      const address = this.#guest + slot;
+      this.#back!.writeDescriptor(chain.tableIndex, address, tableBytes, VIRTQ_DESC_F_INDIRECT, 0);
+    }
+    this.#back!.offer(head);
+    this.#state.counters[QUEUE_COUNTERS.chains]!++;
+    this.#state.counters[QUEUE_COUNTERS.bytesOut]! += chain.readableBytes;
+    return true;
+  }
+
+  /** Writes the descriptor of segment `i` of the chain at hand: in the ring where it was there, else in the slot's table. */
+  #describe(i: number, slot: number, at: number, length: number): void {
+    const chain = this.#chain;
+    const direct = i < chain.directCount;
+    const write = i < chain.readableCount ? 0 : VIRTQ_DESC_F_WRITE;
+    const isLast = i + 1 === chain.count;
+    const flags = write | (isLast ? 0 : VIRTQ_DESC_F_NEXT);
+    const address = this.#guest + at;
+    if (direct) {
+      const next = i + 1 < chain.directCount ? chain.index[i + 1]! : Math.max(chain.tableIndex, 0);
+      this.#back!.writeDescriptor(chain.index[i]!, address, length, flags, isLast ? 0 : next);
+    } else {
+      const entry = i - chain.directCount;
+      const table = slot + DESC_SIZE * entry;
+      encodeDescriptor(
+        this.#view,
+        table / DESC_SIZE,
+        address,
+        length,
+        flags,
+        isLast ? 0 : entry + 1,
+      );
+    }
+  }
+
+  /** Copies a segment between the driver's memory and the back-end's. */
+  #copy(address: number, at: number, length: number, toDriver: boolean): void {
+    const { u8, guest } = this.#memory.region(address, length);
+    if (toDriver) copyBytes(u8, address - guest, this.#bytes, at, length);
+    else copyBytes(this.#bytes, at, u8, address - guest, length);
+  }
+
+  /**
+   * Moves what the back-end gave back to the driver.
+   *
+   * @param batch At most so many
+   * @param replay Told of requests that were answered
+   * @returns whether there are more
+   * @throws {RingError} when either ring cannot be true
+   */
+  collect(batch: number, replay: Replay): boolean {
+    const back = this.#back!;
+    const used = this.#used;
+    let left = batch;
+    this.blame = "back-end";
+    do {
+      while (left > 0 && back.takeUsed(used)) {
+        left--;
+        this.#return(used, replay);
+        this.blame = "back-end";
+      }
+      if (left === 0) break;
+    } while (back.enableInterrupts());
+    this.#state.counters[QUEUE_COUNTERS.calls]!++;
+    this.interruptWanted = this.#ring.needsInterrupt();
+    return left === 0;
+  }
+
+  #return({ head, length }: UsedElement, replay: Replay): void {
+    this.blame = "driver";
+    const chain = this.#chain;
+    const { counters } = this.#state;
+    this.#ring.walk(head, chain);
+    const written = Math.min(length, chain.writableBytes);
+    if (written < length) counters[QUEUE_COUNTERS.errors]!++;
+    this.#copyBack(head);
+    if (this.index === replay.queue) this.#observe(head, replay);
+    this.#bounce!.give(this.#slot[head]!, this.#slotBytes[head]!);
+    this.#ring.complete(head, written);
+    this.#state.giveBack(head);
+    counters[QUEUE_COUNTERS.completions]!++;
+    counters[QUEUE_COUNTERS.bytesIn]! += written;
+  }
+
+  /**
+   * Copies the whole writable part back, not only what the back-end says it wrote: some write at its end (a sound
+   * capture's status after a short period). What it left alone is what was copied in.
+   */
+  #copyBack(head: number): void {
+    const chain = this.#chain;
+    const slot = this.#slot[head]!;
+    const end = slot + this.#slotBytes[head]!;
+    let at = slot + (chain.tableIndex < 0 ? 0 : DESC_SIZE * (chain.count - chain.directCount));
+    for (let i = 0; i < chain.count; i++) {
+      const length = chain.length[i]!;
+      if (at + length > end) {
+        throw this.#back!.error("take back a chain of", `the chain at ${head} changed in flight`);
+      }
+      if (i >= chain.readableCount) this.#copy(chain.address[i]!, at, length, true);
+      at += aligned(length);
+    }
+  }
+
+  /** Shows the replay the beginning of the request at hand, and its status. */
+  #observe(head: number, replay: Replay): void {
+    const chain = this.#chain;
+    if (this.#request.byteLength < replay.requestBytes) {
+      this.#request = new DataView(new ArrayBuffer(replay.requestBytes));
+    }
+    const request = new Uint8Array(this.#request.buffer);
+    const length = chain.gather(0, request, 0, Math.min(replay.requestBytes, chain.readableBytes));
+    if (chain.writableBytes < 4) return;
+    let at = this.#slot[head]!;
+    if (chain.tableIndex >= 0) at += DESC_SIZE * (chain.count - chain.directCount);
+    for (let i = 0; i < chain.readableCount; i++) at += aligned(chain.length[i]!);
+    replay.observe(this.#request, length, this.#view.getUint32(at, true));
+  }
+
+  /** Whether the back-end wants to be rung for what was offered. */
+  needsKick(): boolean {
+    return this.#back !== null && this.#back.needsKick();
+  }
+
+  /** Whether the oldest chain in flight should have come back by now, as far as its class knows. */
+  isDue(replay: Replay): boolean {
+    this.blame = "driver";
+    const head = this.#state.headsInFlight()[0];
+    if (head === undefined) return false;
+    this.#ring.walk(head, this.#chain);
+    const word = new DataView(new ArrayBuffer(4));
+    this.#chain.gather(0, new Uint8Array(word.buffer), 0, Math.min(4, this.#chain.readableBytes));
+    return replay.isDue(this.index, word.getUint32(0, true));
+  }
+
+  // ---- requests of viola's own, in a ring that holds nothing else yet ----
+
+  /**
+   * Sends a request of our own.
+   *
+   * @param responseBytes Room for its response
+   */
+  sendOwn(request: Uint8Array, responseBytes: number): void {
+    const back = this.#back!;
+    const bytes = aligned(request.length) + aligned(responseBytes);
+    const slot = this.#bounce!.take(bytes);
+    this.#slot[0] = slot;
+    this.#slotBytes[0] = bytes;
+    const response = slot + aligned(request.length);
+    this.#bytes.set(request, slot);
+    this.#bytes.fill(0, response, response + responseBytes);
+    back.writeDescriptor(0, this.#guest + slot, request.length, VIRTQ_DESC_F_NEXT, 1);
+    back.writeDescriptor(1, this.#guest + response, responseBytes, VIRTQ_DESC_F_WRITE, 0);
+    back.offer(0);
+    back.publish();
+  }
+
+  /**
+   * Takes the response to it.
+   *
+   * @returns its first 4 bytes, null if it is not there yet
+   * @throws {RingError} when the back-end's ring cannot be true
+   */
+  takeOwn(requestBytes: number): number | null {
+    this.blame = "back-end";
+    const back = this.#back!;
+    while (!back.takeUsed(this.#used)) if (!back.enableInterrupts()) return null;
+    const slot = this.#slot[0]!;
+    this.#bounce!.give(slot, this.#slotBytes[0]!);
+    return this.#view.getUint32(slot + aligned(requestBytes), true);
+  }
+}

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * What the main isolate and a lane's Workers say to each other. Plain data; the addresses and descriptors in it stay
+ * the main isolate's.
+ *
+ * @module
+ */
+import type { MappedRange } from "../../ffi/mod.ts";
+import type { LoopbackPort } from "../loopback/port.ts";
+import type { RingLayout } from "../virtio/split_ring.ts";
+import type { Gate } from "./gate.ts";
+
+/** How a lane's threads run. */
+export interface LaneOptions {
+  readonly name: string;
+  /** CPUs the lane's threads are bound to; all when absent. */
+  readonly cpus?: readonly number[] | undefined;
+  /** SCHED_FIFO priority 1 to 99 of the lane's threads; the ordinary scheduler when absent. */
+  readonly realtime?: number | undefined;
+}
+
+/** Who copies: viola (isolated), or nobody (direct). */
+export type MemoryMode = "isolated" | "direct";
+
+/** A device as both Workers of its lane are given it. */
+export interface LaneDevice {
+  /** Number in the process, for events and calls. */
+  readonly id: number;
+  readonly name: string;
+  readonly priority: number;
+  readonly memory: MemoryMode;
+  readonly port: LoopbackPort;
+  /** The device's state. */
+  readonly state: MappedRange;
+  readonly gate: Gate;
+  /** eventfd per queue, rung by the access Worker for QUEUE_NOTIFY. Isolated: the ring Worker hears it; direct: the back-end. */
+  readonly kicks: readonly number[];
+}
+
+/** One ring between the bridge and a back-end. */
+export interface SessionRing extends RingLayout {
+  /** eventfd that the back-end rings. */
+  readonly call: number;
+  /** Isolated: eventfd that the back-end hears. */
+  readonly kick: number;
+  /** Isolated: room for this queue's chains, as offsets into the session's memory. */
+  readonly bounceStart: number;
+  readonly bounceEnd: number;
+}
+
+/** A back-end's life on a device, for the ring Worker. */
+export interface Session {
+  readonly id: number;
+  /** The device's life it belongs to. */
+  readonly epoch: number;
+  readonly rings: readonly SessionRing[];
+  /** Isolated: the memory that the back-end is given, and the guest address that stands for its first byte. */
+  readonly memory: { readonly range: MappedRange; readonly guest: number } | null;
+  /** Isolated: what holds between the bridge and the back-end. */
+  readonly eventIdx: boolean;
+}
+
+/** What the access Worker reports. */
+export type AccessEvent =
+  | { id: number; kind: "status"; status: number }
+  /** `held`: the driver waits for {@linkcode AccessCalls.answer}. */
+  | { id: number; kind: "reset"; held: boolean }
+  | { id: number; kind: "config"; offset: number; bytes: Uint8Array }
+  | { id: number; kind: "bad access"; text: string };
+
+/** What the ring Worker reports. */
+export type RingEvent =
+  /** The driver's ring cannot be true. */
+  | { id: number; kind: "driver error"; text: string }
+  /** The back-end's ring cannot be true. */
+  | { id: number; kind: "back-end error"; text: string }
+  /** Chains in flight were offered to a new back-end, which is live now. */
+  | { id: number; kind: "live"; requeued: number; replayed: number }
+  /** A repeated request was refused. */
+  | { id: number; kind: "replay refused"; text: string };

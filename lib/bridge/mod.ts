@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The bridge: joins loopback devices to vhost-user back-ends.
+ *
+ * @module
+ */
+import { Reactor } from "../../ffi/mod.ts";
+import { checkLoopback } from "../loopback/mod.ts";
+import { DEVICE_CLASSES, deviceClassByName } from "../virtio/classes.ts";
+import { BridgedDevice, type BridgeEvent } from "./device.ts";
+import { Lane } from "./lane.ts";
+import type { LaneOptions, MemoryMode } from "./lane_messages.ts";
+
+export type { BridgedDevice, BridgeEvent, LaneOptions, MemoryMode };
+
+/** A device to be bridged. */
+export interface BridgeDeviceOptions {
+  /** The device class by name: "sound", "rng". */
+  class: string;
+  /** Path of the back-end's socket; it need not be there yet. */
+  socket: string;
+  /** The loopback device: `soft:PATH`, `/dev/loopback` or `/dev/loopback-N`. */
+  loopback: string;
+  memory: MemoryMode;
+  /** Version of the virtio-mmio registers. */
+  mmioVersion: 1 | 2;
+  /** Higher is served first, within a lane. */
+  priority: number;
+  /** The lane's name. */
+  lane: string;
+  /** The device's name in events; class and number when absent. */
+  name?: string | undefined;
+  /** The largest ring that the driver may set up, a power of two up to 1024; the class's when absent. */
+  queueSize?: number | undefined;
+}
+
+/** What {@linkcode Bridge.start} needs. */
+export interface BridgeOptions {
+  /** Lanes with wishes; a lane that is not named here has none. */
+  lanes?: readonly LaneOptions[] | undefined;
+  onEvent: (event: BridgeEvent) => void;
+}
+
+/** Any number of devices in one process. */
+export class Bridge implements AsyncDisposable {
+  readonly #reactor = new Reactor();
+  readonly #lanes = new Map<string, Promise<Lane>>();
+  readonly #devices: BridgedDevice[] = [];
+  #nextId = 1;
+
+  private constructor(readonly options: BridgeOptions) {
+    for (const lane of options.lanes ?? []) this.#lanes.set(lane.name, Lane.start(lane));
+  }
+
+  /** Starts the lanes. @throws {Error} when a lane's threads cannot be placed as asked */
+  static async start(options: BridgeOptions): Promise<Bridge> {
+    const bridge = new Bridge(options);
+    try {
+      await Promise.all(bridge.#lanes.values());
+    } catch (error) {
+      await bridge.close();
+      throw error;
+    }
+    return bridge;
+  }
+
+  /**
+   * Takes a device up; its back-end may come later. What becomes of it is told by events, and by the device's `done`.
+   *
+   * @throws {TypeError} for a class or loopback device we do not know
+   * @throws {OsError} when the loopback device is not there
+   */
+  async add(options: BridgeDeviceOptions): Promise<BridgedDevice> {
+    const deviceClass = deviceClassByName(options.class);
+    if (deviceClass === undefined) {
+      const known = DEVICE_CLASSES.map(({ name }) => name).join(", ");
+      throw new TypeError(`Cannot bridge a "${options.class}" device, expected one of ${known}`);
+    }
+    checkLoopback(options.loopback);
+    const lane = await this.#lane(options.lane);
+    const id = this.#nextId++;
+    const device = new BridgedDevice({
+      ...options,
+      id,
+      name: options.name ?? `${options.class}${this.#devices.length}`,
+      deviceClass,
+      lane,
+      reactor: this.#reactor,
+      onEvent: this.options.onEvent,
+    });
+    this.#devices.push(device);
+    return device;
+  }
+
+  #lane(name: string): Promise<Lane> {
+    const lane = this.#lanes.get(name) ?? Lane.start({ name });
+    this.#lanes.set(name, lane);
+    return lane;
+  }
+
+  /** Every device's counters, for a report. */
+  counters(): unknown[] {
+    return this.#devices.map((device) => device.counters()).filter((one) => one !== null);
+  }
+
+  /** Ends all devices, then the lanes. */
+  async close(): Promise<void> {
+    await Promise.all(this.#devices.map((device) => device.close()));
+    for (const lane of await Promise.allSettled(this.#lanes.values())) {
+      if (lane.status === "fulfilled") await lane.value.close();
+    }
+    await this.#reactor.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}

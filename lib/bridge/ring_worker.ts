@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The ring Worker of a lane: the only thread that touches the rings of its devices and raises their interrupts. It
+ * serves one queue of one device at a time, a bounded batch, highest priority first and round robin among equals, and
+ * looks for what became ready meanwhile after each.
+ *
+ * @module
+ */
+import {
+  Epoll,
+  EPOLLET,
+  EPOLLIN,
+  makeRealtime,
+  OWNER_KEY,
+  pinThread,
+  reportToOwner,
+  serveBlocking,
+} from "../../ffi/mod.ts";
+import { DirectRings } from "./direct.ts";
+import { IsolatedRings } from "./isolated.ts";
+import type { LaneDevice, LaneOptions, RingEvent, Session } from "./lane_messages.ts";
+import { CALL, KICK, type LaneRings } from "./rings.ts";
+import { Schedule } from "./schedule.ts";
+
+/** An event's key: device id, queue, and which of its two eventfds. */
+const QUEUE_SHIFT = 1;
+const DEVICE_SHIFT = 8;
+const QUEUE_MASK = (1 << (DEVICE_SHIFT - QUEUE_SHIFT)) - 1;
+
+function keyOf(device: number, queue: number, call: boolean): number {
+  return device << DEVICE_SHIFT | queue << QUEUE_SHIFT | (call ? 1 : 0);
+}
+
+class RingLane {
+  readonly epoll: Epoll = Epoll.create();
+  readonly #devices = new Map<number, LaneRings>();
+  readonly #kicks = new Map<number, readonly number[]>();
+  readonly #calls = new Map<number, readonly number[]>();
+  readonly #schedule = new Schedule<LaneRings>();
+
+  add(device: LaneDevice): void {
+    const report = (event: RingEvent): void => reportToOwner(event);
+    const Rings = device.memory === "isolated" ? IsolatedRings : DirectRings;
+    const rings = new Rings(device, report);
+    this.#devices.set(device.id, rings);
+    this.#schedule.add(rings);
+    const kicks = device.memory === "isolated" ? device.kicks : [];
+    // Edge-triggered: each ring of an eventfd is reported once, and it need never be read.
+    kicks.forEach((kick, queue) => {
+      this.epoll.add(kick, EPOLLIN | EPOLLET, keyOf(device.id, queue, false));
+    });
+    this.#kicks.set(device.id, kicks);
+  }
+
+  remove(id: number): void {
+    const rings = this.#devices.get(id);
+    if (rings === undefined) return;
+    this.detach(id);
+    for (const kick of this.#kicks.get(id)!) this.epoll.remove(kick);
+    this.#kicks.delete(id);
+    this.#schedule.remove(rings);
+    this.#devices.delete(id);
+  }
+
+  /** Makes the rings of a new back-end. @returns where each begins */
+  attach(session: Session): number[] {
+    this.detach(session.id);
+    const bases = this.#of(session.id).attach(session);
+    for (const ring of session.rings) {
+      this.epoll.add(ring.call, EPOLLIN | EPOLLET, keyOf(session.id, ring.index, true));
+    }
+    this.#calls.set(session.id, session.rings.map((ring) => ring.call));
+    return bases;
+  }
+
+  detach(id: number): void {
+    for (const call of this.#calls.get(id) ?? []) this.epoll.remove(call);
+    this.#calls.delete(id);
+    this.#of(id).detach();
+  }
+
+  /** The back-end listens: offers it what is in flight, and all that waits. */
+  go(id: number): void {
+    this.#of(id).go();
+    this.#serve();
+  }
+
+  /** Whether chains in flight in a queue should have come back by now. */
+  isDue({ id, queue }: { id: number; queue: number }): boolean {
+    return this.#of(id).isDue(queue);
+  }
+
+  /** Raises a config interrupt: the one thing an interrupt is for besides rings. */
+  configInterrupt(id: number): void {
+    this.#of(id).configInterrupt();
+  }
+
+  #of(id: number): LaneRings {
+    const rings = this.#devices.get(id);
+    if (rings === undefined) throw new Error(`Cannot find device ${id} in this lane`);
+    return rings;
+  }
+
+  turn(n: number): void {
+    this.#mark(n);
+    this.#serve();
+  }
+
+  #mark(n: number): void {
+    const { found } = this.epoll;
+    for (let i = 0; i < n; i++) {
+      const key = found[2 * i]!;
+      if (key === OWNER_KEY) continue;
+      const queue = key >>> QUEUE_SHIFT & QUEUE_MASK;
+      this.#devices.get(key >>> DEVICE_SHIFT)?.mark(queue, (key & 1) === 1 ? CALL : KICK);
+    }
+  }
+
+  #serve(): void {
+    const alone = this.#devices.size === 1;
+    for (let rings = this.#schedule.next(); rings !== null; rings = this.#schedule.next()) {
+      rings.serve();
+      // What became ready meanwhile may be more urgent than what is still waiting here.
+      if (!alone) this.#mark(this.epoll.wait(0));
+    }
+  }
+}
+
+serveBlocking((options: LaneOptions) => {
+  if (options.cpus !== undefined) pinThread(options.cpus);
+  if (options.realtime !== undefined) makeRealtime(options.realtime);
+  const lane = new RingLane();
+  return {
+    epoll: lane.epoll,
+    handlers: {
+      add: (device: LaneDevice) => lane.add(device),
+      remove: (id: number) => lane.remove(id),
+      attach: (session: Session) => lane.attach(session),
+      detach: (id: number) => lane.detach(id),
+      go: (id: number) => lane.go(id),
+      isDue: (of: { id: number; queue: number }) => lane.isDue(of),
+      configInterrupt: (id: number) => lane.configInterrupt(id),
+    },
+    turn: (n: number) => lane.turn(n),
+    close: () => lane.epoll.close(),
+  };
+});

@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The AGL virtio-loopback driver: its ABI as a table, and the order of calls that opens a node.
+ *
+ * Three of its ways shape this file. The first close of a node is its end, so a node is opened once, late, and never to
+ * look at it. `mmap` means what the call before it said, so calls stand in one order. And a large mapping is a window
+ * on physical memory whose place follows from how many there were since the open, whoever made them: either viola maps
+ * them (isolated memory) or the back-end does (direct), once.
+ *
+ * @module
+ */
+import { EventFd, Fd, ioctl, Mapping, O_RDWR, OsError, pageSize, unwrap } from "../../ffi/mod.ts";
+import { type Identity, PAGE_LAYOUT } from "./page.ts";
+import type { Bell, Loopback, LoopbackPort, MappedMemory, SharedRegion } from "./port.ts";
+
+/** What one family of driver releases understands. Another family is another table. */
+export interface AglAbi {
+  /** Which nodes it has. */
+  readonly nodes: RegExp;
+  /** ioctl numbers. */
+  readonly requests: {
+    readonly EFD_INIT: number;
+    readonly WAKEUP: number;
+    readonly START_LOOPBACK: number;
+    readonly IRQ: number;
+    readonly SHARE_VQS: number;
+    readonly SHARE_BUF: number;
+    readonly SHARE_COM_STRUCT: number;
+  };
+  /** Byte offsets in the shared page. */
+  readonly page: typeof PAGE_LAYOUT;
+}
+
+const REQUESTS = {
+  EFD_INIT: 0x400c_6b01,
+  WAKEUP: 0x4000_6b02,
+  START_LOOPBACK: 0x4020_6b03,
+  IRQ: 0x4004_6b04,
+  SHARE_VQS: 0x4004_6b05,
+  SHARE_BUF: 0x4008_6b06,
+  SHARE_COM_STRUCT: 0x4000_6b07,
+} as const;
+
+/** The releases by name: they differ in their nodes, one device each. */
+export const AGL_RELEASES: Record<string, AglAbi> = {
+  epsilon: { nodes: /^\/dev\/loopback$/, requests: REQUESTS, page: PAGE_LAYOUT },
+  "multi-sound": { nodes: /^\/dev\/loopback-\d+$/, requests: REQUESTS, page: PAGE_LAYOUT },
+};
+
+/** The release whose nodes are called so, null when none's are. */
+export function aglRelease(path: string): string | null {
+  for (const [name, abi] of Object.entries(AGL_RELEASES)) if (abi.nodes.test(path)) return name;
+  return null;
+}
+
+/** Bytes from one window on physical memory to the next. */
+export const WINDOW_BYTES = 2 ** 30;
+/** Windows in a node's life. */
+export const WINDOWS = 8;
+/** The shortest mapping that is a window, in pages: from 101 on. */
+const WINDOW_PAGES = 101;
+/** What the C adapter passes with IRQ; the driver looks at no value. */
+const IRQ_NUMBER = 44;
+const ENOENT = 2;
+const ENODEV = 19;
+
+/** A stretch of physical memory: first address, and the one after the last. */
+export interface RamRange {
+  start: number;
+  end: number;
+}
+
+/** An open node. The real one is a descriptor; tests have one of their own. */
+export interface AglNode extends Disposable {
+  /** As the user named it. */
+  readonly name: string;
+  /** Its descriptor number, for back-ends to map. */
+  readonly number: number;
+  /** @throws {OsError} */
+  ioctl(request: number, argument: Uint8Array<ArrayBuffer> | null, operation: string): void;
+  /** @throws {OsError} */
+  map(length: number): Mapping;
+  /** How the lane's Workers make a call. */
+  bell(request: number, argument: Uint8Array<ArrayBuffer> | null): Bell;
+  close(): void;
+}
+
+/**
+ * Refuses what cannot be a node, without opening it.
+ *
+ * @throws {OsError} ENOENT, or ENODEV when it is no character device
+ */
+export function checkAglNode(path: string): void {
+  let info: Deno.FileInfo;
+  try {
+    info = Deno.statSync(path);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    throw new OsError(`open ${path} (is the loopback driver's module loaded?)`, ENOENT);
+  }
+  if (!info.isCharDevice) {
+    throw new OsError(`open ${path} (it is no character device, so no loopback node)`, ENODEV);
+  }
+}
+
+/**
+ * Opens a node.
+ *
+ * @throws {OsError} ENOENT, ENODEV, EBUSY, EACCES …
+ */
+export function openAglNode(path: string): AglNode {
+  checkAglNode(path);
+  const fd = Fd.open(path, O_RDWR);
+  return {
+    name: path,
+    number: fd.number,
+    ioctl: (request, argument, operation) => {
+      unwrap(ioctl(fd.number, request, argument), `${operation} on ${path}`);
+    },
+    map: (length) => Mapping.create(fd, length),
+    bell: (request, argument) => ({ fd: fd.number, request, argument }),
+    close: () => fd.close(),
+    [Symbol.dispose]: () => fd.close(),
+  };
+}
+
+/**
+ * The physical memory that there is: /proc/iomem's "System RAM".
+ *
+ * @throws {Error} when its numbers are hidden, as they are from anyone but root
+ */
+export function parseIomem(text: string): RamRange[] {
+  const ranges: RamRange[] = [];
+  for (const line of text.split("\n")) {
+    const match = /^([0-9a-f]+)-([0-9a-f]+) : System RAM$/.exec(line);
+    if (match === null) continue;
+    ranges.push({ start: parseInt(match[1]!, 16), end: parseInt(match[2]!, 16) + 1 });
+  }
+  if (!ranges.some(({ end }) => end > 1)) {
+    throw new Error(
+      "Cannot find out where memory is: /proc/iomem shows no System RAM addresses (run as root, with CAP_SYS_ADMIN)",
+    );
+  }
+  return ranges;
+}
+
+/** Options of {@linkcode AglLoopback.open}. */
+export interface AglOptions {
+  /** Who maps the windows: viola (isolated) or the back-end (direct). */
+  memory: "isolated" | "direct";
+  /** Where physical memory is; anything else is never touched. */
+  ram: readonly RamRange[];
+}
+
+/** viola's end of an AGL node. */
+export class AglLoopback implements Loopback {
+  #doorbell = EventFd.create();
+  #page: Mapping | null = null;
+  #windows: Mapping[] = [];
+  readonly port: LoopbackPort;
+  readonly shares: readonly SharedRegion[];
+  /** The windows are used up by the first back-end that maps them. */
+  readonly backEndLives: number = 1;
+
+  private constructor(readonly node: AglNode, readonly abi: AglAbi, options: AglOptions) {
+    const { requests } = abi;
+    try {
+      node.ioctl(requests.EFD_INIT, encodeEfdInit(this.#doorbell.number, Deno.pid), "EFD_INIT");
+      node.ioctl(requests.SHARE_COM_STRUCT, null, "SHARE_COM_STRUCT");
+      this.#page = node.map(pageSize());
+      const memory = options.memory === "isolated" ? this.#mapWindows(options.ram) : [];
+      this.port = {
+        name: node.name,
+        page: this.#page.range,
+        doorbell: this.#doorbell.number,
+        wakeup: node.bell(requests.WAKEUP, null),
+        interrupt: node.bell(requests.IRQ, encodeInt(IRQ_NUMBER)),
+        setsDone: false,
+        memory,
+      };
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+    this.shares = Array.from({ length: WINDOWS }, (_, i) => ({
+      guest: i * WINDOW_BYTES,
+      size: WINDOW_BYTES,
+      offset: 0,
+      fd: node.number,
+    }));
+  }
+
+  /**
+   * Makes an opened node ready: EFD_INIT, SHARE_COM_STRUCT, the page, then the windows. The driver is not told to begin.
+   *
+   * @throws {OsError} ENOTTY when the node is another driver's
+   */
+  static open(node: AglNode, abi: AglAbi, options: AglOptions): AglLoopback {
+    return new AglLoopback(node, abi, options);
+  }
+
+  /** Maps windows in order up to the last one with memory in it; those without are as short as a window can be. */
+  #mapWindows(ram: readonly RamRange[]): MappedMemory[] {
+    const memory: MappedMemory[] = [];
+    const end = Math.max(...ram.map((range) => range.end));
+    const count = Math.min(WINDOWS, Math.ceil(end / WINDOW_BYTES));
+    for (let i = 0; i < count; i++) {
+      const base = i * WINDOW_BYTES;
+      const inside = ram.map(({ start, end }) => ({
+        start: Math.max(start, base),
+        end: Math.min(end, base + WINDOW_BYTES),
+      })).filter(({ start, end }) => start < end);
+      const last = Math.max(base + WINDOW_PAGES * pageSize(), ...inside.map(({ end }) => end));
+      const window = this.node.map(last - base);
+      this.#windows.push(window);
+      for (const { start, end } of inside) {
+        const address = window.address + BigInt(start - base);
+        memory.push({ guest: start, address, length: end - start });
+      }
+    }
+    return memory;
+  }
+
+  start(identity: Identity): void {
+    const { START_LOOPBACK } = this.abi.requests;
+    this.node.ioctl(START_LOOPBACK, encodeIdentity(identity), "START_LOOPBACK");
+  }
+
+  close(): void {
+    for (const window of this.#windows) window.close();
+    this.#page?.close();
+    this.node.close();
+    this.#doorbell.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+/** EFD_INIT's argument: i32 efd[2], i32 pid; 12 bytes. */
+export function encodeEfdInit(doorbell: number, pid: number): Uint8Array<ArrayBuffer> {
+  const view = new DataView(new ArrayBuffer(12));
+  view.setInt32(0, doorbell, true);
+  view.setInt32(4, -1, true);
+  view.setInt32(8, pid, true);
+  return new Uint8Array(view.buffer);
+}
+
+/** START_LOOPBACK's argument: u64 magic, version, device_id, vendor; 32 bytes. */
+export function encodeIdentity(identity: Identity): Uint8Array<ArrayBuffer> {
+  const { magic, version, deviceId, vendor } = identity;
+  const words = BigUint64Array.of(BigInt(magic), BigInt(version), BigInt(deviceId), BigInt(vendor));
+  return new Uint8Array(words.buffer);
+}
+
+/** An i32 or u32 argument. */
+export function encodeInt(value: number): Uint8Array<ArrayBuffer> {
+  const view = new DataView(new ArrayBuffer(4));
+  view.setInt32(0, value, true);
+  return new Uint8Array(view.buffer);
+}

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * What the kernel presents, behind one interface: the AGL driver's nodes, and the software loopback device.
+ *
+ * @module
+ */
+import {
+  AGL_RELEASES,
+  AglLoopback,
+  aglRelease,
+  checkAglNode,
+  openAglNode,
+  parseIomem,
+} from "./agl.ts";
+import type { Loopback } from "./port.ts";
+import { checkSoftNode, SoftLoopback } from "./soft.ts";
+
+export * from "./agl.ts";
+export * from "./page.ts";
+export * from "./port.ts";
+export * from "./soft.ts";
+
+const SOFT = "soft:";
+
+function releaseOf(name: string): string {
+  const release = aglRelease(name);
+  if (release !== null) return release;
+  throw new TypeError(
+    `Cannot open "${name}": it is no loopback device, expected soft:PATH, /dev/loopback or /dev/loopback-N`,
+  );
+}
+
+/**
+ * Refuses a loopback device that is not there, without opening it: that comes when the back-end has answered.
+ *
+ * @throws {TypeError} when the name is none that we know
+ * @throws {OsError} when it is absent or something else
+ */
+export function checkLoopback(name: string): void {
+  if (name.startsWith(SOFT)) return checkSoftNode(name.slice(SOFT.length));
+  releaseOf(name);
+  checkAglNode(name);
+}
+
+/**
+ * Opens a loopback device by name: `soft:PATH`, `/dev/loopback` or `/dev/loopback-N`.
+ *
+ * @param memory Who maps the driver's memory
+ * @throws {TypeError} when the name is none of these
+ * @throws {OsError} when it is absent, busy, or something else
+ */
+export function openLoopback(name: string, memory: "isolated" | "direct"): Loopback {
+  if (name.startsWith(SOFT)) return SoftLoopback.open(name.slice(SOFT.length));
+  const abi = AGL_RELEASES[releaseOf(name)]!;
+  const ram = memory === "isolated" ? parseIomem(Deno.readTextFileSync("/proc/iomem")) : [];
+  return AglLoopback.open(openAglNode(name), abi, { memory, ram });
+}

@@ -1,0 +1,382 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The software loopback device: what the kernel driver presents, with no kernel module. Memory from memfds, eventfds for
+ * doorbell, answer and interrupt. The asking side, which owns it all, is a {@linkcode SoftNode}; a guest driver uses it
+ * through a {@linkcode SoftGuestPort}, viola through a {@linkcode SoftLoopback}.
+ *
+ * @module
+ */
+import {
+  createMemory,
+  EAGAIN,
+  Epoll,
+  EPOLLET,
+  EPOLLIN,
+  EPOLLRDHUP,
+  EventFd,
+  Fd,
+  Mapping,
+  OsError,
+  pageSize,
+  type Reactor,
+  signalEvent,
+  takeEvent,
+  UnixListener,
+  UnixSocket,
+  viewMemory,
+  type Watch,
+} from "../../ffi/mod.ts";
+import { GuestMemory } from "../virtio/memory.ts";
+import { type Identity, SharedPage } from "./page.ts";
+import type { Loopback, LoopbackPort, SharedRegion } from "./port.ts";
+
+/** Where a soft device's memory begins, in the guest's eyes: as on an arm64 machine. */
+export const GUEST_BASE = 0x4000_0000;
+/** Bytes of it, unless asked otherwise. Pages are only taken when touched. */
+export const GUEST_MEMORY = 64 * 2 ** 20;
+
+/** A soft device as bare descriptor numbers, to be given to Workers of the process that owns them. */
+export interface SoftWires {
+  /** memfd of one page */
+  page: number;
+  /** memfd of the guest's memory */
+  memory: number;
+  memorySize: number;
+  guestBase: number;
+  /** eventfd: an access is in the page */
+  doorbell: number;
+  /** eventfd: it is answered */
+  answer: number;
+  /** eventfd: an interrupt, or the device was started */
+  interrupt: number;
+}
+
+/** How an open goes: the node's hello is one message, 24 bytes: u32 magic, u32 errno (0: welcome), f64 base, f64 size. */
+const HELLO_MAGIC = 0x414c4956;
+const HELLO_BYTES = 24;
+const EBUSY = 16;
+const EPROTO = 71;
+const ENOENT = 2;
+const ENOTSOCK = 88;
+
+/** The asking side's end: owns memory and bells, and lets one adapter at a time have them. */
+export class SoftNode implements Disposable {
+  #page: Fd;
+  #memory: Fd;
+  #doorbell = EventFd.create();
+  #answer = EventFd.create();
+  #interrupt = EventFd.create();
+  #listener: UnixListener | null = null;
+  #watches: Watch[] = [];
+  #opener: UnixSocket | null = null;
+  readonly wires: SoftWires;
+
+  /**
+   * @param memorySize Bytes of guest memory, a multiple of the page size
+   * @throws {OsError}
+   */
+  constructor(memorySize: number = GUEST_MEMORY) {
+    this.#page = createMemory("viola-page", pageSize());
+    this.#memory = createMemory("viola-memory", memorySize);
+    using mapping = Mapping.create(this.#page, pageSize());
+    new SharedPage(viewMemory(mapping)).finish();
+    this.wires = {
+      page: this.#page.number,
+      memory: this.#memory.number,
+      memorySize,
+      guestBase: GUEST_BASE,
+      doorbell: this.#doorbell.number,
+      answer: this.#answer.number,
+      interrupt: this.#interrupt.number,
+    };
+  }
+
+  /** Whether an adapter has it open, through {@linkcode listen}. */
+  get isOpen(): boolean {
+    return this.#opener !== null;
+  }
+
+  /**
+   * Lets adapters of other processes open it as `soft:PATH`, one at a time, EBUSY for the others.
+   *
+   * @throws {OsError} when the socket cannot be made
+   */
+  listen(path: string, reactor: Reactor): void {
+    const listener = UnixListener.listen(path);
+    this.#listener = listener;
+    this.#watches.push(
+      reactor.watch(listener.number, EPOLLIN, () => this.#admit(listener, reactor)),
+    );
+  }
+
+  #admit(listener: UnixListener, reactor: Reactor): void {
+    const socket = listener.accept();
+    if (socket === null) return;
+    const busy = this.#opener !== null;
+    const { page, memory, doorbell, answer, interrupt, guestBase, memorySize } = this.wires;
+    const hello = new DataView(new ArrayBuffer(HELLO_BYTES));
+    hello.setUint32(0, HELLO_MAGIC, true);
+    hello.setUint32(4, busy ? EBUSY : 0, true);
+    hello.setFloat64(8, guestBase, true);
+    hello.setFloat64(16, memorySize, true);
+    const fds = busy ? [] : [page, memory, doorbell, answer, interrupt];
+    try {
+      socket.send(new Uint8Array(hello.buffer), 0, HELLO_BYTES, fds);
+    } catch { /* gone already: the watch below, or the close, sees to it */ }
+    if (busy) return socket.close();
+    this.#opener = socket;
+    const watch = reactor.watch(socket.number, EPOLLIN | EPOLLRDHUP, () => {
+      watch.close();
+      socket.close();
+      this.#opener = null;
+    });
+    this.#watches.push(watch);
+  }
+
+  /** Frees everything; whoever mapped it keeps what it mapped. */
+  close(): void {
+    for (const watch of this.#watches.splice(0)) watch.close();
+    this.#listener?.close();
+    this.#opener?.close();
+    for (const fd of [this.#page, this.#memory, this.#doorbell, this.#answer, this.#interrupt]) {
+      fd.close();
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+const ANSWER = 1;
+const INTERRUPT = 2;
+
+/** The driver's view of a soft device: registers, interrupts, memory. Every call blocks its thread. */
+export class SoftGuestPort implements Disposable {
+  #epoll = Epoll.create();
+  #interrupts = Epoll.create();
+  #pageMapping: Mapping;
+  #memoryMapping: Mapping;
+  #page: SharedPage;
+  readonly memory: GuestMemory;
+  readonly guestBase: number;
+  readonly memorySize: number;
+
+  /**
+   * @param wires The node's, in this process
+   * @param deadlineMs How long an access may take in milliseconds
+   * @throws {OsError}
+   */
+  constructor(readonly wires: SoftWires, readonly deadlineMs: number = 5000) {
+    this.#pageMapping = mapNumber(wires.page, pageSize());
+    this.#memoryMapping = mapNumber(wires.memory, wires.memorySize);
+    this.#page = new SharedPage(viewMemory(this.#pageMapping));
+    this.guestBase = wires.guestBase;
+    this.memorySize = wires.memorySize;
+    const buffer = viewMemory(this.#memoryMapping);
+    this.memory = new GuestMemory([{ guest: wires.guestBase, buffer }]);
+    // Edge-triggered: an eventfd watched so reports every ring and never need be read.
+    this.#epoll.add(wires.answer, EPOLLIN | EPOLLET, ANSWER);
+    this.#interrupts.add(wires.interrupt, EPOLLIN, INTERRUPT);
+  }
+
+  /**
+   * Reads a register.
+   *
+   * @throws {Error} when nobody answers within the deadline
+   */
+  read(offset: number, size: number): number {
+    this.#access(offset, size, true, 0);
+    return this.#page.data;
+  }
+
+  /** Writes a register. @throws {Error} when nobody answers within the deadline */
+  write(offset: number, size: number, value: number): void {
+    this.#access(offset, size, false, value);
+  }
+
+  #access(offset: number, size: number, read: boolean, value: number): void {
+    const page = this.#page;
+    page.ask(offset, size, read, value);
+    signalEvent(this.wires.doorbell);
+    const deadline = performance.now() + this.deadlineMs;
+    while (page.pending) {
+      const left = deadline - performance.now();
+      if (left <= 0) {
+        const what = `${read ? "read" : "write"} register 0x${offset.toString(16)}`;
+        throw new Error(
+          `Cannot ${what} of the soft loopback device: no answer within ${this.deadlineMs} ms`,
+        );
+      }
+      this.#epoll.wait(Math.ceil(left));
+    }
+  }
+
+  /** Waits for START_LOOPBACK. @returns what it announced, null after the time-out */
+  waitStarted(timeoutMs: number): Identity | null {
+    const deadline = performance.now() + timeoutMs;
+    while (this.#page.identity === null) {
+      const left = deadline - performance.now();
+      if (left <= 0) return null;
+      this.waitInterrupt(Math.ceil(left));
+    }
+    return this.#page.identity;
+  }
+
+  /** Waits for an interrupt. @returns whether one came */
+  waitInterrupt(timeoutMs: number): boolean {
+    if (this.#interrupts.wait(timeoutMs) === 0) return false;
+    return takeEvent(this.wires.interrupt) > 0;
+  }
+
+  /** Unmaps everything; the node stays. */
+  close(): void {
+    this.#epoll.close();
+    this.#interrupts.close();
+    this.#pageMapping.close();
+    this.#memoryMapping.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+function mapNumber(number: number, length: number): Mapping {
+  const fd = new Fd(number);
+  try {
+    return Mapping.create(fd, length);
+  } finally {
+    fd.release();
+  }
+}
+
+/** viola's end of a soft device. */
+export class SoftLoopback implements Loopback {
+  #fds: Fd[];
+  #page: Mapping;
+  #memory: Mapping;
+  readonly port: LoopbackPort;
+  readonly shares: readonly SharedRegion[];
+  /** A memfd can be mapped for ever. */
+  readonly backEndLives: number = Infinity;
+
+  /**
+   * @param name As the user named it
+   * @param fds The descriptors in `wires`, and any other that must live as long; closed with this object
+   */
+  constructor(name: string, wires: SoftWires, fds: Fd[]) {
+    this.#fds = fds;
+    const { guestBase: guest, memorySize: size, memory, doorbell, answer, interrupt } = wires;
+    this.#page = mapNumber(wires.page, pageSize());
+    this.#memory = mapNumber(memory, size);
+    this.port = {
+      name,
+      page: this.#page.range,
+      doorbell,
+      wakeup: { fd: answer, request: 0, argument: null },
+      interrupt: { fd: interrupt, request: 0, argument: null },
+      setsDone: true,
+      memory: [{ guest, ...this.#memory.range }],
+    };
+    this.shares = [{ guest, size, offset: 0, fd: memory }];
+  }
+
+  /** Opens a node of this process, by its wires. */
+  static attach(node: SoftNode): SoftLoopback {
+    const copies: Fd[] = [];
+    const copy = (number: number): number => {
+      const original = new Fd(number);
+      const fd = original.duplicate();
+      original.release();
+      copies.push(fd);
+      return fd.number;
+    };
+    const { wires } = node;
+    return new SoftLoopback("soft", {
+      ...wires,
+      page: copy(wires.page),
+      memory: copy(wires.memory),
+      doorbell: copy(wires.doorbell),
+      answer: copy(wires.answer),
+      interrupt: copy(wires.interrupt),
+    }, copies);
+  }
+
+  /**
+   * Opens the node that another process offers at `path`.
+   *
+   * @param timeoutMs How long to wait for its hello
+   * @throws {OsError} ENOENT or ECONNREFUSED (nobody is there), EBUSY (another adapter has it), EPROTO (no soft node)
+   */
+  static open(path: string, timeoutMs = 2000): SoftLoopback {
+    const name = `soft:${path}`;
+    const socket = UnixSocket.connect(path);
+    const fds: Fd[] = [socket];
+    try {
+      const hello = receiveHello(socket, name, timeoutMs, fds);
+      const [page, memory, doorbell, answer, interrupt] = fds.slice(1).map((fd) => fd.number);
+      return new SoftLoopback(name, {
+        page: page!,
+        memory: memory!,
+        memorySize: hello.getFloat64(16, true),
+        guestBase: hello.getFloat64(8, true),
+        doorbell: doorbell!,
+        answer: answer!,
+        interrupt: interrupt!,
+      }, fds);
+    } catch (error) {
+      for (const fd of fds) fd.close();
+      throw error;
+    }
+  }
+
+  start(identity: Identity): void {
+    new SharedPage(viewMemory(this.#page)).start(identity);
+    signalEvent(this.port.interrupt.fd);
+  }
+
+  close(): void {
+    this.#page.close();
+    this.#memory.close();
+    for (const fd of this.#fds) fd.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+/** Refuses what cannot be a soft node. @throws {OsError} ENOENT, ENOTSOCK */
+export function checkSoftNode(path: string): void {
+  let isSocket: boolean | null;
+  try {
+    ({ isSocket } = Deno.statSync(path));
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    throw new OsError(`open soft:${path}`, ENOENT);
+  }
+  if (!isSocket) throw new OsError(`open soft:${path}`, ENOTSOCK);
+}
+
+function receiveHello(socket: UnixSocket, name: string, timeoutMs: number, fds: Fd[]): DataView {
+  using epoll = Epoll.create();
+  epoll.add(socket.number, EPOLLIN, 0);
+  const bytes = new Uint8Array(HELLO_BYTES);
+  epoll.wait(timeoutMs);
+  const received = socket.receive(bytes, 0, HELLO_BYTES);
+  fds.push(...received.fds);
+  const hello = new DataView(bytes.buffer);
+  const sound = received.length === HELLO_BYTES && hello.getUint32(0, true) === HELLO_MAGIC;
+  if (!sound) {
+    const what = received.length === EAGAIN ? "it says nothing" : "it is no soft loopback device";
+    throw new OsError(`open ${name} (${what})`, EPROTO);
+  }
+  const errno = hello.getUint32(4, true);
+  if (errno !== 0) throw new OsError(`open ${name}`, errno);
+  const size = hello.getFloat64(16, true);
+  if (received.fds.length !== 5 || received.fds[1]!.size() !== size) {
+    throw new OsError(`open ${name} (its descriptors are not those of a loopback device)`, EPROTO);
+  }
+  return hello;
+}
