@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * What a device must keep of one queue to go on with it; a block of `state.ts`'s memory.
+ *
+ * | bytes | what | written by |
+ * | --- | --- | --- |
+ * | 0 | set-up, 16 × u32 | the isolate that serves accesses |
+ * | 64 | progress, 16 × u32 | the isolate that touches the ring |
+ * | 128 | counters, 16 × f64 | the one, the other from the ninth on |
+ * | 256 | chains in flight, u32 × largest size | the isolate that touches the ring |
+ *
+ * @module
+ */
+import {
+  availBytes,
+  descBytes,
+  MAX_QUEUE_SIZE,
+  splitRingLayout,
+  usedBytes,
+} from "./ring_layout.ts";
+
+/** Where each counter of a queue stands in {@linkcode QueueState.counters}. */
+export const QUEUE_COUNTERS = {
+  // the isolate that serves accesses
+  kicks: 0,
+  // the isolate that touches the rings
+  chains: 8,
+  completions: 9,
+  calls: 10,
+  bytesOut: 11,
+  bytesIn: 12,
+  errors: 13,
+  requeued: 14,
+} as const;
+
+const PROGRESS_AT = 64;
+const COUNTERS_AT = 128;
+const COUNTERS_LENGTH = 16;
+const IN_FLIGHT_AT = 256;
+const CACHE_LINE = 64;
+
+/** Words of the set-up that the driver writes, as its registers have them; an address is two words, low first. */
+export const QUEUE_WORDS = { num: 1, align: 2, desc: 4, avail: 6, used: 8 } as const;
+// The others.
+const NUM_MAX_WORD = 0;
+const READY_WORD = 3;
+const EPOCH_WORD = 10;
+
+// Words of the progress.
+const NEXT_SEQUENCE_WORD = 0;
+const PROGRESS_EPOCH_WORD = 1;
+
+const IN_FLIGHT = 0x80000000;
+const SEQUENCE_MASK = 0x7fffffff;
+
+const PARTS = {
+  desc: { name: "descriptor table", align: 16, bytes: descBytes },
+  avail: { name: "available ring", align: 2, bytes: availBytes },
+  used: { name: "used ring", align: 4, bytes: usedBytes },
+} as const;
+type Part = keyof typeof PARTS;
+
+type Words = Uint32Array<ArrayBuffer>;
+
+/** Whether `n` is a power of 2, up to 2^31. */
+export function isPowerOfTwo(n: number): boolean {
+  return n > 0 && n <= 0x80000000 && Number.isInteger(n) && (n & (n - 1)) === 0;
+}
+
+/** Whether a split ring can have so many descriptors. */
+export function isQueueSize(n: number): boolean {
+  return isPowerOfTwo(n) && n <= MAX_QUEUE_SIZE;
+}
+
+/** Bytes of the block of a queue of up to `capacity` descriptors. */
+export function queueBlockBytes(capacity: number): number {
+  return IN_FLIGHT_AT + Math.ceil(4 * capacity / CACHE_LINE) * CACHE_LINE;
+}
+
+/** One queue: how the driver set it up, and how far the device is with it. */
+export class QueueState {
+  /** See {@linkcode QUEUE_COUNTERS}. */
+  readonly counters: Float64Array<ArrayBuffer>;
+  /**
+   * By head: 0, or the sequence number of the chain in flight that begins there, with the top bit set. Written through
+   * {@linkcode takeOn} and {@linkcode giveBack}.
+   */
+  readonly inflight: Words;
+  readonly #setup: Words;
+  readonly #progress: Words;
+  readonly #legacy: boolean;
+
+  /** Over a block that {@linkcode create} has begun; for `DeviceState`. */
+  constructor(buffer: ArrayBuffer, at: number, readonly index: number, legacy: boolean) {
+    this.#setup = new Uint32Array(buffer, at, 16);
+    this.#progress = new Uint32Array(buffer, at + PROGRESS_AT, 16);
+    this.counters = new Float64Array(buffer, at + COUNTERS_AT, COUNTERS_LENGTH);
+    this.inflight = new Uint32Array(buffer, at + IN_FLIGHT_AT, this.numMax);
+    this.#legacy = legacy;
+  }
+
+  /** Begins the block of a queue in memory that is zero. */
+  static create(buffer: ArrayBuffer, at: number, numMax: number): void {
+    new Uint32Array(buffer, at, 16)[NUM_MAX_WORD] = numMax;
+  }
+
+  /** What a block says of its size, for a check before one looks at the rest. */
+  static numMaxAt(buffer: ArrayBuffer, at: number): number {
+    return new Uint32Array(buffer, at, 16)[NUM_MAX_WORD]!;
+  }
+
+  /** Most descriptors the driver may ask for. */
+  get numMax(): number {
+    return this.#setup[NUM_MAX_WORD]!;
+  }
+
+  /** Descriptors in the ring; not yet checked unless {@linkcode ready}. */
+  get num(): number {
+    return this.#setup[QUEUE_WORDS.num]!;
+  }
+
+  /** Alignment of the used ring in bytes, version 1 only; not yet checked unless {@linkcode ready}. */
+  get align(): number {
+    return this.#setup[QUEUE_WORDS.align]!;
+  }
+
+  /** Whether the driver has set the queue up. What was set up lies still as long as this is so. */
+  get ready(): boolean {
+    // acquire: who sees it sees num and the addresses stored before it
+    return Atomics.load(this.#setup, READY_WORD) !== 0;
+  }
+
+  /** Says that the set-up is complete. Only after {@linkcode fault} has found none. */
+  makeReady(): void {
+    Atomics.store(this.#setup, READY_WORD, 1); // release: see ready
+  }
+
+  /** Guest address of the descriptor table. @throws {RangeError} above 2^53 */
+  get desc(): number {
+    return this.#address("desc");
+  }
+
+  /** Guest address of the available ring. @throws {RangeError} above 2^53 */
+  get avail(): number {
+    return this.#address("avail");
+  }
+
+  /** Guest address of the used ring. @throws {RangeError} above 2^53 */
+  get used(): number {
+    return this.#address("used");
+  }
+
+  /** Writes one word of the set-up (see {@linkcode QUEUE_WORDS}) of a queue that is not ready. */
+  setWord(word: number, value: number): void {
+    this.#setup[word] = value;
+  }
+
+  /**
+   * Places the three parts in one block, as version 1 does, from the table's address, the size and the alignment.
+   * Nonsense in gives nonsense out, which {@linkcode fault} names.
+   */
+  placeLegacy(desc: number): void {
+    const layout = splitRingLayout(desc, this.num, this.align);
+    this.#setAddress("desc", layout.desc);
+    this.#setAddress("avail", layout.avail);
+    this.#setAddress("used", layout.used);
+  }
+
+  /** Why the queue cannot be used as it is set up, naming it and the value; or null. */
+  fault(): string | null {
+    const { num, numMax, align } = this;
+    if (!isPowerOfTwo(num) || num > numMax) {
+      return `queue ${this.index} has size ${num}, expected a power of 2 of at most ${numMax}`;
+    }
+    if (this.#legacy && !isPowerOfTwo(align)) {
+      return `queue ${this.index} has alignment ${align}, expected a power of 2`;
+    }
+    return this.#addressFault("desc") ?? this.#addressFault("avail") ?? this.#addressFault("used");
+  }
+
+  /**
+   * Which life of the queue this is: another one after every reset of it or of the device. Written by the isolate that
+   * serves accesses, watched by the one that touches the rings.
+   */
+  get epoch(): number {
+    return Atomics.load(this.#setup, EPOCH_WORD);
+  }
+
+  /** Forgets the set-up; the progress is stale from now on, and {@linkcode resumeProgress} is what clears it. */
+  reset(): void {
+    // First: who finds the queue ready after it has read the set-up has read all of it, not half.
+    Atomics.store(this.#setup, READY_WORD, 0);
+    this.#setup.fill(0, QUEUE_WORDS.num, READY_WORD);
+    this.#setup.fill(0, QUEUE_WORDS.desc, QUEUE_WORDS.used + 2);
+    Atomics.add(this.#setup, EPOCH_WORD, 1);
+  }
+
+  /**
+   * Makes the progress that of the present {@linkcode epoch}: kept if it is, cleared if it belongs to an earlier life.
+   * Called by the isolate that touches the ring before it starts on it, the first time or as a successor.
+   */
+  resumeProgress(): void {
+    const epoch = this.epoch;
+    if (this.#progress[PROGRESS_EPOCH_WORD] === epoch) return this.#dropUncommitted();
+    this.inflight.fill(0);
+    Atomics.store(this.#progress, NEXT_SEQUENCE_WORD, 0);
+    Atomics.store(this.#progress, PROGRESS_EPOCH_WORD, epoch); // last: until then it is still to be cleared
+  }
+
+  /** How many chains have been taken from the available ring, modulo 2^32. */
+  get nextSequence(): number {
+    return this.#progress[NEXT_SEQUENCE_WORD]!;
+  }
+
+  /** Where in the available ring the next chain is: rings start at 0, so the low 16 bits of {@linkcode nextSequence}. */
+  get nextAvail(): number {
+    return this.nextSequence & 0xffff;
+  }
+
+  /**
+   * Notes that the chain at {@linkcode nextAvail}, beginning with `head`, is in flight now. Whenever the process dies,
+   * a successor finds the chain either not taken or in flight.
+   *
+   * @param head Less than {@linkcode numMax}
+   */
+  takeOn(head: number): void {
+    const sequence = this.nextSequence;
+    this.inflight[head] = IN_FLIGHT | sequence;
+    Atomics.store(this.#progress, NEXT_SEQUENCE_WORD, sequence + 1); // release: the entry comes first
+  }
+
+  /** Notes that the chain is the driver's again. Called when its used element is published. */
+  giveBack(head: number): void {
+    Atomics.store(this.inflight, head, 0); // release: the used index comes first
+  }
+
+  /** Whether the chain with this head is in flight. */
+  isInFlight(head: number): boolean {
+    return this.inflight[head] !== undefined && this.inflight[head] !== 0;
+  }
+
+  /** Heads of the chains in flight, in the order in which they were taken on. */
+  headsInFlight(): number[] {
+    const heads: number[] = [];
+    for (let head = 0; head < this.inflight.length; head++) {
+      if (this.inflight[head] !== 0) heads.push(head);
+    }
+    return heads.sort((a, b) => this.#age(b) - this.#age(a));
+  }
+
+  /** How many chains were taken on since this one, itself included. The numbers wrap, so only distances compare. */
+  #age(head: number): number {
+    return (this.nextSequence - this.inflight[head]!) & SEQUENCE_MASK;
+  }
+
+  #dropUncommitted(): void {
+    const uncommitted = (IN_FLIGHT | this.nextSequence) >>> 0;
+    const head = this.inflight.indexOf(uncommitted);
+    if (head >= 0) this.inflight[head] = 0;
+  }
+
+  #address(part: Part): number {
+    const word = QUEUE_WORDS[part];
+    const address = this.#setup[word + 1]! * 2 ** 32 + this.#setup[word]!;
+    if (address <= Number.MAX_SAFE_INTEGER) return address;
+    throw new RangeError(`Cannot use queue ${this.index}: ${this.#addressFault(part)}`);
+  }
+
+  #setAddress(part: Part, address: number): void {
+    const word = QUEUE_WORDS[part];
+    this.#setup[word] = address % 2 ** 32;
+    this.#setup[word + 1] = Math.floor(address / 2 ** 32);
+  }
+
+  #addressFault(part: Part): string | null {
+    const { name, align, bytes } = PARTS[part];
+    const low = this.#setup[QUEUE_WORDS[part]]!;
+    const high = this.#setup[QUEUE_WORDS[part] + 1]!;
+    const hex = (BigInt(high) << 32n | BigInt(low)).toString(16);
+    const text = `queue ${this.index} has its ${name} at 0x${hex}`;
+    if (low % align !== 0) return `${text}, expected a multiple of ${align}`;
+    const end = high * 2 ** 32 + low + bytes(this.num);
+    return end <= Number.MAX_SAFE_INTEGER ? null : `${text}, expected an end below 2^53`;
+  }
+
+  /** Why the progress found in memory cannot be taken up, or null. */
+  progressFault(): string | null {
+    // Another life's is cleared before it is used, and one that is not set up begins another life before it is.
+    if (this.#progress[PROGRESS_EPOCH_WORD] !== this.epoch || !this.ready) return null;
+    const entries = this.inflight.filter((entry) => entry !== 0);
+    if (entries.some((entry) => entry < IN_FLIGHT)) {
+      return `queue ${this.index} has a chain in flight without its mark`;
+    }
+    if (new Set(entries).size < entries.length) {
+      return `queue ${this.index} has two chains in flight with one sequence number`;
+    }
+    if (this.inflight.some((entry, head) => entry !== 0 && head >= this.num)) {
+      return `queue ${this.index} of size ${this.num} has a chain in flight beyond it`;
+    }
+    return null;
+  }
+}

@@ -1,0 +1,459 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The registers of a virtio-mmio device, versions 2 and 1 (virtio 1.2, §4.2.2 and §4.2.4), as the driver meets them. What
+ * the driver must not do is ignored, counted and said once; a queue that cannot be used breaks the device until it is
+ * reset (§2.1.2).
+ *
+ * @module
+ */
+import { deviceClassById } from "./classes.ts";
+import { describeFeatures, VIRTIO_F_RING_RESET, VIRTIO_F_VERSION_1 } from "./features.ts";
+import type { RingLayout } from "./ring_layout.ts";
+import {
+  DEVICE_COUNTERS,
+  DeviceState,
+  isPowerOfTwo,
+  QUEUE_WORDS,
+  QueueState,
+  STATUS_ACKNOWLEDGE,
+  STATUS_DEVICE_NEEDS_RESET,
+  STATUS_DRIVER,
+  STATUS_DRIVER_OK,
+  STATUS_FAILED,
+  STATUS_FEATURES_OK,
+} from "./state.ts";
+
+/** What the driver's accesses set in motion. Each is called before the access is answered. */
+export interface RegisterEvents {
+  /** There is something in the available ring of a queue that is ready; before DRIVER_OK, too. */
+  notify(queue: number): void;
+  /** Status bits were added, by the driver or, where it is DEVICE_NEEDS_RESET, by this register file. */
+  statusChanged(status: number, previous: number): void;
+  /** The driver reset the device; the state is reset already. */
+  reset(): void;
+  /** The driver took this queue back, and no other; its state is reset already. */
+  queueReset(queue: number): void;
+  /** The driver wrote these bytes of the config space; they are in the state. */
+  configWritten(offset: number, size: number): void;
+  /** The driver did what it must not; told once for each kind of it, and counted in the state each time. */
+  badAccess(text: string): void;
+}
+
+export type { RingLayout as QueueLayout };
+
+/**
+ * Where a queue lies that the driver has set up, in guest addresses. Unless the driver is made to wait meanwhile, compare
+ * the queue's epoch before and after.
+ *
+ * @throws {RangeError} if there is no such queue or it is not ready
+ */
+export function queueLayout(state: DeviceState, index: number): RingLayout {
+  const queue = state.queues[index];
+  if (!queue?.ready) throw new RangeError(`Cannot lay out queue ${index}: it is not set up`);
+  const { num: size, desc, avail, used } = queue;
+  return { index, size, desc, avail, used };
+}
+
+/** Offset of the config space. */
+export const CONFIG_OFFSET = 0x100;
+
+/** A register. Without `read` it is write-only, without `write` read-only; `only` one version has it, or both. */
+interface Register {
+  readonly offset: number;
+  readonly name: string;
+  readonly only?: 1 | 2;
+  readonly read?: (m: Machine) => number;
+  readonly write?: (m: Machine, value: number) => void;
+}
+
+/** Every register, under the name the standard gives it. */
+export const REGISTERS: readonly Register[] = [
+  { offset: 0x000, name: "MagicValue", read: () => 0x74726976 },
+  { offset: 0x004, name: "Version", read: (m) => m.state.mmioVersion },
+  { offset: 0x008, name: "DeviceID", read: (m) => m.state.deviceId },
+  { offset: 0x00c, name: "VendorID", read: (m) => m.state.vendorId },
+  { offset: 0x010, name: "DeviceFeatures", read: (m) => m.state.selectedDeviceFeatures },
+  {
+    offset: 0x014,
+    name: "DeviceFeaturesSel",
+    write: (m, value) => void (m.state.deviceFeaturesSel = value),
+  },
+  { offset: 0x020, name: "DriverFeatures", write: writeDriverFeatures },
+  {
+    offset: 0x024,
+    name: "DriverFeaturesSel",
+    write: (m, value) => void (m.state.driverFeaturesSel = value),
+  },
+  { offset: 0x028, name: "GuestPageSize", only: 1, write: writeGuestPageSize },
+  { offset: 0x030, name: "QueueSel", write: (m, value) => void (m.state.queueSel = value) },
+  { offset: 0x034, name: "QueueNumMax", read: (m) => selectedQueue(m)?.numMax ?? 0 },
+  { offset: 0x038, name: "QueueNum", write: setUpWord(QUEUE_WORDS.num) },
+  { offset: 0x03c, name: "QueueAlign", only: 1, write: setUpWord(QUEUE_WORDS.align) },
+  { offset: 0x040, name: "QueuePFN", only: 1, read: readQueuePfn, write: writeQueuePfn },
+  { offset: 0x044, name: "QueueReady", only: 2, read: readQueueReady, write: writeQueueReady },
+  { offset: 0x050, name: "QueueNotify", write: writeQueueNotify },
+  { offset: 0x060, name: "InterruptStatus", read: (m) => m.state.interruptStatus },
+  { offset: 0x064, name: "InterruptACK", write: (m, bits) => m.state.acknowledgeInterrupt(bits) },
+  { offset: 0x070, name: "Status", read: (m) => m.state.status, write: writeStatus },
+  { offset: 0x080, name: "QueueDescLow", only: 2, write: setUpWord(QUEUE_WORDS.desc) },
+  { offset: 0x084, name: "QueueDescHigh", only: 2, write: setUpWord(QUEUE_WORDS.desc + 1) },
+  { offset: 0x090, name: "QueueDriverLow", only: 2, write: setUpWord(QUEUE_WORDS.avail) },
+  { offset: 0x094, name: "QueueDriverHigh", only: 2, write: setUpWord(QUEUE_WORDS.avail + 1) },
+  { offset: 0x0a0, name: "QueueDeviceLow", only: 2, write: setUpWord(QUEUE_WORDS.used) },
+  { offset: 0x0a4, name: "QueueDeviceHigh", only: 2, write: setUpWord(QUEUE_WORDS.used + 1) },
+  // A length of all ones says that the selected region of shared memory does not exist: none does. Linux asks in both
+  // versions.
+  { offset: 0x0ac, name: "SHMSel", write: () => {} },
+  { offset: 0x0b0, name: "SHMLenLow", read: () => 0xffffffff },
+  { offset: 0x0b4, name: "SHMLenHigh", read: () => 0xffffffff },
+  { offset: 0x0b8, name: "SHMBaseLow", read: () => 0xffffffff },
+  { offset: 0x0bc, name: "SHMBaseHigh", read: () => 0xffffffff },
+  // Reads 1 for as long as a reset goes on: it is over when the write is answered.
+  { offset: 0x0c0, name: "QueueReset", only: 2, read: () => 0, write: writeQueueReset },
+  { offset: 0x0fc, name: "ConfigGeneration", only: 2, read: (m) => m.state.configGeneration },
+];
+
+/** The registers of a version, by offset / 4. */
+function registersOf(version: number): (Register | undefined)[] {
+  const byOffset = new Array<Register | undefined>(CONFIG_OFFSET / 4).fill(undefined);
+  for (const register of REGISTERS) {
+    if ((register.only ?? version) === version) byOffset[register.offset / 4] = register;
+  }
+  return byOffset;
+}
+
+/** What the functions behind the registers work on. */
+class Machine {
+  readonly #said = new Set<string>();
+
+  constructor(readonly state: DeviceState, readonly events: RegisterEvents) {}
+
+  /**
+   * Counts what the driver must not do, and says it the first time.
+   *
+   * @param kind One of a few, so that what is remembered stays small
+   */
+  refuse(kind: string, text: string): void {
+    this.state.counters[DEVICE_COUNTERS.badAccesses]!++;
+    if (this.#said.has(kind)) return;
+    this.#said.add(kind);
+    this.events.badAccess(text);
+  }
+
+  /** Refuses what leaves driver and device at odds: only a reset helps, and the driver can see it. */
+  break(kind: string, text: string): void {
+    this.refuse(kind, text);
+    addStatus(this, STATUS_DEVICE_NEEDS_RESET);
+  }
+}
+
+/**
+ * A device's registers. One isolate serves them, and never waits. Offsets, sizes and values are the driver's: any number
+ * is safe.
+ */
+export class RegisterFile {
+  readonly #machine: Machine;
+  readonly #registers: readonly (Register | undefined)[];
+
+  constructor(state: DeviceState, events: RegisterEvents) {
+    this.#machine = new Machine(state, events);
+    this.#registers = registersOf(state.mmioVersion);
+  }
+
+  /**
+   * Answers a read of `size` bytes.
+   *
+   * @returns what is there, unsigned; 0 where the driver must not read
+   */
+  read(offset: number, size: number): number {
+    const m = this.#machine;
+    m.state.counters[DEVICE_COUNTERS.accesses]!++;
+    if (offset >= CONFIG_OFFSET) return readConfig(m, offset - CONFIG_OFFSET, size);
+    const register = this.#find("read", offset, size);
+    if (register === undefined) return 0;
+    if (register.read !== undefined) return register.read(m);
+    m.refuse("write-only", `Cannot read ${where(register)}: it is write-only`);
+    return 0;
+  }
+
+  /** Does what a write of `size` bytes asks for; nothing where the driver must not write. */
+  write(offset: number, size: number, value: number): void {
+    const m = this.#machine;
+    m.state.counters[DEVICE_COUNTERS.accesses]!++;
+    if (offset >= CONFIG_OFFSET) return writeConfig(m, offset - CONFIG_OFFSET, size, value);
+    const register = this.#find("write", offset, size);
+    if (register === undefined) return;
+    if (register.write !== undefined) return register.write(m, value >>> 0);
+    m.refuse("read-only", `Cannot write ${hex(value)} to ${where(register)}: it is read-only`);
+  }
+
+  #find(action: string, offset: number, size: number): Register | undefined {
+    const register = this.#registers[offset / 4];
+    if (register !== undefined && size === 4) return register;
+    this.#refuseUnknown(action, offset, size);
+    return undefined;
+  }
+
+  #refuseUnknown(action: string, offset: number, size: number): void {
+    const m = this.#machine;
+    const access = `Cannot ${action} ${size} bytes at ${hex(offset)}`;
+    if (size !== 4 || offset % 4 !== 0) {
+      m.refuse("misaligned", `${access}: expected 4 bytes at a multiple of 4`);
+    } else {
+      m.refuse("unknown", `${access}: virtio-mmio ${m.state.mmioVersion} has no register there`);
+    }
+  }
+}
+
+// ---- Status and features (§2.1, §2.2, §3.1.1) ----
+
+const STATUS_BITS = STATUS_ACKNOWLEDGE | STATUS_DRIVER | STATUS_DRIVER_OK | STATUS_FEATURES_OK |
+  STATUS_DEVICE_NEEDS_RESET | STATUS_FAILED;
+
+/** Which bits must stand before, or come with, which bit. */
+const STATUS_ORDER = [
+  { bit: STATUS_DRIVER, needs: STATUS_ACKNOWLEDGE },
+  { bit: STATUS_FEATURES_OK, needs: STATUS_ACKNOWLEDGE | STATUS_DRIVER },
+  { bit: STATUS_DRIVER_OK, needs: STATUS_ACKNOWLEDGE | STATUS_DRIVER },
+] as const;
+
+function writeStatus(m: Machine, value: number): void {
+  if (value === 0) return resetDevice(m);
+  const previous = m.state.status;
+  const fault = statusFault(value, previous);
+  if (fault !== null) {
+    return m.refuse("status", `Cannot set status ${hex(value)} on ${hex(previous)}: ${fault}`);
+  }
+  const added = value & ~previous;
+  if (added & STATUS_DRIVER_OK) addStatus(m, acceptDriver(m, added, previous));
+  else addStatus(m, acceptFeatures(m, added));
+}
+
+function resetDevice(m: Machine): void {
+  m.state.reset();
+  m.events.reset();
+}
+
+function addStatus(m: Machine, bits: number): void {
+  const previous = m.state.status;
+  if ((bits & ~previous) === 0) return;
+  m.state.orStatus(bits);
+  m.events.statusChanged(m.state.status, previous);
+}
+
+/** Why the driver cannot write this status on top of the previous one, or null. */
+function statusFault(value: number, previous: number): string | null {
+  if ((value & ~STATUS_BITS) !== 0) return "there is no such bit";
+  const added = value & ~previous;
+  if (added & STATUS_DEVICE_NEEDS_RESET) return "DEVICE_NEEDS_RESET is the device's to set";
+  // The device may have set DEVICE_NEEDS_RESET since the driver read the status: that one the write may lack.
+  const cleared = previous & ~value & ~STATUS_DEVICE_NEEDS_RESET;
+  if (cleared !== 0) return `only a reset clears ${hex(cleared)}`;
+  const early = STATUS_ORDER.find(({ bit, needs }) =>
+    (added & bit) !== 0 && (~value & needs) !== 0
+  );
+  if (early !== undefined) return `expected ${hex(early.needs)} before ${hex(early.bit)}`;
+  return null;
+}
+
+/** The bits to add, without FEATURES_OK if the features cannot be accepted: the driver reads it back to learn that. */
+function acceptFeatures(m: Machine, added: number): number {
+  if ((added & STATUS_FEATURES_OK) === 0) return added;
+  const fault = (m.state.status & STATUS_DRIVER_OK) !== 0
+    ? "the device is running"
+    : featuresFault(m.state);
+  if (fault === null) return added;
+  m.refuse("features", `Cannot set FEATURES_OK: ${fault}`);
+  return added & ~STATUS_FEATURES_OK;
+}
+
+/** The bits to add when DRIVER_OK is among them; without it if the driver has not done what comes before. */
+function acceptDriver(m: Machine, added: number, previous: number): number {
+  const others = acceptFeatures(m, added & ~STATUS_DRIVER_OK);
+  const fault = driverFault(m.state, previous);
+  if (fault === null) return others | STATUS_DRIVER_OK;
+  m.refuse("driver", `Cannot set DRIVER_OK: ${fault}`);
+  return others | STATUS_DEVICE_NEEDS_RESET;
+}
+
+function driverFault(state: DeviceState, previous: number): string | null {
+  if (previous & STATUS_DEVICE_NEEDS_RESET) return "the device needs a reset";
+  if (previous & STATUS_FEATURES_OK) return null;
+  // Legacy drivers have no FEATURES_OK (§3.1.2), so it is here that what they chose is agreed on.
+  const legacy = state.mmioVersion === 1 && !state.driverHas(VIRTIO_F_VERSION_1);
+  return legacy ? featuresFault(state) : "expected FEATURES_OK before";
+}
+
+/** Why the driver's features cannot be agreed on, or null. */
+function featuresFault(state: DeviceState): string | null {
+  if (!state.driverFeaturesOffered) {
+    const { driverFeatures, deviceFeatures } = state;
+    const names = deviceClassById(state.deviceId)?.featureNames;
+    const extra = describeFeatures(driverFeatures & ~deviceFeatures, names);
+    return `driver claims ${extra === "none" ? "bits beyond 63" : extra}, expected of ${
+      describeFeatures(deviceFeatures, names)
+    }`;
+  }
+  if (state.mmioVersion === 2 && !state.driverHas(VIRTIO_F_VERSION_1)) {
+    return "driver has not accepted VIRTIO_F_VERSION_1, which virtio-mmio 2 demands";
+  }
+  return null;
+}
+
+function writeDriverFeatures(m: Machine, value: number): void {
+  if ((m.state.status & (STATUS_FEATURES_OK | STATUS_DRIVER_OK)) === 0) {
+    return m.state.selectDriverFeatures(value);
+  }
+  m.refuse("late features", `Cannot write DriverFeatures ${hex(value)}: features are agreed on`);
+}
+
+// ---- Queues (§4.2.3.2, §4.2.4) ----
+
+function selectedQueue(m: Machine): QueueState | undefined {
+  return m.state.queues[m.state.queueSel];
+}
+
+/** The selected queue for a write; none is the driver's fault. */
+function queueToWrite(m: Machine, register: string): QueueState | undefined {
+  const queue = selectedQueue(m);
+  if (queue === undefined) {
+    m.refuse("no queue", `Cannot write ${register}: queue ${noQueue(m, m.state.queueSel)}`);
+  }
+  return queue;
+}
+
+/** Makes the write function of a register that is one word of a queue's set-up. */
+function setUpWord(word: number): (m: Machine, value: number) => void {
+  return (m, value) => {
+    const queue = queueToWrite(m, "the set-up");
+    if (queue === undefined) return;
+    if (!queue.ready) return queue.setWord(word, value);
+    m.refuse(`busy ${queue.index}`, `Cannot change queue ${queue.index}: it is set up already`);
+  };
+}
+
+function writeGuestPageSize(m: Machine, value: number): void {
+  const fault = m.state.queues.some((queue) => queue.ready)
+    ? "a queue is set up already"
+    : isPowerOfTwo(value)
+    ? null
+    : "expected a power of 2";
+  if (fault === null) m.state.guestPageSize = value;
+  else m.refuse("page size", `Cannot set GuestPageSize ${value}: ${fault}`);
+}
+
+function readQueuePfn(m: Machine): number {
+  const queue = selectedQueue(m);
+  return queue?.ready ? queue.desc / m.state.guestPageSize : 0;
+}
+
+function writeQueuePfn(m: Machine, pfn: number): void {
+  const queue = queueToWrite(m, "QueuePFN");
+  if (queue === undefined) return;
+  if (pfn === 0) return takeBack(m, queue);
+  if (!queue.ready) queue.placeLegacy(pfn * m.state.guestPageSize);
+  setUp(m, queue);
+}
+
+function readQueueReady(m: Machine): number {
+  return selectedQueue(m)?.ready ? 1 : 0;
+}
+
+function writeQueueReady(m: Machine, value: number): void {
+  const queue = queueToWrite(m, "QueueReady");
+  if (queue === undefined) return;
+  if (value === 0) return takeBack(m, queue);
+  if (value === 1) return setUp(m, queue);
+  m.refuse(
+    "ready",
+    `Cannot write QueueReady ${hex(value)} of queue ${queue.index}: expected 0 or 1`,
+  );
+}
+
+function writeQueueReset(m: Machine, value: number): void {
+  const queue = queueToWrite(m, "QueueReset");
+  if (queue === undefined) return;
+  const agreed = (m.state.status & STATUS_FEATURES_OK) !== 0 &&
+    m.state.driverHas(VIRTIO_F_RING_RESET);
+  if (agreed && value === 1) return takeBack(m, queue);
+  const fault = agreed ? "expected 1" : "VIRTIO_F_RING_RESET is not agreed on";
+  m.refuse("queue reset", `Cannot write QueueReset ${value} of queue ${queue.index}: ${fault}`);
+}
+
+/** The driver says that the queue is set up: from here on it may be notified. */
+function setUp(m: Machine, queue: QueueState): void {
+  const kind = `queue ${queue.index}`;
+  if (queue.ready) {
+    return m.refuse(kind, `Cannot set up queue ${queue.index}: it is set up already`);
+  }
+  const fault = setUpFault(m.state, queue);
+  if (fault === null) queue.makeReady();
+  else m.break(kind, `Cannot set up queue ${queue.index}: ${fault}`);
+}
+
+function setUpFault(state: DeviceState, queue: QueueState): string | null {
+  const { status } = state;
+  const first = state.mmioVersion === 2 ? STATUS_FEATURES_OK : STATUS_DRIVER;
+  if ((status & first) === 0) return `status is ${hex(status)}, expected ${hex(first)} in it`;
+  // Rings are started at DRIVER_OK: one that comes later would never be looked at.
+  if (status & STATUS_DRIVER_OK && !state.driverHas(VIRTIO_F_RING_RESET)) {
+    return `status is ${hex(status)}, expected before DRIVER_OK`;
+  }
+  if (state.mmioVersion === 1 && state.guestPageSize === 0) return "GuestPageSize is not set";
+  return queue.fault();
+}
+
+function takeBack(m: Machine, queue: QueueState): void {
+  if (!queue.ready) return; // Linux does so to every queue after a reset
+  queue.reset();
+  m.events.queueReset(queue.index);
+}
+
+function writeQueueNotify(m: Machine, index: number): void {
+  const queue = m.state.queues[index];
+  if (queue?.ready) {
+    m.state.counters[DEVICE_COUNTERS.notifications]!++;
+    return m.events.notify(index);
+  }
+  const fault = queue === undefined ? noQueue(m, index) : `${index} is not set up`;
+  m.refuse("notify", `Cannot notify: queue ${fault}`);
+}
+
+function noQueue(m: Machine, index: number): string {
+  return `${index} does not exist, expected less than ${m.state.queueCount}`;
+}
+
+// ---- Config space (§4.2.2.2, §4.2.4) ----
+
+function readConfig(m: Machine, offset: number, size: number): number {
+  if (!configAccess(m, "read", offset, size)) return 0;
+  const bytes = m.state.config;
+  let value = 0;
+  for (let i = size - 1; i >= 0; i--) value = value * 256 + bytes[offset + i]!;
+  return value;
+}
+
+function writeConfig(m: Machine, offset: number, size: number, value: number): void {
+  if (!configAccess(m, "write", offset, size)) return;
+  const bytes = m.state.config;
+  for (let i = 0; i < size; i++) bytes[offset + i] = value >>> (8 * i);
+  m.events.configWritten(offset, size);
+}
+
+/** Whether the access is by 1, 2 or 4 bytes, aligned, within the config space. */
+function configAccess(m: Machine, action: string, offset: number, size: number): boolean {
+  const whole = (size === 1 || size === 2 || size === 4) && offset % size === 0;
+  if (whole && offset + size <= m.state.configSize) return true;
+  const access = `Cannot ${action} ${size} bytes at ${offset} of the config space`;
+  if (whole) m.refuse("config end", `${access}: it has ${m.state.configSize}`);
+  else m.refuse("config access", `${access}: expected 1, 2 or 4 at a multiple of that`);
+  return false;
+}
+
+function where(register: Register): string {
+  return `${register.name} (${hex(register.offset)})`;
+}
+
+function hex(n: number): string {
+  return `0x${n.toString(16)}`;
+}

@@ -1,0 +1,434 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * What a device needs to go on, in one block of memory: mapped from a file, it outlives the process, and a successor
+ * takes the device over from it. Little-endian, every number aligned. Words that one isolate writes on a hot path do not
+ * share a cache line with another's.
+ *
+ * | bytes | what |
+ * | --- | --- |
+ * | 0 | header, 16 × u32: written once |
+ * | 64 | registers, 16 × u32: written by the isolate that serves accesses, but for those with methods of their own |
+ * | 128 | counters, 24 × f64 |
+ * | 320 | config space, twice 256: the low bit of the generation says which one counts |
+ * | 832 | class area, 1024 |
+ * | 1856 | the queues, one block each: see `queue_state.ts` |
+ *
+ * @module
+ */
+import { isPowerOfTwo, isQueueSize, queueBlockBytes, QueueState } from "./queue_state.ts";
+import { MAX_QUEUE_SIZE } from "./ring_layout.ts";
+
+export * from "./queue_state.ts";
+
+/** Device status bits (virtio 1.2, §2.1). */
+export const STATUS_ACKNOWLEDGE = 0x01;
+export const STATUS_DRIVER = 0x02;
+export const STATUS_DRIVER_OK = 0x04;
+export const STATUS_FEATURES_OK = 0x08;
+export const STATUS_DEVICE_NEEDS_RESET = 0x40;
+export const STATUS_FAILED = 0x80;
+
+/** Interrupt status bits (virtio 1.2, §4.2.2): a buffer was used; the config space changed. */
+export const INTERRUPT_USED_BUFFER = 0x1;
+export const INTERRUPT_CONFIG_CHANGE = 0x2;
+
+/** Bytes of config space at most. */
+export const CONFIG_SPACE_BYTES = 256;
+/** Bytes for what a class must tell a new back-end. */
+export const REPLAY_BYTES = 1024;
+/** Queues of a device at most. */
+export const MAX_QUEUES = 64;
+
+/** Where each counter of a device stands in {@linkcode DeviceState.counters}. Each has one isolate that counts it. */
+export const DEVICE_COUNTERS = {
+  // the isolate that serves accesses
+  accesses: 0,
+  notifications: 1,
+  resets: 2,
+  badAccesses: 3,
+  // the isolate that touches the rings
+  interrupts: 8,
+  // the main isolate
+  connects: 16,
+  losses: 17,
+  replays: 18,
+} as const;
+
+/** Counters by name, for a report. */
+export function namedCounters<Name extends string>(
+  places: Readonly<Record<Name, number>>,
+  counters: Float64Array,
+): Record<Name, number> {
+  const entries = Object.entries<number>(places).map(([name, place]) => [name, counters[place]]);
+  return Object.fromEntries(entries);
+}
+
+const MAGIC = 0x6c6f6976; // "viol"
+const LAYOUT_VERSION = 1;
+
+// Words of the header.
+const MAGIC_WORD = 0;
+const LAYOUT_WORD = 1;
+const BYTES_WORD = 2;
+const QUEUE_COUNT_WORD = 3;
+const CAPACITY_WORD = 4;
+const DEVICE_ID_WORD = 5;
+const MMIO_VERSION_WORD = 6;
+const VENDOR_ID_WORD = 7;
+const CONFIG_SIZE_WORD = 8;
+
+// Words of the registers.
+const STATUS_WORD = 0;
+const INTERRUPT_STATUS_WORD = 1;
+const CONFIG_GENERATION_WORD = 2;
+const EPOCH_WORD = 3;
+const DEVICE_FEATURES_WORD = 4; // and 5
+const DRIVER_FEATURES_WORD = 6; // and 7; 8 gathers what a driver claims of bits 64 and up
+const FEATURE_WORDS = 2;
+const DEVICE_FEATURES_SEL_WORD = 9;
+const DRIVER_FEATURES_SEL_WORD = 10;
+const QUEUE_SEL_WORD = 11;
+const GUEST_PAGE_SIZE_WORD = 12;
+
+const REGISTERS_AT = 64;
+const COUNTERS_AT = 128;
+const COUNTERS_LENGTH = 24;
+const CONFIG_AT = 320;
+const REPLAY_AT = CONFIG_AT + 2 * CONFIG_SPACE_BYTES;
+const QUEUES_AT = REPLAY_AT + REPLAY_BYTES;
+
+type Words = Uint32Array<ArrayBuffer>;
+
+/** What {@linkcode DeviceState.create} puts into a new state. */
+export interface DeviceStateOptions {
+  /** Virtio device id. */
+  readonly deviceId: number;
+  readonly vendorId: number;
+  readonly mmioVersion: 1 | 2;
+  /** Largest size of each queue, in virtqueue order; powers of 2. */
+  readonly queueSizes: readonly number[];
+  /** What the driver is offered. */
+  readonly deviceFeatures: bigint;
+  /** The config space, at most 256 bytes. */
+  readonly config: Uint8Array;
+}
+
+/** The state of one device. Every isolate makes its own over the same memory. */
+export class DeviceState {
+  /** In virtqueue order. */
+  readonly queues: readonly QueueState[];
+  /** See {@linkcode DEVICE_COUNTERS}. */
+  readonly counters: Float64Array<ArrayBuffer>;
+  /** What a class must tell a new back-end, in a form of its own; zero at first. */
+  readonly replay: Uint8Array<ArrayBuffer>;
+  readonly #header: Words;
+  readonly #registers: Words;
+  readonly #configs: readonly Uint8Array<ArrayBuffer>[];
+
+  private constructor(buffer: ArrayBuffer) {
+    this.#header = new Uint32Array(buffer, 0, 16);
+    this.#registers = new Uint32Array(buffer, REGISTERS_AT, 16);
+    this.counters = new Float64Array(buffer, COUNTERS_AT, COUNTERS_LENGTH);
+    this.replay = new Uint8Array(buffer, REPLAY_AT, REPLAY_BYTES);
+    this.#configs = [0, 1].map((i) =>
+      new Uint8Array(buffer, CONFIG_AT + i * CONFIG_SPACE_BYTES, this.configSize)
+    );
+    const block = queueBlockBytes(this.#header[CAPACITY_WORD]!);
+    this.queues = Array.from(
+      { length: this.queueCount },
+      (_, i) => new QueueState(buffer, QUEUES_AT + i * block, i, this.mmioVersion === 1),
+    );
+  }
+
+  /** Bytes of the state of a device with so many queues of up to so many descriptors. */
+  static sizeFor(queueCount: number, maxQueueSize: number): number {
+    return QUEUES_AT + queueCount * queueBlockBytes(maxQueueSize);
+  }
+
+  /**
+   * Begins a new device; what the memory held is gone.
+   *
+   * @param buffer At least {@linkcode sizeFor} bytes
+   * @throws {RangeError} naming what is out of range
+   */
+  static create(buffer: ArrayBuffer, options: DeviceStateOptions): DeviceState {
+    const { queueSizes, config } = options;
+    checkOptions(options);
+    const capacity = Math.max(...queueSizes);
+    const bytes = DeviceState.sizeFor(queueSizes.length, capacity);
+    if (buffer.byteLength < bytes) {
+      throw new RangeError(
+        `Cannot create device state: ${buffer.byteLength} bytes of memory, expected ${bytes}`,
+      );
+    }
+    new Uint8Array(buffer).fill(0);
+    const header = new Uint32Array(buffer, 0, 16);
+    header[LAYOUT_WORD] = LAYOUT_VERSION;
+    header[BYTES_WORD] = bytes;
+    header[QUEUE_COUNT_WORD] = queueSizes.length;
+    header[CAPACITY_WORD] = capacity;
+    header[DEVICE_ID_WORD] = options.deviceId;
+    header[MMIO_VERSION_WORD] = options.mmioVersion;
+    header[VENDOR_ID_WORD] = options.vendorId;
+    header[CONFIG_SIZE_WORD] = config.length;
+    const features = new BigUint64Array(buffer, REGISTERS_AT + 4 * DEVICE_FEATURES_WORD, 1);
+    features[0] = options.deviceFeatures;
+    new Uint8Array(buffer, CONFIG_AT).set(config);
+    const block = queueBlockBytes(capacity);
+    queueSizes.forEach((size, i) => QueueState.create(buffer, QUEUES_AT + i * block, size));
+    Atomics.store(header, MAGIC_WORD, MAGIC); // last: without it nobody opens the rest
+    return new DeviceState(buffer);
+  }
+
+  /**
+   * Takes up what another isolate, or a process that is gone, has left.
+   *
+   * @throws {RangeError} saying what is wrong with it
+   */
+  static open(buffer: ArrayBuffer): DeviceState {
+    const reason = headerFault(buffer);
+    if (reason !== null) throw new RangeError(`Cannot open device state: ${reason}`);
+    const state = new DeviceState(buffer);
+    const fault = state.#fault();
+    if (fault !== null) throw new RangeError(`Cannot open device state: ${fault}`);
+    return state;
+  }
+
+  #fault(): string | null {
+    if (this.status > 0xff) return `status 0x${this.status.toString(16)}, expected one byte`;
+    if (this.guestPageSize !== 0 && !isPowerOfTwo(this.guestPageSize)) {
+      return `page size ${this.guestPageSize}, expected a power of 2`;
+    }
+    if (!this.counters.every(isCount)) return "a counter of the device is not a count";
+    for (const queue of this.queues) {
+      const fault = (queue.ready ? queue.fault() : null) ?? queue.progressFault();
+      if (fault !== null) return fault;
+      if (!queue.counters.every(isCount)) return `a counter of queue ${queue.index} is not a count`;
+    }
+    return null;
+  }
+
+  /** Virtio device id. */
+  get deviceId(): number {
+    return this.#header[DEVICE_ID_WORD]!;
+  }
+
+  get vendorId(): number {
+    return this.#header[VENDOR_ID_WORD]!;
+  }
+
+  /** Version of the register layout: 1 (legacy) or 2. */
+  get mmioVersion(): number {
+    return this.#header[MMIO_VERSION_WORD]!;
+  }
+
+  get queueCount(): number {
+    return this.#header[QUEUE_COUNT_WORD]!;
+  }
+
+  /** Bytes of config space. */
+  get configSize(): number {
+    return this.#header[CONFIG_SIZE_WORD]!;
+  }
+
+  /** Device status. */
+  get status(): number {
+    return Atomics.load(this.#registers, STATUS_WORD);
+  }
+
+  /** Sets status bits; any isolate may. Only a {@linkcode reset} clears them. */
+  orStatus(bits: number): void {
+    Atomics.or(this.#registers, STATUS_WORD, bits);
+  }
+
+  get interruptStatus(): number {
+    return Atomics.load(this.#registers, INTERRUPT_STATUS_WORD);
+  }
+
+  /** Sets interrupt status bits; any isolate may. To be done before the interrupt, whose handler reads them. */
+  raiseInterruptStatus(bits: number): void {
+    Atomics.or(this.#registers, INTERRUPT_STATUS_WORD, bits);
+  }
+
+  /** Clears those bits and no others, which another isolate may be raising. */
+  acknowledgeInterrupt(bits: number): void {
+    Atomics.and(this.#registers, INTERRUPT_STATUS_WORD, ~bits);
+  }
+
+  /** Another number after every change that the device makes to the config space. */
+  get configGeneration(): number {
+    return Atomics.load(this.#registers, CONFIG_GENERATION_WORD);
+  }
+
+  /** The config space as it is now; take it anew for each access. Writes of the driver's go into it. */
+  get config(): Uint8Array<ArrayBuffer> {
+    return this.#configs[this.configGeneration & 1]!;
+  }
+
+  /**
+   * Replaces the config space. One isolate may, while another serves accesses: the bytes go where nobody reads, then the
+   * generation moves. So a driver that finds the generation unmoved around its reads has read one version.
+   *
+   * @throws {RangeError} unless it has {@linkcode configSize} bytes
+   */
+  publishConfig(bytes: Uint8Array): void {
+    if (bytes.length !== this.configSize) {
+      throw new RangeError(
+        `Cannot publish the config space: ${bytes.length} bytes, expected ${this.configSize}`,
+      );
+    }
+    this.#configs[(this.configGeneration + 1) & 1]!.set(bytes);
+    Atomics.add(this.#registers, CONFIG_GENERATION_WORD, 1); // release: the bytes come first
+  }
+
+  /** Which life of the device this is: another one after every reset. */
+  get epoch(): number {
+    return Atomics.load(this.#registers, EPOCH_WORD);
+  }
+
+  /** What the device offers. */
+  get deviceFeatures(): bigint {
+    return this.#features(DEVICE_FEATURES_WORD);
+  }
+
+  /** What the driver wrote; agreed on only once the status says FEATURES_OK, or DRIVER_OK where there is no such step. */
+  get driverFeatures(): bigint {
+    return this.#features(DRIVER_FEATURES_WORD);
+  }
+
+  /** Whether the driver wrote feature bit `n`, without a BigInt. */
+  driverHas(n: number): boolean {
+    return ((this.#registers[DRIVER_FEATURES_WORD + (n >>> 5)]! >>> (n & 31)) & 1) === 1;
+  }
+
+  /** Whether the driver claims nothing that is not offered. */
+  get driverFeaturesOffered(): boolean {
+    const r = this.#registers;
+    const claimed = (word: number): number =>
+      r[DRIVER_FEATURES_WORD + word]! & ~r[DEVICE_FEATURES_WORD + word]!;
+    return claimed(0) === 0 && claimed(1) === 0 && r[DRIVER_FEATURES_WORD + FEATURE_WORDS] === 0;
+  }
+
+  /** The word of offered features that {@linkcode deviceFeaturesSel} selects. */
+  get selectedDeviceFeatures(): number {
+    const word = this.deviceFeaturesSel;
+    return word < FEATURE_WORDS ? this.#registers[DEVICE_FEATURES_WORD + word]! : 0;
+  }
+
+  /** Takes the word of driver features that {@linkcode driverFeaturesSel} selects. */
+  selectDriverFeatures(value: number): void {
+    const word = this.driverFeaturesSel;
+    if (word < FEATURE_WORDS) this.#registers[DRIVER_FEATURES_WORD + word] = value;
+    else this.#registers[DRIVER_FEATURES_WORD + FEATURE_WORDS]! |= value;
+  }
+
+  get deviceFeaturesSel(): number {
+    return this.#registers[DEVICE_FEATURES_SEL_WORD]!;
+  }
+  set deviceFeaturesSel(value: number) {
+    this.#registers[DEVICE_FEATURES_SEL_WORD] = value;
+  }
+
+  get driverFeaturesSel(): number {
+    return this.#registers[DRIVER_FEATURES_SEL_WORD]!;
+  }
+  set driverFeaturesSel(value: number) {
+    this.#registers[DRIVER_FEATURES_SEL_WORD] = value;
+  }
+
+  /** What the driver selects; not a queue's index unless it is less than {@linkcode queueCount}. */
+  get queueSel(): number {
+    return this.#registers[QUEUE_SEL_WORD]!;
+  }
+  set queueSel(value: number) {
+    this.#registers[QUEUE_SEL_WORD] = value;
+  }
+
+  /** Bytes of the driver's pages, 0 until it says so; version 1 only. */
+  get guestPageSize(): number {
+    return this.#registers[GUEST_PAGE_SIZE_WORD]!;
+  }
+  set guestPageSize(value: number) {
+    this.#registers[GUEST_PAGE_SIZE_WORD] = value;
+  }
+
+  /**
+   * Resets the device (virtio 1.2, §2.4): every register but the page size, which Linux writes once, before its first
+   * reset. Config space, counters and class area stay; the progress of the queues is stale from now on.
+   */
+  reset(): void {
+    const r = this.#registers;
+    for (const queue of this.queues) queue.reset();
+    r.fill(0, DRIVER_FEATURES_WORD, GUEST_PAGE_SIZE_WORD);
+    Atomics.store(r, INTERRUPT_STATUS_WORD, 0);
+    Atomics.store(r, STATUS_WORD, 0);
+    Atomics.add(r, EPOCH_WORD, 1);
+    this.counters[DEVICE_COUNTERS.resets]!++;
+  }
+
+  #features(word: number): bigint {
+    return BigInt(this.#registers[word + 1]!) << 32n | BigInt(this.#registers[word]!);
+  }
+}
+
+function isCount(n: number): boolean {
+  return Number.isSafeInteger(n) && n >= 0;
+}
+
+function checkOptions({ queueSizes, deviceFeatures, config }: DeviceStateOptions): void {
+  const refuse = (text: string): never => {
+    throw new RangeError(`Cannot create device state: ${text}`);
+  };
+  const { length } = queueSizes;
+  if (length < 1 || length > MAX_QUEUES) {
+    refuse(`${length} queues, expected 1 to ${MAX_QUEUES}`);
+  }
+  const wrong = queueSizes.find((size) => !isQueueSize(size));
+  if (wrong !== undefined) {
+    refuse(`queue size ${wrong}, expected a power of 2 of at most ${MAX_QUEUE_SIZE}`);
+  }
+  if (BigInt.asUintN(64, deviceFeatures) !== deviceFeatures) {
+    refuse(`features 0x${deviceFeatures.toString(16)}, expected 64 bits`);
+  }
+  if (config.length > CONFIG_SPACE_BYTES) {
+    refuse(`${config.length} bytes of config space, expected at most ${CONFIG_SPACE_BYTES}`);
+  }
+}
+
+/** Why no state can be looked at in this memory, or null. What it passes, the views can be made over. */
+function headerFault(buffer: ArrayBuffer): string | null {
+  const have = buffer.byteLength;
+  if (have < QUEUES_AT) return `${have} bytes of memory, expected more than ${QUEUES_AT}`;
+  const header = new Uint32Array(buffer, 0, 16);
+  const word = (i: number): number => header[i]!;
+  const [magic, layout, version] = [word(MAGIC_WORD), word(LAYOUT_WORD), word(MMIO_VERSION_WORD)];
+  if (magic !== MAGIC) return `magic 0x${magic.toString(16)}, expected 0x${MAGIC.toString(16)}`;
+  if (layout !== LAYOUT_VERSION) return `layout ${layout}, expected ${LAYOUT_VERSION}`;
+  if (version !== 1 && version !== 2) return `virtio-mmio version ${version}, expected 1 or 2`;
+  const configSize = word(CONFIG_SIZE_WORD);
+  if (configSize > CONFIG_SPACE_BYTES) {
+    return `${configSize} bytes of config space, expected at most ${CONFIG_SPACE_BYTES}`;
+  }
+  return queueTableFault(buffer, word(QUEUE_COUNT_WORD), word(CAPACITY_WORD), word(BYTES_WORD));
+}
+
+function queueTableFault(
+  buffer: ArrayBuffer,
+  count: number,
+  capacity: number,
+  bytes: number,
+): string | null {
+  if (count < 1 || count > MAX_QUEUES) return `${count} queues, expected 1 to ${MAX_QUEUES}`;
+  if (!isQueueSize(capacity)) return `largest queue size ${capacity}, expected a power of 2`;
+  const expected = DeviceState.sizeFor(count, capacity);
+  if (bytes !== expected) return `size ${bytes}, expected ${expected}`;
+  if (buffer.byteLength < bytes) return `${buffer.byteLength} bytes of memory, expected ${bytes}`;
+  for (let i = 0; i < count; i++) {
+    const at = QUEUES_AT + i * queueBlockBytes(capacity);
+    const numMax = QueueState.numMaxAt(buffer, at);
+    if (!isQueueSize(numMax) || numMax > capacity) {
+      return `queue ${i} has largest size ${numMax}, expected a power of 2 of at most ${capacity}`;
+    }
+  }
+  return null;
+}
