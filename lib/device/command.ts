@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Shell commands at the other end of a stream, over a pipe that never blocks the loop.
+ *
+ * @module
+ */
+import {
+  Child,
+  createPipe,
+  EAGAIN,
+  Epoll,
+  EPOLLET,
+  EPOLLIN,
+  EPOLLOUT,
+  Fd,
+  ioctl,
+  monotonicNs,
+  OsError,
+  readFd,
+  setNonblocking,
+  type Watch,
+  type Watches,
+  writeFd,
+} from "../../ffi/mod.ts";
+
+const FIONREAD = 0x541b;
+/** So many commands may still be busy with what they got after their streams ended; then the oldest is killed. */
+const MAX_RETIRED = 4;
+/** How long commands may take to finish when the device ends. */
+const LAST_WORDS_MS = 2000;
+
+/** A command that runs, and our end of its pipe. */
+export class Command {
+  #pipe: Fd;
+  #watch: Watch;
+  #waiting = new Int32Array(1);
+
+  constructor(
+    readonly text: string,
+    readonly child: Child,
+    pipe: Fd,
+    watches: Watches,
+    events: number,
+    onReady: () => void,
+  ) {
+    this.#pipe = pipe;
+    this.#watch = watches.watch(pipe.number, events | EPOLLET, onReady);
+  }
+
+  /**
+   * Writes to its standard input.
+   *
+   * @returns the bytes taken: fewer than asked when the pipe is full; onReady is called when there is room
+   * @throws {Error} when it takes no more
+   */
+  write(bytes: Uint8Array<ArrayBuffer>, offset: number, length: number): number {
+    let done = 0;
+    while (done < length) {
+      const n = writeFd(this.#pipe.number, bytes, offset + done, length - done);
+      if (n === EAGAIN) break;
+      if (n < 0) throw this.#ended(new OsError(`write to "${this.text}"`, -n));
+      done += n;
+    }
+    return done;
+  }
+
+  /**
+   * Reads from its standard output.
+   *
+   * @returns the bytes read: fewer than asked when it has no more yet; onReady is called when it has
+   * @throws {Error} when it gives no more
+   */
+  read(bytes: Uint8Array<ArrayBuffer>, offset: number, length: number): number {
+    let done = 0;
+    while (done < length) {
+      const n = readFd(this.#pipe.number, bytes, offset + done, length - done);
+      if (n === EAGAIN) break;
+      if (n < 0) throw this.#ended(new OsError(`read from "${this.text}"`, -n));
+      // What came before the end counts; the end is met again.
+      if (n === 0 && done === 0) throw this.#ended(new Error("it closed its standard output"));
+      if (n === 0) break;
+      done += n;
+    }
+    return done;
+  }
+
+  /** Bytes in the pipe that it has not yet taken. */
+  waiting(): number {
+    const bytes = new Uint8Array(this.#waiting.buffer);
+    return ioctl(this.#pipe.number, FIONREAD, bytes) < 0 ? 0 : this.#waiting[0]!;
+  }
+
+  /** Closes our end: a command that plays hears that this was all. */
+  closePipe(): void {
+    this.#watch.close();
+    this.#pipe.close();
+  }
+
+  #ended(cause: Error): Error {
+    const status = this.child.status();
+    const what = status === null ? cause.message : `it ended with status ${status}`;
+    return new Error(`Cannot go on with "${this.text}": ${what}`, { cause });
+  }
+}
+
+/** All commands of a device: those that run, and those that finish what they got. */
+export class Commands implements Disposable {
+  #retired: Child[] = [];
+
+  constructor(readonly watches: Watches) {}
+
+  /** Runs a command that is written to; `variables` are in its environment. @throws {OsError} */
+  startWriting(text: string, variables: Variables, onReady: () => void): Command {
+    const { reader, writer } = createPipe();
+    return this.#start(text, variables, onReady, { theirs: reader, ours: writer, write: true });
+  }
+
+  /** Runs a command that is read from. @throws {OsError} */
+  startReading(text: string, variables: Variables, onReady: () => void): Command {
+    const { reader, writer } = createPipe();
+    return this.#start(text, variables, onReady, { theirs: writer, ours: reader, write: false });
+  }
+
+  #start(
+    text: string,
+    variables: Variables,
+    onReady: () => void,
+    { theirs, ours, write }: { theirs: Fd; ours: Fd; write: boolean },
+  ): Command {
+    // Values are numbers and ALSA's format names: nothing a shell would take for more.
+    const names = Object.keys(variables);
+    const settings = names.map((name) => `${name}=${variables[name]}`).join(" ");
+    try {
+      setNonblocking(ours);
+      const script = `export ${settings}\n${text}`;
+      const child = write ? Child.spawn(script, theirs, null) : Child.spawn(script, null, theirs);
+      theirs.close();
+      const events = write ? EPOLLOUT : EPOLLIN;
+      return new Command(text, child, ours, this.watches, events, onReady);
+    } catch (error) {
+      theirs.close();
+      ours.close();
+      throw error;
+    }
+  }
+
+  /** Lets a command finish what it got: its stream is over. */
+  retire(command: Command): void {
+    command.closePipe();
+    for (const child of this.#retired) if (child.status() !== null) child.close();
+    this.#retired = this.#retired.filter((child) => child.status() === null);
+    this.#retired.push(command.child);
+    if (this.#retired.length > MAX_RETIRED) this.#retired.shift()!.close();
+  }
+
+  /** Waits for those that finish, a little, then ends them all. */
+  close(): void {
+    const deadline = monotonicNs() + LAST_WORDS_MS * 1e6;
+    for (const child of this.#retired) {
+      using ended = Epoll.create();
+      ended.add(child.fd.number, EPOLLIN, 0);
+      while (child.status() === null && monotonicNs() < deadline) {
+        ended.wait(Math.ceil((deadline - monotonicNs()) / 1e6));
+      }
+      child.close();
+    }
+    this.#retired = [];
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+/** Environment of a command. */
+export type Variables = Readonly<Record<string, string | number>>;

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Devices of our own, each a vhost-user back-end at a socket: sound cards and entropy.
+ *
+ * @module
+ */
+import { BlockingWorker } from "../../ffi/mod.ts";
+import { checkSpec, type DeviceEvent, type DeviceSpec } from "./spec.ts";
+
+export {
+  checkSpec,
+  type DeviceEvent,
+  type DeviceSpec,
+  parseSink,
+  parseSource,
+  type RngSpec,
+  type SinkSpec,
+  type SoundSpec,
+  type SourceSpec,
+  SpecError,
+} from "./spec.ts";
+
+/** Options of {@linkcode startDevice}. */
+export interface DeviceOptions {
+  /** Called with what the device reports. */
+  onEvent?: (event: DeviceEvent) => void;
+  /** Called once if the device fails as a whole: it has ended then, but for {@linkcode RunningDevice.close}. */
+  onFailure?: (error: Error) => void;
+}
+
+/** A device that serves its socket. */
+export interface RunningDevice extends AsyncDisposable {
+  readonly spec: DeviceSpec;
+  /** Plugs a sound card's jack in or out. @throws {Error} when it has no such jack */
+  setJack(id: number, connected: boolean): Promise<void>;
+  /** Closes files, whole and valid, lets commands finish for up to 2 s, and removes the socket; again is no harm. */
+  close(): Promise<void>;
+}
+
+/**
+ * Starts a device in a Worker of its own; it serves one front-end after another.
+ *
+ * @throws {SpecError} when the specification asks for something impossible
+ * @throws {WavError} when a source's file cannot be read
+ * @throws {Error} when the socket cannot be listened at
+ */
+export async function startDevice(
+  spec: DeviceSpec,
+  { onEvent, onFailure }: DeviceOptions = {},
+): Promise<RunningDevice> {
+  checkSpec(spec);
+  const worker = await BlockingWorker.start(new URL("./worker.ts", import.meta.url), {
+    name: `${spec.class} device at ${spec.socket}`,
+    init: spec,
+    onEvent: (event) => onEvent?.(event as DeviceEvent),
+    onFailure: (error) => onFailure?.(error),
+  });
+  const close = (): Promise<void> => worker.close();
+  return {
+    spec,
+    setJack: (id, connected) => worker.call("setJack", { id, connected }),
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Where the samples of a playback stream go.
+ *
+ * @module
+ */
+import type { SampleFormat } from "../virtio/sound.ts";
+import { type WavFormat, WavWriter } from "../wav.ts";
+import type { Command, Commands, Variables } from "./command.ts";
+import type { SinkSpec } from "./spec.ts";
+
+/** What a stream's samples are. */
+export interface StreamFormat {
+  readonly sample: SampleFormat;
+  readonly channels: number;
+  /** Frames per second. */
+  readonly rate: number;
+}
+
+/** Takes one playback's samples, from START to RELEASE. */
+export interface Sink {
+  /**
+   * Takes samples from `bytes[offset…]`.
+   *
+   * @returns how many bytes it took; fewer than `length`: it is full, and says when there is room
+   * @throws {Error} when it takes no more
+   */
+  write(bytes: Uint8Array<ArrayBuffer>, offset: number, length: number): number;
+  /** A whole buffer was written: from now on it must not be lost. */
+  commit(): void;
+  /** The buffer will not be whole: forget its beginning, if that can be. */
+  rollback(): void;
+  /** Bytes it took that were not yet heard. */
+  waiting(): number;
+  close(): void;
+}
+
+/** What sinks and sources are made with. */
+export interface Surroundings {
+  readonly commands: Commands;
+  /** To be called when a sink that was full has room, a source that was empty has samples. */
+  readonly onReady: () => void;
+}
+
+/** Opens a sink. @throws {WavError} @throws {OsError} */
+export function openSink(spec: SinkSpec, format: StreamFormat, around: Surroundings): Sink {
+  if (spec.kind === "null") return NULL_SINK;
+  if (spec.kind === "wav") return new WavSink(spec.path, spec.append, wavFormatOf(format));
+  return new ExecSink(spec.command, format, around);
+}
+
+/** @throws {TypeError} when a WAV file cannot carry it, which a stream with such a sink does not offer */
+function wavFormatOf({ sample, channels, rate }: StreamFormat): WavFormat {
+  if (sample.wav === null) throw new TypeError(`Cannot put ${sample.name} into a WAV file`);
+  return { ...sample.wav, channels, rate };
+}
+
+/** What a command finds in its environment. */
+export function variablesOf({ sample, channels, rate }: StreamFormat): Variables {
+  return { RATE: rate, CHANNELS: channels, BITS: 8 * sample.bytes, FORMAT: sample.alsa };
+}
+
+const NULL_SINK: Sink = {
+  write: (_bytes, _offset, length) => length,
+  commit: () => {},
+  rollback: () => {},
+  waiting: () => 0,
+  close: () => {},
+};
+
+class WavSink implements Sink {
+  #writer: WavWriter;
+
+  constructor(path: string, append: boolean, format: WavFormat) {
+    this.#writer = append ? WavWriter.append(path, format) : WavWriter.create(path, format);
+  }
+
+  write(bytes: Uint8Array<ArrayBuffer>, offset: number, length: number): number {
+    this.#writer.write(bytes.subarray(offset, offset + length));
+    return length;
+  }
+
+  commit(): void {
+    this.#writer.commit();
+  }
+
+  rollback(): void {
+    this.#writer.rollback();
+  }
+
+  waiting(): number {
+    return 0;
+  }
+
+  close(): void {
+    this.#writer.close();
+  }
+}
+
+class ExecSink implements Sink {
+  #commands: Commands;
+  #command: Command;
+
+  constructor(text: string, format: StreamFormat, { commands, onReady }: Surroundings) {
+    this.#commands = commands;
+    this.#command = commands.startWriting(text, variablesOf(format), onReady);
+  }
+
+  write(bytes: Uint8Array<ArrayBuffer>, offset: number, length: number): number {
+    return this.#command.write(bytes, offset, length);
+  }
+
+  commit(): void {}
+
+  rollback(): void {}
+
+  waiting(): number {
+    return this.#command.waiting();
+  }
+
+  close(): void {
+    this.#commands.retire(this.#command);
+  }
+}

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Where the samples of a capture stream come from.
+ *
+ * @module
+ */
+import { WavReader } from "../wav.ts";
+import type { Command, Commands } from "./command.ts";
+import { type StreamFormat, type Surroundings, variablesOf } from "./sinks.ts";
+import type { SourceSpec } from "./spec.ts";
+
+/** Gives one capture's samples, from START to RELEASE. */
+export interface Source {
+  /**
+   * Puts samples to `bytes[offset…]`.
+   *
+   * @returns how many bytes; fewer than `length`: there are no more yet, and it says when there are
+   * @throws {Error} when there will be no more
+   */
+  read(bytes: Uint8Array<ArrayBuffer>, offset: number, length: number): number;
+  close(): void;
+}
+
+/** Opens a source. @throws {WavError} @throws {OsError} */
+export function openSource(spec: SourceSpec, format: StreamFormat, around: Surroundings): Source {
+  if (spec.kind === "exec") return new ExecSource(spec.command, format, around);
+  const { silence } = format.sample;
+  return spec.kind === "wav" ? new WavSource(spec.path, silence) : silenceSource(silence);
+}
+
+/** Fills with a sample's bytes, over and over; streams only ask for whole samples from whole samples on. */
+function fill(bytes: Uint8Array, offset: number, length: number, silence: readonly number[]): void {
+  const n = silence.length;
+  if (n === 1 || silence.every((byte) => byte === 0)) {
+    bytes.fill(silence[0]!, offset, offset + length);
+  } else {
+    for (let i = 0; i < length; i++) bytes[offset + i] = silence[i % n]!;
+  }
+}
+
+function silenceSource(silence: readonly number[]): Source {
+  return {
+    read(bytes, offset, length) {
+      fill(bytes, offset, length, silence);
+      return length;
+    },
+    close: () => {},
+  };
+}
+
+/** A file, then silence. */
+class WavSource implements Source {
+  #reader: WavReader;
+  #silence: readonly number[];
+
+  constructor(path: string, silence: readonly number[]) {
+    this.#reader = WavReader.open(path);
+    this.#silence = silence;
+  }
+
+  read(bytes: Uint8Array<ArrayBuffer>, offset: number, length: number): number {
+    const n = this.#reader.read(bytes.subarray(offset, offset + length));
+    fill(bytes, offset + n, length - n, this.#silence);
+    return length;
+  }
+
+  close(): void {
+    this.#reader.close();
+  }
+}
+
+class ExecSource implements Source {
+  #commands: Commands;
+  #command: Command;
+
+  constructor(text: string, format: StreamFormat, { commands, onReady }: Surroundings) {
+    this.#commands = commands;
+    this.#command = commands.startReading(text, variablesOf(format), onReady);
+  }
+
+  read(bytes: Uint8Array<ArrayBuffer>, offset: number, length: number): number {
+    return this.#command.read(bytes, offset, length);
+  }
+
+  close(): void {
+    this.#commands.retire(this.#command);
+    // A recorder would record for ever; the closed pipe tells it only when it writes next.
+    this.#command.child.signal(SIGTERM);
+  }
+}
+
+const SIGTERM = 15;

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * What a device is asked to be, in plain data that a Worker can be given, and what it reports.
+ *
+ * @module
+ */
+import { formatOfWav, FRAME_RATES, type PcmState } from "../virtio/sound.ts";
+import { type WavFormat, wavFormatText, WavReader } from "../wav.ts";
+
+/** A device to run; `socket` is the path it listens at. */
+export type DeviceSpec = SoundSpec | RngSpec;
+
+/** A sound card. Without sinks and sources it has one of each: `null` and `silence`. */
+export interface SoundSpec {
+  class: "sound";
+  socket: string;
+  /**
+   * One playback stream each:
+   * `wav:FILE` begins the file anew with each playback, `wav:FILE,append` goes on in it; `null` drops;
+   * `exec:COMMAND` runs a shell command per playback and writes samples to its standard input. The command finds
+   * `$RATE`, `$CHANNELS`, `$BITS` and `$FORMAT` (ALSA's name, such as S16_LE) in its environment.
+   */
+  sinks?: string[];
+  /** One capture stream each: `wav:FILE` (then silence), `silence`, or `exec:COMMAND`, whose standard output is heard. */
+  sources?: string[];
+  /** "real": by a clock, at the stream's rate (the default). "free": as fast as the driver goes. */
+  pace?: "real" | "free";
+  /** What lies between the sinks and the ear, in milliseconds: added to the latency that is told to the driver. */
+  latencyMs?: number;
+}
+
+/** A source of entropy. */
+export interface RngSpec {
+  class: "rng";
+  socket: string;
+}
+
+/** Something a device reports, in words and in data. */
+export type DeviceEvent =
+  | { kind: "listening" | "connected" | "disconnected"; text: string }
+  | { kind: "error"; text: string; stream?: number }
+  | { kind: "state"; text: string; stream: number; state: PcmState; frames: number }
+  /** Frames completed since PREPARE: at most ten of these a second and stream. */
+  | { kind: "position"; text: string; stream: number; frames: number; seconds: number }
+  /** `count` since PREPARE. */
+  | { kind: "xrun"; text: string; stream: number; count: number };
+
+/** Where a playback stream goes. */
+export type SinkSpec =
+  | { kind: "null" }
+  | { kind: "wav"; path: string; append: boolean }
+  | { kind: "exec"; command: string };
+
+/** Where a capture stream comes from. */
+export type SourceSpec =
+  | { kind: "silence" }
+  | { kind: "wav"; path: string }
+  | { kind: "exec"; command: string };
+
+/** A device specification that asks for something impossible. */
+export class SpecError extends Error {
+  override readonly name = "SpecError";
+}
+
+/** Splits `kind:rest`; what follows the first colon may contain more. */
+function split(text: string): [kind: string, rest: string] {
+  const colon = text.indexOf(":");
+  return colon < 0 ? [text, ""] : [text.slice(0, colon), text.slice(colon + 1)];
+}
+
+/** @throws {SpecError} naming the text */
+export function parseSink(text: string): SinkSpec {
+  const [kind, rest] = split(text);
+  if (text === "null") return { kind: "null" };
+  if (kind === "exec" && rest.trim() !== "") return { kind, command: rest };
+  if (kind === "wav" && rest !== "") {
+    const append = rest.endsWith(",append");
+    const path = append ? rest.slice(0, -",append".length) : rest;
+    if (path !== "") return { kind, path, append };
+  }
+  throw new SpecError(
+    `Cannot play to "${text}", expected wav:FILE, wav:FILE,append, null or exec:COMMAND`,
+  );
+}
+
+/** @throws {SpecError} naming the text */
+export function parseSource(text: string): SourceSpec {
+  const [kind, rest] = split(text);
+  if (text === "silence") return { kind: "silence" };
+  if (kind === "exec" && rest.trim() !== "") return { kind, command: rest };
+  if (kind === "wav" && rest !== "") return { kind, path: rest };
+  throw new SpecError(`Cannot capture from "${text}", expected wav:FILE, silence or exec:COMMAND`);
+}
+
+/** The format of a source's file. @throws {WavError} @throws {SpecError} when no sound device can have it */
+export function sourceFormat(path: string): WavFormat {
+  using reader = WavReader.open(path);
+  const { format } = reader;
+  const known = formatOfWav(format) !== undefined && FRAME_RATES.includes(format.rate);
+  if (known && format.channels <= MAX_CHANNELS) return format;
+  throw new SpecError(
+    `Cannot capture from ${path}: it holds ${wavFormatText(format)}, expected at most ` +
+      `${MAX_CHANNELS} channels at one of ${FRAME_RATES.join(", ")} Hz`,
+  );
+}
+
+/** Most channels a stream offers: as many as have a customary order. */
+export const MAX_CHANNELS = 8;
+const MAX_STREAMS = 32;
+
+/**
+ * A sound specification, read.
+ *
+ * @throws {SpecError} for texts that mean nothing, two sinks in one file, or too many streams
+ */
+export function parseSound(spec: SoundSpec): { sinks: SinkSpec[]; sources: SourceSpec[] } {
+  const { latencyMs = 0 } = spec;
+  const isDefault = spec.sinks === undefined && spec.sources === undefined;
+  const sinks = (isDefault ? ["null"] : spec.sinks ?? []).map(parseSink);
+  const sources = (isDefault ? ["silence"] : spec.sources ?? []).map(parseSource);
+  const count = sinks.length + sources.length;
+  if (count < 1 || count > MAX_STREAMS) {
+    throw new SpecError(`Cannot make a card of ${count} streams, expected 1 to ${MAX_STREAMS}`);
+  }
+  if (!(latencyMs >= 0 && latencyMs <= 10_000)) {
+    throw new SpecError(`Cannot add a latency of ${latencyMs} ms, expected 0 to 10000`);
+  }
+  const paths = sinks.flatMap((sink) => sink.kind === "wav" ? [sink.path] : []);
+  const twice = paths.find((path, i) => paths.indexOf(path) !== i);
+  if (twice !== undefined) throw new SpecError(`Cannot play two streams to one file, ${twice}`);
+  return { sinks, sources };
+}
+
+/** Checks what can be checked before a device starts. @throws {SpecError} @throws {WavError} */
+export function checkSpec(spec: DeviceSpec): void {
+  if (spec.socket === "") throw new SpecError("Cannot listen at an empty path");
+  if (spec.class !== "sound") return;
+  for (const source of parseSound(spec).sources) {
+    if (source.kind === "wav") sourceFormat(source.path);
+  }
+}

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The Worker that a device lives in: one loop for its socket, its rings and its clock.
+ *
+ * @module
+ */
+import {
+  type BlockingService,
+  monotonicNs,
+  reportToOwner,
+  serveBlocking,
+  Watches,
+} from "../../ffi/mod.ts";
+import { BackEndServer } from "../vhost_user/back_end.ts";
+import { TimerClock } from "./clock.ts";
+import { Commands } from "./command.ts";
+import { RngDevice } from "./rng.ts";
+import { SoundDevice } from "./sound.ts";
+import type { DeviceEvent, DeviceSpec } from "./spec.ts";
+
+/** Most events a second that go to the owner: a driver that misbehaves causes them at will. */
+const MAX_EVENTS_PER_SECOND = 100;
+
+/** Passes events on, up to so many a second; then says how many it kept. */
+function limited(report: (event: DeviceEvent) => void): (event: DeviceEvent) => void {
+  let second = 0;
+  let count = 0;
+  return (event) => {
+    const now = Math.floor(monotonicNs() / 1e9);
+    if (now !== second) {
+      const kept = count - MAX_EVENTS_PER_SECOND;
+      if (kept > 0) report({ kind: "error", text: `${kept} more events were not reported` });
+      second = now;
+      count = 0;
+    }
+    if (count++ < MAX_EVENTS_PER_SECOND) report(event);
+  };
+}
+
+serveBlocking((spec: DeviceSpec): BlockingService => {
+  using parts = new DisposableStack();
+  const watches = parts.use(new Watches());
+  const clock = parts.use(new TimerClock(watches));
+  const commands = parts.use(new Commands(watches));
+  const onEvent = limited(reportToOwner);
+  const sound = spec.class === "sound" ? new SoundDevice(spec, { clock, commands, onEvent }) : null;
+  const device = sound ?? new RngDevice(clock);
+  parts.use(new BackEndServer(watches, spec.socket, device, { onEvent }));
+  // Taken apart from here backwards: the device lets go of its rings before the server would have it give them back.
+  parts.defer(() => sound?.close());
+  const all = parts.move();
+  return {
+    epoll: watches.epoll,
+    turn: (n) => watches.dispatch(n),
+    handlers: {
+      setJack: ({ id, connected }: { id: number; connected: boolean }) => {
+        if (sound === null) throw new RangeError(`Cannot plug jack ${id}: ${spec.class} has none`);
+        sound.setJack(id, connected);
+      },
+    },
+    close: () => all.dispose(),
+  };
+});
