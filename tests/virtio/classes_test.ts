@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+import { assert, assertEquals } from "@std/assert";
+import {
+  DEVICE_CLASSES,
+  deviceClassByDropInName,
+  deviceClassById,
+  deviceClassByName,
+  UNSERVED_DROP_INS,
+} from "../../lib/virtio/classes.ts";
+import { CONFIG_SPACE_BYTES, isQueueSize } from "../../lib/virtio/state.ts";
+import { runC } from "./run_c.ts";
+
+Deno.test("a class is found by id, name and drop-in name, and by nothing else", () => {
+  for (const row of DEVICE_CLASSES) {
+    assertEquals(deviceClassById(row.id), row);
+    assertEquals(deviceClassByName(row.name), row);
+    for (const name of row.dropInNames) assertEquals(deviceClassByDropInName(name), row);
+  }
+  assertEquals(deviceClassById(0), undefined);
+  assertEquals(deviceClassByName("vhusnd"), undefined);
+  assertEquals(deviceClassByDropInName("sound"), undefined);
+  assertEquals(deviceClassByDropInName("toString"), undefined);
+});
+
+Deno.test("the rows have the queues and config space of the standard", () => {
+  const summary = DEVICE_CLASSES.map(({ id, name, queues, configSize, needsConfig }) => ({
+    id,
+    name,
+    queues: queues.map((queue) => `${queue.name} ${queue.kind} ${queue.size}`),
+    config: [configSize.min, configSize.max, needsConfig],
+  }));
+  assertEquals(summary, [
+    { id: 4, name: "rng", queues: ["request request 64"], config: [0, 0, false] },
+    {
+      id: 25,
+      name: "sound",
+      queues: ["control request 64", "event event 64", "tx stream 64", "rx stream 64"],
+      config: [12, 16, true],
+    },
+  ]);
+});
+
+Deno.test("any row is one that the registers can present", () => {
+  for (const { name, queues, configSize } of DEVICE_CLASSES) {
+    assert(queues.length > 0 && queues.every(({ size }) => isQueueSize(size)), name);
+    assertEquals(new Set(queues.map((queue) => queue.name)).size, queues.length);
+    assert(configSize.min <= configSize.max && configSize.max <= CONFIG_SPACE_BYTES, name);
+  }
+  assertEquals(new Set(DEVICE_CLASSES.map((row) => row.id)).size, DEVICE_CLASSES.length);
+  assertEquals(new Set(DEVICE_CLASSES.map((row) => row.name)).size, DEVICE_CLASSES.length);
+});
+
+Deno.test("every -d of the C adapter is either served or refused by name, never both", () => {
+  const served = DEVICE_CLASSES.flatMap((row) => row.dropInNames);
+  const refused = UNSERVED_DROP_INS.map(({ name }) => name);
+  assertEquals([...served, ...refused].sort(), [
+    "vhublk",
+    "vhucan",
+    "vhuconsole",
+    "vhugpio",
+    "vhuinput",
+    "vhurng",
+    "vhusnd",
+    "vrng",
+  ]);
+});
+
+Deno.test("class ids are the kernel's", async () => {
+  const ids = {
+    vrng: "VIRTIO_ID_RNG",
+    vhurng: "VIRTIO_ID_RNG",
+    vhublk: "VIRTIO_ID_BLOCK",
+    vhuconsole: "VIRTIO_ID_CONSOLE",
+    vhuinput: "VIRTIO_ID_INPUT",
+    vhucan: "VIRTIO_ID_CAN",
+    vhugpio: "VIRTIO_ID_GPIO",
+    vhusnd: "VIRTIO_ID_SOUND",
+  };
+  const printed = await runC(`
+    #include <stdio.h>
+    #include <linux/virtio_ids.h>
+    int main(void) { ${
+    Object.entries(ids).map(([name, id]) => `printf("${name} %d\\n", ${id});`).join("\n")
+  } return 0; }`);
+  const known = new Map([
+    ...UNSERVED_DROP_INS.map(({ name, id }) => [name, id] as const),
+    ...DEVICE_CLASSES.flatMap((row) => row.dropInNames.map((name) => [name, row.id] as const)),
+  ]);
+  assertEquals(printed, Object.keys(ids).map((name) => `${name} ${known.get(name)}\n`).join(""));
+});

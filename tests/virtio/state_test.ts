@@ -1,0 +1,427 @@
+// SPDX-License-Identifier: Apache-2.0
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import {
+  DEVICE_COUNTERS,
+  DeviceState,
+  type DeviceStateOptions,
+  INTERRUPT_CONFIG_CHANGE,
+  INTERRUPT_USED_BUFFER,
+  isPowerOfTwo,
+  isQueueSize,
+  namedCounters,
+  QUEUE_COUNTERS,
+  REPLAY_BYTES,
+} from "../../lib/virtio/state.ts";
+import {
+  createState,
+  Driver,
+  NEGOTIATE_2,
+  setUp2,
+  SOUND_CONFIG,
+  VENDOR_ID,
+} from "./register_fixture.ts";
+
+const BASE: DeviceStateOptions = {
+  deviceId: 25,
+  vendorId: VENDOR_ID,
+  mmioVersion: 2,
+  queueSizes: [64],
+  deviceFeatures: 0n,
+  config: SOUND_CONFIG,
+};
+
+/** A device in full swing: queues 0 and 1 set up, three chains of queue 0 in flight. */
+function running(): Driver {
+  const driver = new Driver().run(NEGOTIATE_2 + setUp2(0) + setUp2(1) + "w 070 f");
+  const queue = driver.state.queues[0]!;
+  queue.resumeProgress();
+  for (const head of [5, 63, 0, 9]) queue.takeOn(head);
+  queue.giveBack(63);
+  driver.state.counters[DEVICE_COUNTERS.interrupts] = 7;
+  queue.counters[QUEUE_COUNTERS.chains] = 4;
+  driver.state.replay.set([1, 2, 3]);
+  return driver;
+}
+
+Deno.test("a new state is what it was created with, and zero", () => {
+  const { state } = createState({ mmioVersion: 1, deviceFeatures: 0x8000_0001_3000_0002n });
+  assertEquals(state.deviceId, 25);
+  assertEquals(state.vendorId, VENDOR_ID);
+  assertEquals(state.mmioVersion, 1);
+  assertEquals(state.queueCount, 4);
+  assertEquals(state.deviceFeatures, 0x8000_0001_3000_0002n);
+  assertEquals(state.driverFeatures, 0n);
+  assertEquals([state.status, state.interruptStatus, state.epoch, state.configGeneration], [
+    0,
+    0,
+    0,
+    0,
+  ]);
+  assertEquals(state.config, SOUND_CONFIG);
+  assertEquals(state.replay, new Uint8Array(REPLAY_BYTES));
+  for (const queue of state.queues) {
+    assertEquals([queue.numMax, queue.num, queue.ready, queue.nextAvail], [64, 0, false, 0]);
+    assertEquals(queue.inflight, new Uint32Array(64));
+  }
+});
+
+Deno.test("create() leaves nothing of what the memory held", () => {
+  const dirty = new ArrayBuffer(DeviceState.sizeFor(1, 4));
+  new Uint8Array(dirty).fill(0xff);
+  const options = {
+    deviceId: 4,
+    vendorId: 1,
+    mmioVersion: 2,
+    queueSizes: [4],
+    deviceFeatures: 1n << 32n,
+    config: new Uint8Array(),
+  } as const;
+  DeviceState.create(dirty, options);
+  const clean = new ArrayBuffer(dirty.byteLength);
+  DeviceState.create(clean, options);
+  assertEquals(new Uint8Array(dirty), new Uint8Array(clean));
+  assertEquals(DeviceState.open(dirty).queues[0]!.inflight, new Uint32Array(4));
+});
+
+Deno.test("the layout in memory is the one a successor of another build expects", () => {
+  const { memory, state } = running();
+  const u32 = (at: number) => new DataView(memory).getUint32(at, true);
+  assertEquals(new TextDecoder().decode(new Uint8Array(memory, 0, 4)), "viol");
+  assertEquals([4, 8, 12, 16, 20, 24, 28, 32].map(u32), [
+    1,
+    memory.byteLength,
+    4,
+    64,
+    25,
+    2,
+    VENDOR_ID,
+    16,
+  ]);
+  assertEquals([64, 68, 72, 76].map(u32), [0xf, 0, 0, 1]); // status, interrupts, generation, epoch
+  assertEquals([80, 84, 88, 92].map(u32), [0x30000000, 1, 0, 1]); // features
+  assertEquals(new DataView(memory).getFloat64(128 + 8 * 8, true), 7); // interrupts
+  assertEquals(new Uint8Array(memory, 320, 16), SOUND_CONFIG);
+  assertEquals(new Uint8Array(memory, 832, 3), Uint8Array.of(1, 2, 3));
+  const queue0 = [0, 4, 8, 12, 16, 20, 24, 28, 32, 36, 40].map((at) => u32(1856 + at));
+  assertEquals(queue0, [64, 64, 0, 1, 0x40000000, 0, 0x40001000, 0, 0x40002000, 0, 1]);
+  assertEquals(u32(1856 + 64), 4); // chains taken
+  assertEquals(u32(1856 + 68), 1); // in this epoch
+  assertEquals(new DataView(memory).getFloat64(1856 + 128 + 8 * 8, true), 4); // chains counted
+  assertEquals(u32(1856 + 256 + 4 * 5), 0x80000000); // the first chain
+  assertEquals(u32(1856 + 256), 0x80000002); // the third
+  const block = 256 + 4 * 64;
+  assertEquals(u32(1856 + block + 16), 0x40010000); // queue 1
+  assertEquals(memory.byteLength, 1856 + 4 * block);
+  assertEquals(DeviceState.sizeFor(4, 64), memory.byteLength);
+  assertEquals(state.queues.length, 4);
+});
+
+Deno.test("sizeFor() keeps blocks apart whatever the size of the queues", () => {
+  for (const [count, size] of [[1, 1], [3, 2], [64, 1024], [1, 32768]] as const) {
+    const queueSizes = new Array<number>(count).fill(size);
+    const { state } = createState({ queueSizes });
+    state.queues.forEach((queue) => queue.inflight.fill(0xffffffff));
+    for (const queue of state.queues) {
+      assertEquals([queue.numMax, queue.num, queue.epoch, queue.nextSequence], [size, 0, 0, 0]);
+      assert(queue.counters.every((counter) => counter === 0));
+    }
+  }
+});
+
+Deno.test("queues of different sizes keep their own", () => {
+  const { memory } = createState({ queueSizes: [2, 1024, 64] });
+  assertEquals(DeviceState.open(memory).queues.map((queue) => queue.inflight.length), [
+    2,
+    1024,
+    64,
+  ]);
+});
+
+const BAD_OPTIONS: [string, Partial<DeviceStateOptions>][] = [
+  ["0 queues", { queueSizes: [] }],
+  ["65 queues", { queueSizes: new Array<number>(65).fill(1) }],
+  ["queue size 0", { queueSizes: [64, 0] }],
+  ["queue size 48", { queueSizes: [48, 64] }],
+  ["queue size 65536", { queueSizes: [65536] }],
+  ["queue size 2.5", { queueSizes: [2.5] }],
+  ["queue size -64", { queueSizes: [-64] }],
+  ["expected 64 bits", { deviceFeatures: 1n << 64n }],
+  ["expected 64 bits", { deviceFeatures: -1n }],
+  ["257 bytes of config space", { config: new Uint8Array(257) }],
+];
+
+for (const [reason, options] of BAD_OPTIONS) {
+  Deno.test(`create() refuses ${Object.keys(options)[0]}: ${reason}`, () => {
+    const all = { ...BASE, ...options };
+    const memory = new ArrayBuffer(1 << 20);
+    assertThrows(() => DeviceState.create(memory, all), RangeError, reason);
+    assertThrows(() => DeviceState.open(memory), RangeError, "magic 0x0");
+  });
+}
+
+Deno.test("create() refuses memory that is too small", () => {
+  const bytes = DeviceState.sizeFor(1, 64);
+  assertThrows(
+    () => DeviceState.create(new ArrayBuffer(bytes - 1), BASE),
+    RangeError,
+    `${bytes - 1} bytes of memory, expected ${bytes}`,
+  );
+});
+
+Deno.test("open() takes up a running device as it stands", () => {
+  const { memory, state } = running();
+  const successor = DeviceState.open(memory);
+  assertEquals(successor.status, 0xf);
+  assertEquals(successor.driverFeatures, 1n << 32n);
+  assertEquals(successor.queues.map((queue) => queue.ready), [true, true, false, false]);
+  const queue = successor.queues[0]!;
+  queue.resumeProgress();
+  assertEquals(queue.nextAvail, 4);
+  assertEquals(queue.headsInFlight(), [5, 0, 9]);
+  assertEquals(namedCounters(QUEUE_COUNTERS, queue.counters).chains, 4);
+  queue.giveBack(5);
+  assertEquals(state.queues[0]!.headsInFlight(), [0, 9]); // it is the same memory
+});
+
+const f64 = (value: number) => {
+  const words = new Uint32Array(Float64Array.of(value).buffer);
+  return [words[0]!, words[1]!] as const;
+};
+const BLOCK = 256 + 4 * 64;
+/** What is written where into a running device's memory, as u32, and what open() must say. */
+const DAMAGE: [string, number, readonly number[]][] = [
+  ["magic 0x0, expected 0x6c6f6976", 0, [0]],
+  ["layout 2, expected 1", 4, [2]],
+  ["size 3903, expected 3904", 8, [3903]],
+  ["0 queues", 12, [0]],
+  ["65 queues", 12, [65]],
+  ["expected 4416", 12, [5]],
+  ["4294967295 queues", 12, [0xffffffff]],
+  ["largest queue size 0", 16, [0]],
+  ["largest queue size 63", 16, [63]],
+  ["largest queue size 65536", 16, [65536]],
+  ["size 3904, expected 3136", 16, [4]],
+  ["virtio-mmio version 3", 24, [3]],
+  ["virtio-mmio version 0", 24, [0]],
+  ["257 bytes of config space", 32, [257]],
+  ["status 0x10f", 64, [0x10f]],
+  ["page size 4095", 64 + 4 * 12, [4095]],
+  ["a counter of the device", 128, f64(NaN)],
+  ["a counter of the device", 128, f64(-1)],
+  ["a counter of the device", 128 + 23 * 8, f64(0.5)],
+  ["a counter of queue 3", 1856 + 3 * BLOCK + 128, f64(Infinity)],
+  ["queue 0 has largest size 128", 1856, [128]],
+  ["queue 0 has largest size 0", 1856, [0]],
+  ["queue 3 has largest size 3", 1856 + 3 * BLOCK, [3]],
+  ["queue 0 has size 0,", 1856 + 4, [0]],
+  ["queue 1 has size 128,", 1856 + BLOCK + 4, [128]],
+  ["queue 1 has its descriptor table at 0x40010001", 1856 + BLOCK + 16, [0x40010001]],
+  ["queue 0 has its used ring at 0xffffffff40002000", 1856 + 36, [0xffffffff]],
+  ["queue 2 has size 0,", 1856 + 2 * BLOCK + 12, [1]],
+  ["queue 0 has a chain in flight without its mark", 1856 + 256 + 4, [3]],
+  ["queue 0 has two chains in flight with one sequence number", 1856 + 256 + 4, [0x80000002]],
+];
+
+for (const [reason, at, words] of DAMAGE) {
+  Deno.test(`open() refuses damage at byte ${at}: ${reason}`, () => {
+    const { memory } = running();
+    new Uint32Array(memory).set(words, at / 4);
+    assertThrows(() => DeviceState.open(memory), RangeError, reason);
+  });
+}
+
+Deno.test("open() refuses a chain in flight beyond the ring that the driver set up", () => {
+  const { memory, state } = running();
+  new Uint32Array(memory)[(1856 + 4) / 4] = 32;
+  DeviceState.open(memory);
+  state.queues[0]!.takeOn(32);
+  assertThrows(
+    () => DeviceState.open(memory),
+    RangeError,
+    "queue 0 of size 32 has a chain in flight beyond it",
+  );
+});
+
+Deno.test("open() refuses every shorter piece of a state", () => {
+  const { memory } = running();
+  for (let length = 0; length < memory.byteLength; length += 4) {
+    assertThrows(
+      () => DeviceState.open(memory.slice(0, length)),
+      RangeError,
+      `${length} bytes of memory, expected`,
+    );
+  }
+  DeviceState.open(memory);
+});
+
+Deno.test("open() never fails but with a reason, whatever word is damaged", () => {
+  const { memory } = running();
+  const words = new Uint32Array(memory);
+  for (let i = 0; i < words.length; i++) {
+    const good = words[i]!;
+    for (const bad of [0, 1, 0x7fffffff, 0x80000001, 0xffffffff]) {
+      words[i] = bad;
+      try {
+        const { queues } = DeviceState.open(memory);
+        for (const queue of queues) queue.resumeProgress();
+      } catch (error) {
+        assert(error instanceof RangeError && error.message.startsWith("Cannot open"), `${error}`);
+      }
+      words[i] = good;
+    }
+  }
+});
+
+Deno.test("chains in flight are known in the order in which they were taken, over every wrap", () => {
+  for (const start of [0, 0xfffe, 0x7ffffffd, 0xfffffffd]) {
+    const { memory, state } = createState();
+    const queue = state.queues[0]!;
+    new DataView(memory).setUint32(1856 + 64, start, true);
+    const heads = [7, 3, 60, 0, 21, 4];
+    for (const head of heads) queue.takeOn(head);
+    assertEquals(queue.headsInFlight(), heads);
+    assertEquals(queue.nextSequence, (start + 6) >>> 0);
+    assertEquals(queue.nextAvail, (start + 6) & 0xffff);
+    queue.giveBack(60);
+    queue.giveBack(7);
+    assertEquals(queue.headsInFlight(), [3, 0, 21, 4]);
+    queue.takeOn(60);
+    assertEquals(queue.headsInFlight(), [3, 0, 21, 4, 60]);
+    assert(queue.isInFlight(60) && !queue.isInFlight(7) && !queue.isInFlight(64));
+  }
+});
+
+Deno.test("a process that dies between noting a chain and counting it has not taken it", () => {
+  for (const start of [0, 0xffff, 0x7fffffff, 0xffffffff]) {
+    const { memory } = createState();
+    new DataView(memory).setUint32(1856 + 64, start, true);
+    DeviceState.open(memory).queues[0]!.takeOn(9);
+    const uncounted = memory.slice(0);
+    new DataView(uncounted).setUint32(1856 + 64, start, true);
+    const queue = DeviceState.open(uncounted).queues[0]!;
+    queue.resumeProgress();
+    assertEquals(queue.headsInFlight(), []);
+    assertEquals(queue.nextSequence, start);
+    queue.takeOn(9);
+    assertEquals(queue.headsInFlight(), [9]);
+    assertEquals(DeviceState.open(memory).queues[0]!.headsInFlight(), [9]);
+  }
+});
+
+Deno.test("progress is kept within a life of the queue and cleared in the next", () => {
+  const { state } = running();
+  const queue = state.queues[0]!;
+  queue.resumeProgress();
+  assertEquals([queue.nextAvail, queue.headsInFlight()], [4, [5, 0, 9]]);
+  const [epoch, device] = [queue.epoch, state.epoch];
+  state.reset();
+  assertEquals([queue.epoch, state.epoch], [epoch + 1, device + 1]);
+  // The isolate that touches the ring may not know yet: what it writes now is of the old life.
+  queue.takeOn(33);
+  queue.resumeProgress();
+  assertEquals([queue.nextAvail, queue.headsInFlight()], [0, []]);
+  queue.takeOn(1);
+  queue.resumeProgress();
+  assertEquals([queue.nextAvail, queue.headsInFlight()], [1, [1]]);
+  queue.reset();
+  queue.resumeProgress();
+  assertEquals([queue.nextAvail, queue.headsInFlight()], [0, []]);
+  assertEquals(state.epoch, device + 1); // one queue's reset is not the device's
+});
+
+Deno.test("a process that dies after a reset leaves no progress to its successor", () => {
+  const { memory, state } = running();
+  state.reset();
+  const queue = DeviceState.open(memory).queues[0]!;
+  queue.resumeProgress();
+  assertEquals([queue.nextAvail, queue.headsInFlight()], [0, []]);
+});
+
+Deno.test("reset() keeps what is not the driver's", () => {
+  const { state } = running();
+  state.guestPageSize = 4096;
+  state.publishConfig(new Uint8Array(16).fill(5));
+  state.reset();
+  assertEquals(state.guestPageSize, 4096);
+  assertEquals(state.config, new Uint8Array(16).fill(5));
+  assertEquals(state.configGeneration, 1);
+  assertEquals(state.replay.subarray(0, 3), Uint8Array.of(1, 2, 3));
+  assertEquals(state.deviceFeatures, 0x1_3000_0000n);
+  assertEquals(namedCounters(DEVICE_COUNTERS, state.counters), {
+    accesses: 29, // negotiation 8, two queues 20, DRIVER_OK
+    notifications: 0,
+    resets: 2,
+    badAccesses: 0,
+    interrupts: 7,
+    connects: 0,
+    losses: 0,
+    replays: 0,
+  });
+});
+
+Deno.test("status and interrupt bits are set and cleared one by one", () => {
+  const { state } = createState();
+  state.orStatus(0x01);
+  state.orStatus(0x40);
+  assertEquals(state.status, 0x41);
+  state.raiseInterruptStatus(INTERRUPT_USED_BUFFER);
+  state.raiseInterruptStatus(INTERRUPT_CONFIG_CHANGE);
+  state.acknowledgeInterrupt(INTERRUPT_USED_BUFFER);
+  assertEquals(state.interruptStatus, INTERRUPT_CONFIG_CHANGE);
+  state.acknowledgeInterrupt(0xffffffff);
+  assertEquals(state.interruptStatus, 0);
+});
+
+Deno.test("publishConfig() moves the generation and leaves the version being read alone", () => {
+  const { memory, state } = createState();
+  const reader = DeviceState.open(memory);
+  const seen = reader.config;
+  state.publishConfig(new Uint8Array(16).fill(1));
+  assertEquals(seen, SOUND_CONFIG);
+  assertEquals(reader.config, new Uint8Array(16).fill(1));
+  assertEquals(reader.configGeneration, 1);
+  for (const length of [0, 15, 17]) {
+    assertThrows(
+      () => state.publishConfig(new Uint8Array(length)),
+      RangeError,
+      `${length} bytes, expected 16`,
+    );
+  }
+  assertEquals(state.configGeneration, 1);
+  new DataView(memory).setUint32(72, 0xffffffff, true);
+  state.publishConfig(new Uint8Array(16).fill(2));
+  assertEquals([state.configGeneration, state.config[0]], [0, 2]); // the generation wraps
+});
+
+Deno.test("addresses are numbers below 2^53 or an error", () => {
+  const { memory, state } = running();
+  const queue = state.queues[0]!;
+  new DataView(memory).setUint32(1856 + 20, 0x1fffff, true);
+  assertEquals(queue.desc, 0x1fffff_40000000);
+  new DataView(memory).setUint32(1856 + 20, 0x200000, true);
+  assertThrows(() => queue.desc, RangeError, "descriptor table at 0x20000040000000");
+});
+
+Deno.test("isPowerOfTwo() and isQueueSize() know their limits", () => {
+  for (let n = 0; n < 32; n++) assert(isPowerOfTwo(2 ** n));
+  for (
+    const n of [0, 3, 2 ** 31 - 1, 2 ** 31 + 1, 2 ** 32, -1, -(2 ** 31), 0.5, 1.5, NaN, Infinity]
+  ) {
+    assert(!isPowerOfTwo(n), `${n}`);
+  }
+  assert(isQueueSize(1) && isQueueSize(32768) && !isQueueSize(65536) && !isQueueSize(0));
+});
+
+Deno.test("no two counters share a place, and each fits", () => {
+  const { state } = createState();
+  for (
+    const [places, counters] of [
+      [DEVICE_COUNTERS, state.counters],
+      [QUEUE_COUNTERS, state.queues[0]!.counters],
+    ] as const
+  ) {
+    const list = Object.values(places);
+    assertEquals(new Set(list).size, list.length);
+    assert(list.every((place) => place < counters.length));
+  }
+});
