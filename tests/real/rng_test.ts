@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// rust-vmm's vhost-device-rng, attached: entropy comes through the whole chain.
+import { assert, assertEquals, assertNotEquals } from "@std/assert";
+import { attach } from "../support/attachment.ts";
+import { socketsIn, withoutLeaks } from "../support/leaks.ts";
+import { Process, TempFolder } from "../support/process.ts";
+import { daemonPath } from "./daemons.ts";
+
+/** Starts the daemon. It appends a number to the path that it is given. */
+async function startDaemon(folder: TempFolder, source: string): Promise<[Process, string]> {
+  const path = folder.file("rng");
+  const args = ["--socket-path", path, "--rng-source", source];
+  const daemon = Process.start(daemonPath("vhost-device-rng"), args);
+  await daemon.until(() => socketsIn(folder.path).includes("rng0"), "its socket");
+  return [daemon, `${path}0`];
+}
+
+for (const memory of ["isolated", "direct"] as const) {
+  for (const mmioVersion of [1, 2] as const) {
+    Deno.test(`vhost-device-rng gives entropy, ${memory}, virtio-mmio ${mmioVersion}`, async () => {
+      await withoutLeaks(async () => {
+        await using folder = await TempFolder.create();
+        const [daemon, socket] = await startDaemon(folder, "/dev/urandom");
+        await using _daemon = daemon;
+        await using attachment = await attach({ kind: "rng", socket, memory, mmioVersion });
+        const first = await attachment.guest.readEntropy(4096);
+        const second = await attachment.guest.readEntropy(4096);
+        assertNotEquals(first, second);
+        for (const bytes of [first, second]) {
+          // 4096 random bytes hold all but a handful of the 256 values; less than 200 is impossible in practice.
+          assert(new Set(bytes).size > 200, `${new Set(bytes).size} different bytes`);
+        }
+      });
+    });
+  }
+
+  Deno.test(`vhost-device-rng's bytes arrive as they are, ${memory}`, async () => {
+    await using folder = await TempFolder.create();
+    const source = folder.file("source");
+    const bytes = Uint8Array.from({ length: 1 << 16 }, (_, i) => (i >> 8) ^ i);
+    await Deno.writeFile(source, bytes);
+    const [daemon, socket] = await startDaemon(folder, source);
+    await using _daemon = daemon;
+    await using attachment = await attach({ kind: "rng", socket, memory });
+    const read = await attachment.guest.readEntropy(10_000);
+    assertEquals(read, bytes.subarray(0, read.length));
+  });
+}
