@@ -59,7 +59,9 @@ export class ViolaChild implements AsyncDisposable {
   fact(wanted: (fact: Fact) => boolean): Promise<Fact> {
     const { promise, resolve } = Promise.withResolvers<Fact>();
     this.#waiting.push({ wanted, resolve });
-    return Promise.race([promise, this.failed]);
+    const next = Promise.race([promise, this.failed]);
+    next.catch(() => {}); // whoever awaits it is told
+    return next;
   }
 
   async #run(): Promise<Deno.CommandStatus> {

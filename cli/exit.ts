@@ -56,6 +56,22 @@ export async function step<T>(
   }
 }
 
+/**
+ * Looks at something that was named: what a system call refuses (it is absent, busy, not ours) cannot be reached; any
+ * other fault is in what was asked for.
+ *
+ * @throws {Failure}
+ */
+export async function check<T>(doing: string, look: () => T | Promise<T>): Promise<T> {
+  try {
+    return await look();
+  } catch (error) {
+    const { cause = error } = error as Error;
+    const refused = typeof (cause as { code?: unknown }).code === "string"; // ENOENT and the like
+    return await step(refused ? UNREACHABLE : USAGE, doing, () => Promise.reject(error));
+  }
+}
+
 /** The wish to end, from SIGINT or SIGTERM. While it lives, neither ends the process by itself. */
 export class StopSignal implements Disposable {
   #controller = new AbortController();

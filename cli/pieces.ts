@@ -110,7 +110,7 @@ const PRELUDE = [
 
 /** Eight seconds of a plucked prelude: 48 kHz, stereo, 16 bits. */
 export function prelude(): Piece {
-  const piece = silence("a prelude", 48000, 2, 16, 8);
+  const piece = silence("prelude", 48000, 2, 16, 8);
   const beat = 0.17;
   PRELUDE.flat().forEach((note, i) => {
     const sound = pluck(piece.rate, pitch(note), 2.5, 0.45);
@@ -125,7 +125,7 @@ export function prelude(): Piece {
 
 /** Five seconds: a little silence, then the three falling notes before an announcement: 44.1 kHz, mono, 24 bits. */
 export function gong(): Piece {
-  const piece = silence("a gong", 44100, 1, 24, 5);
+  const piece = silence("gong", 44100, 1, 24, 5);
   [79, 76, 72].forEach((note, i) => {
     mix(piece, strike(piece.rate, pitch(note), 3.3), 0.6 + i * 0.55, 1, 0.5);
   });

@@ -116,7 +116,7 @@ function terminalColumns(): number {
 
 /** Milliseconds as people read them: "0.4 ms", "12 ms", "3.2 s". */
 export function duration(ms: number): string {
-  if (ms < 10) return `${ms.toFixed(1)} ms`;
+  if (ms > 0 && ms < 10) return `${ms.toFixed(1)} ms`;
   return ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`;
 }
 

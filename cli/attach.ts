@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * `viola attach`: the adapter proper. Joins loopback devices to vhost-user back-ends, several in one process.
+ *
+ * @module
+ */
+import type { Command } from "commander";
+import type { BridgeDeviceOptions, BridgeEvent, LaneOptions } from "../lib/bridge/mod.ts";
+import { DEVICE_CLASSES, deviceClassByName } from "../lib/virtio/classes.ts";
+import { check, FAILED, Failure, messageOf, step, StopSignal, UNREACHABLE, USAGE } from "./exit.ts";
+import { choice, collect, forEach, oneEach, whole, wholes } from "./options.ts";
+import { Report } from "./report.ts";
+
+/** What is to be attached, and how. */
+export interface AttachPlan {
+  devices: (BridgeDeviceOptions & { name: string })[];
+  lanes: LaneOptions[];
+  /** How long each back-end may take to answer for the first time, in milliseconds. Absent: as long as it likes. */
+  backEndMs?: number;
+}
+
+/** The options as they are given; each may be several times. */
+export interface AttachOptions {
+  socket?: string[];
+  loopback?: string[];
+  memory?: string[];
+  mmioVersion?: string[];
+  priority?: string[];
+  lane?: string[];
+  cpus?: string[];
+  realtime?: string[];
+  json?: boolean;
+  untilEof?: boolean;
+}
+
+const HELP = `
+The n-th --socket and --loopback go with the n-th DEVICE; of the other options one value
+serves all, or the n-th goes with the n-th:
+  viola attach sound sound --socket /run/s0 --loopback /dev/loopback-237 \\
+    --socket /run/s1 --loopback /dev/loopback-238 --priority 0 --priority 1
+
+Back-ends may come later, go, and come back; with isolated memory nothing is lost.`;
+
+/** Adds the subcommand. */
+export function addAttach(program: Command): void {
+  program.command("attach")
+    .description("Join loopback devices to vhost-user back-ends, all in one process.")
+    .argument("<device...>", "sound or rng, as many as there are")
+    .option("--socket <path>", "the back-end's Unix socket", collect)
+    .option("--loopback <node>", "/dev/loopback-N, /dev/loopback or soft:PATH", collect)
+    .option(
+      "--memory <mode>",
+      "isolated: back-ends see copies (the default);\ndirect: they map the driver's memory",
+      collect,
+    )
+    .option("--mmio-version <version>", "of the registers: 1 (the default) or 2", collect)
+    .option("--priority <n>", "higher goes first in its lane (0)", collect)
+    .option("--lane <name>", "devices of one lane share two threads (main)", collect)
+    .option("--cpus <list>", "CPUs for the device's lane, such as 1,2", collect)
+    .option("--realtime <n>", "real-time priority for the device's lane, 1 to 99", collect)
+    .option("--json", "report as JSON lines, with counters at the end")
+    .option("--until-eof", "end when standard input does")
+    .addHelpText("after", HELP)
+    .action(runAttach);
+}
+
+async function runAttach(classes: string[], options: AttachOptions): Promise<void> {
+  using stop = new StopSignal();
+  if (options.untilEof === true) void stop.untilEof();
+  await attach(planAttach(classes, options), new Report(options.json === true), stop);
+}
+
+const CLASS_NAMES = DEVICE_CLASSES.map(({ name }) => name);
+
+/**
+ * Makes a plan of a command line.
+ *
+ * @param classes The DEVICE arguments
+ * @throws {Failure} with status 1 when it makes no sense
+ */
+export function planAttach(classes: readonly string[], options: AttachOptions): AttachPlan {
+  const n = classes.length;
+  const sockets = oneEach("--socket", options.socket, n);
+  const loopbacks = oneEach("--loopback", options.loopback, n);
+  const memories = forEach("--memory", options.memory, n, "isolated" as const, readMemory);
+  const versions = forEach("--mmio-version", options.mmioVersion, n, 1 as const, readVersion);
+  const priorities = forEach("--priority", options.priority, n, 0, readPriority);
+  const lanes = forEach("--lane", options.lane, n, "main", (text) => text);
+  return {
+    devices: classes.map((name, i) => ({
+      name: deviceName(classes, i),
+      class: readClass(name),
+      socket: sockets[i]!,
+      loopback: loopbacks[i]!,
+      memory: memories[i]!,
+      mmioVersion: versions[i]!,
+      priority: priorities[i]!,
+      lane: lanes[i]!,
+    })),
+    lanes: planLanes(lanes, options),
+  };
+}
+
+/** "sound" when there is one of a class, else "sound0", "sound1" … */
+function deviceName(classes: readonly string[], i: number): string {
+  const name = classes[i]!;
+  const alone = classes.indexOf(name) === classes.lastIndexOf(name);
+  return alone ? name : `${name}${classes.slice(0, i).filter((other) => other === name).length}`;
+}
+
+function readClass(text: string): string {
+  if (deviceClassByName(text) !== undefined) return text;
+  throw new Failure(
+    USAGE,
+    `Cannot attach "${text}": it is no device, expected ${CLASS_NAMES.join(" or ")}`,
+  );
+}
+
+function readMemory(text: string): "isolated" | "direct" {
+  return choice("--memory", text, ["isolated", "direct"]);
+}
+
+function readVersion(text: string): 1 | 2 {
+  return choice("--mmio-version", text, ["1", "2"]) === "1" ? 1 : 2;
+}
+
+function readPriority(text: string): number {
+  return whole("--priority", text, -100, 100);
+}
+
+/** The lanes that devices name, each with the CPUs and the real-time priority of those devices. */
+function planLanes(names: readonly string[], options: AttachOptions): LaneOptions[] {
+  const n = names.length;
+  const cpus = forEach("--cpus", options.cpus, n, null, (text) => wholes("--cpus", text, 0, 52));
+  const realtime = forEach(
+    "--realtime",
+    options.realtime,
+    n,
+    null,
+    (text) => whole("--realtime", text, 1, 99),
+  );
+  const lanes = new Map<string, LaneOptions>();
+  names.forEach((name, i) => {
+    const lane = {
+      name,
+      ...(cpus[i] != null ? { cpus: cpus[i] } : {}),
+      ...(realtime[i] != null ? { realtime: realtime[i] } : {}),
+    };
+    const same = lanes.get(name);
+    if (same !== undefined && JSON.stringify(same) !== JSON.stringify(lane)) {
+      throw new Failure(
+        USAGE,
+        `Cannot set up lane "${name}": its devices disagree about --cpus or --realtime`,
+      );
+    }
+    lanes.set(name, lane);
+  });
+  return [...lanes.values()];
+}
+
+/**
+ * Attaches devices and serves them until it is time to end. A device that cannot go on leaves the others alone: on the
+ * AGL driver their nodes could not be opened again.
+ *
+ * @throws {Failure} with status 1 for what cannot be, 2 when a node or back-end cannot be reached, 3 when the last device
+ * fails later
+ */
+export async function attach(plan: AttachPlan, report: Report, stop: StopSignal): Promise<void> {
+  const [{ Bridge }, { checkLoopback }] = await Promise.all([
+    import("../lib/bridge/mod.ts"),
+    import("../lib/loopback/mod.ts"),
+  ]);
+  for (const { loopback } of plan.devices) {
+    await check(`open ${loopback}`, () => checkLoopback(loopback));
+  }
+  const answers = new Answers();
+  const onEvent = (event: BridgeEvent) => {
+    answers.see(event);
+    reportEvent(report, event);
+  };
+  const bridge = await step(USAGE, "set up the lanes", () => Bridge.start({ ...plan, onEvent }));
+  try {
+    const devices = await Promise.all(plan.devices.map((device) => bridge.add(device)));
+    const ends = devices.map(({ name, done }) =>
+      done.catch((error) => {
+        throw new Failure(answers.hasStarted(name) ? FAILED : UNREACHABLE, messageOf(error));
+      })
+    );
+    const late = plan.backEndMs === undefined ? [] : [answers.late(plan, plan.backEndMs)];
+    await Promise.race([stop.stopped(), lastFailure(ends, report), ...late]);
+  } finally {
+    answers.close();
+    report.object({ event: "counters", devices: bridge.counters() });
+    await bridge.close();
+  }
+}
+
+/** Waits for the last device to fail; failures before that are told, and no more. */
+function lastFailure(ends: readonly Promise<void>[], report: Report): Promise<never> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  let left = ends.length;
+  for (const end of ends) {
+    end.catch((failure: Failure) => {
+      if (--left === 0) return reject(failure);
+      report.problem({ event: "failed", text: failure.message }, failure.message);
+    });
+  }
+  return promise;
+}
+
+/** How far the devices have come. */
+class Answers {
+  #started = new Set<string>();
+  #connected = new Set<string>();
+  #reasons = new Map<string, string>();
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  see({ device, kind, text }: BridgeEvent): void {
+    if (kind === "connected") this.#connected.add(device);
+    if (kind === "started") this.#started.add(device);
+    if (kind === "waiting") this.#reasons.set(device, text);
+  }
+
+  hasStarted(device: string): boolean {
+    return this.#started.has(device);
+  }
+
+  /** Rejects when a back-end has not answered after `ms` milliseconds. */
+  late({ devices }: AttachPlan, ms: number): Promise<never> {
+    const { promise, reject } = Promise.withResolvers<never>();
+    this.#timer = setTimeout(() => {
+      const silent = devices.find(({ name }) => !this.#connected.has(name));
+      if (silent === undefined) return;
+      const reason = this.#reasons.get(silent.name) ?? "it did not answer";
+      reject(
+        new Failure(UNREACHABLE, `Cannot reach ${silent.socket} within ${ms / 1000} s: ${reason}`),
+      );
+    }, ms);
+    return promise;
+  }
+
+  close(): void {
+    clearTimeout(this.#timer);
+  }
+}
+
+const PROBLEMS: readonly BridgeEvent["kind"][] = ["waiting", "lost", "error"];
+
+function reportEvent(report: Report, { kind, device, text, ms }: BridgeEvent): void {
+  const fact = { event: kind, device, text, ms };
+  if (PROBLEMS.includes(kind)) report.problem(fact, `${device}: ${text}`);
+  else report.fact(fact, `${(ms / 1000).toFixed(3)} s  ${device}: ${text}`);
+}

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * `viola device`: a vhost-user device of viola's own, as a process of its own.
+ *
+ * @module
+ */
+import type { Command } from "commander";
+import { checkSpec, type DeviceEvent, type DeviceSpec } from "../lib/device/spec.ts";
+import { check, Failure, step, StopSignal, UNREACHABLE, USAGE } from "./exit.ts";
+import { choice, collect, whole } from "./options.ts";
+import { Report } from "./report.ts";
+
+/** As they are given. */
+export interface DeviceOptions {
+  socket?: string;
+  sink?: string[];
+  source?: string[];
+  pace?: string;
+  latency?: string;
+  json?: boolean;
+  untilEof?: boolean;
+}
+
+const EXAMPLES = `
+exec: gives COMMAND raw samples on its standard input, or hears its standard output;
+$RATE, $CHANNELS and $FORMAT tell it what they are:
+  viola device sound --socket /run/card0 \\
+    --sink 'exec:aplay -t raw -f $FORMAT -r $RATE -c $CHANNELS'`;
+
+/** Adds the subcommand. */
+export function addDevice(program: Command): void {
+  program.command("device")
+    .description("Be a vhost-user device, for one front-end after another.")
+    .argument("<class>", "sound or rng")
+    .option("--socket <path>", "Unix socket to listen at")
+    .option(
+      "--sink <sink>",
+      "a playback stream's end: wav:FILE, wav:FILE,append,\nnull, exec:COMMAND; again for the next stream",
+      collect,
+    )
+    .option(
+      "--source <source>",
+      "a capture stream's beginning: wav:FILE, silence,\nexec:COMMAND; again for the next stream",
+      collect,
+    )
+    .option("--pace <pace>", "real: by a sound card's clock; free: as fast as it goes")
+    .option("--latency <ms>", "told to the driver on top of what is known")
+    .option("--json", "report as JSON lines")
+    .option("--until-eof", "end when standard input does")
+    .addHelpText("after", EXAMPLES)
+    .action((name: string, options: DeviceOptions) =>
+      runDevice(planDevice(name, options), options)
+    );
+}
+
+/**
+ * Makes a device specification of a command line.
+ *
+ * @throws {Failure} with status 1 when it makes no sense
+ */
+export function planDevice(name: string, options: DeviceOptions): DeviceSpec {
+  const { socket, sink, source, pace, latency } = options;
+  const kind = choice("DEVICE", name, ["sound", "rng"]);
+  if (socket === undefined) throw new Failure(USAGE, "Cannot be a device: --socket is missing");
+  if (kind === "rng") {
+    refuseForRng({ sink, source, pace, latency });
+    return { class: "rng", socket };
+  }
+  return {
+    class: "sound",
+    socket,
+    pace: choice("--pace", pace ?? "real", ["real", "free"]),
+    ...(sink === undefined ? {} : { sinks: sink }),
+    ...(source === undefined ? {} : { sources: source }),
+    ...(latency === undefined ? {} : { latencyMs: whole("--latency", latency, 0, 10_000) }),
+  };
+}
+
+function refuseForRng(options: Record<string, unknown>): void {
+  const given = Object.keys(options).find((name) => options[name] !== undefined);
+  if (given === undefined) return;
+  throw new Failure(USAGE, `Cannot use --${given} with rng: it is for sound`);
+}
+
+/**
+ * Is a device until it is time to end.
+ *
+ * @throws {Failure} with status 1 for what the device cannot be, 2 when it cannot listen, 3 when it fails later
+ */
+async function runDevice(spec: DeviceSpec, options: DeviceOptions): Promise<void> {
+  using stop = new StopSignal();
+  if (options.untilEof) void stop.untilEof();
+  const report = new Report(options.json === true);
+  await check("be such a device", () => checkSpec(spec));
+  const { startDevice } = await import("../lib/device/mod.ts");
+  const { promise: failed, reject } = Promise.withResolvers<never>();
+  failed.catch(() => {}); // it may fail while it is being closed
+  const onEvent = (event: DeviceEvent) => reportEvent(report, event);
+  const device = await step(
+    UNREACHABLE,
+    `listen at ${spec.socket}`,
+    () => startDevice(spec, { onEvent, onFailure: reject }),
+  );
+  try {
+    await Promise.race([stop.stopped(), failed]);
+  } finally {
+    await device.close();
+  }
+}
+
+function reportEvent(report: Report, { kind, text, ...data }: DeviceEvent): void {
+  const fact = { event: kind, text, ...data };
+  if (kind === "error") report.problem(fact, text);
+  else report.fact(fact, kind === "position" ? "" : text);
+}

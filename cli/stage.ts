@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The demo's stage: two sound devices and the adapter, each a process of its own, two software loopback devices, and a
+ * driver for each card in a Worker of this process.
+ *
+ * @module
+ */
+import { Reactor } from "../ffi/mod.ts";
+import { type SoundGuest, startGuest, type TransferResult } from "../lib/guest/mod.ts";
+import { SoftNode } from "../lib/loopback/mod.ts";
+import { ViolaChild } from "./child.ts";
+import { FAILED, Failure } from "./exit.ts";
+import type { Report } from "./report.ts";
+import { liveLine, type Part } from "./verdict.ts";
+
+/** How long a card may take to appear, in milliseconds: processes start from nothing meanwhile. */
+const APPEAR_MS = 20_000;
+
+/** How the parts are played. */
+export interface StageOptions {
+  pace: "real" | "free";
+  memory: "isolated" | "direct";
+}
+
+/** Measures steps: each lasts from the end of the one before. */
+export class StepClock {
+  readonly #start = performance.now();
+  #last = this.#start;
+  /** Milliseconds by step, in order. */
+  readonly steps: Record<string, number> = {};
+
+  /** A step ends now. */
+  mark(step: string): void {
+    const now = performance.now();
+    this.steps[step] = now - this.#last;
+    this.#last = now;
+  }
+
+  /** Milliseconds since the beginning. */
+  get ms(): number {
+    return performance.now() - this.#start;
+  }
+}
+
+/**
+ * Plays all parts at once, each on a card of its own. When this returns, or throws, everything it started has ended, and
+ * the files are whole as far as they go.
+ *
+ * @param signal Ends it early
+ * @throws {Failure} when a process ends, or `signal` is aborted
+ * @throws {Error} what the drivers throw
+ */
+export async function playParts(
+  parts: readonly Part[],
+  options: StageOptions,
+  clock: StepClock,
+  report: Report,
+  signal: AbortSignal,
+): Promise<TransferResult[]> {
+  await using stack = new AsyncDisposableStack();
+  const folder = await Deno.makeTempDir({ prefix: "viola-" });
+  stack.defer(() => Deno.remove(folder, { recursive: true }));
+  const reactor = stack.use(new Reactor());
+  const nodes = parts.map(({ card }) => {
+    const node = stack.use(new SoftNode());
+    node.listen(nodePath(folder, card), reactor);
+    return node;
+  });
+  const devices = parts.map((part) => stack.use(startDeviceChild(folder, part, options)));
+  const adapter = stack.use(startAdapter(folder, parts, options));
+  const trouble = firstTrouble([...devices, adapter], signal);
+  const unlessTrouble = <T>(work: Promise<T>[]) => Promise.race([Promise.all(work), trouble]);
+
+  const listening = devices.map((device) => device.fact(({ event }) => event === "listening"));
+  const heard = devices.map((device) => device.fact(({ state }) => state === "running"));
+  const guests = await unlessTrouble(parts.map(async ({ card }, i) => {
+    return stack.use(await startGuest("sound", nodes[i]!.wires, { name: `card ${card}` }));
+  }));
+  await unlessTrouble(listening);
+  clock.mark("devices up");
+  await unlessTrouble(guests.map((guest) => guest.probe(APPEAR_MS)));
+  clock.mark("cards there");
+  using _live = showLive(parts, guests, report);
+  const played = guests.map((guest, i) => guest.play({ file: parts[i]!.input }));
+  await unlessTrouble(heard);
+  clock.mark("first sound");
+  const results = await unlessTrouble(played);
+  clock.mark("played");
+  await stack.disposeAsync();
+  clock.mark("all ended");
+  return results;
+}
+
+function nodePath(folder: string, card: number): string {
+  return `${folder}/node${card}`;
+}
+
+function socketPath(folder: string, card: number): string {
+  return `${folder}/device${card}`;
+}
+
+function startDeviceChild(folder: string, part: Part, { pace }: StageOptions): ViolaChild {
+  const where = ["--socket", socketPath(folder, part.card), "--sink", `wav:${part.output}`];
+  return new ViolaChild(`the device of card ${part.card}`, [
+    "device",
+    "sound",
+    ...where,
+    "--pace",
+    pace,
+  ]);
+}
+
+function startAdapter(
+  folder: string,
+  parts: readonly Part[],
+  { memory }: StageOptions,
+): ViolaChild {
+  const args = parts.flatMap(({ card, priority }) => [
+    ...["--socket", socketPath(folder, card)],
+    ...["--loopback", `soft:${nodePath(folder, card)}`],
+    ...["--priority", `${priority}`],
+  ]);
+  return new ViolaChild("the adapter", [
+    "attach",
+    ...parts.map(() => "sound"),
+    ...args,
+    "--memory",
+    memory,
+  ]);
+}
+
+/** Rejects as soon as there is no use in going on. */
+function firstTrouble(children: readonly ViolaChild[], signal: AbortSignal): Promise<never> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const end = () =>
+    reject(new Failure(FAILED, `Cannot finish the demo: ${signal.reason} ended it`));
+  if (signal.aborted) end();
+  signal.addEventListener("abort", end, { once: true });
+  const trouble = Promise.race([promise, ...children.map(({ failed }) => failed)]);
+  trouble.catch(() => {}); // Between two steps nobody listens; the next step hears of it.
+  return trouble;
+}
+
+/** Shows what the guests are doing until it is disposed of. */
+function showLive(
+  parts: readonly Part[],
+  guests: readonly SoundGuest[],
+  report: Report,
+): Disposable {
+  const show = () => report.live(parts.map((part, i) => liveLine(part, guests[i]!.progress)));
+  const timer = setInterval(show, 100);
+  return {
+    [Symbol.dispose]() {
+      clearInterval(timer);
+      report.endLive();
+    },
+  };
+}

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { type AttachOptions, planAttach } from "../../cli/attach.ts";
+import { Failure } from "../../cli/exit.ts";
+
+const ONE = { socket: ["/tmp/a"], loopback: ["/dev/loopback-237"] };
+const TWO = { socket: ["/tmp/a", "/tmp/b"], loopback: ["soft:/tmp/0", "soft:/tmp/1"] };
+
+Deno.test("planAttach() fills in what is not said", () => {
+  assertEquals(planAttach(["sound"], ONE), {
+    devices: [{
+      name: "sound",
+      class: "sound",
+      socket: "/tmp/a",
+      loopback: "/dev/loopback-237",
+      memory: "isolated",
+      mmioVersion: 1,
+      priority: 0,
+      lane: "main",
+    }],
+    lanes: [{ name: "main" }],
+  });
+});
+
+Deno.test("planAttach() gives the n-th value to the n-th device, and a single one to all", () => {
+  const plan = planAttach(["sound", "sound"], {
+    ...TWO,
+    memory: ["direct"],
+    mmioVersion: ["2", "1"],
+    priority: ["0", "-3"],
+    lane: ["music", "alarm"],
+    cpus: ["0", "1,2"],
+    realtime: ["50"],
+  });
+  assertEquals(plan.devices.map(({ name }) => name), ["sound0", "sound1"]);
+  assertEquals(plan.devices.map(({ socket }) => socket), TWO.socket);
+  assertEquals(plan.devices.map(({ loopback }) => loopback), TWO.loopback);
+  assertEquals(plan.devices.map(({ memory }) => memory), ["direct", "direct"]);
+  assertEquals(plan.devices.map(({ mmioVersion }) => mmioVersion), [2, 1]);
+  assertEquals(plan.devices.map(({ priority }) => priority), [0, -3]);
+  assertEquals(plan.lanes, [
+    { name: "music", cpus: [0], realtime: 50 },
+    { name: "alarm", cpus: [1, 2], realtime: 50 },
+  ]);
+});
+
+Deno.test("planAttach() names devices apart, and makes one lane of a name", () => {
+  const socket = ["a", "b", "c"];
+  const loopback = ["soft:0", "soft:1", "soft:2"];
+  const plan = planAttach(["sound", "rng", "sound"], {
+    socket,
+    loopback,
+    lane: ["x"],
+    cpus: ["3"],
+  });
+  assertEquals(plan.devices.map(({ name }) => name), ["sound0", "rng", "sound1"]);
+  assertEquals(plan.lanes, [{ name: "x", cpus: [3] }]);
+});
+
+Deno.test("planAttach() refuses options that contradict, with exit status 1", () => {
+  const table: [string[], AttachOptions, RegExp][] = [
+    [["sound"], {}, /Cannot attach 1 device: --socket is missing, expected 1/],
+    [["sound"], { socket: ["a"] }, /--loopback is missing/],
+    [["sound", "rng"], ONE, /Cannot attach 2 devices: 1 × --socket given, expected 2/],
+    [["sound"], TWO, /Cannot attach 1 device: 2 × --socket given, expected 1/],
+    [["sound", "rng"], { ...TWO, socket: ["a", "a"] }, /--socket a is given twice/],
+    [["sound", "rng"], { ...TWO, loopback: ["soft:x", "soft:x"] }, /soft:x is given twice/],
+    [["tuba"], ONE, /Cannot attach "tuba": it is no device, expected rng or sound/],
+    [["sound"], { ...ONE, memory: ["some"] }, /--memory "some": expected isolated or direct/],
+    [["sound"], { ...ONE, mmioVersion: ["3"] }, /--mmio-version "3": expected 1 or 2/],
+    [["sound"], { ...ONE, priority: ["high"] }, /--priority "high": expected a number/],
+    [["sound"], { ...ONE, priority: ["1", "2"] }, /2 × --priority among 1 device/],
+    [["sound"], { ...ONE, cpus: ["0-3"] }, /--cpus "0-3": expected numbers/],
+    [["sound"], { ...ONE, cpus: ["64"] }, /--cpus "64": expected a number from 0 to 52/],
+    [["sound"], { ...ONE, realtime: ["0"] }, /--realtime "0": expected a number from 1 to 99/],
+    [["sound", "rng"], { ...TWO, cpus: ["0", "1"] }, /lane "main": its devices disagree/],
+    [["sound", "rng"], { ...TWO, realtime: ["1", "2"] }, /lane "main": its devices disagree/],
+  ];
+  for (const [classes, options, message] of table) {
+    const error = assertThrows(() => planAttach(classes, options), Failure);
+    assertEquals(error.status, 1);
+    assert(message.test(error.message), error.message);
+  }
+});

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { isDropIn, parseDropIn } from "../../cli/dropin.ts";
+import { Failure } from "../../cli/exit.ts";
+
+Deno.test("isDropIn() knows the C program by its name and by its options", () => {
+  const table: [string, string[], boolean][] = [
+    ["/usr/bin/virtio-loopback-adapter", [], true],
+    ["virtio-loopback-adapter", ["demo"], true],
+    ["./virtio-loopback-adapter", ["-d", "vhusnd"], true],
+    ["/usr/bin/viola", ["-d", "vhusnd"], true],
+    ["viola", ["-s", "/tmp/s"], true],
+    ["viola", ["-qn", "1"], true],
+    ["viola", ["-qs", "1"], true],
+    ["viola", ["-l", "237"], true],
+    ["viola", [], false],
+    ["viola", ["demo"], false],
+    ["viola", ["--help"], false],
+    ["viola", ["attach", "-d"], false],
+    ["deno", ["-h"], false],
+    ["not-virtio-loopback-adapter", [], false],
+  ];
+  for (const [name, args, expected] of table) {
+    assertEquals(isDropIn(name, args), expected, `${name} ${args}`);
+  }
+});
+
+Deno.test("parseDropIn() accepts what scripts for the C program say", () => {
+  const table: [string, { class: string; socket: string; loopback: string }][] = [
+    ["-d vhusnd -s /tmp/s", { class: "sound", socket: "/tmp/s", loopback: "/dev/loopback" }],
+    ["-s /tmp/s -d vhurng", { class: "rng", socket: "/tmp/s", loopback: "/dev/loopback" }],
+    ["-d vhusnd -s s -l 237", { class: "sound", socket: "s", loopback: "/dev/loopback-237" }],
+    ["-l 0 -d vhusnd -s s", { class: "sound", socket: "s", loopback: "/dev/loopback-0" }],
+    ["-d vhusnd -s s -l soft:/tmp/n", { class: "sound", socket: "s", loopback: "soft:/tmp/n" }],
+    ["-d vhusnd -s s -qn 1 -qs 64", { class: "sound", socket: "s", loopback: "/dev/loopback" }],
+    ["-d vhusnd -s s -qn 16", { class: "sound", socket: "s", loopback: "/dev/loopback" }],
+    ["-d vhurng -d vhusnd -s a -s b", { class: "sound", socket: "b", loopback: "/dev/loopback" }],
+  ];
+  for (const [line, expected] of table) {
+    const { devices: [device], lanes, backEndMs } = parseDropIn(line.split(" "));
+    const { class: name, socket, loopback, memory, mmioVersion } = device!;
+    assertEquals({ class: name, socket, loopback }, expected, line);
+    assertEquals([memory, mmioVersion, lanes, backEndMs], [
+      "isolated",
+      1,
+      [{ name: "main" }],
+      5000,
+    ]);
+  }
+});
+
+Deno.test("parseDropIn() refuses the rest in words, with exit status 1", () => {
+  const table: [string[], RegExp][] = [
+    [[], /-d DEVICE is missing[\s\S]*Usage: virtio-loopback-adapter/],
+    [["-d"], /-d: it has no value/],
+    [["-d", ""], /-d: it has no value/],
+    [["-d", "vhusnd"], /-s SOCKET is missing/],
+    [["-s", "/tmp/s"], /-d DEVICE is missing/],
+    [["-d", "sound", "-s", "s"], /"sound": it is no device, expected vhurng or vhusnd/],
+    [["--help"], /Cannot understand "--help"[\s\S]*Usage/],
+    [["-d", "vhusnd", "-s", "s", "more"], /Cannot understand "more"/],
+    [["-d", "vhusnd", "-s", "s", "-x", "1"], /Cannot understand "-x"/],
+    [["-d", "vhusnd", "-s", "s", "-l", "one"], /-l "one": expected the N/],
+    [["-d", "vhusnd", "-s", "s", "-l", "-1"], /-l "-1"/],
+    [["-d", "vhusnd", "-s", "s", "-l", "soft:"], /-l "soft:"/],
+    [["-d", "vhusnd", "-s", "s", "-qn", "0"], /-qn "0": expected a number from 1 to 16/],
+    [["-d", "vhusnd", "-s", "s", "-qn", "17"], /-qn "17"/],
+    [["-d", "vhusnd", "-s", "s", "-qs", "1025"], /-qs "1025": expected a number from 1 to 1024/],
+    [["-d", "vhusnd", "-s", "s", "-qs", "x"], /-qs "x"/],
+  ];
+  for (const name of ["vrng", "vhublk", "vhuinput", "vhugpio", "vhucan", "vhuconsole"]) {
+    table.push([["-d", name, "-s", "s"], new RegExp(`Cannot serve ${name}: .*vhurng or vhusnd$`)]);
+  }
+  for (const [args, message] of table) {
+    const error = assertThrows(() => parseDropIn(args), Failure);
+    assertEquals(error.status, 1);
+    assert(message.test(error.message), `${args}: ${error.message}`);
+  }
+});
