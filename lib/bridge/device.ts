@@ -13,7 +13,7 @@ import {
   type Reactor,
   viewMemory,
 } from "../../ffi/mod.ts";
-import { type Loopback, openLoopback } from "../loopback/mod.ts";
+import type { Loopback, openLoopback } from "../loopback/mod.ts";
 import type { DeviceClass } from "../virtio/classes.ts";
 import {
   bit,
@@ -67,6 +67,7 @@ export interface DeviceSetup {
   readonly priority: number;
   /** The largest ring that the driver may set up, instead of the class's. */
   readonly queueSize?: number | undefined;
+  readonly openLoopback: typeof openLoopback;
   readonly lane: Lane;
   readonly reactor: Reactor;
   readonly onEvent: (event: BridgeEvent) => void;
@@ -231,7 +232,7 @@ export class BridgedDevice {
     const bytes = DeviceState.sizeFor(queueSizes.length, Math.max(...queueSizes));
     const memory = undo.use(createMemory(`viola-state-${name}`, bytes));
     const mapping = undo.use(Mapping.create(memory, bytes));
-    const loopback = undo.use(openLoopback(node, mode));
+    const loopback = undo.use(await this.#setup.openLoopback(node, mode, this.#setup.reactor));
     const kicks = queueSizes.map(() => undo.use(EventFd.create()));
     const state = DeviceState.create(viewMemory(mapping), {
       deviceId: deviceClass.id,

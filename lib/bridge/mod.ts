@@ -5,7 +5,7 @@
  * @module
  */
 import { Reactor } from "../../ffi/mod.ts";
-import { checkLoopback } from "../loopback/mod.ts";
+import { checkLoopback, openLoopback } from "../loopback/mod.ts";
 import { DEVICE_CLASSES, deviceClassByName } from "../virtio/classes.ts";
 import { BridgedDevice, type BridgeEvent } from "./device.ts";
 import { Lane } from "./lane.ts";
@@ -39,7 +39,11 @@ export interface BridgeOptions {
   /** Lanes with wishes; a lane that is not named here has none. */
   lanes?: readonly LaneOptions[] | undefined;
   onEvent: (event: BridgeEvent) => void;
+  /** How loopback devices are looked for, and opened; by {@linkcode checkLoopback} and {@linkcode openLoopback} when absent. */
+  loopbacks?: { check: typeof checkLoopback; open: typeof openLoopback } | undefined;
 }
+
+const LOOPBACKS = { check: checkLoopback, open: openLoopback };
 
 /** Any number of devices in one process. */
 export class Bridge implements AsyncDisposable {
@@ -76,7 +80,8 @@ export class Bridge implements AsyncDisposable {
       const known = DEVICE_CLASSES.map(({ name }) => name).join(", ");
       throw new TypeError(`Cannot bridge a "${options.class}" device, expected one of ${known}`);
     }
-    checkLoopback(options.loopback);
+    const { check, open } = this.options.loopbacks ?? LOOPBACKS;
+    check(options.loopback);
     const lane = await this.#lane(options.lane);
     const id = this.#nextId++;
     const device = new BridgedDevice({
@@ -84,6 +89,7 @@ export class Bridge implements AsyncDisposable {
       id,
       name: options.name ?? `${options.class}${this.#devices.length}`,
       deviceClass,
+      openLoopback: open,
       lane,
       reactor: this.#reactor,
       onEvent: this.options.onEvent,

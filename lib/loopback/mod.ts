@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { Reactor } from "../../ffi/mod.ts";
 import {
   AGL_RELEASES,
   AglLoopback,
@@ -45,12 +46,17 @@ export function checkLoopback(name: string): void {
 /**
  * Opens a loopback device by name: `soft:PATH`, `/dev/loopback` or `/dev/loopback-N`.
  *
+ * @param reactor What a soft device's answer is awaited with
  * @param memory Who maps the driver's memory
  * @throws {TypeError} when the name is none of these
  * @throws {OsError} when it is absent, busy, or something else
  */
-export function openLoopback(name: string, memory: "isolated" | "direct"): Loopback {
-  if (name.startsWith(SOFT)) return SoftLoopback.open(name.slice(SOFT.length));
+export async function openLoopback(
+  name: string,
+  memory: "isolated" | "direct",
+  reactor: Reactor,
+): Promise<Loopback> {
+  if (name.startsWith(SOFT)) return await SoftLoopback.open(name.slice(SOFT.length), reactor);
   const abi = AGL_RELEASES[releaseOf(name)]!;
   const ram = memory === "isolated" ? parseIomem(Deno.readTextFileSync("/proc/iomem")) : [];
   return AglLoopback.open(openAglNode(name), abi, { memory, ram });

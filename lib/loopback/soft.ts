@@ -306,15 +306,17 @@ export class SoftLoopback implements Loopback {
   /**
    * Opens the node that another process offers at `path`.
    *
-   * @param timeoutMs How long to wait for its hello
+   * @param reactor What its hello is awaited with: the other side may be this very isolate
+   * @param timeoutMs How long to wait for it
    * @throws {OsError} ENOENT or ECONNREFUSED (nobody is there), EBUSY (another adapter has it), EPROTO (no soft node)
    */
-  static open(path: string, timeoutMs = 2000): SoftLoopback {
+  static async open(path: string, reactor: Reactor, timeoutMs = 2000): Promise<SoftLoopback> {
     const name = `soft:${path}`;
     const socket = UnixSocket.connect(path);
     const fds: Fd[] = [socket];
     try {
-      const hello = receiveHello(socket, name, timeoutMs, fds);
+      await readable(socket, reactor, timeoutMs);
+      const hello = receiveHello(socket, name, fds);
       const [page, memory, doorbell, answer, interrupt] = fds.slice(1).map((fd) => fd.number);
       return new SoftLoopback(name, {
         page: page!,
@@ -359,11 +361,16 @@ export function checkSoftNode(path: string): void {
   if (!isSocket) throw new OsError(`open soft:${path}`, ENOTSOCK);
 }
 
-function receiveHello(socket: UnixSocket, name: string, timeoutMs: number, fds: Fd[]): DataView {
-  using epoll = Epoll.create();
-  epoll.add(socket.number, EPOLLIN, 0);
+async function readable(socket: UnixSocket, reactor: Reactor, timeoutMs: number): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  using _watch = reactor.watch(socket.number, EPOLLIN, () => resolve());
+  const timer = setTimeout(resolve, timeoutMs);
+  await promise;
+  clearTimeout(timer);
+}
+
+function receiveHello(socket: UnixSocket, name: string, fds: Fd[]): DataView {
   const bytes = new Uint8Array(HELLO_BYTES);
-  epoll.wait(timeoutMs);
   const received = socket.receive(bytes, 0, HELLO_BYTES);
   fds.push(...received.fds);
   const hello = new DataView(bytes.buffer);
