@@ -168,6 +168,16 @@ Deno.test("create() refuses memory that is too small", () => {
   );
 });
 
+Deno.test("the most queues, config bytes and status bits there are can be had", () => {
+  const config = Uint8Array.from({ length: 256 }, (_, i) => 255 - i);
+  const { memory, state } = createState({ queueSizes: new Array<number>(64).fill(32768), config });
+  state.orStatus(0xff);
+  const successor = DeviceState.open(memory);
+  assertEquals(successor.queues.length, 64);
+  assertEquals(successor.config, config);
+  assertEquals(successor.status, 0xff);
+});
+
 Deno.test("open() takes up a running device as it stands", () => {
   const { memory, state } = running();
   const successor = DeviceState.open(memory);
