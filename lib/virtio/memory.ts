@@ -99,8 +99,8 @@ export class GuestMemory {
   }
 }
 
-// Below this many bytes a loop beats the two views that `set` needs.
-const SHORT = 48;
+// `set` costs 33 ns whatever the length, and a view that lives no longer; a loop costs 1 ns a byte, and nothing to free.
+const SHORT = 32;
 
 /** Copies bytes between two arrays. The caller has checked both ranges; they do not overlap. */
 export function copyBytes(

@@ -74,7 +74,7 @@ Deno.test("RegionView's views show one memory, also of an odd length", () => {
 
 Deno.test("copyBytes() copies short and long ranges and touches nothing beside them", () => {
   const source = Uint8Array.from({ length: 200 }, (_, i) => i + 1);
-  for (const length of [0, 1, 47, 48, 49, 100]) {
+  for (const length of [0, 1, 31, 32, 33, 100]) {
     const target = new Uint8Array(200);
     copyBytes(target, 10, source, 20, length);
     const expected = new Uint8Array(200);

@@ -70,7 +70,9 @@ function drive({ range, kick, call, eventIdx, count }: Task): void {
   signalEvent(kick); // The ring is there.
   for (let asked = 0, answered = 0; answered < count;) {
     ring.disableInterrupts();
-    for (let n = random(SIZE); n > 0 && asked < count && free.length > 0; n--) {
+    // Small batches, for as many sleeps as can be; a large one now and then, for a full ring.
+    const batch = random(32) === 0 ? SIZE : 1 + random(2);
+    for (let n = batch; n > 0 && asked < count && free.length > 0; n--) {
       const slot = free.pop()!;
       view.setFloat64(slot, asked, true);
       const question = { address: GUEST + slot, length: 8, writable: false };
