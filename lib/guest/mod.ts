@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * A guest: a machine with one device on a software loopback node, and Linux's driver for it, in software. For demos, tests
+ * and benchmarks where no kernel module can be had.
+ *
+ * @module
+ */
+import { BlockingWorker, signalEvent } from "../../ffi/mod.ts";
+import type { SoftWires } from "../loopback/soft.ts";
+import { ORDER, Progress, type ProgressSnapshot } from "./progress.ts";
+import type { Patience, ProbeResult } from "./session.ts";
+import type { CardInfo } from "./sound.ts";
+import type { CaptureOptions, PlayOptions, TransferResult } from "./transfer.ts";
+import type { GuestInit } from "./worker.ts";
+
+export type { GuestState, ProgressSnapshot } from "./progress.ts";
+export type { ProbeResult } from "./session.ts";
+export type { CardInfo } from "./sound.ts";
+export type { BufferOptions, CaptureOptions, PlayOptions, TransferResult } from "./transfer.ts";
+
+/** Which driver the guest has. */
+export type GuestKind = "sound" | "rng";
+
+/** Options of {@linkcode startGuest}. */
+export interface GuestOptions extends Partial<Patience> {
+  /** How the device is called in errors. @default {"guest"} */
+  name?: string;
+  /** How long a register access may take, in milliseconds. @default {5000} */
+  accessTimeoutMs?: number;
+  /** Called with what went wrong while nothing was asked of the guest. */
+  onTrouble?: (text: string) => void;
+}
+
+/** The Worker has deadlines of its own for all that it waits for; a long file takes as long as it is. */
+const NO_DEADLINE_MS = 2 ** 31 - 1;
+
+/** The owner's side of a guest. One thing is done at a time; what ends it early is a call of its own. */
+export class Guest implements AsyncDisposable {
+  readonly #worker: BlockingWorker;
+  readonly #wires: SoftWires;
+  readonly #progress: Progress;
+  #running: Promise<unknown> | null = null;
+
+  constructor(worker: BlockingWorker, wires: SoftWires, progress: Progress) {
+    this.#worker = worker;
+    this.#wires = wires;
+    this.#progress = progress;
+  }
+
+  /** What the guest is doing, at this moment. */
+  get progress(): ProgressSnapshot {
+    return this.#progress.snapshot();
+  }
+
+  /** Runs a call that may take long, and can be ended by {@linkcode stop} and the like. @throws {Error} when one runs */
+  protected run<T>(name: string, argument: unknown): Promise<T> {
+    if (this.#running !== null) {
+      return Promise.reject(new Error(`Cannot ${name}: the guest is at work, expected it idle`));
+    }
+    const running = this.#worker.call<T>(name, argument, NO_DEADLINE_MS).finally(() => {
+      this.#running = null;
+      this.#progress.set("order", ORDER.none);
+    });
+    this.#running = running;
+    return running;
+  }
+
+  /** Gives an order to what runs, if anything does, and waits until it has ended. */
+  async #end(order: number): Promise<void> {
+    if (this.#running === null) return;
+    this.#progress.set("order", order);
+    signalEvent(this.#wires.interrupt); // Wakes the thread; that no interrupt is pending it will see.
+    try {
+      await this.#running;
+    } catch { /* whoever made the call is told */ }
+  }
+
+  /** Ends a playback or recording in order: the stream is stopped and released, and the call's result says so. */
+  stop(): Promise<void> {
+    return this.#end(ORDER.stop);
+  }
+
+  /**
+   * Lets the device go in order, in mid-play too, as `echo … > unbind` does. {@linkcode probe} binds it again.
+   *
+   * @throws {Error} when it is not bound
+   */
+  async unbind(): Promise<void> {
+    await this.stop();
+    await this.run("unbind", undefined);
+  }
+
+  /**
+   * Lets the device go at once: what runs fails, STATUS 0 is written although buffers are with the device, everything is
+   * freed. {@linkcode probe} then begins from nothing.
+   */
+  async reset(): Promise<void> {
+    await this.#end(ORDER.drop);
+    await this.run("reset", undefined);
+  }
+
+  /** Measures register accesses, one after another. @returns nanoseconds of each */
+  measureAccess(rounds: number): Promise<Float64Array<ArrayBuffer>> {
+    return this.run("measureAccess", rounds);
+  }
+
+  /** Ends the guest, whatever it is doing. The device is left as it is, as by a machine that loses power. */
+  async close(): Promise<void> {
+    await this.#end(ORDER.drop);
+    await this.#worker.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
+
+/** A guest with Linux's virtio_snd. */
+export class SoundGuest extends Guest {
+  /**
+   * Waits for the card and binds the driver.
+   *
+   * @param timeoutMs How long to wait for the card to appear
+   * @throws {Error} that it did not, or as Linux's probe would fail
+   */
+  probe(timeoutMs = 10_000): Promise<ProbeResult & CardInfo> {
+    return this.run("probe", timeoutMs);
+  }
+
+  /** Plays a file to its end, or until {@linkcode stop}. @throws {Error} */
+  play(options: PlayOptions): Promise<TransferResult> {
+    return this.run("play", options);
+  }
+
+  /** Records a file of exactly so many frames, or until {@linkcode stop}. @throws {Error} */
+  capture(options: CaptureOptions): Promise<TransferResult> {
+    return this.run("capture", options);
+  }
+}
+
+/** A guest with Linux's virtio_rng. */
+export class EntropyGuest extends Guest {
+  /** @see {@linkcode SoundGuest.probe} */
+  probe(timeoutMs = 10_000): Promise<ProbeResult> {
+    return this.run("probe", timeoutMs);
+  }
+
+  /** Reads entropy. @param count Bytes */
+  readEntropy(count: number): Promise<Uint8Array<ArrayBuffer>> {
+    return this.run("readEntropy", count);
+  }
+
+  /** Measures requests: from offered to given back and its interrupt handled. @returns nanoseconds of each */
+  measureRequests(rounds: number): Promise<Float64Array<ArrayBuffer>> {
+    return this.run("measureRequests", rounds);
+  }
+}
+
+/**
+ * Starts a guest on a software loopback node of this process; its device need not be there yet.
+ *
+ * @param wires The node's; it must outlive the guest
+ */
+export function startGuest(
+  kind: "sound",
+  wires: SoftWires,
+  options?: GuestOptions,
+): Promise<SoundGuest>;
+export function startGuest(
+  kind: "rng",
+  wires: SoftWires,
+  options?: GuestOptions,
+): Promise<EntropyGuest>;
+export async function startGuest(
+  kind: GuestKind,
+  wires: SoftWires,
+  options: GuestOptions = {},
+): Promise<Guest> {
+  const { name = "guest", controlTimeoutMs = 1000, stallTimeoutMs = 10_000 } = options;
+  const { accessTimeoutMs = 5000, onTrouble } = options;
+  const progress = new Progress();
+  const { shared } = progress;
+  const init = { kind, wires, name, shared, controlTimeoutMs, stallTimeoutMs, accessTimeoutMs };
+  const worker = await BlockingWorker.start(new URL("./worker.ts", import.meta.url), {
+    name: `guest ${name}`,
+    init: init satisfies GuestInit,
+    onEvent: (event) => onTrouble?.(event as string),
+  });
+  return kind === "sound"
+    ? new SoundGuest(worker, wires, progress)
+    : new EntropyGuest(worker, wires, progress);
+}

@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * A PCM stream of the sound driver (virtio 1.2 §5.14.6.6, §5.14.6.8): its control messages and its buffer, cut into
+ * periods, each of which travels as one message on tx or rx. What ALSA and Linux's virtio_snd do between them.
+ *
+ * @module
+ */
+import type { Segment } from "../virtio/driver_queue.ts";
+import { hasFeature } from "../virtio/features.ts";
+import {
+  D_OUTPUT,
+  encodePcmHdr,
+  encodePcmSetParams,
+  FRAME_RATES,
+  PCM_F_EVT_XRUNS,
+  PCM_F_MSG_POLLING,
+  PCM_HDR_SIZE,
+  PCM_MOVES,
+  PCM_SET_PARAMS_SIZE,
+  PCM_STATUS_SIZE,
+  PCM_XFER_SIZE,
+  type PcmInfo,
+  type PcmState,
+  R_PCM_PREPARE,
+  R_PCM_RELEASE,
+  R_PCM_SET_PARAMS,
+  R_PCM_START,
+  R_PCM_STOP,
+  S_OK,
+  SAMPLE_FORMATS,
+  soundCodeName,
+} from "../virtio/sound.ts";
+import type { ControlQueue } from "./control.ts";
+import { GuestError } from "./error.ts";
+import { PAGE_SIZE } from "./pages.ts";
+import type { MmioDevice, VirtQueue } from "./transport.ts";
+
+/** A period is one message; this is how one is laid out in memory. */
+export interface PcmMessage {
+  readonly stream: PcmStream;
+  /** Guest address of virtio_snd_pcm_xfer; virtio_snd_pcm_status follows. */
+  readonly header: number;
+  /** The period's bytes, where they lie. */
+  readonly data: readonly Segment[];
+  /** The same, to be read and written. */
+  readonly views: readonly Uint8Array[];
+  /** Bytes that are on their way in it, or that came back. */
+  length: number;
+}
+
+/** What ALSA calls hw_params. */
+export interface HwParams {
+  /** Code of a sample format. */
+  format: number;
+  channels: number;
+  /** Code of a frame rate. */
+  rate: number;
+  /** Frames of a period. */
+  periodFrames: number;
+  /** Periods in the buffer. */
+  periods: number;
+}
+
+/** Linux's limits: module parameters pcm_periods_min and pcm_periods_max. */
+const PERIODS = { min: 2, max: 16 } as const;
+
+/** Features of a stream that the driver turns on where they are offered. */
+const USABLE_FEATURES = 1 << PCM_F_MSG_POLLING | 1 << PCM_F_EVT_XRUNS;
+
+/** One stream of a card. */
+export class PcmStream {
+  /** Messages that came back and were not looked at yet, in the order in which they came. */
+  readonly returned: PcmMessage[] = [];
+  messages: readonly PcmMessage[] = [];
+  /** Bytes of a frame, once parameters are set. */
+  frameBytes = 0;
+  #state: PcmState = "idle";
+  #pending = 0;
+  #lastReturn = 0;
+  /** Whether what comes back was played or recorded; from STOP on it is merely given back. */
+  #counts = false;
+  /** What {@linkcode messages} take. */
+  #headers = { address: 0, bytes: 0 };
+  #dataPages: number[] = [];
+
+  constructor(
+    readonly device: MmioDevice,
+    readonly control: ControlQueue,
+    readonly queue: VirtQueue<PcmMessage>,
+    readonly id: number,
+    readonly info: PcmInfo,
+  ) {}
+
+  /** The state, by what the device last agreed to. */
+  get state(): PcmState {
+    return this.#state;
+  }
+
+  /** Messages that the device has. */
+  get pending(): number {
+    return this.#pending;
+  }
+
+  /** For errors. */
+  get name(): string {
+    return `stream ${this.id} of ${this.device.name}`;
+  }
+
+  /**
+   * Sets the stream's parameters and makes its buffer.
+   *
+   * @throws {GuestError} EINVAL for what the stream cannot do; ETIMEDOUT while the device keeps messages of before
+   */
+  setParams(params: HwParams): void {
+    this.#check(params);
+    this.flush();
+    const { format, channels, rate, periodFrames, periods } = params;
+    const frameBytes = channels * SAMPLE_FORMATS[format]!.bytes;
+    const periodBytes = periodFrames * frameBytes;
+    const features = this.info.features & USABLE_FEATURES;
+    this.#send(R_PCM_SET_PARAMS, PCM_SET_PARAMS_SIZE, (view) =>
+      encodePcmSetParams(view, 0, {
+        streamId: this.id,
+        bufferBytes: periodBytes * periods,
+        periodBytes,
+        features,
+        channels,
+        format,
+        rate,
+      }));
+    this.#freeMessages();
+    this.frameBytes = frameBytes;
+    this.#allocateMessages(periodBytes, periods);
+  }
+
+  #check({ format, channels, rate, periodFrames, periods }: HwParams): void {
+    const { formats, rates, channelsMin, channelsMax } = this.info;
+    if (!hasFeature(formats, format)) {
+      const known = SAMPLE_FORMATS.filter(({ code }) => hasFeature(formats, code));
+      const names = known.map(({ name }) => name).join(", ");
+      this.#refuse(`its format is ${SAMPLE_FORMATS[format]?.name}, expected one of ${names}`);
+    }
+    if (!hasFeature(rates, rate)) {
+      const known = FRAME_RATES.filter((_, code) => hasFeature(rates, code));
+      this.#refuse(`its rate is ${FRAME_RATES[rate]} Hz, expected one of ${known.join(", ")}`);
+    }
+    if (channels < channelsMin || channels > channelsMax) {
+      this.#refuse(`it has ${channels} channels, expected ${channelsMin} to ${channelsMax}`);
+    }
+    if (!Number.isInteger(periods) || periods < PERIODS.min || periods > PERIODS.max) {
+      this.#refuse(`it has ${periods} periods, expected ${PERIODS.min} to ${PERIODS.max}`);
+    }
+    if (!Number.isInteger(periodFrames) || periodFrames < 1) {
+      this.#refuse(`its period is ${periodFrames} frames, expected at least 1`);
+    }
+  }
+
+  /** Makes the stream ready to take messages. @throws {GuestError} */
+  prepare(): void {
+    this.#order(R_PCM_PREPARE);
+    this.#counts = true;
+    this.#lastReturn = performance.now();
+  }
+
+  /** Starts it. @throws {GuestError} */
+  start(): void {
+    this.#order(R_PCM_START);
+  }
+
+  /** Stops it; messages stay with the device. @throws {GuestError} */
+  stop(): void {
+    this.#counts = false;
+    this.#order(R_PCM_STOP);
+  }
+
+  /**
+   * Gives the device's side up: it is to give all messages back.
+   *
+   * @throws {GuestError} ETIMEDOUT when it keeps some
+   */
+  release(): void {
+    this.#order(R_PCM_RELEASE);
+    const { timeoutMs } = this.control;
+    if (this.device.wait(() => this.#pending === 0, timeoutMs)) return;
+    const problem = `the device keeps ${this.#pending} messages after PCM_RELEASE`;
+    throw new GuestError("ETIMEDOUT", `flush ${this.name}: ${problem} for ${timeoutMs} ms`);
+  }
+
+  /** Gets back what a use that went wrong left with the device. @throws {GuestError} when it keeps it */
+  flush(): void {
+    if (this.#pending > 0) this.release();
+    this.returned.length = 0;
+  }
+
+  /** Stops and releases it, as far as its state has it. @throws {GuestError} */
+  shutDown(): void {
+    if (this.#state === "running") this.stop();
+    if (R_PCM_RELEASE in PCM_MOVES[this.#state]) this.release();
+  }
+
+  #order(code: number): void {
+    this.#send(code, PCM_HDR_SIZE, (view) => encodePcmHdr(view, 0, code, this.id));
+  }
+
+  #send(code: number, bytes: number, encode: (view: DataView) => void): void {
+    this.control.send(`${soundCodeName(code)} for stream ${this.id}`, bytes, encode);
+    this.#state = PCM_MOVES[this.#state][code] ?? this.#state;
+    this.device.progress.state = this.#state;
+  }
+
+  /**
+   * Sends messages to the device and tells it, once.
+   *
+   * @param messages Each with its `length`: a whole period, or less at the end of the stream (§5.14.6.8)
+   * @throws {GuestError} ENOSPC when the queue has no room
+   */
+  send(messages: readonly PcmMessage[]): void {
+    try {
+      for (const message of messages) this.#add(message);
+    } finally {
+      // Those that were added are to come back, even if there was no room for all.
+      if (!(this.info.features & 1 << PCM_F_MSG_POLLING)) this.queue.kick();
+    }
+  }
+
+  #add(message: PcmMessage): void {
+    const { header, data } = message;
+    const { pages } = this.device;
+    pages.view(header, PCM_XFER_SIZE).setUint32(0, this.id, true);
+    pages.bytes(header + PCM_XFER_SIZE, PCM_STATUS_SIZE).fill(0);
+    const segments: Segment[] = [{ address: header, length: PCM_XFER_SIZE, writable: false }];
+    let left = message.length;
+    for (const segment of data) {
+      if (left === 0) break;
+      const length = Math.min(left, segment.length);
+      segments.push({ ...segment, length });
+      left -= length;
+    }
+    segments.push({ address: header + PCM_XFER_SIZE, length: PCM_STATUS_SIZE, writable: true });
+    if (!this.queue.add(segments, message)) {
+      const { freeCount, ring } = this.queue.queue;
+      const problem = `a message takes ${segments.length} descriptors`;
+      throw new GuestError(
+        "ENOSPC",
+        `queue a period of ${this.name}: ${problem}, ${freeCount} of ${ring.size} are free`,
+      );
+    }
+    this.#pending++;
+  }
+
+  /** A message came back: called by the interrupt handler. */
+  complete(message: PcmMessage, written: number): void {
+    const { pages, progress } = this.device;
+    const status = pages.view(message.header + PCM_XFER_SIZE, PCM_STATUS_SIZE);
+    // As in Linux, a captured message that holds no sound counts as a whole one.
+    const captured = this.info.direction !== D_OUTPUT && written > PCM_STATUS_SIZE;
+    if (captured) message.length = written - PCM_STATUS_SIZE;
+    this.#pending--;
+    this.returned.push(message);
+    progress.set("latencyBytes", status.getUint32(4, true));
+    if (!this.#counts) return;
+    if (status.getUint32(0, true) !== S_OK) progress.count("ioErrors");
+    this.#account(message.length / this.frameBytes);
+  }
+
+  #account(frames: number): void {
+    const { progress } = this.device;
+    const now = performance.now();
+    const took = now - this.#lastReturn;
+    this.#lastReturn = now;
+    progress.write("position", progress.read("position") + frames);
+    progress.write("periods", progress.read("periods") + 1);
+    progress.write("lastPeriodMs", took);
+    progress.write("longestPeriodMs", Math.max(took, progress.read("longestPeriodMs")));
+  }
+
+  /** A buffer of pages wherever they lie, cut into periods: a period's first and last page may be its neighbours', too. */
+  #allocateMessages(periodBytes: number, periods: number): void {
+    const { pages } = this.device;
+    const stride = 16;
+    this.#headers = { address: pages.allocate(periods * stride), bytes: periods * stride };
+    this.#dataPages = pages.allocateScattered(periods * periodBytes);
+    this.messages = Array.from({ length: periods }, (_, i) => {
+      const data = this.#segments(i * periodBytes, periodBytes);
+      const views = data.map(({ address, length }) => pages.bytes(address, length));
+      return { stream: this, header: this.#headers.address + i * stride, data, views, length: 0 };
+    });
+  }
+
+  #segments(offset: number, length: number): Segment[] {
+    const writable = this.info.direction !== D_OUTPUT;
+    const segments: Segment[] = [];
+    for (const end = offset + length; offset < end;) {
+      const within = offset % PAGE_SIZE;
+      const here = Math.min(PAGE_SIZE - within, end - offset);
+      const address = this.#dataPages[(offset - within) / PAGE_SIZE]! + within;
+      segments.push({ address, length: here, writable });
+      offset += here;
+    }
+    return segments;
+  }
+
+  #freeMessages(): void {
+    const { pages } = this.device;
+    if (this.messages.length === 0) return;
+    pages.free(this.#headers.address, this.#headers.bytes);
+    for (const page of this.#dataPages) pages.free(page, PAGE_SIZE);
+    this.messages = [];
+  }
+
+  #refuse(problem: string): never {
+    throw new GuestError("EINVAL", `set parameters of ${this.name}: ${problem}`);
+  }
+}

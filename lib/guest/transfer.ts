@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * What an application does with a card: play a file, record one. Memory is one buffer of a few periods, however long the
+ * file.
+ *
+ * @module
+ */
+import { D_INPUT, D_OUTPUT, formatOfWav, FRAME_RATES } from "../virtio/sound.ts";
+import { type WavFormat, wavFormatText, WavReader, WavWriter } from "../wav.ts";
+import { Dropped, GuestError } from "./error.ts";
+import type { HwParams, PcmMessage, PcmStream } from "./pcm.ts";
+import type { SoundCard } from "./sound.ts";
+
+/** How the card's buffer is cut. */
+export interface BufferOptions {
+  /** Frames of a period; 20 ms of them unless given. */
+  periodFrames?: number | undefined;
+  /** Periods in the buffer, 2 to 16. @default {8} */
+  periods?: number | undefined;
+}
+
+/** What to play. */
+export interface PlayOptions extends BufferOptions {
+  /** A WAV file. */
+  file: string;
+}
+
+/** What to record. */
+export interface CaptureOptions extends BufferOptions {
+  /** The WAV file to write. */
+  file: string;
+  /** How much, exactly. */
+  frames: number;
+  format: WavFormat;
+}
+
+/** How a transfer went. */
+export interface TransferResult {
+  /** Frames that the device gave back as played, or that were recorded. */
+  frames: number;
+  /** Messages that the device gave back while it ran. */
+  periods: number;
+  /** XRUN events. */
+  xruns: number;
+  /** How often the device had nothing left although there was more to play. */
+  dry: number;
+  /** Messages given back with a status other than OK. */
+  ioErrors: number;
+  /** The longest time between two messages given back, in milliseconds. */
+  longestPeriodMs: number;
+  /** Whether the owner ended it before its end. */
+  stopped: boolean;
+  /** How long each step took, in milliseconds. */
+  steps: Record<string, number>;
+}
+
+/**
+ * Plays a file on the card's first playback stream: fills the buffer, starts, refills each period that comes back, waits
+ * for the last, then stops and releases. The last message is as short as what is left, so nothing that is not in the
+ * file is ever sent.
+ *
+ * @param stallMs How long the device may keep everything
+ * @throws {WavError} for a file that is none
+ * @throws {GuestError} EINVAL when the card cannot play it, EIO when the device stands still; else a control message's
+ */
+export function play(card: SoundCard, options: PlayOptions, stallMs: number): TransferResult {
+  using reader = WavReader.open(options.file);
+  const stream = card.stream(D_OUTPUT);
+  const params = hwParams(options.file, reader.format, options);
+  card.device.progress.begin(reader.frames);
+  return inSteps(stream, (time) => {
+    time("setParams", () => stream.setParams(params));
+    time("prepare", () => stream.prepare());
+    const first = stream.messages.filter((message) => fill(message, reader));
+    if (first.length > 0) {
+      stream.send(first);
+      time("start", () => stream.start());
+      time("play", () => refill(stream, reader, stallMs));
+      time("stop", () => stream.stop());
+    }
+    time("release", () => stream.release());
+  });
+}
+
+/** Sends what comes back out again with what comes next, until all is back. */
+function refill(stream: PcmStream, reader: WavReader, stallMs: number): void {
+  const { progress } = stream.device;
+  while (!isStopped(stream)) {
+    const isDry = stream.pending === 0;
+    const back = stream.returned.splice(0);
+    const next = back.filter((message) => fill(message, reader));
+    if (next.length < back.length) progress.state = "draining";
+    if (next.length > 0) stream.send(next);
+    else if (isDry) return;
+    if (isDry) progress.count("dry");
+    awaitReturn(stream, stallMs);
+  }
+}
+
+/** Fills a message with what comes next in the file. @returns whether there was anything */
+function fill(message: PcmMessage, reader: WavReader): boolean {
+  message.length = 0;
+  for (const view of message.views) {
+    const read = reader.read(view);
+    message.length += read;
+    if (read < view.length) break;
+  }
+  return message.length > 0;
+}
+
+/**
+ * Records from the card's first capture stream: gives the device all periods, starts, writes each that comes back to the
+ * file and gives it out again, until there are enough.
+ *
+ * @param stallMs How long the device may keep everything
+ * @throws {WavError} when the file cannot be written
+ * @throws {GuestError} as {@linkcode play}
+ */
+export function capture(card: SoundCard, options: CaptureOptions, stallMs: number): TransferResult {
+  const { file, frames, format } = options;
+  if (!Number.isInteger(frames) || frames < 1) {
+    throw new GuestError("EINVAL", `record ${frames} frames to ${file}: expected at least 1`);
+  }
+  const stream = card.stream(D_INPUT);
+  const params = hwParams(file, format, options);
+  card.device.progress.begin(frames);
+  let recorded = 0;
+  const result = inSteps(stream, (time) => {
+    time("setParams", () => stream.setParams(params));
+    using writer = WavWriter.create(file, format);
+    time("prepare", () => stream.prepare());
+    lend(stream, stream.messages, params);
+    time("start", () => stream.start());
+    time("record", () => record(stream, writer, frames, params, stallMs));
+    time("stop", () => stream.stop());
+    time("release", () => stream.release());
+    recorded = writer.bytes / stream.frameBytes;
+  });
+  return { ...result, frames: recorded };
+}
+
+function record(
+  stream: PcmStream,
+  writer: WavWriter,
+  frames: number,
+  params: HwParams,
+  stallMs: number,
+): void {
+  const wanted = frames * stream.frameBytes;
+  while (!isStopped(stream)) {
+    const back = stream.returned.splice(0);
+    for (const message of back) keep(message, writer, wanted - writer.bytes);
+    if (writer.bytes >= wanted) return;
+    lend(stream, back, params);
+    awaitReturn(stream, stallMs);
+  }
+}
+
+/** Writes a message's sound to the file, at most `most` bytes of it. */
+function keep(message: PcmMessage, writer: WavWriter, most: number): void {
+  let left = Math.min(message.length, most);
+  for (const view of message.views) {
+    if (left === 0) break;
+    const length = Math.min(left, view.length);
+    writer.write(view.subarray(0, length));
+    left -= length;
+  }
+  writer.commit();
+}
+
+/** Gives the device messages to fill, each a whole period. */
+function lend(stream: PcmStream, messages: readonly PcmMessage[], params: HwParams): void {
+  for (const message of messages) message.length = params.periodFrames * stream.frameBytes;
+  stream.send(messages);
+}
+
+function isStopped(stream: PcmStream): boolean {
+  return stream.device.progress.hasOrder;
+}
+
+/** Waits until a message is back, or the owner has an order. */
+function awaitReturn(stream: PcmStream, stallMs: number): void {
+  const isSo = (): boolean => stream.returned.length > 0 || isStopped(stream);
+  if (stream.device.wait(isSo, stallMs)) return;
+  throw new GuestError(
+    "EIO",
+    `go on with ${stream.name}: the device keeps ${stream.pending} messages for ${stallMs} ms`,
+  );
+}
+
+/** What to ask of the card for a file. */
+function hwParams(file: string, format: WavFormat, options: BufferOptions): HwParams {
+  const sample = formatOfWav(format);
+  const rate = FRAME_RATES.indexOf(format.rate);
+  if (sample === undefined || rate < 0) {
+    throw new GuestError(
+      "EINVAL",
+      `use ${file}: no sound card has ${
+        wavFormatText(format)
+      }, expected a format and rate of the standard`,
+    );
+  }
+  return {
+    format: sample.code,
+    rate,
+    channels: format.channels,
+    periodFrames: options.periodFrames ?? Math.ceil(format.rate / 50),
+    periods: options.periods ?? 8,
+  };
+}
+
+/** Does a transfer step by step and says how it went; one that fails stops and releases the stream, as an application's end does. */
+function inSteps(
+  stream: PcmStream,
+  transfer: (time: (name: string, step: () => void) => void) => void,
+): TransferResult {
+  const steps: Record<string, number> = {};
+  try {
+    transfer((name, step) => {
+      const start = performance.now();
+      step();
+      steps[name] = performance.now() - start;
+    });
+  } catch (error) {
+    if (!(error instanceof Dropped)) attempt(() => stream.shutDown());
+    throw error;
+  }
+  const { progress } = stream.device;
+  const { position: frames, periods, xruns, dry, ioErrors, longestPeriodMs } = progress.snapshot();
+  const stopped = isStopped(stream);
+  return { frames, periods, xruns, dry, ioErrors, longestPeriodMs, stopped, steps };
+}
+
+/** For what is of no use when it fails, as something failed already. */
+function attempt(action: () => void): void {
+  try {
+    action();
+  } catch { /* the first error is the one to tell */ }
+}

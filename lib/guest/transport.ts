@@ -1,0 +1,391 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * A virtio-mmio transport's driver, versions 1 and 2: register by register what Linux 6.12 does to find a device,
+ * negotiate, set up its queues, handle its interrupt and let it go (virtio 1.2 §3.1.1, §4.2.3, §4.2.4).
+ *
+ * One thread does it all: whoever waits handles the interrupts that come meanwhile.
+ *
+ * @module
+ */
+import { DriverQueue, type Segment } from "../virtio/driver_queue.ts";
+import { DriverRing } from "../virtio/driver_ring.ts";
+import {
+  bit,
+  describeFeatures,
+  hasFeature,
+  VIRTIO_F_RING_EVENT_IDX,
+  VIRTIO_F_RING_INDIRECT_DESC,
+  VIRTIO_F_VERSION_1,
+} from "../virtio/features.ts";
+import type { GuestMemory } from "../virtio/memory.ts";
+import { DESC_SIZE, splitRingLayout } from "../virtio/ring_layout.ts";
+import {
+  INTERRUPT_USED_BUFFER,
+  STATUS_ACKNOWLEDGE,
+  STATUS_DRIVER,
+  STATUS_DRIVER_OK,
+  STATUS_FAILED,
+  STATUS_FEATURES_OK,
+} from "../virtio/state.ts";
+import { Dropped, GuestError } from "./error.ts";
+import { type GuestPages, PAGE_SIZE } from "./pages.ts";
+import { ORDER, type Progress } from "./progress.ts";
+
+/** The driver's view of a loopback device; each call blocks the thread. */
+export interface GuestPort {
+  readonly memory: GuestMemory;
+  /** Guest address of the memory's first byte. */
+  readonly guestBase: number;
+  readonly memorySize: number;
+  /** @throws {Error} when nobody answers in time */
+  read(offset: number, size: number): number;
+  /** @throws {Error} when nobody answers in time */
+  write(offset: number, size: number, value: number): void;
+  /** @returns whether an interrupt came within the time */
+  waitInterrupt(timeoutMs: number): boolean;
+}
+
+/** Offsets of the registers that a driver uses (virtio 1.2 §4.2.2, §4.2.4); of pairs of words, the lower. */
+export const REGISTER = {
+  magic: 0x000,
+  version: 0x004,
+  deviceId: 0x008,
+  vendor: 0x00c,
+  deviceFeatures: 0x010,
+  deviceFeaturesSel: 0x014,
+  driverFeatures: 0x020,
+  driverFeaturesSel: 0x024,
+  guestPageSize: 0x028,
+  queueSel: 0x030,
+  queueNumMax: 0x034,
+  queueNum: 0x038,
+  queueAlign: 0x03c,
+  queuePfn: 0x040,
+  queueReady: 0x044,
+  queueNotify: 0x050,
+  interruptStatus: 0x060,
+  interruptAck: 0x064,
+  status: 0x070,
+  queueDesc: 0x080,
+  queueAvail: 0x090,
+  queueUsed: 0x0a0,
+  config: 0x100,
+} as const;
+
+const MAGIC = 0x74726976;
+/** What the ring code takes of what is offered. */
+const RING_FEATURES = bit(VIRTIO_F_RING_INDIRECT_DESC) | bit(VIRTIO_F_RING_EVENT_IDX) |
+  bit(VIRTIO_F_VERSION_1);
+/** Descriptors of an indirect table. */
+const INDIRECT_ENTRIES = 64;
+/** The longest sleep: an order that came between a look at it and the sleep waits no longer. */
+const SLEEP_MS = 1000;
+
+/** What the device is, as its first registers say. */
+export interface DeviceIdentity {
+  version: number;
+  deviceId: number;
+  vendor: number;
+}
+
+/** A queue in use. */
+export class VirtQueue<Token> {
+  /**
+   * @param done Called with each buffer that comes back and how many bytes the device wrote, from the interrupt handler
+   */
+  constructor(
+    readonly device: MmioDevice,
+    readonly index: number,
+    readonly queue: DriverQueue<Token>,
+    readonly done: (token: Token, written: number) => void,
+  ) {}
+
+  /** Puts a buffer in line. @returns whether there was room */
+  add(segments: readonly Segment[], token: Token): boolean {
+    return this.queue.add(segments, token);
+  }
+
+  /** Tells the device what was added, if it wants to hear. */
+  kick(): void {
+    if (this.queue.ring.needsKick()) this.device.write(REGISTER.queueNotify, this.index);
+  }
+
+  /** Handles what came back; nothing may have, as all queues share one interrupt. @throws {RingError} */
+  service(): void {
+    const { ring } = this.queue;
+    let used = this.queue.take();
+    if (used === null) return;
+    ring.disableInterrupts();
+    do {
+      for (; used !== null; used = this.queue.take()) this.done(used.token, used.length);
+      if (ring.enableInterrupts()) used = this.queue.take();
+    } while (used !== null);
+  }
+}
+
+/** A device behind virtio-mmio registers, from the driver's side. */
+export class MmioDevice {
+  #identity: DeviceIdentity = { version: 0, deviceId: 0, vendor: 0 };
+  #features = 0n;
+  /** In the order of their indexes. */
+  #queues: VirtQueue<unknown>[] = [];
+
+  /**
+   * @param pages The guest's memory, all of it for this device
+   * @param name How the device is called in errors
+   * @param progress Counts the interrupts, and tells when to let go
+   */
+  constructor(
+    readonly port: GuestPort,
+    readonly pages: GuestPages,
+    readonly name: string,
+    readonly progress: Progress,
+  ) {}
+
+  get identity(): DeviceIdentity {
+    return this.#identity;
+  }
+
+  /** What was negotiated. */
+  get features(): bigint {
+    return this.#features;
+  }
+
+  /** Reads a register. */
+  read(offset: number): number {
+    return this.port.read(offset, 4);
+  }
+
+  /** Writes a register. */
+  write(offset: number, value: number): void {
+    this.port.write(offset, 4, value);
+  }
+
+  /**
+   * Reads a field of 4 bytes of the config space; version 1 has it read byte by byte.
+   *
+   * @param offset Where in the config space
+   */
+  readConfig(offset: number): number {
+    const at = REGISTER.config + offset;
+    if (this.#identity.version !== 1) return this.port.read(at, 4);
+    let value = 0;
+    for (let i = 0; i < 4; i++) value += (this.port.read(at + i, 1) & 0xff) * 2 ** (8 * i);
+    return value;
+  }
+
+  /** Adds a bit to the device's status. */
+  addStatus(status: number): void {
+    this.write(REGISTER.status, this.read(REGISTER.status) & 0xff | status);
+  }
+
+  /**
+   * Finds out what is there, resets it and acknowledges it.
+   *
+   * @throws {GuestError} ENODEV, ENXIO when it is no device, or none of a version we know
+   */
+  identify(): void {
+    const magic = this.read(REGISTER.magic);
+    if (magic !== MAGIC) {
+      this.#fail(
+        "ENODEV",
+        `its magic is 0x${magic.toString(16)}, expected 0x${MAGIC.toString(16)}`,
+      );
+    }
+    const version = this.read(REGISTER.version);
+    if (version < 1 || version > 2) {
+      this.#fail("ENXIO", `its version is ${version}, expected 1 or 2`);
+    }
+    const deviceId = this.read(REGISTER.deviceId);
+    if (deviceId === 0) this.#fail("ENODEV", "its device id is 0, a placeholder's");
+    this.#identity = { version, deviceId, vendor: this.read(REGISTER.vendor) };
+    if (version === 1) this.write(REGISTER.guestPageSize, PAGE_SIZE);
+    this.write(REGISTER.status, 0);
+    this.addStatus(STATUS_ACKNOWLEDGE);
+  }
+
+  /**
+   * Gives the device a driver: negotiates, lets the driver set itself up, and says DRIVER_OK where it did not.
+   *
+   * @param deviceId The class the driver is for
+   * @param driverFeatures Bits of the class that it can use
+   * @param probe Sets up the queues, says {@linkcode ready} and asks the device what it wants to know
+   * @throws {GuestError} as Linux's probe would fail; the device's status says FAILED then
+   */
+  bind<Driver>(deviceId: number, driverFeatures: bigint, probe: () => Driver): Driver {
+    if (this.#identity.deviceId !== deviceId) {
+      this.#fail("ENODEV", `its class is ${this.#identity.deviceId}, expected ${deviceId}`);
+    }
+    try {
+      this.addStatus(STATUS_DRIVER);
+      this.#negotiate(driverFeatures);
+      const driver = probe();
+      if ((this.read(REGISTER.status) & STATUS_DRIVER_OK) === 0) this.ready();
+      return driver;
+    } catch (error) {
+      this.#giveUp(error);
+      throw error;
+    }
+  }
+
+  #negotiate(driverFeatures: bigint): void {
+    this.write(REGISTER.deviceFeaturesSel, 1);
+    const high = this.read(REGISTER.deviceFeatures);
+    this.write(REGISTER.deviceFeaturesSel, 0);
+    const offered = BigInt(high) << 32n | BigInt(this.read(REGISTER.deviceFeatures));
+    this.#features = offered & (driverFeatures | RING_FEATURES);
+    const modern = hasFeature(this.#features, VIRTIO_F_VERSION_1);
+    if (this.#identity.version === 2 && !modern) {
+      this.#fail(
+        "EINVAL",
+        `it offers ${describeFeatures(offered)}, expected VIRTIO_F_VERSION_1 too`,
+      );
+    }
+    this.write(REGISTER.driverFeaturesSel, 1);
+    this.write(REGISTER.driverFeatures, Number(this.#features >> 32n));
+    this.write(REGISTER.driverFeaturesSel, 0);
+    this.write(REGISTER.driverFeatures, Number(this.#features & 0xffffffffn));
+    if (!modern) return;
+    this.addStatus(STATUS_FEATURES_OK);
+    if ((this.read(REGISTER.status) & STATUS_FEATURES_OK) === 0) {
+      this.#fail("ENODEV", `it refuses ${describeFeatures(this.#features)}`);
+    }
+  }
+
+  /** Says DRIVER_OK: from now on the device works. */
+  ready(): void {
+    this.addStatus(STATUS_DRIVER_OK);
+  }
+
+  /** As Linux leaves a device whose driver failed. It may be that nobody answers: then the first error is the one to tell. */
+  #giveUp(error: unknown): void {
+    if (error instanceof Dropped) return;
+    try {
+      if (this.#queues.length > 0) this.remove();
+      this.addStatus(STATUS_FAILED);
+    } catch { /* told by the first error */ }
+  }
+
+  /**
+   * Sets up the next queue.
+   *
+   * @param name What the driver calls it, for errors
+   * @param done Called with each buffer that comes back
+   * @throws {GuestError} ENOENT when it is not there or in use, EINVAL for a size no queue can have
+   */
+  setUpQueue<Token>(
+    name: string,
+    done: (token: Token, written: number) => void,
+  ): VirtQueue<Token> {
+    const index = this.#queues.length;
+    const legacy = this.#identity.version === 1;
+    const inUse = legacy ? REGISTER.queuePfn : REGISTER.queueReady;
+    this.write(REGISTER.queueSel, index);
+    if (this.read(inUse) !== 0) this.#fail("ENOENT", `queue ${index} (${name}) is in use already`);
+    const size = this.read(REGISTER.queueNumMax);
+    if (size === 0) this.#fail("ENOENT", `it has no queue ${index} (${name})`);
+    if (size > 32768 || (size & (size - 1)) !== 0) {
+      this.write(inUse, 0);
+      this.#fail("EINVAL", `queue ${index} (${name}) has size ${size}, expected a power of 2`);
+    }
+    const queue = new VirtQueue(this, index, this.#createRing<Token>(index, size), done);
+    this.#queues.push(queue as VirtQueue<unknown>);
+    return queue;
+  }
+
+  /** Makes the ring, in one block as both versions' drivers do, and tells the device where it lies. */
+  #createRing<Token>(index: number, size: number): DriverQueue<Token> {
+    const { pages } = this;
+    const base = pages.allocate(splitRingLayout(0, size, PAGE_SIZE).bytes);
+    const { desc, avail, used } = splitRingLayout(base, size, PAGE_SIZE);
+    const ring = new DriverRing(pages.memory, { index, size, desc, avail, used }, {
+      indirect: hasFeature(this.#features, VIRTIO_F_RING_INDIRECT_DESC),
+      eventIdx: hasFeature(this.#features, VIRTIO_F_RING_EVENT_IDX),
+      deviceName: this.name,
+    });
+    this.write(REGISTER.queueNum, size);
+    if (this.#identity.version === 1) {
+      this.write(REGISTER.queueAlign, PAGE_SIZE);
+      this.write(REGISTER.queuePfn, base / PAGE_SIZE);
+    } else {
+      this.#writeAddress(REGISTER.queueDesc, desc);
+      this.#writeAddress(REGISTER.queueAvail, avail);
+      this.#writeAddress(REGISTER.queueUsed, used);
+      this.write(REGISTER.queueReady, 1);
+    }
+    if (!hasFeature(this.#features, VIRTIO_F_RING_INDIRECT_DESC)) return new DriverQueue(ring);
+    const address = pages.allocate(size * INDIRECT_ENTRIES * DESC_SIZE);
+    return new DriverQueue(ring, { memory: pages.memory, address, entries: INDIRECT_ENTRIES });
+  }
+
+  #writeAddress(register: number, address: number): void {
+    this.write(register, address % 2 ** 32);
+    this.write(register + 4, Math.floor(address / 2 ** 32));
+  }
+
+  /** Lets the device go: resets it, takes its queues down, and gives all memory back. */
+  remove(): void {
+    this.write(REGISTER.status, 0);
+    const queues = this.#queues.splice(0);
+    this.pages.freeAll();
+    for (const { index } of queues) {
+      this.write(REGISTER.queueSel, index);
+      if (this.#identity.version === 1) this.write(REGISTER.queuePfn, 0);
+      else this.#takeDown(index);
+    }
+  }
+
+  /** Takes the driver from the device, which stays known. @throws {GuestError} EBUSY when a reset does not reset it */
+  unbind(): void {
+    this.remove();
+    const status = this.read(REGISTER.status);
+    if (status !== 0) this.#fail("EBUSY", `its status is 0x${status.toString(16)} after a reset`);
+    this.addStatus(STATUS_ACKNOWLEDGE);
+  }
+
+  #takeDown(index: number): void {
+    this.write(REGISTER.queueReady, 0);
+    const ready = this.read(REGISTER.queueReady);
+    if (ready !== 0) {
+      this.#fail("EBUSY", `queue ${index} is ready (${ready}) after it was taken down`);
+    }
+  }
+
+  /** The interrupt handler: asks what it is for, acknowledges that, and looks at every queue, the last first. */
+  handleInterrupt(): void {
+    const cause = this.read(REGISTER.interruptStatus);
+    this.write(REGISTER.interruptAck, cause);
+    this.progress.count("interrupts");
+    // Neither driver listens to changes of the config space, so its bit is but acknowledged.
+    if ((cause & INTERRUPT_USED_BUFFER) === 0) return;
+    for (let i = this.#queues.length - 1; i >= 0; i--) this.#queues[i]!.service();
+  }
+
+  /**
+   * Handles interrupts until something is so.
+   *
+   * @returns false when it is not so after the time
+   * @throws {Dropped} when the owner wants the driver to let go
+   */
+  wait(isSo: () => boolean, timeoutMs: number): boolean {
+    const deadline = performance.now() + timeoutMs;
+    while (!isSo()) {
+      this.checkDropped();
+      const left = deadline - performance.now();
+      if (left <= 0) return false;
+      if (!this.port.waitInterrupt(Math.ceil(Math.min(left, SLEEP_MS)))) continue;
+      this.checkDropped();
+      this.handleInterrupt();
+    }
+    return true;
+  }
+
+  /** @throws {Dropped} when the owner wants the driver to let go */
+  checkDropped(): void {
+    if (this.progress.get("order") === ORDER.drop) throw new Dropped();
+  }
+
+  #fail(code: string, problem: string): never {
+    throw new GuestError(code, `drive ${this.name}: ${problem}`);
+  }
+}

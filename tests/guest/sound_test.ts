@@ -1,0 +1,440 @@
+// SPDX-License-Identifier: Apache-2.0
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { GuestError } from "../../lib/guest/error.ts";
+import { ORDER } from "../../lib/guest/progress.ts";
+import { RingError } from "../../lib/virtio/error.ts";
+import * as snd from "../../lib/virtio/sound.ts";
+import { frameBytes, WavError, type WavFormat, WavReader } from "../../lib/wav.ts";
+import type { FakeOptions, Script } from "./fake_device.ts";
+import { soundBench, withFolder } from "./harness.ts";
+import { readSamples, writeNumbered } from "./numbered.ts";
+
+const S16: WavFormat = { encoding: "pcm", bits: 16, channels: 2, rate: 48000 };
+
+/** The rings that a device can offer. */
+const RINGS: Partial<FakeOptions>[] = ([1, 2] as const).flatMap((mmioVersion) =>
+  [false, true].flatMap((indirect) =>
+    [false, true].map((eventIdx) => ({ mmioVersion, indirect, eventIdx }))
+  )
+);
+
+Deno.test("a card tells what it has when it is probed", () => {
+  const { session } = soundBench();
+  const found = session.probe(0);
+  assertEquals(found.deviceId, 25);
+  assertEquals(found.features, "VIRTIO_F_VERSION_1");
+  assertEquals(session.info.jacks.map(({ connected }) => connected), [true]);
+  assertEquals(session.info.streams.map(({ direction }) => direction), [0, 1]);
+  assertEquals(session.info.chmaps.map(({ positions }) => positions), [[3, 4], [3, 4]]);
+});
+
+Deno.test("what is played is the file, whatever the rings and the registers", async () => {
+  await withFolder((folder) => {
+    const file = `${folder}/in.wav`;
+    const frames = 10 * 960 + 123;
+    const bytes = writeNumbered(file, S16, frames);
+    for (const rings of RINGS) {
+      const { port, session, progress } = soundBench(rings);
+      session.probe(0);
+      const result = session.play({ file, periodFrames: 960, periods: 4 });
+      assertEquals(port.device.playedBytes, bytes, JSON.stringify(rings));
+      assertEquals(result.frames, frames);
+      assertEquals(result.periods, 11);
+      assertEquals([result.xruns, result.ioErrors, result.stopped], [0, 0, false]);
+      assertEquals(progress.state, "released");
+      assertEquals(progress.snapshot().latencyBytes, 480);
+      assertEquals(port.device.controls.slice(-5), [
+        ...["PCM_SET_PARAMS", "PCM_PREPARE", "PCM_START", "PCM_STOP", "PCM_RELEASE"],
+      ]);
+      assertEquals(port.device.bad, []);
+      assertEquals(port.device.ringErrors, []);
+    }
+  });
+});
+
+Deno.test("only the last message is shorter than a period, and it holds no padding", async () => {
+  await withFolder((folder) => {
+    const file = `${folder}/in.wav`;
+    for (const [frames, last] of [[1000, 40], [960, 480], [481, 1], [7, 7], [480, 480]] as const) {
+      writeNumbered(file, S16, frames);
+      const { port, session } = soundBench();
+      session.probe(0);
+      session.play({ file, periodFrames: 480, periods: 2 });
+      const lengths = port.device.messages.map(({ bytes }) => bytes / 4);
+      assertEquals(lengths.at(-1), last);
+      assert(lengths.slice(0, -1).every((length) => length === 480));
+    }
+  });
+});
+
+Deno.test("a file without sound is prepared and released, and never started", async () => {
+  await withFolder((folder) => {
+    const file = `${folder}/in.wav`;
+    writeNumbered(file, S16, 0);
+    const { port, session } = soundBench();
+    session.probe(0);
+    assertEquals(session.play({ file }).frames, 0);
+    assertEquals(port.device.controls.slice(-3), ["PCM_SET_PARAMS", "PCM_PREPARE", "PCM_RELEASE"]);
+  });
+});
+
+Deno.test("a message is header, data page by page, status", async () => {
+  await withFolder((folder) => {
+    const file = `${folder}/in.wav`;
+    writeNumbered(file, S16, 4800);
+    const { port, session } = soundBench({ indirect: true });
+    session.probe(0);
+    // 12,000 bytes: over three pages or four, as the second period begins within one.
+    session.play({ file, periodFrames: 3000, periods: 2 });
+    assertEquals(port.device.messages, [
+      { stream: 0, bytes: 12000, segments: 2 + 3 },
+      { stream: 0, bytes: 7200, segments: 2 + 3 },
+    ]);
+    const [params] = port.device.params;
+    assertEquals(params, {
+      streamId: 0,
+      bufferBytes: 24000,
+      periodBytes: 12000,
+      features: 1 << snd.PCM_F_EVT_XRUNS,
+      channels: 2,
+      format: 5,
+      rate: 7,
+    });
+  });
+});
+
+Deno.test("every format that a WAV file can carry is played as it is", async () => {
+  await withFolder((folder) => {
+    const file = `${folder}/in.wav`;
+    for (const { wav } of snd.SAMPLE_FORMATS) {
+      if (wav === null) continue;
+      for (const [channels, rate] of [[1, 8000], [3, 44100], [8, 192000]] as const) {
+        const format: WavFormat = { ...wav, channels, rate };
+        const bytes = writeNumbered(file, format, 777);
+        const { port, session } = soundBench({ indirect: true });
+        session.probe(0);
+        session.play({ file, periodFrames: 100, periods: 3 });
+        assertEquals(port.device.playedBytes, bytes);
+        assertEquals(port.device.params[0]!.channels, channels);
+        assertEquals(snd.FRAME_RATES[port.device.params[0]!.rate], rate);
+      }
+    }
+  });
+});
+
+Deno.test("a card plays one file after another, with other parameters", async () => {
+  await withFolder((folder) => {
+    const { port, session } = soundBench();
+    session.probe(0);
+    for (let i = 1; i <= 5; i++) {
+      const file = `${folder}/${i}.wav`;
+      const bytes = writeNumbered(file, { ...S16, channels: i }, 500 * i);
+      port.device.played.length = 0;
+      session.play({ file, periodFrames: 64 * i, periods: 1 + i });
+      assertEquals(port.device.playedBytes, bytes);
+    }
+    assertEquals(port.device.bad, []);
+  });
+});
+
+Deno.test("what a card cannot play is refused before the card is asked", async () => {
+  await withFolder((folder) => {
+    const file = `${folder}/in.wav`;
+    const cases: [WavFormat, object, Script["pcmInfo"], string][] = [
+      [S16, {}, { formats: 1n << 4n | 1n << 17n }, "its format is S16, expected one of U8, S32"],
+      [S16, {}, { rates: 1n << 6n }, "its rate is 48000 Hz, expected one of 44100"],
+      [S16, {}, { channelsMax: 1 }, "it has 2 channels, expected 1 to 1"],
+      [{ ...S16, rate: 47999 }, {}, {}, "no sound card has 16-bit pcm, 2 channels, 47999 Hz"],
+      [S16, { periods: 1 }, {}, "it has 1 periods, expected 2 to 16"],
+      [S16, { periods: 17 }, {}, "it has 17 periods, expected 2 to 16"],
+      [S16, { periodFrames: 0 }, {}, "its period is 0 frames, expected at least 1"],
+      [S16, { periodFrames: 1.5 }, {}, "its period is 1.5 frames, expected at least 1"],
+    ];
+    for (const [format, buffer, pcmInfo, text] of cases) {
+      writeNumbered(file, format, 10);
+      const { port, session } = soundBench({ script: { pcmInfo: pcmInfo! } });
+      session.probe(0);
+      const error = assertThrows(() => session.play({ file, ...buffer }), GuestError, text);
+      assertEquals(error.code, "EINVAL");
+      assertEquals(port.device.params, []);
+    }
+  });
+});
+
+Deno.test("a file that is none is refused by name", () => {
+  const { session } = soundBench();
+  session.probe(0);
+  assertThrows(() => session.play({ file: "/nowhere/x.wav" }), WavError, "/nowhere/x.wav");
+});
+
+Deno.test("a period that the queue has no room for is refused, and the card stays usable", async () => {
+  await withFolder((folder) => {
+    const file = `${folder}/in.wav`;
+    const bytes = writeNumbered(file, S16, 48000);
+    const { port, session } = soundBench({ queueSize: 16 });
+    session.probe(0);
+    const error = assertThrows(
+      () => session.play({ file, periodFrames: 4096, periods: 8 }),
+      GuestError,
+      "a message takes 6 descriptors, 4 of 16 are free (ENOSPC)",
+    );
+    assertEquals(error.code, "ENOSPC");
+    port.device.played.length = 0;
+    session.play({ file, periodFrames: 4096, periods: 2 });
+    assertEquals(port.device.playedBytes, bytes);
+  });
+});
+
+Deno.test("control messages fail with the errno that Linux has for them", async () => {
+  await withFolder((folder) => {
+    const file = `${folder}/in.wav`;
+    writeNumbered(file, S16, 1000);
+    const cases = [
+      [snd.S_NOT_SUPP, "EOPNOTSUPP", "NOT_SUPP"],
+      [snd.S_IO_ERR, "EIO", "IO_ERR"],
+      [snd.S_BAD_MSG, "EINVAL", "BAD_MSG"],
+      [0, "EINVAL", "0x0000"],
+    ] as const;
+    for (const [status, code, name] of cases) {
+      const { session } = soundBench({ script: { answers: { [snd.R_PCM_PREPARE]: status } } });
+      session.probe(0);
+      const error = assertThrows(() => session.play({ file }), GuestError);
+      assertEquals(
+        error.message,
+        `Cannot get PCM_PREPARE for stream 0 done by card0: the device answers ${name}, expected OK (${code})`,
+      );
+    }
+  });
+});
+
+Deno.test("a control message without an answer times out, and its late answer does no harm", async () => {
+  await withFolder((folder) => {
+    const file = `${folder}/in.wav`;
+    const bytes = writeNumbered(file, S16, 1000);
+    const { port, session } = soundBench({ script: { mute: [snd.R_PCM_START] } });
+    session.probe(0);
+    const error = assertThrows(() => session.play({ file, periodFrames: 200 }), GuestError);
+    assertEquals(
+      error.message,
+      "Cannot get PCM_START for stream 0 done by card0: no answer within 20 ms (ETIMEDOUT)",
+    );
+    // The application closed the card: what was queued came back by RELEASE, unplayed.
+    assertEquals(port.device.controls.at(-1), "PCM_RELEASE");
+    delete port.device.script.mute;
+    port.device.answerMuted();
+    port.device.played.length = 0;
+    session.play({ file, periodFrames: 200 });
+    assertEquals(port.device.playedBytes, bytes);
+  });
+});
+
+Deno.test("unanswered messages fill the control queue and no more, until they are answered", () => {
+  const mute = [snd.R_PCM_SET_PARAMS];
+  const { port, session } = soundBench({ queueSize: 4, script: { mute } });
+  session.probe(0);
+  const options = { periodFrames: 10, frames: 1, format: S16, file: "/nowhere/out.wav" };
+  const attempt = () => assertThrows(() => session.capture(options));
+  const codes = Array.from({ length: 4 }, () => (attempt() as GuestError).code);
+  assertEquals(codes, ["ETIMEDOUT", "ETIMEDOUT", "ENOSPC", "ENOSPC"]);
+  mute.length = 0;
+  port.device.answerMuted();
+  session.onInterrupt();
+  assert(attempt() instanceof WavError);
+});
+
+Deno.test("a device that keeps the sound is waited for so long and no longer", async () => {
+  await withFolder((folder) => {
+    const file = `${folder}/in.wav`;
+    writeNumbered(file, S16, 5000);
+    const { port, session, progress } = soundBench({ script: { grant: 3 } });
+    session.probe(0);
+    const error = assertThrows(
+      () => session.play({ file, periodFrames: 500, periods: 4 }),
+      GuestError,
+      "Cannot go on with stream 0 of card0: the device keeps 4 messages for 20 ms (EIO)",
+    );
+    assertEquals(error.code, "EIO");
+    assertEquals(progress.read("position"), 1500);
+    assertEquals(port.device.controls.slice(-2), ["PCM_STOP", "PCM_RELEASE"]);
+  });
+});
+
+Deno.test("xruns, errors and emptiness are counted", async () => {
+  await withFolder((folder) => {
+    const file = `${folder}/in.wav`;
+    writeNumbered(file, S16, 2000);
+    const { session } = soundBench({ script: { xrunAt: 3, ioStatus: snd.S_IO_ERR } });
+    session.probe(0);
+    const result = session.play({ file, periodFrames: 500, periods: 2 });
+    assertEquals(result.xruns, 1);
+    assertEquals(result.ioErrors, 4);
+    // This device plays all it has at once: before each refill there was nothing left.
+    assertEquals(result.dry, 1);
+    session.play({ file });
+    assertEquals(session.progress.get("xruns"), 0);
+  });
+});
+
+Deno.test("jack events are followed, for jacks that there are", () => {
+  const { port, session } = soundBench();
+  session.probe(0);
+  const isConnected = () => session.info.jacks[0]!.connected;
+  port.device.sendEvent(snd.EVT_JACK_DISCONNECTED, 0);
+  session.onInterrupt();
+  assertEquals(isConnected(), false);
+  port.device.sendEvent(snd.EVT_JACK_CONNECTED, 0);
+  port.device.sendEvent(snd.EVT_JACK_DISCONNECTED, 7);
+  port.device.sendEvent(0x4242, 0);
+  session.onInterrupt();
+  assertEquals(isConnected(), true);
+  // Each buffer goes back to the device.
+  for (let i = 0; i < 300; i++) {
+    port.device.sendEvent(snd.EVT_JACK_DISCONNECTED, 0);
+    session.onInterrupt();
+    port.device.run();
+  }
+  assertEquals(isConnected(), false);
+});
+
+Deno.test("a recording has exactly as many frames as were asked for", async () => {
+  await withFolder((folder) => {
+    const file = `${folder}/out.wav`;
+    for (const rings of RINGS) {
+      for (const frames of [1, 960, 961, 5 * 960 - 1]) {
+        const { session } = soundBench(rings);
+        session.probe(0);
+        const buffer = { periodFrames: 960, periods: 3 };
+        const result = session.capture({ file, frames, format: S16, ...buffer });
+        assertEquals(result.frames, frames);
+        const expected = Uint8Array.from({ length: 4 * frames }, (_, i) => i % 251);
+        assertEquals(readSamples(file), expected, `${frames} frames, ${JSON.stringify(rings)}`);
+      }
+    }
+  });
+});
+
+Deno.test("a captured message counts by what the device wrote", async () => {
+  await withFolder((folder) => {
+    const file = `${folder}/out.wav`;
+    const { session } = soundBench({ script: { rxBytes: 100 } });
+    session.probe(0);
+    const format: WavFormat = { encoding: "pcm", bits: 16, channels: 1, rate: 8000 };
+    const result = session.capture({ file, frames: 120, format, periodFrames: 960 });
+    assertEquals(result.frames, 120);
+    assertEquals(readSamples(file), Uint8Array.from({ length: 240 }, (_, i) => i % 251));
+  });
+});
+
+Deno.test("a recording of no frames, or by a card that cannot, leaves no file", async () => {
+  await withFolder((folder) => {
+    const file = `${folder}/out.wav`;
+    const attempt = (script: Script, frames: number, text: string): void => {
+      const { session } = soundBench({ script });
+      session.probe(0);
+      assertThrows(() => session.capture({ file, frames, format: S16 }), GuestError, text);
+      assertThrows(() => Deno.statSync(file), Deno.errors.NotFound);
+    };
+    attempt({}, 0, "record 0 frames");
+    attempt({}, 1.5, "record 1.5 frames");
+    attempt({ config: [0, 1, 0] }, 10, "it has no such stream (ENODEV)");
+    attempt({ pcmInfo: { channelsMin: 3 } }, 10, "it has 2 channels, expected 3 to 8");
+  });
+});
+
+Deno.test("a stream that makes no sense makes the probe fail", () => {
+  const cases: [Script["pcmInfo"], string][] = [
+    [{ channelsMin: 0 }, "its stream 0 has 0 to 8 channels"],
+    [{ channelsMin: 9 }, "its stream 0 has 9 to 8 channels"],
+    [{ formats: 1n << 60n }, "its stream 0 has no sample format that is known: 0x1000000000000000"],
+    [{ rates: 0n }, "its stream 0 has no frame rate that is known: 0x0"],
+    [{ direction: 2 }, "its stream 0 has direction 2, expected 0 or 1"],
+  ];
+  for (const [pcmInfo, text] of cases) {
+    const { session } = soundBench({ script: { pcmInfo: pcmInfo! } });
+    assertThrows(() => session.probe(0), GuestError, text);
+  }
+});
+
+Deno.test("a card may have nothing at all", () => {
+  const { port, session } = soundBench({ script: { config: [0, 0, 0] } });
+  session.probe(0);
+  assertEquals(port.device.controls, []);
+  const capture = { file: "/nowhere/x.wav", frames: 1, format: S16 };
+  assertThrows(() => session.capture(capture), GuestError, "it has no such stream (ENODEV)");
+});
+
+Deno.test("a device that lies in its used ring is found out", async () => {
+  await withFolder((folder) => {
+    const file = `${folder}/in.wav`;
+    writeNumbered(file, S16, 1000);
+    for (const lie of ["usedHead", "usedIdx", "usedLength"] as const) {
+      const { port, session } = soundBench();
+      session.probe(0);
+      port.device.script.lie = lie;
+      assertThrows(() => session.play({ file }), RingError, "queue 0 of card0");
+    }
+  });
+});
+
+Deno.test("an order ends a playback in order, and what was played is told", async () => {
+  await withFolder((folder) => {
+    const file = `${folder}/in.wav`;
+    const bytes = writeNumbered(file, S16, 5000);
+    const { port, session, progress } = soundBench({ script: { grant: 3 } });
+    session.probe(0);
+    const run = port.device.run.bind(port.device);
+    port.device.run = () => {
+      run();
+      if (progress.read("position") === 1500) progress.set("order", ORDER.stop);
+    };
+    const result = session.play({ file, periodFrames: 500, periods: 4 });
+    assertEquals(result.stopped, true);
+    assertEquals(result.frames, 1500);
+    assertEquals(port.device.playedBytes, bytes.subarray(0, 6000));
+    assertEquals(port.device.controls.slice(-2), ["PCM_STOP", "PCM_RELEASE"]);
+  });
+});
+
+Deno.test("a reset in mid-play forgets everything, and the next play is whole", async () => {
+  await withFolder((folder) => {
+    const file = `${folder}/in.wav`;
+    const bytes = writeNumbered(file, S16, 5000);
+    for (const rings of RINGS) {
+      const { port, session, progress } = soundBench({ ...rings, script: { grant: 3 } });
+      session.probe(0);
+      const run = port.device.run.bind(port.device);
+      port.device.run = () => {
+        run();
+        if (progress.read("position") === 1500) progress.set("order", ORDER.drop);
+      };
+      const buffer = { periodFrames: 500, periods: 4 };
+      assertThrows(() => session.play({ file, ...buffer }), Error, "reset while it was at work");
+      assertEquals(port.device.controls.at(-1), "PCM_START");
+      progress.set("order", ORDER.none);
+      port.device.run = run;
+      session.reset();
+      port.device.played.length = 0;
+      port.device.grant(Infinity);
+      session.probe(0);
+      assertEquals(session.play({ file, ...buffer }).frames, 5000);
+      assertEquals(port.device.playedBytes, bytes);
+      assertEquals(port.device.bad, []);
+      assertEquals(port.device.ringErrors, []);
+    }
+  });
+});
+
+Deno.test("however long the file, memory is one buffer", async () => {
+  await withFolder((folder) => {
+    const file = `${folder}/in.wav`;
+    const frames = 400_000;
+    writeNumbered(file, S16, frames);
+    const { session, port } = soundBench({ indirect: true });
+    session.probe(0);
+    session.play({ file, periodFrames: 1000, periods: 4 });
+    const bytes = port.device.messages.reduce((sum, message) => sum + message.bytes, 0);
+    assertEquals(bytes, frames * frameBytes(S16));
+    assert(bytes > port.memorySize / 3);
+    assertEquals(WavReader.open(file)[Symbol.dispose](), undefined);
+  });
+});
