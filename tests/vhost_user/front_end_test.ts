@@ -1,0 +1,669 @@
+// SPDX-License-Identifier: Apache-2.0
+import { assert, assertEquals, assertInstanceOf, assertRejects, assertThrows } from "@std/assert";
+import { EPOLLIN, EventFd, OsError, Reactor, takeEvent, UnixSocket } from "../../ffi/mod.ts";
+import { VhostUserError } from "../../lib/vhost_user/errors.ts";
+import {
+  connectWithBackoff,
+  FrontEnd,
+  type FrontEndOptions,
+} from "../../lib/vhost_user/front_end.ts";
+import { MessageReader, type RawMessage } from "../../lib/vhost_user/framing.ts";
+import {
+  CONFIG,
+  encodeMessage,
+  type FrontEndMessage,
+  protocolFeatures,
+  REPLY,
+  U64,
+  VERSION,
+  VRING_STATE,
+} from "../../lib/vhost_user/messages.ts";
+import { Driver, openDescriptors, RNG, SocketFolder, SOUND, VERSION_1 } from "./harness.ts";
+import {
+  type Behaviour,
+  type Fault,
+  FAULTS,
+  HostileBackEnd,
+  ODDITIES,
+} from "./hostile_back_end.ts";
+
+/** A front-end of ours, connected to a back-end that may be anything. */
+class Bench implements AsyncDisposable {
+  readonly reactor = new Reactor();
+  readonly folder = new SocketFolder();
+  readonly back: HostileBackEnd;
+  readonly losses: VhostUserError[] = [];
+  readonly lost = Promise.withResolvers<VhostUserError>();
+  configChanged = Promise.withResolvers<void>();
+  front!: FrontEnd;
+
+  private constructor(behaviour: Behaviour) {
+    this.back = new HostileBackEnd(this.reactor, this.path, behaviour);
+  }
+
+  static async create(
+    behaviour: Behaviour = {},
+    options: Partial<FrontEndOptions> = {},
+  ): Promise<Bench> {
+    const bench = new Bench(behaviour);
+    bench.front = await FrontEnd.connect(bench.path, bench.options(options));
+    return bench;
+  }
+
+  get path(): string {
+    return this.folder.socket("device");
+  }
+
+  options(options: Partial<FrontEndOptions>): FrontEndOptions {
+    return {
+      reactor: this.reactor,
+      name: "card0",
+      deviceClass: SOUND,
+      onLost: (error) => {
+        this.losses.push(error);
+        this.lost.resolve(error);
+      },
+      onConfigChange: () => this.configChanged.resolve(),
+      ...options,
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.front.close();
+    this.back[Symbol.dispose]();
+    await this.reactor.close();
+    this.folder[Symbol.dispose]();
+  }
+}
+
+/** All that a front-end ever asks, in its order. */
+async function converse(front: FrontEnd, driver: Driver): Promise<void> {
+  await front.initialise();
+  await front.readConfig();
+  await front.writeConfig(4, Uint8Array.of(1, 2));
+  await front.start({ features: VERSION_1, memory: driver.memory, rings: driver.rings() });
+  await front.stop();
+  await front.resetDevice();
+}
+
+const EVERY_MESSAGE: FrontEndMessage[] = [
+  "GET_FEATURES",
+  "GET_PROTOCOL_FEATURES",
+  "GET_QUEUE_NUM",
+  "SET_OWNER",
+  "SET_BACKEND_REQ_FD",
+  "GET_CONFIG",
+  "SET_CONFIG",
+  "SET_FEATURES",
+  "SET_MEM_TABLE",
+  "SET_VRING_NUM",
+  "SET_VRING_BASE",
+  "SET_VRING_ADDR",
+  "SET_VRING_CALL",
+  "SET_VRING_KICK",
+  "SET_VRING_ENABLE",
+  "GET_VRING_BASE",
+  "RESET_DEVICE",
+];
+
+Deno.test("messages go out in the order of the standard front-ends, acknowledged", async () => {
+  await using bench = await Bench.create();
+  using driver = new Driver(2);
+  await converse(bench.front, driver);
+  const ring = ["NUM 9", "BASE 9", "ADDR 9", "CALL 9 +1", "KICK 9 +1"]
+    .map((message) => `SET_VRING_${message}`);
+  assertEquals(bench.back.log, [
+    "GET_FEATURES 1",
+    "GET_PROTOCOL_FEATURES 1",
+    "SET_PROTOCOL_FEATURES 1",
+    "GET_QUEUE_NUM 1",
+    "SET_OWNER 9",
+    "SET_BACKEND_REQ_FD 9 +1",
+    "GET_CONFIG 1",
+    "GET_CONFIG 1",
+    "SET_CONFIG 9",
+    "SET_FEATURES 9",
+    "SET_MEM_TABLE 9 +1",
+    ...ring,
+    ...ring,
+    "SET_VRING_ENABLE 9",
+    "SET_VRING_ENABLE 9",
+    "SET_VRING_ENABLE 9",
+    "SET_VRING_ENABLE 9",
+    "GET_VRING_BASE 1",
+    "GET_VRING_BASE 1",
+    "RESET_DEVICE 9",
+  ]);
+});
+
+Deno.test("without REPLY_ACK nothing asks for it, and GET_FEATURES is the barrier", async () => {
+  await using bench = await Bench.create({ protocolFeatures: protocolFeatures("MQ", "CONFIG") });
+  using driver = new Driver(1);
+  await converse(bench.front, driver);
+  assertEquals(await bench.front.resetDevice(), false);
+  assertEquals(bench.back.log.slice(3), [
+    "GET_QUEUE_NUM 1",
+    "SET_OWNER 1",
+    "GET_CONFIG 1",
+    "GET_CONFIG 1",
+    "SET_CONFIG 1",
+    "SET_FEATURES 1",
+    "SET_MEM_TABLE 1 +1",
+    "SET_VRING_NUM 1",
+    "SET_VRING_BASE 1",
+    "SET_VRING_ADDR 1",
+    "SET_VRING_CALL 1 +1",
+    "SET_VRING_KICK 1 +1",
+    "SET_VRING_ENABLE 1",
+    "GET_FEATURES 1",
+    "SET_VRING_ENABLE 1",
+    "GET_FEATURES 1",
+    "GET_VRING_BASE 1",
+  ]);
+});
+
+Deno.test("a back-end without protocol features gets no message that needs them", async () => {
+  await using bench = await Bench.create({ features: VERSION_1 }, { deviceClass: RNG });
+  using driver = new Driver(1);
+  const profile = await bench.front.initialise();
+  assertEquals([profile.protocolFeatures, profile.queueCount, profile.config.length], [0n, 1, 0]);
+  await bench.front.start({ features: VERSION_1, memory: driver.memory, rings: driver.rings() });
+  await bench.front.stop();
+  assertEquals(bench.back.log.map((line) => line.split(" ")[0]), [
+    "GET_FEATURES",
+    "SET_OWNER",
+    "SET_FEATURES",
+    "SET_MEM_TABLE",
+    "SET_VRING_NUM",
+    "SET_VRING_BASE",
+    "SET_VRING_ADDR",
+    "SET_VRING_CALL",
+    "SET_VRING_KICK",
+    "GET_FEATURES",
+    "GET_FEATURES",
+    "GET_VRING_BASE",
+  ]);
+});
+
+Deno.test("of protocol features only those that are used are agreed on, whatever is offered", async () => {
+  await using bench = await Bench.create({ protocolFeatures: 0xffff_ffff_ffff_ffffn });
+  const { protocolFeatures: agreed } = await bench.front.initialise();
+  assertEquals(
+    agreed,
+    protocolFeatures("MQ", "REPLY_ACK", "CONFIG", "BACKEND_REQ", "RESET_DEVICE"),
+  );
+});
+
+Deno.test("start() rings each kick once the back-end is enabled, stop() tells where rings stopped", async () => {
+  await using bench = await Bench.create();
+  using driver = new Driver(2);
+  await bench.front.initialise();
+  await bench.front.start({ features: VERSION_1, memory: driver.memory, rings: driver.rings() });
+  assertEquals(driver.kicks.map(({ number }) => takeEvent(number)), [1, 1]);
+  assertEquals(await bench.front.stop(), [{ index: 0, base: 100 }, { index: 1, base: 101 }]);
+  assertEquals(await bench.front.stop(), []);
+});
+
+Deno.test("a second start without memory leaves the first one's in place", async () => {
+  await using bench = await Bench.create();
+  using driver = new Driver(1);
+  await bench.front.initialise();
+  await bench.front.start({ features: VERSION_1, memory: driver.memory, rings: driver.rings() });
+  await bench.front.stop();
+  await bench.front.start({ features: VERSION_1, rings: driver.rings([100]) });
+  assertEquals(bench.back.log.filter((line) => line.startsWith("SET_MEM_TABLE")).length, 1);
+});
+
+for (const [oddity, act] of Object.entries(ODDITIES)) {
+  Deno.test(`replies that come ${oddity} are understood`, async () => {
+    const faults = Object.fromEntries(
+      EVERY_MESSAGE.map((name) => [name, act]),
+    ) as Behaviour["faults"] & object;
+    await using bench = await Bench.create({ faults });
+    using driver = new Driver(4);
+    await converse(bench.front, driver);
+    assertEquals(bench.losses, []);
+  });
+}
+
+for (const [fault, ways] of Object.entries(FAULTS)) {
+  for (const [what, act] of Object.entries(ways)) {
+    Deno.test(`a back-end that ${what}, at each message in turn, is ${fault}`, async () => {
+      const before = openDescriptors();
+      for (const name of EVERY_MESSAGE) await expectLoss(name, act, fault);
+      assertEquals(openDescriptors(), before);
+    });
+  }
+}
+
+/** One conversation that has to end with `fault`, and in good order. */
+async function expectLoss(name: FrontEndMessage, act: Fault, fault: string): Promise<void> {
+  const deadlineMs = fault === "late" ? 10 : 2000;
+  await using bench = await Bench.create({ faults: { [name]: act } }, { deadlineMs });
+  using driver = new Driver(2);
+  let rejection: unknown = null;
+  await converse(bench.front, driver).catch((error) => rejection = error);
+  const loss = await bench.lost.promise;
+  assertEquals(loss.fault, fault, `${name}: ${loss.message}`);
+  assert(loss.message.includes("card0"), loss.message);
+  if (rejection !== null) assertEquals(rejection, loss);
+  const again = await bench.front.readConfig().catch((error) => error);
+  if (again instanceof VhostUserError) assertEquals(again, loss);
+  else assertInstanceOf(again, TypeError); // it never learnt what the back-end is
+  assertEquals(bench.losses.length, 1, name);
+}
+
+Deno.test("an acknowledgement that says no, at each message in turn, is refused", async () => {
+  const nack: Fault = (back, request) =>
+    back.send(encodeMessage(request, VERSION | REPLY, U64.encode(1n)));
+  for (const name of EVERY_MESSAGE.filter((name) => !name.startsWith("GET_"))) {
+    await using bench = await Bench.create({ faults: { [name]: nack } });
+    using driver = new Driver(2);
+    const error = await assertRejects(() => converse(bench.front, driver), VhostUserError, name);
+    assertEquals(error.fault, "refused");
+    assert(error.message.includes("answered 1, expected 0"), error.message);
+    assertEquals(bench.losses, [error]);
+  }
+});
+
+Deno.test("an error about a queue names it", async () => {
+  const faults = { SET_VRING_ADDR: FAULTS.protocol["sends a byte too few"]! };
+  await using bench = await Bench.create({ faults });
+  using driver = new Driver(1);
+  await assertRejects(
+    () => converse(bench.front, driver),
+    VhostUserError,
+    "Cannot read the reply to SET_VRING_ADDR for queue 0 of card0: its payload has 7 bytes, expected 8",
+  );
+});
+
+Deno.test("a reply that does not come is named, with its queue and the deadline", async () => {
+  const faults = { GET_VRING_BASE: FAULTS.late["is silent"]! };
+  await using bench = await Bench.create({ faults }, { deadlineMs: 100 });
+  using driver = new Driver(1);
+  await assertRejects(
+    () => converse(bench.front, driver),
+    VhostUserError,
+    "Cannot GET_VRING_BASE for queue 0 of card0: no answer, expected in 500 ms",
+  );
+});
+
+/** A reply with this payload, whatever would have been right. */
+function answering(body: Uint8Array): Fault {
+  return (back, request) => back.send(encodeMessage(request, VERSION | REPLY, body));
+}
+
+Deno.test("a back-end that is not what the class needs is unfit, and why is said", async (t) => {
+  const cases: [name: string, behaviour: Behaviour, text: string, options?: object][] = [
+    ["too few queues", { queueCount: 3n }, "it has 3 queues, a sound device needs 4"],
+    ["no queues", { queueCount: 0n }, "it has 0 queues"],
+    [
+      "one queue for want of MQ",
+      { protocolFeatures: protocolFeatures("CONFIG") },
+      "it has 1 queues",
+    ],
+    ["no config space", { protocolFeatures: protocolFeatures("MQ") }, "it has no config space"],
+    ["no protocol features", { features: VERSION_1 }, "it has no config space"],
+    ["a config space too many", {}, "no rng device has one", { deviceClass: RNG }],
+    [
+      "another class's features",
+      { features: 0x1_4000_0006n },
+      "that no sound device has (bit 1, bit 2)",
+    ],
+    [
+      "config refused by no payload",
+      { faults: { GET_CONFIG: answering(new Uint8Array()) } },
+      "refuses to give 12",
+    ],
+    ["config refused by no bytes", { config: new Uint8Array() }, "refuses to give 12"],
+  ];
+  for (const [name, behaviour, text, options] of cases) {
+    await t.step(name, async () => {
+      await using bench = await Bench.create(behaviour, options);
+      const error = await assertRejects(() => bench.front.initialise(), VhostUserError, text);
+      assertEquals(error.fault, "unfit");
+      assertEquals(bench.losses, [error]);
+    });
+  }
+});
+
+Deno.test("replies that are well formed and wrong are refused", async (t) => {
+  const config = (offset: number, size: number): Uint8Array =>
+    CONFIG.encode({ offset, flags: 0, data: new Uint8Array(size) });
+  const base = (index: number, num: number): Uint8Array => VRING_STATE.encode({ index, num });
+  const cases: [name: string, at: FrontEndMessage, body: Uint8Array, text: string][] = [
+    ["config from elsewhere", "GET_CONFIG", config(4, 12), "12 bytes at 4 came, expected 12 at 0"],
+    ["config that is short", "GET_CONFIG", config(0, 11), "11 bytes at 0 came, expected 12 at 0"],
+    ["config that is long", "GET_CONFIG", config(0, 16), "16 bytes at 0 came, expected 12 at 0"],
+    ["base of another queue", "GET_VRING_BASE", base(3, 0), "names queue 3"],
+    ["base past 65535", "GET_VRING_BASE", base(0, 65536), "base 65536"],
+  ];
+  for (const [name, at, body, text] of cases) {
+    await t.step(name, async () => {
+      await using bench = await Bench.create({ faults: { [at]: answering(body) } });
+      using driver = new Driver(1);
+      const error = await assertRejects(() => converse(bench.front, driver), VhostUserError, text);
+      assertEquals(error.fault, "protocol");
+    });
+  }
+});
+
+Deno.test("with a feature of the class that goes with it, the longer config space is read", async () => {
+  const config = Uint8Array.from({ length: 16 }, (_, i) => i);
+  await using bench = await Bench.create({ features: 0x1_4000_0001n, config });
+  assertEquals((await bench.front.initialise()).config, config);
+});
+
+Deno.test("a queue count past what messages can name is cut", async () => {
+  await using bench = await Bench.create({ queueCount: 0xffff_ffff_ffff_ffffn });
+  assertEquals((await bench.front.initialise()).queueCount, 256);
+});
+
+Deno.test("features the driver relies on that a new back-end lacks are unfit", async () => {
+  await using bench = await Bench.create();
+  using driver = new Driver(1);
+  await bench.front.initialise();
+  const setup = { features: VERSION_1 | 1n << 29n, memory: driver.memory, rings: driver.rings() };
+  const error = await assertRejects(
+    () => bench.front.start(setup),
+    VhostUserError,
+    "VIRTIO_F_RING_EVENT_IDX",
+  );
+  assertEquals(error.fault, "unfit");
+});
+
+Deno.test("what no back-end could be given is refused before anything is sent", async () => {
+  await using bench = await Bench.create();
+  using driver = new Driver(1);
+  const { front } = bench;
+  const { memory } = driver;
+  const rings = driver.rings();
+  assertThrows(() => front.profile, TypeError, "not initialised");
+  await assertRejects(() => front.start({ features: 0n, memory, rings }), TypeError);
+  await front.initialise();
+  const sent = bench.back.log.length;
+  const refuse = (setup: object, text: string): Promise<Error> =>
+    assertRejects(
+      () => front.start({ features: VERSION_1, memory, rings, ...setup }),
+      RangeError,
+      text,
+    );
+  await refuse({ memory: [] }, "0 pieces of memory");
+  await refuse({ memory: new Array(9).fill(memory[0]) }, "9 pieces of memory");
+  await refuse({ rings: [{ ...rings[0]!, index: 4 }] }, "queue 4 of card0: its back-end has 4");
+  await assertRejects(() => front.writeConfig(11, new Uint8Array(2)), RangeError, "it has 12");
+  await assertRejects(() => front.writeConfig(-1, new Uint8Array(1)), RangeError);
+  await assertRejects(() => front.writeConfig(0, new Uint8Array()), RangeError);
+  assertEquals(bench.back.log.length, sent);
+  await front.start({ features: VERSION_1, memory, rings });
+  await refuse({}, "it is started");
+  assertEquals(bench.losses, []);
+});
+
+Deno.test("a back-end that goes while nothing is asked is noticed", async () => {
+  await using bench = await Bench.create();
+  await bench.front.initialise();
+  bench.back.hangUp();
+  const loss = await bench.lost.promise;
+  assertEquals([loss.fault, loss.message], ["lost", "the back-end of card0 closed the connection"]);
+  assertEquals(await bench.front.readConfig().catch((error) => error), loss);
+});
+
+Deno.test("a reply that nobody asked for ends the connection", async () => {
+  await using bench = await Bench.create();
+  await bench.front.initialise();
+  bench.back.send(encodeMessage(1, VERSION | REPLY, U64.encode(0n)));
+  const loss = await bench.lost.promise;
+  assertEquals([loss.fault, bench.losses.length], ["protocol", 1]);
+  assert(loss.message.includes("a reply to GET_FEATURES, expected none"), loss.message);
+});
+
+Deno.test("a reply to what needs none is not taken for the next one's", async () => {
+  const features = protocolFeatures("MQ", "CONFIG");
+  const faults = { SET_OWNER: answering(U64.encode(0n)) };
+  await using bench = await Bench.create({ protocolFeatures: features, faults });
+  await bench.front.initialise().catch(() => {});
+  assertEquals((await bench.lost.promise).fault, "protocol");
+});
+
+Deno.test("close() ends what is pending, and is no loss", async () => {
+  await using bench = await Bench.create({ faults: { GET_QUEUE_NUM: () => {} } });
+  const pending = bench.front.initialise().catch((error) => error);
+  while (!bench.back.log.includes("GET_QUEUE_NUM 1")) {
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  bench.front.close();
+  bench.front.close();
+  assertEquals((await pending as VhostUserError).fault, "closed");
+  assertEquals(bench.losses, []);
+});
+
+Deno.test("a back-end that reads nothing is late; one that reads again is not", async () => {
+  const features = protocolFeatures("MQ", "CONFIG");
+  await using bench = await Bench.create({ protocolFeatures: features }, { deadlineMs: 1000 });
+  const { front, back } = bench;
+  await front.initialise();
+  const byte = Uint8Array.of(7);
+  const write = (): Promise<boolean> => {
+    const written = front.writeConfig(0, byte).then(() => true);
+    const waited = new Promise<boolean>((resolve) => setTimeout(() => resolve(false), 20));
+    written.catch(() => {});
+    return Promise.race([written, waited]);
+  };
+  back.deafen();
+  while (await write());
+  back.hear();
+  await front.readConfig();
+  assertEquals(bench.losses, []);
+  back.deafen();
+  const error = await assertRejects(async () => {
+    while (true) await front.writeConfig(0, byte);
+  }, VhostUserError);
+  assertEquals(error.fault, "late");
+});
+
+// ---- the back-end channel ----
+
+/** The back-end's end of the channel. */
+class Channel {
+  readonly #reader: MessageReader;
+
+  constructor(readonly socket: UnixSocket, readonly reactor: Reactor) {
+    this.#reader = new MessageReader(socket, "replies", "the front-end");
+  }
+
+  send(request: number, flags: number, body = new Uint8Array(), fds: number[] = []): void {
+    const bytes = encodeMessage(request, flags, body);
+    assertEquals(this.socket.send(bytes, 0, bytes.length, fds), bytes.length);
+  }
+
+  /** What is there to be read. */
+  replies(): RawMessage[] {
+    const found: RawMessage[] = [];
+    for (let reply = this.#reader.next(); reply !== null; reply = this.#reader.next()) {
+      found.push(reply);
+    }
+    return found;
+  }
+
+  readable(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const watch = this.reactor.watch(this.socket.number, EPOLLIN, () => {
+      watch.close();
+      resolve();
+    });
+    return promise;
+  }
+
+  async reply(): Promise<{ request: number; value: bigint }> {
+    await this.readable();
+    const [reply, ...more] = this.replies();
+    assertEquals(more, []);
+    const value = new DataView(reply!.body.buffer).getBigUint64(0, true);
+    return { request: reply!.request, value };
+  }
+}
+
+async function withChannel(
+  behaviour: Behaviour,
+  test: (bench: Bench, channel: Channel) => Promise<void>,
+): Promise<void> {
+  await using bench = await Bench.create(behaviour);
+  await bench.front.initialise();
+  await test(bench, new Channel(bench.back.channel!, bench.reactor));
+}
+
+Deno.test("CONFIG_CHANGE_MSG is passed on, and acknowledged if asked", async () => {
+  await withChannel({}, async (bench, channel) => {
+    channel.send(2, 0x1);
+    await bench.configChanged.promise;
+    bench.configChanged = Promise.withResolvers();
+    channel.send(2, 0x9);
+    assertEquals(await channel.reply(), { request: 2, value: 0n });
+    await bench.configChanged.promise;
+  });
+});
+
+Deno.test("the channel is served while a reply is waited for", async () => {
+  let release = (): void => {};
+  const held: Fault = (back, request, body) => {
+    release = () => back.send(encodeMessage(request, VERSION | REPLY, body));
+  };
+  await withChannel({}, async (bench, channel) => {
+    bench.back.behaviour = { faults: { GET_CONFIG: held } };
+    const config = bench.front.readConfig();
+    channel.send(2, 0x9);
+    assertEquals(await channel.reply(), { request: 2, value: 0n });
+    release();
+    assertEquals((await config).length, 12);
+  });
+});
+
+Deno.test("what the channel does not serve is answered with 1, and descriptors are closed", async () => {
+  await withChannel({}, async (bench, channel) => {
+    using event = EventFd.create();
+    const before = openDescriptors();
+    for (const request of [1, 3, 4, 9, 11, 1006, 0xffffffff]) {
+      channel.send(request, 0x9, new Uint8Array(40));
+      assertEquals(await channel.reply(), { request, value: 1n });
+    }
+    channel.send(9, 0x9, new Uint8Array(40), [event.number]);
+    assertEquals(await channel.reply(), { request: 9, value: 1n });
+    channel.send(2, 0x9, new Uint8Array(), [event.number]);
+    assertEquals(await channel.reply(), { request: 2, value: 1n });
+    assertEquals(openDescriptors(), before);
+    assertEquals(bench.losses, []);
+  });
+});
+
+Deno.test("a bad message on the channel closes the channel, not the device", async (t) => {
+  const cases: [name: string, act: (channel: Channel) => void][] = [
+    ["a reply", (channel) => channel.send(2, 0x5)],
+    ["version 2", (channel) => channel.send(2, 0x2)],
+    ["a payload where none belongs", (channel) => channel.send(2, 0x1, new Uint8Array(8))],
+    ["4097 bytes", (channel) => channel.send(2, 0x1, new Uint8Array(4097))],
+    ["an end inside a message", (channel) => {
+      channel.socket.send(encodeMessage(2, 0x1, new Uint8Array()), 0, 7);
+      channel.socket.close();
+    }],
+  ];
+  for (const [name, act] of cases) {
+    await t.step(name, async () => {
+      await withChannel({}, async (bench, channel) => {
+        act(channel);
+        if (!channel.socket.closed) {
+          await channel.readable();
+          assertThrows(() => channel.replies(), VhostUserError);
+        }
+        assertEquals((await bench.front.readConfig()).length, 12);
+        assertEquals(bench.losses, []);
+      });
+    });
+  }
+});
+
+Deno.test("a flood on the channel is served in portions, and all of it", async () => {
+  await withChannel({}, async (bench, channel) => {
+    for (let i = 0; i < 200; i++) channel.send(2, 0x9);
+    await channel.readable();
+    let served = channel.replies().length;
+    assert(served < 200, `${served} at once`);
+    assertEquals((await bench.front.readConfig()).length, 12);
+    while (served < 200) {
+      await channel.readable();
+      served += channel.replies().length;
+    }
+    assertEquals(served, 200);
+  });
+});
+
+Deno.test("a channel whose answers nobody reads is closed", async () => {
+  await withChannel({}, async (bench, channel) => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setInterval(() => {
+      try {
+        for (let i = 0; i < 50; i++) {
+          channel.socket.send(encodeMessage(2, 0x9, new Uint8Array()), 0, 12);
+        }
+      } catch (error) {
+        assertInstanceOf(error, OsError);
+        clearInterval(timer);
+        resolve();
+      }
+    }, 5);
+    await promise;
+    assertEquals((await bench.front.readConfig()).length, 12);
+  });
+});
+
+// ---- connecting ----
+
+Deno.test("connect() to nothing says so", async () => {
+  await using reactor = new Reactor();
+  using folder = new SocketFolder();
+  const options = { reactor, name: "card0", deviceClass: SOUND };
+  const error = await assertRejects(
+    () => FrontEnd.connect(folder.socket("none"), options),
+    OsError,
+  );
+  assertEquals(error.code, "ENOENT");
+});
+
+Deno.test("connectWithBackoff() waits for a back-end, and says so after a second", async () => {
+  await using reactor = new Reactor();
+  using folder = new SocketFolder();
+  const path = folder.socket("late");
+  const waits: string[] = [];
+  let back: HostileBackEnd | null = null;
+  const front = await connectWithBackoff(path, {
+    reactor,
+    name: "card0",
+    deviceClass: SOUND,
+    onWaiting: (seconds, { message }) => {
+      waits.push(`${seconds} ${message.includes("ENOENT")}`);
+      back = new HostileBackEnd(reactor, path);
+    },
+  });
+  assertEquals((await front.initialise()).queueCount, 4);
+  assertEquals(waits, ["1 true"]);
+  front.close();
+  back![Symbol.dispose]();
+});
+
+Deno.test("connectWithBackoff() gives up when told to", async () => {
+  await using reactor = new Reactor();
+  using folder = new SocketFolder();
+  const abort = new AbortController();
+  const options = { reactor, name: "card0", deviceClass: SOUND, signal: abort.signal };
+  const connecting = connectWithBackoff(folder.socket("none"), options);
+  queueMicrotask(() => abort.abort(new Error("enough")));
+  await assertRejects(() => connecting, Error, "enough");
+  await assertRejects(() => connectWithBackoff(folder.socket("none"), options), Error, "enough");
+});
+
+Deno.test("connectWithBackoff() does not wait for what cannot come", async () => {
+  await using reactor = new Reactor();
+  const options = { reactor, name: "card0", deviceClass: SOUND };
+  const error = await assertRejects(() => connectWithBackoff("x".repeat(200), options), OsError);
+  assertEquals(error.code, "ENAMETOOLONG");
+});
