@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { FAILED, Failure } from "./exit.ts";
+import { FAILED, Failure, USAGE } from "./exit.ts";
 import type { Fact } from "./report.ts";
 
 /** How long a child may take to end in order, in milliseconds. */
@@ -68,13 +68,17 @@ export class ViolaChild implements AsyncDisposable {
     await Promise.all([this.#readFacts(), this.#readComplaints()]);
     const status = await this.#process.status;
     if (this.#stopped === null) {
-      const said = this.#complaints.replaceAll(/^viola: /gm, "").trim();
-      const why = said || `it ended with ${status.signal ?? `exit status ${status.code}`}`;
-      const exit = status.code >= 1 && status.code <= 3 ? status.code : FAILED;
-      this.#failed.reject(new Failure(exit, `${this.name}: ${why}`));
+      this.#failed.reject(this.#failure(status));
       await this.#process.stdin.close().catch(() => {});
     }
     return status;
+  }
+
+  #failure({ code, signal }: Deno.CommandStatus): Failure {
+    const end = `${this.name} ended with ${signal ?? `exit status ${code}`}`;
+    const said = this.#complaints.replaceAll(/^viola: /gm, "").trim();
+    const status = code >= USAGE && code <= FAILED ? code : FAILED;
+    return new Failure(status, `Cannot go on: ${end}${said === "" ? "" : `, saying: ${said}`}`);
   }
 
   async #readFacts(): Promise<void> {
@@ -82,7 +86,15 @@ export class ViolaChild implements AsyncDisposable {
     for await (const text of this.#process.stdout.pipeThrough(new TextDecoderStream())) {
       const lines = (rest + text).split("\n");
       rest = lines.pop()!;
-      for (const line of lines) this.#take(JSON.parse(line));
+      for (const line of lines) this.#read(line);
+    }
+  }
+
+  #read(line: string): void {
+    try {
+      this.#take(JSON.parse(line));
+    } catch {
+      this.#complain(`${line}\n`); // no fact: whatever it is, the user should see it if this child fails
     }
   }
 
@@ -96,8 +108,12 @@ export class ViolaChild implements AsyncDisposable {
 
   async #readComplaints(): Promise<void> {
     for await (const text of this.#process.stderr.pipeThrough(new TextDecoderStream())) {
-      this.#complaints = (this.#complaints + text).slice(-COMPLAINTS);
+      this.#complain(text);
     }
+  }
+
+  #complain(text: string): void {
+    this.#complaints = (this.#complaints + text).slice(-COMPLAINTS);
   }
 
   /** Asks it to end by closing its standard input, kills it when it does not, waits; again waits for the same end. */

@@ -26,20 +26,24 @@ export interface StageOptions {
 export class StepClock {
   readonly #start = performance.now();
   #last = this.#start;
-  /** Milliseconds by step, in order. */
+  /** Milliseconds by step, in order: devices listen, cards are there, sound is heard, all is played, all has ended … */
   readonly steps: Record<string, number> = {};
 
   /** A step ends now. */
   mark(step: string): void {
     const now = performance.now();
-    this.steps[step] = now - this.#last;
+    this.steps[step] = tenths(now - this.#last);
     this.#last = now;
   }
 
   /** Milliseconds since the beginning. */
   get ms(): number {
-    return performance.now() - this.#start;
+    return tenths(performance.now() - this.#start);
   }
+}
+
+function tenths(ms: number): number {
+  return Math.round(10 * ms) / 10;
 }
 
 /**
@@ -77,17 +81,17 @@ export async function playParts(
     return stack.use(await startGuest("sound", nodes[i]!.wires, { name: `card ${card}` }));
   }));
   await unlessTrouble(listening);
-  clock.mark("devices up");
+  clock.mark("devices");
   await unlessTrouble(guests.map((guest) => guest.probe(APPEAR_MS)));
-  clock.mark("cards there");
+  clock.mark("cards");
   using _live = showLive(parts, guests, report);
   const played = guests.map((guest, i) => guest.play({ file: parts[i]!.input }));
   await unlessTrouble(heard);
-  clock.mark("first sound");
+  clock.mark("sound");
   const results = await unlessTrouble(played);
   clock.mark("played");
   await stack.disposeAsync();
-  clock.mark("all ended");
+  clock.mark("ended");
   return results;
 }
 

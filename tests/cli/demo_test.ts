@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+import { assert, assertEquals } from "@std/assert";
+import { frameBytes, sameWavFormat, type WavFormat, WavReader, WavWriter } from "../../lib/wav.ts";
+import type { Verdict } from "../../cli/verdict.ts";
+import { type Process, TempFolder, until } from "../support/process.ts";
+import { assertFails, viola } from "./viola.ts";
+
+/** A file whose every byte depends on its place. */
+function numbered(path: string, format: WavFormat, frames: number): string {
+  const bytes = Uint8Array.from({ length: frames * frameBytes(format) }, (_, i) => i ^ (i >> 8));
+  using writer = WavWriter.create(path, format);
+  writer.write(bytes);
+  writer.commit();
+  return path;
+}
+
+function samples(path: string): { format: WavFormat; bytes: Uint8Array } {
+  using reader = WavReader.open(path);
+  const bytes = new Uint8Array(reader.frames * frameBytes(reader.format));
+  assertEquals(reader.read(bytes), bytes.length);
+  return { format: reader.format, bytes };
+}
+
+/** Starts a demo whose temporary files lie in `folder`/tmp and whose output in `folder`/out. */
+function demo(folder: TempFolder, args: string[]): Process {
+  Deno.mkdirSync(folder.file("tmp"), { recursive: true });
+  const env = { TMPDIR: folder.file("tmp") };
+  return viola(["demo", "--out", folder.file("out"), ...args], { env });
+}
+
+function leftIn(path: string): string[] {
+  return [...Deno.readDirSync(path)].map(({ name }) => name);
+}
+
+/** Process ids of a process's children. */
+function childrenOf(pid: number): number[] {
+  const threads = [...Deno.readDirSync(`/proc/${pid}/task`)].map(({ name }) => name);
+  const lists = threads.map((id) => Deno.readTextFileSync(`/proc/${pid}/task/${id}/children`));
+  return lists.join(" ").split(/\s+/).filter((id) => id !== "").map(Number);
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    const stat = Deno.readTextFileSync(`/proc/${pid}/stat`);
+    return !/^[ZX]/.test(stat.slice(stat.lastIndexOf(")") + 2));
+  } catch {
+    return false;
+  }
+}
+
+for (const memory of ["isolated", "direct"]) {
+  Deno.test(`viola demo --fast --json plays two files to the bit, ${memory}`, async () => {
+    await using folder = await TempFolder.create();
+    const stereo: WavFormat = { encoding: "pcm", bits: 16, channels: 2, rate: 48000 };
+    const mono: WavFormat = { encoding: "pcm", bits: 16, channels: 1, rate: 22050 };
+    // No whole number of periods: the last one is not filled up.
+    const a = numbered(folder.file("a.wav"), stereo, 100_001);
+    const b = numbered(folder.file("b.wav"), mono, 1);
+    await using process = demo(folder, [
+      ...["--fast", "--json", "--memory", memory, "--play", a, "--play", b],
+    ]);
+    assertEquals((await process.end()).code, 0, process.report());
+    const lines = process.stdout.trimEnd().split("\n");
+    assertEquals([lines.length, process.stderr], [1, ""], process.report());
+    const verdict: Verdict = JSON.parse(lines[0]!);
+    assertEquals([verdict.ok, verdict.pace, verdict.memory], [true, "free", memory]);
+    const frames = [100_001, 1];
+    for (const [i, input] of [a, b].entries()) {
+      const card = verdict.cards[i]!;
+      const { equal, xruns, output, priority } = card;
+      assertEquals({ equal, xruns, priority, frames: card.frames }, {
+        equal: true,
+        xruns: 0,
+        priority: i,
+        frames: frames[i]!,
+      });
+      assertEquals(output, folder.file(`out/card${i}.wav`));
+      const [played, heard] = [samples(input), samples(output)];
+      assert(sameWavFormat(played.format, heard.format));
+      assertEquals(played.bytes, heard.bytes);
+    }
+    assertEquals(leftIn(folder.file("tmp")), []);
+    assertEquals(leftIn(folder.file("out")).sort(), ["card0.wav", "card1.wav"]);
+  });
+}
+
+const FORMATS: [WavFormat, WavFormat][] = [
+  [
+    { encoding: "pcm", bits: 8, channels: 1, rate: 8000 },
+    { encoding: "pcm", bits: 32, channels: 2, rate: 192000 },
+  ],
+  [
+    { encoding: "pcm", bits: 24, channels: 2, rate: 96000 },
+    { encoding: "float", bits: 32, channels: 1, rate: 44100 },
+  ],
+  [
+    { encoding: "float", bits: 64, channels: 2, rate: 48000 },
+    { encoding: "alaw", bits: 8, channels: 1, rate: 8000 },
+  ],
+  [
+    { encoding: "mulaw", bits: 8, channels: 2, rate: 11025 },
+    { encoding: "pcm", bits: 24, channels: 8, rate: 192000 },
+  ],
+];
+
+for (const [first, second] of FORMATS) {
+  const name = [first, second].map((f) => `${f.encoding} ${f.bits} ${f.channels} × ${f.rate}`);
+  Deno.test(`viola demo plays ${name.join(" and ")}`, async () => {
+    await using folder = await TempFolder.create();
+    const files = [first, second].map((format, i) =>
+      numbered(folder.file(`${i}.wav`), format, Math.round(format.rate / 3) + 7)
+    );
+    const play = files.flatMap((file) => ["--play", file]);
+    await using process = demo(folder, ["--fast", "--json", ...play]);
+    assertEquals((await process.end()).code, 0, process.report());
+    for (const [i, file] of files.entries()) {
+      assertEquals(samples(folder.file(`out/card${i}.wav`)), samples(file));
+    }
+  });
+}
+
+Deno.test("viola demo plays pieces of its own, over what an earlier demo left", async () => {
+  await using folder = await TempFolder.create();
+  Deno.mkdirSync(folder.file("out"));
+  Deno.writeTextFileSync(folder.file("out/card0.wav"), "old");
+  await using process = demo(folder, ["--fast"]);
+  assertEquals((await process.end()).code, 0, process.report());
+  assertEquals(leftIn(folder.file("out")).sort(), [
+    "card0.wav",
+    "card1.wav",
+    "gong.wav",
+    "prelude.wav",
+  ]);
+  const { stdout } = process;
+  assert(/card 0 {2}\S*\/card0.wav equals \S*\/prelude.wav/.test(stdout), stdout);
+  assert(/card 1 {2}\S*\/card1.wav equals \S*\/gong.wav/.test(stdout), stdout);
+  assert(/verdict all is well/.test(stdout), stdout);
+});
+
+/** Waits until both cards have played a while, in real time. @returns the processes the demo started */
+async function playing(process: Process): Promise<number[]> {
+  const isOn = () => /card 1 .* 1\.\d of 5\.0 s {2}running/.test(process.stdout);
+  await process.until(isOn, "the second card to play", 20_000);
+  const children = childrenOf(process.pid);
+  assertEquals(children.length, 3, process.report());
+  return children;
+}
+
+function assertBeginning(path: string, whole: string): void {
+  const [heard, played] = [samples(path), samples(whole)];
+  assert(heard.bytes.length > 0 && heard.bytes.length < played.bytes.length, path);
+  assertEquals(heard.bytes, played.bytes.subarray(0, heard.bytes.length));
+}
+
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  Deno.test(`${signal} ends a demo in order: valid files, no process, no socket`, async () => {
+    await using folder = await TempFolder.create();
+    await using process = demo(folder, []);
+    const children = await playing(process);
+    process.signal(signal);
+    await assertFails(process, 3, new RegExp(`Cannot finish the demo: ${signal} ended it`), 5000);
+    assertEquals(children.filter(isAlive), []);
+    assertEquals(leftIn(folder.file("tmp")), []);
+    assert(!/verdict/.test(process.stdout), process.stdout);
+    assertBeginning(folder.file("out/card0.wav"), folder.file("out/prelude.wav"));
+    assertBeginning(folder.file("out/card1.wav"), folder.file("out/gong.wav"));
+  });
+}
+
+Deno.test("a demo whose device is killed says so, and ends in order", async () => {
+  await using folder = await TempFolder.create();
+  await using process = demo(folder, []);
+  const children = await playing(process);
+  const isDevice = (pid: number) =>
+    Deno.readTextFileSync(`/proc/${pid}/cmdline`).includes(folder.file("out/card1.wav"));
+  Deno.kill(children.find(isDevice)!, "SIGKILL");
+  await assertFails(process, 3, /Cannot go on: the device of card 1 ended with SIGKILL/);
+  assertEquals(children.filter(isAlive), []);
+  assertEquals(leftIn(folder.file("tmp")), []);
+  assertBeginning(folder.file("out/card1.wav"), folder.file("out/gong.wav"));
+});
+
+Deno.test("a demo that is killed takes its processes with it", async () => {
+  await using folder = await TempFolder.create();
+  await using process = demo(folder, []);
+  const children = await playing(process);
+  process.signal("SIGKILL");
+  await process.ended;
+  await until(() => !children.some(isAlive), "the end of the demo's children", 5000);
+  assertBeginning(folder.file("out/card0.wav"), folder.file("out/prelude.wav"));
+});

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+import { assert, assertEquals } from "@std/assert";
+import metadata from "../../deno.json" with { type: "json" };
+import { WavWriter } from "../../lib/wav.ts";
+import { TempFolder } from "../support/process.ts";
+import { assertFails, viola, violaAs } from "./viola.ts";
+
+Deno.test("viola --help tells the story in a screen", async () => {
+  for (const args of [["--help"], []]) {
+    await using process = viola(args);
+    assertEquals((await process.end()).code, 0, process.report());
+    const lines = process.stdout.trimEnd().split("\n");
+    assert(lines.length <= 24, `${lines.length} lines`);
+    assert(lines.every((line) => line.length <= 86), process.stdout);
+    for (const command of ["demo", "device", "attach"]) assert(process.stdout.includes(command));
+    assertEquals(process.stderr, "");
+  }
+});
+
+Deno.test("viola --version says the version, and nothing else", async () => {
+  await using process = viola(["--version"]);
+  assertEquals((await process.end()).code, 0);
+  assertEquals(process.stdout, `${metadata.version}\n`);
+});
+
+Deno.test("each command has help", async () => {
+  for (const command of ["demo", "device", "attach"]) {
+    await using process = viola([command, "--help"]);
+    assertEquals((await process.end()).code, 0, process.report());
+    assert(process.stdout.startsWith(`Usage: viola ${command} `), process.stdout);
+    assert(process.stdout.split("\n").every((line) => line.length <= 90), process.stdout);
+  }
+});
+
+const ONE = ["--socket", "/tmp/viola-none", "--loopback", "soft:/tmp/viola-none"];
+
+const TABLE: [string, string[], number, RegExp][] = [
+  ["no command of ours", ["frobnicate"], 1, /unknown command 'frobnicate' \(see viola --help\)/],
+  ["no option of ours", ["--frobnicate"], 1, /unknown option '--frobnicate'/],
+  ["a device of no class", ["device"], 1, /missing required argument 'class' \(see viola device/],
+  ["a class we do not have", ["device", "tuba", "--socket", "s"], 1, /"tuba".*sound or rng/],
+  ["no socket", ["device", "sound"], 1, /--socket is missing/],
+  ["an empty socket path", ["device", "rng", "--socket", ""], 1, /an empty path/],
+  ["a sink for rng", ["device", "rng", "--socket", "s", "--sink", "null"], 1, /--sink with rng/],
+  ["a pace for rng", ["device", "rng", "--socket", "s", "--pace", "real"], 1, /--pace with rng/],
+  ["no sink", ["device", "sound", "--socket", "s", "--sink", "mp3:x"], 1, /"mp3:x".*wav:FILE/],
+  ["no source", ["device", "sound", "--socket", "s", "--source", "mic"], 1, /"mic".*silence/],
+  ["no pace", ["device", "sound", "--socket", "s", "--pace", "hasty"], 1, /"hasty".*real or free/],
+  ["no latency", ["device", "sound", "--socket", "s", "--latency", "-1"], 1, /--latency "-1"/],
+  [
+    "two sinks, one file",
+    [
+      ...["device", "sound", "--socket", "s"],
+      ...["--sink", "wav:/tmp/viola-x.wav", "--sink", "wav:/tmp/viola-x.wav"],
+    ],
+    1,
+    /two streams to one file/,
+  ],
+  [
+    "a source that is absent",
+    [
+      ...["device", "sound", "--socket", "s", "--source", "wav:/tmp/viola-none.wav"],
+    ],
+    2,
+    /Cannot read \/tmp\/viola-none.wav: no such file/,
+  ],
+  ["a folder that is absent", ["device", "rng", "--socket", "/tmp/viola-none/s"], 2, /listen on/],
+  [
+    "a socket path too long",
+    ["device", "rng", "--socket", `/tmp/${"x".repeat(120)}`],
+    2,
+    /ENAMETO/,
+  ],
+  ["nothing to attach", ["attach"], 1, /missing required argument 'device' \(see viola attach/],
+  ["nowhere to attach", ["attach", "sound"], 1, /--socket is missing/],
+  ["half a pair", ["attach", "sound", "--socket", "s"], 1, /--loopback is missing/],
+  ["one socket for two", ["attach", "sound", "rng", ...ONE], 1, /1 × --socket given, expected 2/],
+  ["one socket twice", ["attach", "rng", "rng", ...ONE, ...ONE], 1, /is given twice/],
+  ["attaching a tuba", ["attach", "tuba", ...ONE], 1, /"tuba".*rng or sound/],
+  ["no memory mode", ["attach", "rng", ...ONE, "--memory", "lots"], 1, /isolated or direct/],
+  ["no mmio version", ["attach", "rng", ...ONE, "--mmio-version", "3"], 1, /expected 1 or 2/],
+  [
+    "a lane of two minds",
+    [
+      ...["attach", "rng", "rng", ...ONE, "--socket", "b", "--loopback", "soft:b"],
+      ...["--cpus", "0", "--cpus", "1"],
+    ],
+    1,
+    /lane "main": its devices disagree/,
+  ],
+  [
+    "no loopback device",
+    [
+      ...["attach", "rng", "--socket", "s", "--loopback", "/dev/null"],
+    ],
+    1,
+    /"\/dev\/null".*soft:PATH, \/dev\/loopback/,
+  ],
+  [
+    "a node that is absent",
+    [
+      ...["attach", "rng", "--socket", "s", "--loopback", "/dev/loopback-9999"],
+    ],
+    2,
+    /\/dev\/loopback-9999.*ENOENT/,
+  ],
+  ["a soft node that is absent", ["attach", "rng", ...ONE], 2, /soft:\/tmp\/viola-none.*ENOENT/],
+  [
+    "three files for two cards",
+    [
+      ...["demo", "--play", "a", "--play", "b", "--play", "c"],
+    ],
+    1,
+    /3 × --play given, expected at most 2/,
+  ],
+  ["a file that is absent", ["demo", "--play", "/tmp/viola-none.wav"], 2, /no such file/],
+  ["no memory mode for the demo", ["demo", "--memory", "x"], 1, /isolated or direct/],
+  [
+    "a folder that cannot be made",
+    ["demo", "--out", "/proc/viola"],
+    2,
+    /Cannot make \/proc\/viola/,
+  ],
+  ["a drop-in without options", ["-d"], 1, /-d: it has no value[\s\S]*Usage: virtio-loopback-ada/],
+  ["a drop-in device unknown", ["-d", "vhutuba", "-s", "s"], 1, /"vhutuba"[\s\S]*Usage/],
+  ["a drop-in device not served", ["-d", "vhublk", "-s", "s"], 1, /Cannot serve vhublk/],
+  ["a drop-in node that is absent", ["-d", "vhusnd", "-s", "s", "-l", "9999"], 1, /ENOENT/],
+];
+
+Deno.test("bad usage ends with one message and its exit status", async (t) => {
+  for (const [name, args, status, message] of TABLE) {
+    await t.step(name, async () => {
+      await using process = viola(args);
+      await assertFails(process, status, message);
+      assertEquals(process.stdout, "");
+      const isOne = args[0]!.startsWith("-d") || process.stderr.trimEnd().split("\n").length === 1;
+      assert(isOne, process.stderr);
+    });
+  }
+});
+
+Deno.test("the executable called virtio-loopback-adapter takes the C program's command line", async () => {
+  for (const args of [[], ["--help"], ["demo"]]) {
+    await using process = violaAs("/usr/bin/virtio-loopback-adapter", args);
+    await assertFails(process, 1, /Usage: virtio-loopback-adapter/);
+  }
+});
+
+/** A second of silence: 16 bits, mono, 8 kHz, with a plain header of 44 bytes. */
+function silentFile(path: string): Uint8Array<ArrayBuffer> {
+  using writer = WavWriter.create(path, { encoding: "pcm", bits: 16, channels: 1, rate: 8000 });
+  writer.write(new Uint8Array(16000));
+  writer.commit();
+  return Deno.readFileSync(path);
+}
+
+Deno.test("files that no card can play are refused before anything starts", async (t) => {
+  await using folder = await TempFolder.create();
+  const path = folder.file("input.wav");
+  const good = silentFile(path);
+  /** The file with one field of its header changed: channels at 22, rate at 24, bytes of a frame at 32, of all at 40. */
+  const changed = (at: number, value: number) => {
+    const bytes = good.slice();
+    new DataView(bytes.buffer).setUint16(at, value, true);
+    return bytes;
+  };
+  const table: [string, Uint8Array, RegExp][] = [
+    ["empty", new Uint8Array(0), /it is empty, expected a WAV file/],
+    ["no WAV", new TextEncoder().encode("#!/bin/sh\necho this is no sound\n"), /it is no WAV file/],
+    ["another RIFF", good.with(8, 0x41), /it is no WAV file/],
+    ["cut in its header", good.subarray(0, 40), /it ends after 40 bytes/],
+    ["cut short", good.subarray(0, -1), /it is cut short: its header counts 16000 bytes/],
+    ["an encoding no card has", changed(20, 0x55), /its encoding is MP3, expected PCM/],
+    ["an impossible format", changed(32, 5), /its format is impossible/],
+    ["a rate no card has", changed(24, 12345), /12345 Hz, expected/],
+  ];
+  for (const [name, bytes, message] of table) {
+    await t.step(name, async () => {
+      Deno.writeFileSync(path, bytes);
+      const out = folder.file("out");
+      await using demo = viola(["demo", "--fast", "--play", path, "--out", out]);
+      await assertFails(demo, 1, message);
+      await using device = viola([
+        ...["device", "sound", "--socket", out, "--source", `wav:${path}`],
+      ]);
+      await assertFails(device, 1, message);
+      assertEquals([...Deno.readDirSync(folder.path)].map(({ name }) => name), ["input.wav"]);
+    });
+  }
+  await t.step("no sound", async () => {
+    Deno.writeFileSync(path, good.subarray(0, 44).with(40, 0).with(41, 0));
+    await using demo = viola(["demo", "--fast", "--play", path, "--out", folder.file("out")]);
+    await assertFails(demo, 1, /it holds no sound/);
+  });
+});
+
+Deno.test("a demo does not write over what it plays", async () => {
+  await using folder = await TempFolder.create();
+  const path = folder.file("card1.wav");
+  const before = silentFile(path);
+  await using demo = viola([
+    "demo",
+    "--fast",
+    "--play",
+    path,
+    "--play",
+    path,
+    "--out",
+    folder.path,
+  ]);
+  await assertFails(demo, 1, /the demo writes to that file/);
+  assertEquals(Deno.readFileSync(path), before);
+});
