@@ -3,7 +3,7 @@
  * The sound device's messages (virtio 1.2 §5.14): codes, structures, and what its numbers for formats, rates, channel
  * positions and stream states mean. Pure: bytes to values and back, all fields little-endian.
  *
- * An `encode…` writes all bytes of its structure, padding included, and a `decode…` reads them all; both throw
+ * An `encode…` writes all bytes of its structure, padding included, and a `decode…` reads all its fields; both throw
  * `RangeError` when the view is too short, so callers look at lengths first.
  *
  * @module
@@ -473,7 +473,8 @@ export function decodeChmapInfo(view: DataView, at: number): ChmapInfo {
   return {
     hdaFnNid: view.getUint32(at, true),
     direction: view.getUint8(at + 4),
-    positions: Array.from({ length: channels }, (_, i) => view.getUint8(at + 6 + i)),
+    positions: Array.from({ length: CHMAP_MAX_SIZE }, (_, i) => view.getUint8(at + 6 + i))
+      .slice(0, channels),
   };
 }
 
