@@ -252,13 +252,17 @@ EXPORT int32_t viola_spawn(const char *command, int32_t input, int32_t output) {
   posix_spawn_file_actions_t actions;
   posix_spawnattr_t attributes;
   pid_t pid = 0;
-  sigset_t none;
+  sigset_t none, defaults;
   int error = posix_spawn_file_actions_init(&actions);
   if (error) return -error;
   sigemptyset(&none);
+  // Our runtime ignores SIGPIPE; a command is to end by it, as in any shell.
+  sigemptyset(&defaults);
+  sigaddset(&defaults, SIGPIPE);
   posix_spawnattr_init(&attributes);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
   posix_spawnattr_setsigmask(&attributes, &none);
+  posix_spawnattr_setsigdefault(&attributes, &defaults);
   if (input >= 0) error = posix_spawn_file_actions_adddup2(&actions, input, 0);
   else error = posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
   if (!error && output >= 0) error = posix_spawn_file_actions_adddup2(&actions, output, 1);

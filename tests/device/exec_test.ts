@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+import { assert, assertEquals } from "@std/assert";
+import * as snd from "../../lib/virtio/sound.ts";
+import { Card, noise, PARAMS } from "./card.ts";
+
+const { S_OK, S_IO_ERR } = snd;
+const PERIOD = PARAMS.periodBytes;
+
+function withFolder(test: (folder: string) => void): void {
+  const folder = Deno.makeTempDirSync();
+  try {
+    test(folder);
+  } finally {
+    Deno.removeSync(folder, { recursive: true });
+  }
+}
+
+function playAll(card: Card, sound: Uint8Array, piece = PERIOD): number[] {
+  card.prepare({ bufferBytes: Math.max(PARAMS.bufferBytes, piece) });
+  card.control(snd.R_PCM_START, 0);
+  const statuses: number[] = [];
+  for (let at = 0; at < sound.length; at += piece) {
+    card.play(sound.subarray(at, at + piece));
+    const done = card.done();
+    for (let tries = 0; done.length === 0; tries++) {
+      assert(tries < 1000 && card.dispatch(), "the command takes no samples");
+      done.push(...card.done());
+    }
+    statuses.push(...done.map(({ status }) => status));
+  }
+  card.control(snd.R_PCM_STOP, 0);
+  card.control(snd.R_PCM_RELEASE, 0);
+  return statuses;
+}
+
+Deno.test("exec: a command gets every sample, also when it is slower than the driver", () => {
+  withFolder((folder) => {
+    const path = `${folder}/out.raw`;
+    const sound = noise(2 ** 20);
+    {
+      using card = new Card({ sinks: [`exec:sleep 0.2; cat > ${path}`], pace: "free" });
+      assertEquals(playAll(card, sound, 2 ** 16), new Array(16).fill(S_OK));
+    }
+    // The card has ended, and waited for what the command still had to do.
+    assertEquals(Deno.readFileSync(path), sound);
+  });
+});
+
+Deno.test("exec: a command knows what it gets: sox makes the file that wav: would have made", () => {
+  withFolder((folder) => {
+    const sound = noise(10 * PERIOD);
+    const command = `env > ${folder}/env; sox -t raw -r $RATE -c $CHANNELS -b $BITS -e signed - ` +
+      `${folder}/out.wav`;
+    {
+      using card = new Card({ sinks: [`exec:${command}`], pace: "free" });
+      playAll(card, sound);
+    }
+    assertEquals(Deno.readFileSync(`${folder}/out.wav`).subarray(44), sound);
+    const env = Deno.readTextFileSync(`${folder}/env`).split("\n");
+    for (const line of ["RATE=48000", "CHANNELS=2", "BITS=16", "FORMAT=S16_LE"]) {
+      assert(env.includes(line), line);
+    }
+  });
+});
+
+Deno.test("exec: while the pipe is full the stream waits, and its latency is what lies in the pipe", () => {
+  using card = new Card({ sinks: ["exec:sleep 60"] });
+  card.prepare();
+  card.control(snd.R_PCM_START, 0);
+  const sound = noise(PERIOD);
+  const done = [];
+  for (let i = 0; i < 50; i++) {
+    card.play(sound);
+    card.clock.pass(10);
+    done.push(...card.done());
+  }
+  // A pipe holds 16 pages; how full it makes them is its affair.
+  assert(done.length >= 16 && done.length < 35, `${done.length}`);
+  assertEquals(done.map(({ latency }) => latency), done.map((_, i) => (i + 1) * PERIOD));
+  assertEquals(card.clock.alarm, Infinity);
+  assertEquals(card.control(snd.R_PCM_STOP, 0), S_OK);
+  assertEquals(card.control(snd.R_PCM_RELEASE, 0), S_OK);
+  assertEquals(card.done().length, 50 - done.length);
+});
+
+Deno.test("exec: a wait for the pipe moves the clock by as much, and is no xrun", () => {
+  withFolder((folder) => {
+    const gate = `${folder}/gate`;
+    new Deno.Command("mkfifo", { args: [gate] }).outputSync();
+    // The shell opens the gate for reading only when the test opens it for writing.
+    using card = new Card({ sinks: [`exec:read line < ${gate}; cat > /dev/null`] });
+    card.prepare({ bufferBytes: 50 * PERIOD });
+    for (let i = 0; i < 40; i++) card.play(noise(PERIOD));
+    card.control(snd.R_PCM_START, 0);
+    card.clock.pass(1000);
+    assert(card.done().length < 35);
+    Deno.writeTextFileSync(gate, "go\n");
+    while (card.done().length === 0) assert(card.dispatch());
+    // From the moment it went on, the rest takes its time.
+    assertEquals(card.clock.alarm - card.clock.time, 10e6);
+    card.clock.pass(50);
+    assertEquals(card.done().length, 5);
+    assertEquals(card.reported("xrun"), []);
+  });
+});
+
+Deno.test("exec: a command that ended: IO_ERR at the stream's pace, said once, and the next playback is tried", () => {
+  withFolder((folder) => {
+    const path = `${folder}/count`;
+    using card = new Card({
+      sinks: [`exec:echo x >> ${path}; head -c ${PERIOD} > /dev/null; exit 7`],
+    });
+    for (let life = 1; life <= 2; life++) {
+      card.prepare();
+      card.control(snd.R_PCM_START, 0);
+      const statuses: number[] = [];
+      for (let i = 0; i < 300 && statuses.at(-1) !== S_IO_ERR; i++) {
+        card.play(noise(PERIOD));
+        card.clock.pass(10);
+        statuses.push(...card.done().map(({ status }) => status));
+        card.dispatch(10);
+      }
+      card.play(noise(PERIOD));
+      card.clock.pass(9);
+      assertEquals(card.done(), []);
+      card.clock.pass(1);
+      assertEquals(card.done().map(({ status }) => status), [S_IO_ERR]);
+      assertEquals(card.reported("error").length, life);
+      assert(/"echo x .*": it ended with status 7|EPIPE/.test(card.reported("error")[0]!.text));
+      card.control(snd.R_PCM_STOP, 0);
+      card.control(snd.R_PCM_RELEASE, 0);
+      assertEquals(Deno.readTextFileSync(path), "x\n".repeat(life));
+    }
+  });
+});
+
+Deno.test("exec: a stalled stream whose command ends gets IO_ERR then", () => {
+  using card = new Card({ sinks: ["exec:sleep 0.3"], pace: "free" });
+  card.prepare({ bufferBytes: 2 ** 20 });
+  card.control(snd.R_PCM_START, 0);
+  card.play(noise(2 ** 17));
+  assertEquals(card.done(), []);
+  while (card.reported("error").length === 0) assert(card.dispatch());
+  assertEquals(card.done().map(({ status }) => status), [S_IO_ERR]);
+});
+
+Deno.test("exec: capture hears what a command writes, waits for it, and IO_ERR follows its end", () => {
+  withFolder((folder) => {
+    const path = `${folder}/in.raw`;
+    const sound = noise(20 * PERIOD + 100);
+    Deno.writeFileSync(path, sound);
+    using card = new Card({
+      sinks: [],
+      sources: [`exec:head -c 50000 ${path}; sleep 0.1; tail -c +50001 ${path}`],
+      pace: "free",
+    });
+    card.prepare();
+    card.control(snd.R_PCM_START, 0);
+    const heard: number[] = [];
+    const statuses: number[] = [];
+    for (let i = 0; i < 22; i++) {
+      card.capture(PERIOD);
+      const done = card.done();
+      while (done.length === 0) {
+        assert(card.dispatch());
+        done.push(...card.done());
+      }
+      heard.push(...done[0]!.samples);
+      statuses.push(done[0]!.status);
+    }
+    assertEquals(statuses, [...new Array(20).fill(S_OK), S_IO_ERR, S_IO_ERR]);
+    assertEquals(heard, [...sound]);
+    assertEquals(card.reported("error").length, 1);
+  });
+});
+
+Deno.test("exec: playbacks one after the other leave no more than a few commands behind, and close() none", () => {
+  const processes = (): number => {
+    const children = Deno.readTextFileSync(`/proc/self/task/${Deno.pid}/children`).trim();
+    return children === "" ? 0 : children.split(" ").length;
+  };
+  const before = processes();
+  const started = performance.now();
+  {
+    // A recorder and a player that does not heed the end of its input.
+    using card = new Card({
+      sinks: ["exec:sleep 60"],
+      sources: ["exec:cat /dev/zero"],
+      pace: "free",
+    });
+    for (let life = 0; life < 10; life++) {
+      for (const streamId of [0, 1]) {
+        card.prepare({ streamId });
+        card.control(snd.R_PCM_START, streamId);
+        card.control(snd.R_PCM_STOP, streamId);
+        card.control(snd.R_PCM_RELEASE, streamId);
+      }
+      assert(processes() - before <= 5, `${processes()}`);
+    }
+  }
+  assertEquals(processes(), before);
+  assert(performance.now() - started < 20_000);
+});

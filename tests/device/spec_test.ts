@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+import { assertEquals, assertThrows } from "@std/assert";
+import {
+  checkSpec,
+  parseSink,
+  parseSource,
+  type SoundSpec,
+  SpecError,
+} from "../../lib/device/mod.ts";
+import { WavError } from "../../lib/wav.ts";
+
+Deno.test("sinks and sources are read from their texts", () => {
+  assertEquals(parseSink("null"), { kind: "null" });
+  assertEquals(parseSink("wav:a.wav"), { kind: "wav", path: "a.wav", append: false });
+  assertEquals(parseSink("wav:a:b,c.wav,append"), {
+    kind: "wav",
+    path: "a:b,c.wav",
+    append: true,
+  });
+  assertEquals(parseSink("exec:cat > a:b"), { kind: "exec", command: "cat > a:b" });
+  assertEquals(parseSource("silence"), { kind: "silence" });
+  assertEquals(parseSource("wav:a,append"), { kind: "wav", path: "a,append" });
+  assertEquals(parseSource("exec:cat /dev/zero"), { kind: "exec", command: "cat /dev/zero" });
+});
+
+Deno.test("the sink wav:,append is refused: that is a file without a name", () => {
+  assertThrows(() => parseSink("wav:,append"), SpecError);
+});
+
+for (const text of ["", "nul", "null:", "wav", "wav:", "exec:", "exec: ", "WAV:a"]) {
+  Deno.test(`the sink "${text}" is refused, and so is the source`, () => {
+    assertThrows(() => parseSink(text), SpecError, `"${text}", expected wav:FILE`);
+    assertThrows(() => parseSource(text), SpecError, `"${text}", expected wav:FILE`);
+  });
+}
+
+const BAD_SPECS: [name: string, spec: Partial<SoundSpec>, why: string][] = [
+  ["no streams", { sinks: [] }, "a card of 0 streams"],
+  ["33 streams", { sinks: new Array(33).fill("null") }, "33 streams, expected 1 to 32"],
+  ["two sinks in one file", { sinks: ["wav:a", "wav:a,append"] }, "two streams to one file, a"],
+  ["a negative latency", { latencyMs: -1 }, "latency of -1 ms"],
+  ["a latency that is no number", { latencyMs: NaN }, "latency of NaN ms"],
+  ["an empty path", { socket: "" }, "empty path"],
+];
+for (const [name, spec, why] of BAD_SPECS) {
+  Deno.test(`a card with ${name} is refused`, () => {
+    assertThrows(() => checkSpec({ class: "sound", socket: "s", ...spec }), SpecError, why);
+  });
+}
+
+Deno.test("a source's file is looked at before the device starts", () => {
+  const path = Deno.makeTempFileSync();
+  try {
+    const spec: SoundSpec = { class: "sound", socket: "s", sources: [`wav:${path}`] };
+    assertThrows(() => checkSpec(spec), WavError, "it is empty");
+    const args = ["-n", "-r", "12345", "-t", "wav", path, "synth", "0.1", "sine", "440"];
+    new Deno.Command("sox", { args }).outputSync();
+    assertThrows(() => checkSpec(spec), SpecError, "12345 Hz, expected");
+  } finally {
+    Deno.removeSync(path);
+  }
+});
