@@ -212,13 +212,11 @@ function lastFailure(ends: readonly Promise<void>[], report: Report): Promise<ne
 class Answers {
   #started = new Set<string>();
   #connected = new Set<string>();
-  #reasons = new Map<string, string>();
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  see({ device, kind, text }: BridgeEvent): void {
+  see({ device, kind }: BridgeEvent): void {
     if (kind === "connected") this.#connected.add(device);
     if (kind === "started") this.#started.add(device);
-    if (kind === "waiting") this.#reasons.set(device, text);
   }
 
   hasStarted(device: string): boolean {
@@ -231,10 +229,8 @@ class Answers {
     this.#timer = setTimeout(() => {
       const silent = devices.find(({ name }) => !this.#connected.has(name));
       if (silent === undefined) return;
-      const reason = this.#reasons.get(silent.name) ?? "it did not answer";
-      reject(
-        new Failure(UNREACHABLE, `Cannot reach ${silent.socket} within ${ms / 1000} s: ${reason}`),
-      );
+      const text = `Cannot reach ${silent.socket}: no back-end answered within ${ms / 1000} s`;
+      reject(new Failure(UNREACHABLE, text));
     }, ms);
     return promise;
   }

@@ -33,7 +33,7 @@ export async function assertFails(
   const said = process.report();
   assertEquals(code, status, said);
   assert(message.test(process.stderr), `expected ${message}\n${said}`);
-  assert(/^viola: Cannot /.test(process.stderr), said);
+  assert(/^viola: Cannot /m.test(process.stderr), said);
   assert(!/^\s+at /m.test(process.stderr) && !/\bfile:\/\//.test(process.stderr), said);
 }
 
