@@ -21,9 +21,9 @@ import {
   encodeMessage,
   NEED_REPLY,
   REPLY,
-  U64,
   VERSION,
 } from "./messages.ts";
+import { U64 } from "./payloads.ts";
 
 /** A back-end may send this many messages in {@linkcode WINDOW_MS}; then it has to wait for the next window. */
 const MESSAGES_PER_WINDOW = 64;

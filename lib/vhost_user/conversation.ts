@@ -17,7 +17,6 @@ import { VhostUserError, type VhostUserFault } from "./errors.ts";
 import { MessageReader, type RawMessage } from "./framing.ts";
 import {
   type BodyOf,
-  type Codec,
   decodeBody,
   encodeMessage,
   FRONT_END_MESSAGES,
@@ -26,9 +25,9 @@ import {
   type MessageRow,
   NEED_REPLY,
   type ReplyOf,
-  U64,
   VERSION,
 } from "./messages.ts";
+import { type Codec, U64 } from "./payloads.ts";
 
 /** How long a reply may take, in milliseconds, unless the front-end says otherwise. */
 export const DEADLINE_MS = 2_000;
@@ -185,8 +184,7 @@ export class Conversation {
   #receive(message: RawMessage): void {
     const { request, fds, body } = message;
     const exchange = this.#exchange;
-    const most = exchange?.row.replyFds ?? 0;
-    for (const fd of fds) fd.close(); // no message that is sent here has a descriptor in its reply
+    for (const fd of fds) fd.close();
     if (exchange === null || exchange.reply === null || exchange.unsent.length > 0) {
       throw new VhostUserError("protocol", `${this.#unasked(request)}, expected none`);
     }
@@ -194,8 +192,8 @@ export class Conversation {
     if (request !== row.request) {
       throw new VhostUserError("protocol", `${this.#unasked(request)}, expected that to ${what}`);
     }
-    if (fds.length > most) {
-      const text = `${fds.length} descriptors came with the reply, expected at most ${most}`;
+    if (fds.length > 0) { // no request of ours has any in its reply
+      const text = `${fds.length} descriptors came with the reply, expected none`;
       throw new VhostUserError("protocol", `Cannot ${what}: ${text}`);
     }
     const value = decodeBody(`the reply to ${what}`, reply, body);

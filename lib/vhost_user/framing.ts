@@ -6,7 +6,8 @@
  */
 import type { Fd, Received } from "../../ffi/mod.ts";
 import { VhostUserError } from "./errors.ts";
-import { HEADER_SIZE, MAX_BODY, NEED_REPLY, REPLY, VERSION } from "./messages.ts";
+import { HEADER_SIZE, NEED_REPLY, REPLY, VERSION } from "./messages.ts";
+import { MAX_BODY } from "./payloads.ts";
 
 /** Where bytes and descriptors come from: a Unix socket, or a test's. */
 export interface ByteSource {

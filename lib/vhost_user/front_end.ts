@@ -9,18 +9,14 @@
  *
  * @module
  */
-import { type OsError, type Reactor, signalEvent, UnixSocket } from "../../ffi/mod.ts";
+import { type Reactor, signalEvent, UnixSocket } from "../../ffi/mod.ts";
 import type { DeviceClass } from "../virtio/classes.ts";
 import { bit, describeFeatures, VHOST_USER_F_PROTOCOL_FEATURES } from "../virtio/features.ts";
 import { BackEndChannel } from "./channel.ts";
 import { Conversation, DEADLINE_MS } from "./conversation.ts";
 import type { VhostUserError, VhostUserFault } from "./errors.ts";
-import {
-  hasProtocolFeature,
-  MAX_REGIONS,
-  protocolFeatures,
-  type VringAddress,
-} from "./messages.ts";
+import { hasProtocolFeature, protocolFeatures } from "./messages.ts";
+import { MAX_REGIONS, type VringAddress } from "./payloads.ts";
 
 /** What a back-end is, as {@linkcode FrontEnd.initialise} learnt it. */
 export interface Profile {
@@ -93,13 +89,6 @@ export interface FrontEndOptions {
   deadlineMs?: number | undefined;
   /** The back-end says that its config space changed: {@linkcode FrontEnd.readConfig} it. */
   onConfigChange?: (() => void) | undefined;
-}
-
-/** Options of {@linkcode connectWithBackoff}. */
-export interface BackoffOptions extends FrontEndOptions {
-  signal?: AbortSignal | undefined;
-  /** Called after 1, 10 and 60 seconds in vain, with the reason of the last attempt. */
-  onWaiting?: ((seconds: number, reason: Error) => void) | undefined;
 }
 
 /** The protocol features used where the back-end has them; CONFIG besides, for classes with a config space. */
@@ -416,52 +405,4 @@ export class FrontEnd implements Disposable {
   #unfit(reason: string): VhostUserError {
     return this.#fail("unfit", `Cannot use the back-end of ${this.options.name}: ${reason}`);
   }
-}
-
-// ---- a back-end that is not there yet ----
-
-/** What connecting fails with while a daemon is about to start, starts again, or is busy with another front-end. */
-const TRANSIENT = new Set(["ENOENT", "ECONNREFUSED", "EAGAIN", "EINTR"]);
-/** An attempt costs some microseconds, so trying often is cheaper than watching folders that may not exist yet. */
-const FIRST_WAIT_MS = 50;
-const LONGEST_WAIT_MS = 100;
-const REPORT_SECONDS = [1, 10, 60] as const;
-
-/**
- * Connects to the back-end at `path`, however long it takes for it to listen there.
- *
- * @throws {OsError} what no waiting will cure: EACCES, ENAMETOOLONG, a path that is no socket …
- * @throws what `signal` was aborted with
- */
-export async function connectWithBackoff(path: string, options: BackoffOptions): Promise<FrontEnd> {
-  const { signal, onWaiting } = options;
-  const start = performance.now();
-  let reported = 0;
-  for (let wait = FIRST_WAIT_MS;; wait = Math.min(2 * wait, LONGEST_WAIT_MS)) {
-    signal?.throwIfAborted();
-    try {
-      return await FrontEnd.connect(path, options);
-    } catch (error) {
-      if (!TRANSIENT.has((error as OsError).code)) throw error;
-      const due = REPORT_SECONDS[reported];
-      if (due !== undefined && performance.now() - start >= due * 1000) {
-        reported++;
-        onWaiting?.(due, error as Error);
-      }
-    }
-    await sleep(wait, signal);
-  }
-}
-
-/** Waits, or until aborted. */
-function sleep(ms: number, signal: AbortSignal | undefined): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const done = (): void => {
-    clearTimeout(timer);
-    signal?.removeEventListener("abort", done);
-    resolve();
-  };
-  const timer = setTimeout(done, ms);
-  signal?.addEventListener("abort", done);
-  return promise;
 }

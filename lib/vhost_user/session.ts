@@ -36,14 +36,11 @@ import {
   NEED_REPLY,
   protocolFeatureNames,
   protocolFeatures,
-  type Region,
   REPLY,
   type ReplyOf,
-  U64,
   VERSION,
-  type VringAddress,
-  type VringFd,
 } from "./messages.ts";
+import { type Region, U64, type VringAddress, type VringFd } from "./payloads.ts";
 import { SharedMemory } from "./shared_memory.ts";
 import { Vring, type VringEvent } from "./vring.ts";
 

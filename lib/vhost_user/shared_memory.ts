@@ -7,7 +7,7 @@
 import { type Fd, Mapping, pageSize, viewMemory } from "../../ffi/mod.ts";
 import { GuestMemory, type MemoryRegion } from "../virtio/memory.ts";
 import { VhostUserError } from "./errors.ts";
-import type { Region } from "./messages.ts";
+import type { Region } from "./payloads.ts";
 
 /** Where a region lies in user addresses; these are only keys, and may use all 64 bits. */
 interface UserRange {

@@ -395,6 +395,19 @@ Deno.test("the channel carries CONFIG_CHANGE_MSG, and a blocking or full one hol
   assertEquals(await raw.ask("GET_QUEUE_NUM", undefined), "0400000000000000");
 });
 
+Deno.test("a channel that is no socket is let go of when it is needed", async () => {
+  await using bench = new Bench();
+  const raw = await bench.agreed();
+  using driver = new Driver(1);
+  const before = openDescriptors();
+  await raw.ask("SET_BACKEND_REQ_FD", undefined, [driver.fd.number]);
+  bench.server.configChanged();
+  bench.server.configChanged();
+  assertEquals(bench.errors.length, 1);
+  assert(bench.errors[0]!.includes("ENOTSOCK"), bench.errors[0]);
+  assertEquals(openDescriptors(), before);
+});
+
 Deno.test("one front-end after another; a second one waits until the first is gone", async () => {
   await using bench = new Bench();
   const first = bench.raw();

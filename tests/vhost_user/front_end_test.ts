@@ -2,22 +2,17 @@
 import { assert, assertEquals, assertInstanceOf, assertRejects, assertThrows } from "@std/assert";
 import { EPOLLIN, EventFd, OsError, Reactor, takeEvent, UnixSocket } from "../../ffi/mod.ts";
 import { VhostUserError } from "../../lib/vhost_user/errors.ts";
-import {
-  connectWithBackoff,
-  FrontEnd,
-  type FrontEndOptions,
-} from "../../lib/vhost_user/front_end.ts";
+import { connectWithBackoff } from "../../lib/vhost_user/connect.ts";
+import { FrontEnd, type FrontEndOptions } from "../../lib/vhost_user/front_end.ts";
 import { MessageReader, type RawMessage } from "../../lib/vhost_user/framing.ts";
 import {
-  CONFIG,
   encodeMessage,
   type FrontEndMessage,
   protocolFeatures,
   REPLY,
-  U64,
   VERSION,
-  VRING_STATE,
 } from "../../lib/vhost_user/messages.ts";
+import { CONFIG, U64, VRING_STATE } from "../../lib/vhost_user/payloads.ts";
 import { Driver, openDescriptors, RNG, SocketFolder, SOUND, VERSION_1 } from "./harness.ts";
 import {
   type Behaviour,

@@ -20,9 +20,9 @@ import {
   NEED_REPLY,
   protocolFeatures,
   REPLY,
-  U64,
   VERSION,
 } from "../../lib/vhost_user/messages.ts";
+import { U64 } from "../../lib/vhost_user/payloads.ts";
 
 /** What is done in place of a reply. */
 export type Fault = (back: HostileBackEnd, request: number, body: Uint8Array) => void;
