@@ -25,7 +25,7 @@ export type GuestKind = "sound" | "rng";
 export interface GuestOptions extends Partial<Patience> {
   /** How the device is called in errors. @default {"guest"} */
   name?: string;
-  /** How long a register access may take, in milliseconds. @default {5000} */
+  /** How long a register access may take, in milliseconds. @default {4000} */
   accessTimeoutMs?: number;
   /** Called with what went wrong while nothing was asked of the guest. */
   onTrouble?: (text: string) => void;
@@ -47,7 +47,7 @@ export class Guest implements AsyncDisposable {
     this.#progress = progress;
   }
 
-  /** What the guest is doing, at this moment. */
+  /** How far the call that runs has come, at this moment; else the last one. */
   get progress(): ProgressSnapshot {
     return this.#progress.snapshot();
   }
@@ -57,6 +57,7 @@ export class Guest implements AsyncDisposable {
     if (this.#running !== null) {
       return Promise.reject(new Error(`Cannot ${name}: the guest is at work, expected it idle`));
     }
+    this.#progress.begin(0); // Not what the last stream left there, whoever looks first.
     const running = this.#worker.call<T>(name, argument, NO_DEADLINE_MS).finally(() => {
       this.#running = null;
       this.#progress.set("order", ORDER.none);
@@ -177,7 +178,8 @@ export async function startGuest(
   options: GuestOptions = {},
 ): Promise<Guest> {
   const { name = "guest", controlTimeoutMs = 1000, stallTimeoutMs = 10_000 } = options;
-  const { accessTimeoutMs = 5000, onTrouble } = options;
+  // Less than the time a Worker has to end, so that one whose device is gone still ends by itself.
+  const { accessTimeoutMs = 4000, onTrouble } = options;
   const progress = new Progress();
   const { shared } = progress;
   const init = { kind, wires, name, shared, controlTimeoutMs, stallTimeoutMs, accessTimeoutMs };

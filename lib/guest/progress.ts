@@ -3,7 +3,7 @@
  * What a guest is doing, in memory that its owner reads while the guest's thread blocks; and the one word the other way,
  * by which the owner ends what the guest is doing.
  *
- * The guest alone writes, but for the order. The words go through Atomics, as two isolates share them. The fractions
+ * A guest at work alone writes, but for the order; while it is idle, its owner may clear what is counted. The words go through Atomics, as two isolates share them. The fractions
  * cannot; they are for display, and a 64-bit machine stores each at once.
  *
  * @module

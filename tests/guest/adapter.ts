@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+/** A scripted device on a soft node, served by a thread of its own: what stands in for viola where only the guest is tested. */
+import { BlockingWorker } from "../../ffi/mod.ts";
+import { SoftLoopback, type SoftNode } from "../../lib/loopback/soft.ts";
+import type { AdapterInit } from "./adapter_worker.ts";
+import type { FakeOptions, Script, SeenMessage } from "./fake_device.ts";
+
+/** What a scripted device saw. */
+export interface Seen {
+  messages: SeenMessage[];
+  controls: string[];
+  bad: string[];
+  ringErrors: string[];
+  resets: number;
+  playedBytes: Uint8Array<ArrayBuffer>;
+  notifications: number[];
+  status: number;
+}
+
+export class Adapter implements AsyncDisposable {
+  readonly #loopback: SoftLoopback;
+  readonly #worker: BlockingWorker;
+  readonly #options: FakeOptions;
+
+  private constructor(loopback: SoftLoopback, worker: BlockingWorker, options: FakeOptions) {
+    this.#loopback = loopback;
+    this.#worker = worker;
+    this.#options = options;
+  }
+
+  /** Attaches to a node; the device appears by {@linkcode appear}. */
+  static async attach(node: SoftNode, options: FakeOptions): Promise<Adapter> {
+    const loopback = SoftLoopback.attach(node);
+    const worker = await BlockingWorker.start(new URL("./adapter_worker.ts", import.meta.url), {
+      name: "adapter",
+      init: { port: loopback.port, options } satisfies AdapterInit,
+    });
+    return new Adapter(loopback, worker, options);
+  }
+
+  /** START_LOOPBACK. */
+  appear(): void {
+    const { kind, mmioVersion, vendor = 0x4c474121 } = this.#options;
+    const deviceId = kind === "sound" ? 25 : 4;
+    this.#loopback.start({ magic: 0x74726976, version: mmioVersion, deviceId, vendor });
+  }
+
+  grant(count: number): Promise<void> {
+    return this.#worker.call("grant", count);
+  }
+
+  sendEvent(code: number, data: number): Promise<void> {
+    return this.#worker.call("sendEvent", { code, data });
+  }
+
+  script(script: Script): Promise<void> {
+    return this.#worker.call("script", script);
+  }
+
+  /** Whether it answers nothing from now on. */
+  deafen(deaf: boolean): Promise<void> {
+    return this.#worker.call("deafen", deaf);
+  }
+
+  seen(): Promise<Seen> {
+    return this.#worker.call("seen");
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#worker.close();
+    this.#loopback.close();
+  }
+}
