@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { Reactor } from "../../ffi/mod.ts";
+import { type DeviceEvent, startDevice } from "../../lib/device/mod.ts";
+import * as snd from "../../lib/virtio/sound.ts";
+import { WavReader } from "../../lib/wav.ts";
+import { withoutLeaks } from "../support/leaks.ts";
+import { Process } from "../support/process.ts";
+import { noise, PARAMS } from "./card.ts";
+import { RemoteDriver, word } from "./remote.ts";
+
+const PERIOD = PARAMS.periodBytes;
+const { VQ_TX, VQ_RX } = snd;
+
+async function withFolder(test: (folder: string) => Promise<void>): Promise<void> {
+  const folder = Deno.makeTempDirSync();
+  try {
+    await test(folder);
+  } finally {
+    Deno.removeSync(folder, { recursive: true });
+  }
+}
+
+function samplesOf(path: string): Uint8Array {
+  using reader = WavReader.open(path);
+  const samples = new Uint8Array(reader.frames * reader.format.channels * reader.format.bits / 8);
+  reader.read(samples);
+  return samples;
+}
+
+const xfer = (stream: number, samples: Uint8Array): Uint8Array =>
+  Uint8Array.of(stream, 0, 0, 0, ...samples);
+
+const onSocket = (name: string, test: (folder: string, reactor: Reactor) => Promise<void>): void =>
+  Deno.test(name, () =>
+    withFolder((folder) =>
+      withoutLeaks(async () => {
+        await using reactor = new Reactor();
+        await test(folder, reactor);
+      })
+    ));
+
+onSocket(
+  "a card at a socket plays and captures in real time, and leaves no socket",
+  async (folder, reactor) => {
+    const events: DeviceEvent[] = [];
+    const [socket, path] = [`${folder}/s`, `${folder}/out.wav`];
+    const spec = { class: "sound", socket, sinks: [`wav:${path}`], sources: ["silence"] } as const;
+    const device = await startDevice({
+      ...spec,
+      sinks: [...spec.sinks],
+      sources: [...spec.sources],
+    }, {
+      onEvent: (event) => events.push(event),
+    });
+    {
+      await using driver = new RemoteDriver(reactor, "sound");
+      const frontEnd = await driver.connect(socket);
+      assertEquals(
+        (await frontEnd.readConfig()).subarray(0, 12),
+        Uint8Array.of(2, 0, 0, 0, 2, 0, 0, 0, 16, 0, 0, 0),
+      );
+      const sound = noise(30 * PERIOD);
+      await driver.startPlayback(PARAMS);
+      const started = performance.now();
+      let offered = 0;
+      let done = 0;
+      const offer = (): void => {
+        if (offered === 30) return;
+        driver.offer(
+          VQ_TX,
+          offered,
+          xfer(0, sound.subarray(offered * PERIOD, (offered + 1) * PERIOD)),
+          8,
+        );
+        offered++;
+      };
+      for (let i = 0; i < 4; i++) offer();
+      while (done < 30) {
+        for (const { token } of await driver.next(VQ_TX)) {
+          assertEquals(token, done++);
+          offer();
+        }
+      }
+      // Never faster than the clock; how much slower is the machine's affair.
+      assert(performance.now() - started >= 299);
+      assertEquals(await driver.control(word(snd.R_PCM_STOP)), snd.S_OK);
+      assertEquals(samplesOf(path), sound);
+
+      // The driver goes in the middle of a capture.
+      driver.offer(VQ_RX, 1, Uint8Array.of(1, 0, 0, 0), PERIOD + 8);
+      const [early] = await driver.next(VQ_RX);
+      assertEquals(new DataView(early!.bytes.buffer).getUint32(0, true), 0);
+      assertEquals(early!.length, 8);
+    }
+    await device.close();
+    await device.close();
+    assertEquals([...Deno.readDirSync(folder)].map(({ name }) => name), ["out.wav"]);
+    const kinds = new Set(events.map(({ kind }) => kind));
+    for (const kind of ["listening", "connected", "state", "position"] as const) {
+      assert(kinds.has(kind), kind);
+    }
+    assertEquals(events.filter(({ kind }) => kind === "error"), []);
+  },
+);
+
+onSocket(
+  "a card serves one front-end after another; append goes on where the last one ended",
+  async (folder, reactor) => {
+    const [socket, path] = [`${folder}/s`, `${folder}/out.wav`];
+    await using _device = await startDevice({
+      class: "sound",
+      socket,
+      sinks: [`wav:${path},append`],
+      pace: "free",
+    });
+    const sound = noise(5 * PERIOD);
+    for (let life = 0; life < 5; life++) {
+      await using driver = new RemoteDriver(reactor, "sound");
+      await driver.connect(socket);
+      await driver.startPlayback(PARAMS);
+      driver.offer(VQ_TX, 7, xfer(0, sound.subarray(life * PERIOD, (life + 1) * PERIOD)), 8);
+      assertEquals((await driver.next(VQ_TX))[0]!.token, 7);
+    }
+    assertEquals(samplesOf(path), sound);
+  },
+);
+
+onSocket("entropy at a socket, to several front-ends in turn", async (folder, reactor) => {
+  const socket = `${folder}/s`;
+  await using _device = await startDevice({ class: "rng", socket });
+  const seen = new Set<string>();
+  for (let life = 0; life < 3; life++) {
+    await using driver = new RemoteDriver(reactor, "rng");
+    await driver.connect(socket);
+    driver.offer(0, 1, new Uint8Array(), 64);
+    const [used] = await driver.next(0);
+    assertEquals(used!.length, 64);
+    seen.add(used!.bytes.join());
+  }
+  assertEquals(seen.size, 3);
+});
+
+onSocket("jacks can be plugged from outside; entropy has none", async (folder) => {
+  await using sound = await startDevice({ class: "sound", socket: `${folder}/sound` });
+  await sound.setJack(0, false);
+  await assertRejects(() => sound.setJack(9, false), Error, "Cannot plug jack 9");
+  await using rng = await startDevice({ class: "rng", socket: `${folder}/rng` });
+  await assertRejects(() => rng.setJack(0, false), Error, "rng has none");
+});
+
+onSocket("a device that cannot listen says so, and leaves nothing", async (folder) => {
+  const spec = { class: "rng", socket: `${folder}/missing/s` } as const;
+  await assertRejects(() => startDevice(spec), Error, "ENOENT");
+});
+
+Deno.test("killed at any moment, a card leaves a valid file with every buffer it gave back, and goes on in it", async () => {
+  const PIECE = 1000;
+  const params = {
+    ...PARAMS,
+    channels: 1,
+    format: 4,
+    rate: 1,
+    periodBytes: PIECE,
+    bufferBytes: 64 * PIECE,
+  };
+  // Each buffer's bytes are its number, so that what is missing or double shows.
+  const numbered = (n: number): Uint8Array => {
+    const words = new Uint32Array(PIECE / 4).fill(n);
+    return new Uint8Array(words.buffer);
+  };
+  await withFolder(async (folder) => {
+    const [socket, path] = [`${folder}/s`, `${folder}/out.wav`];
+    const script = new URL("./killed.ts", import.meta.url).pathname;
+    const args = ["run", "-A", "--no-prompt", "--no-check", script, socket, `wav:${path},append`];
+    let next = 0; // the first buffer that has not come back
+    let doubled = 0;
+    const lives = 8;
+    for (let life = 0; life < lives; life++) {
+      await using reactor = new Reactor();
+      await using process = Process.start(Deno.execPath(), args);
+      await using driver = new RemoteDriver(reactor, "sound");
+      await driver.connect(socket);
+      await driver.startPlayback(params);
+      let offered = next;
+      const kill = performance.now() + Math.random() * 30;
+      while (performance.now() < kill) {
+        while (offered < next + 16) driver.offer(VQ_TX, offered, xfer(0, numbered(offered++)), 8);
+        for (const { token } of driver.take(VQ_TX)) assertEquals(token, next++);
+        await new Promise((resolve) => setTimeout(resolve));
+      }
+      process.signal("SIGKILL");
+      await process.ended;
+      for (const { token } of driver.take(VQ_TX)) assertEquals(token, next++);
+      const samples = samplesOf(path);
+      const found = new Uint32Array(samples.buffer, 0, samples.length / 4);
+      assertEquals(samples.length % PIECE, 0);
+      let expected = 0;
+      for (let at = 0; at < found.length; at += PIECE / 4) {
+        const n = found[at]!;
+        assert(found.subarray(at, at + PIECE / 4).every((word) => word === n), "a torn buffer");
+        assert(n <= expected, `buffer ${expected} is missing`);
+        expected = n + 1;
+      }
+      assert(expected >= next, `${next} buffers came back, ${expected} are in the file`);
+      doubled = found.length / (PIECE / 4) - expected;
+    }
+    assert(next > lives, "nothing was played");
+    // One buffer is being given back when the process dies, or a ring's worth that had not been shown.
+    assert(doubled <= lives * 16, `${doubled} of ${next} buffers are there twice`);
+  });
+});
