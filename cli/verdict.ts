@@ -42,7 +42,7 @@ export interface Verdict {
   ms: number;
 }
 
-const BAR = 24;
+const BAR = 16;
 
 /** "card 0  ━━━━━━────  3.2 of 8.0 s  running  no xruns  latency 21 ms" */
 export function liveLine(part: Part, now: ProgressSnapshot): string {
@@ -67,6 +67,13 @@ export function cardFault({ card, output, equal, difference, xruns }: CardVerdic
   return xruns > 0 ? `card ${card}: ${counted(xruns, "xrun")}, the sound had gaps` : "";
 }
 
+const STEP_NAMES: Record<string, string> = {
+  devices: "devices up",
+  cards: "cards found",
+  sound: "first sound",
+  ended: "all ended",
+};
+
 /** The verdict for people. */
 export function verdictText({ cards, steps, ms, ok }: Verdict): string {
   const lines = cards.map((card) => {
@@ -75,7 +82,9 @@ export function verdictText({ cards, steps, ms, ok }: Verdict): string {
     return `card ${card.card}  ${card.output} ${relation} ${card.input}\n` +
       `        ${facts}; ${counted(card.xruns, "xrun")}`;
   });
-  const times = Object.entries(steps).map(([step, time]) => `${step} ${duration(time)}`);
+  const times = Object.entries(steps).map(([step, time]) =>
+    `${STEP_NAMES[step] ?? step} ${duration(time)}`
+  );
   return [
     ...lines,
     `times   ${times.join(", ")}; ${duration(ms)} in all`,

@@ -179,7 +179,7 @@ Deno.test("viola attach waits for back-ends that are not there, or hang up", asy
       "one that hangs up",
       (place) => strangeServer(place.socket, (connection) => connection.close()),
       "lost",
-      /sound: Cannot /,
+      /^viola: sound: /,
     ],
   ];
   for (const [name, company, event, message] of table) {

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * viola as a library: what the `viola` command is made of.
+ *
+ * A device is a vhost-user back-end at a socket, a bridge joins it to a loopback device, and a guest drives that where
+ * there is no kernel module:
+ *
+ * ```ts
+ * import { Bridge, Reactor, SoftNode, startDevice, startGuest } from "@viola/viola";
+ *
+ * await using device = await startDevice({ class: "rng", socket: "/tmp/rng.sock" });
+ * await using reactor = new Reactor();
+ * using node = new SoftNode();
+ * node.listen("/tmp/rng.node", reactor);
+ *
+ * await using bridge = await Bridge.start({ onEvent: () => {} });
+ * await bridge.add({
+ *   class: "rng",
+ *   socket: "/tmp/rng.sock",
+ *   loopback: "soft:/tmp/rng.node",
+ *   memory: "isolated",
+ *   mmioVersion: 1,
+ *   priority: 0,
+ *   lane: "main",
+ * });
+ *
+ * await using guest = await startGuest("rng", node.wires);
+ * await guest.probe();
+ * const bytes = await guest.readEntropy(64);
+ * ```
+ *
+ * @module
+ */
+export { Reactor } from "./ffi/mod.ts";
+export * from "./lib/bridge/mod.ts";
+export * from "./lib/device/mod.ts";
+export * from "./lib/guest/mod.ts";
+export { SoftNode, type SoftWires } from "./lib/loopback/mod.ts";

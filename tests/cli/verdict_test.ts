@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+import { assert, assertEquals } from "@std/assert";
+import { cardFault, type CardVerdict, liveLine, verdictText } from "../../cli/verdict.ts";
+import type { ProgressSnapshot } from "../../lib/guest/mod.ts";
+
+const CARD: CardVerdict = {
+  card: 1,
+  input: "in.wav",
+  output: "out/card1.wav",
+  format: { encoding: "pcm", bits: 16, channels: 2, rate: 48000 },
+  frames: 96000,
+  priority: 1,
+  equal: true,
+  difference: "",
+  xruns: 0,
+  longestPeriodMs: 20,
+};
+
+const NOW: ProgressSnapshot = {
+  state: "running",
+  position: 24000,
+  total: 96000,
+  periods: 25,
+  xruns: 2,
+  dry: 0,
+  ioErrors: 0,
+  latencyBytes: 4 * 480,
+  interrupts: 30,
+  lastPeriodMs: 20,
+  longestPeriodMs: 21,
+};
+
+Deno.test("liveLine() shows position, state, xruns and latency, and fits a terminal", () => {
+  const line = liveLine(CARD, NOW);
+  assertEquals(
+    line,
+    "card 1  ━━━━────────────    0.5 of 2.0 s  running    2 xruns  latency 10 ms",
+  );
+  assert(line.length < 80);
+  const longest = { ...NOW, state: "params set" as const, xruns: 0, latencyBytes: 4 * 48 * 999 };
+  assert(liveLine(CARD, longest).length < 80);
+});
+
+Deno.test("cardFault() is silent when all is well, and says what is not", () => {
+  assertEquals(cardFault(CARD), "");
+  const other = { ...CARD, equal: false, difference: "frame 7 is another", xruns: 3 };
+  assertEquals(
+    cardFault(other),
+    "card 1: out/card1.wav does not equal what was played: frame 7 is another",
+  );
+  assertEquals(cardFault({ ...CARD, xruns: 1 }), "card 1: 1 xrun, the sound had gaps");
+});
+
+Deno.test("verdictText() calls it well only when it is", () => {
+  const verdict = {
+    ok: true,
+    pace: "real" as const,
+    memory: "isolated" as const,
+    cards: [CARD],
+    steps: { devices: 120.4, played: 2003 },
+    ms: 2345,
+  };
+  assertEquals(
+    verdictText(verdict).split("\n"),
+    [
+      "card 1  out/card1.wav equals in.wav",
+      "        96000 frames, 16-bit pcm, 2 channels, 48000 Hz; no xruns",
+      "times   devices up 120 ms, played 2.0 s; 2.3 s in all",
+      "verdict all is well: what came out is what went in, to the last bit",
+    ],
+  );
+  const bad = verdictText({ ...verdict, ok: false, cards: [{ ...CARD, equal: false }] });
+  assert(bad.startsWith("card 1  out/card1.wav does not equal in.wav\n"), bad);
+  assert(!/verdict/.test(bad), bad);
+});
