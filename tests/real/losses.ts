@@ -19,8 +19,11 @@ export function unexcused(heard: readonly number[], count: number, period: numbe
   const wrong: string[] = [];
   let next = 0;
   const skipTo = (frame: number) => {
-    for (; next < frame; next++) {
-      if (next % period !== period - 1) wrong.push(`frame ${next} is missing`);
+    while (next < frame) {
+      const last = next + period - 1 - next % period;
+      const end = Math.min(frame, last);
+      if (end > next) wrong.push(`frames ${next} to ${end - 1} are missing`);
+      next = Math.min(frame, last + 1);
     }
   };
   for (const frame of heard) {
