@@ -21,7 +21,7 @@ import {
 import { SharedPage } from "../loopback/page.ts";
 import { type LoopbackPort, ring } from "../loopback/port.ts";
 import { RegisterFile } from "../virtio/registers.ts";
-import { DEVICE_COUNTERS, DeviceState, QUEUE_COUNTERS, STATUS_DRIVER_OK } from "../virtio/state.ts";
+import { DeviceState, QUEUE_COUNTERS, STATUS_DRIVER_OK } from "../virtio/state.ts";
 import { settle } from "./gate.ts";
 import type { AccessEvent, LaneDevice, LaneOptions } from "./lane_messages.ts";
 import { Schedule, type Scheduled } from "./schedule.ts";
@@ -33,7 +33,6 @@ class AccessDevice implements Scheduled {
   readonly #port: LoopbackPort;
   readonly #page: SharedPage;
   readonly #registers: RegisterFile;
-  readonly #counters: Float64Array;
   /** The write of STATUS 0 is answered later, by the main isolate. */
   #held = false;
 
@@ -45,11 +44,9 @@ class AccessDevice implements Scheduled {
     this.priority = device.priority;
     this.#port = port;
     this.#page = new SharedPage(viewMemory(port.page));
-    this.#counters = state.counters;
     this.#registers = new RegisterFile(state, {
       notify: (queue) => {
         state.queues[queue]!.counters[QUEUE_COUNTERS.kicks]!++;
-        this.#counters[DEVICE_COUNTERS.notifications]!++;
         signalEvent(kicks[queue]!);
       },
       statusChanged: (status) => {
@@ -77,7 +74,6 @@ class AccessDevice implements Scheduled {
     if (!page.pending) return;
     if (page.isRead) page.answer(this.#registers.read(page.offset, page.size));
     else this.#registers.write(page.offset, page.size, page.data);
-    this.#counters[DEVICE_COUNTERS.accesses]!++;
     if (!this.#held) this.#finish();
   }
 

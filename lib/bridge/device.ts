@@ -30,11 +30,17 @@ import {
   STATUS_DRIVER_OK,
   STATUS_FAILED,
 } from "../virtio/state.ts";
-import { connectWithBackoff, FrontEnd, type Profile, VhostUserError } from "../vhost_user/mod.ts";
+import {
+  connectWithBackoff,
+  FrontEnd,
+  type MemorySlot,
+  type Profile,
+  VhostUserError,
+} from "../vhost_user/mod.ts";
 import { Change } from "./change.ts";
-import { createGate, type Gate } from "./gate.ts";
+import { createGate } from "./gate.ts";
 import type { Lane } from "./lane.ts";
-import type { AccessEvent, MemoryMode, RingEvent } from "./lane_messages.ts";
+import type { AccessEvent, LaneDevice, MemoryMode, RingEvent } from "./lane_messages.ts";
 import { SESSION_GUEST, SessionMemory } from "./session_memory.ts";
 import { Watchdog } from "./watchdog.ts";
 
@@ -83,8 +89,8 @@ const VENDOR = 0x4c4f4956; // "VIOL"
 const OFFERED = (bit(24) - 1n) | bit(VIRTIO_F_RING_INDIRECT_DESC) | bit(VIRTIO_F_RING_EVENT_IDX) |
   bit(VIRTIO_F_VERSION_1);
 
-/** Waits between connections that end at once: 50 ms, doubled up to 2 s; one that lasted a second begins anew. */
-const RETRY_MS = { first: 50, most: 2000, lasted: 1000 };
+/** Waits between connections that end before they serve: 50 ms, doubled up to 2 s. */
+const RETRY_MS = { first: 50, most: 2000 };
 
 /** How long the end waits for a back-end to stop in order. */
 const CLOSE_MS = 1000;
@@ -96,7 +102,8 @@ interface Presented {
   memory: Fd;
   loopback: Loopback;
   kicks: EventFd[];
-  gate: Gate;
+  /** As its lane has it. */
+  lane: LaneDevice;
 }
 
 /** A device that is bridged. */
@@ -115,6 +122,8 @@ export class BridgedDevice {
   #sharedWith: FrontEnd | null = null;
   #livesUsed = 0;
   #failure: Error | null = null;
+  /** The back-end at hand knows what it must before it sees the driver's own rings. */
+  #prepared = false;
   /** The driver waits for the answer to a reset. */
   #held = false;
   /** The driver's present life was joined to a back-end before. */
@@ -134,7 +143,6 @@ export class BridgedDevice {
   async #supervise(): Promise<void> {
     while (!this.#closing) {
       this.#lost = null;
-      const since = performance.now();
       using frontEnd = await this.#connect();
       if (frontEnd === null) return;
       try {
@@ -144,7 +152,7 @@ export class BridgedDevice {
         if (this.#presented === null && !isTransient(error)) throw error;
         this.#lost ??= error as Error;
       }
-      await this.#part(since);
+      await this.#part();
     }
   }
 
@@ -213,11 +221,10 @@ export class BridgedDevice {
   }
 
   /** After a back-end was lost: says so, and waits before the next if this one did not last. */
-  async #part(since: number): Promise<void> {
+  async #part(): Promise<void> {
     if (this.#closing || this.#lost === null) return;
     if (this.#presented !== null) this.#count("losses");
     this.#emit("lost", this.#lost.message);
-    if (performance.now() - since > RETRY_MS.lasted) this.#retryMs = RETRY_MS.first;
     await this.#change.until(() => this.#closing, this.#retryMs);
     this.#retryMs = Math.min(2 * this.#retryMs, RETRY_MS.most);
   }
@@ -242,17 +249,17 @@ export class BridgedDevice {
       deviceFeatures: features & OFFERED,
       config,
     });
-    const gate = createGate();
-    await lane.add({
+    const laneDevice: LaneDevice = {
       id,
       name,
       priority,
       memory: mode,
       port: loopback.port,
       state: mapping.range,
-      gate,
+      gate: createGate(),
       kicks: kicks.map(({ number }) => number),
-    }, {
+    };
+    await lane.add(laneDevice, {
       access: (event) => this.#onAccess(event),
       ring: (event) => this.#onRing(event),
       failed: (error) => this.#fail(error),
@@ -264,7 +271,7 @@ export class BridgedDevice {
       vendor: VENDOR,
     });
     undo.move();
-    return { state, mapping, memory, loopback, kicks, gate };
+    return { state, mapping, memory, loopback, kicks, lane: laneDevice };
   }
 
   #onAccess(event: AccessEvent): void {
@@ -272,20 +279,26 @@ export class BridgedDevice {
     if (event.kind === "reset") this.#held ||= event.held;
     if (event.kind === "config") this.#configWrites.push(event);
     if (event.kind === "reset" && this.#wasRunning) this.#emit("reset", "reset by the driver");
+    if (event.kind === "status" && (event.status & STATUS_DEVICE_NEEDS_RESET) !== 0) {
+      this.#configInterrupt(); // virtio 1.2 §2.1.2: the driver is told of a device that needs a reset
+    }
     this.#change.notify();
   }
 
   #onRing(event: RingEvent): void {
-    if (event.kind === "live") this.#onLive(event.requeued, event.replayed);
-    else if (event.kind === "driver error") this.#needReset(event.text);
+    if (event.kind === "prepared") this.#prepared = true;
+    else if (event.kind === "live") this.#onLive(event.requeued, event.replayed);
+    else if (event.kind === "driver error") this.#needReset(event.text, event.epoch);
     else {
       this.#emit("error", event.text);
       if (event.kind === "back-end error") this.#lose(new Error(event.text));
     }
+    this.#change.notify();
   }
 
   #onLive(requeued: number, replayed: number): void {
     const resumed = this.#wasRunning;
+    this.#retryMs = RETRY_MS.first;
     this.#wasRunning = true;
     this.#count("replays", replayed);
     const text = `${requeued} requests in flight offered again, ${replayed} repeated`;
@@ -294,9 +307,11 @@ export class BridgedDevice {
   }
 
   /** Tells the driver that it must reset the device; its rings are not looked at until it has. */
-  #needReset(text: string): void {
+  #needReset(text: string, epoch: number): void {
+    const { state } = this.#presented!;
     this.#emit("error", text);
-    this.#presented!.state.orStatus(STATUS_DEVICE_NEEDS_RESET);
+    if (state.epoch !== epoch) return; // it has done so already
+    state.orStatus(STATUS_DEVICE_NEEDS_RESET);
     this.#configInterrupt();
     this.#change.notify();
   }
@@ -336,20 +351,18 @@ export class BridgedDevice {
 
   /** One start: until the driver resets, or the back-end is lost. @returns whether the back-end is still there */
   async #join(frontEnd: FrontEnd, epoch: number): Promise<boolean> {
-    const { id, lane, memory: mode, name } = this.#setup;
-    const { state, kicks } = this.#presented!;
-    const numbers = kicks.map(({ number }) => number);
-    using session = new SessionMemory(name, state, mode, numbers);
+    const { id, lane } = this.#setup;
+    const { state } = this.#presented!;
+    using session = new SessionMemory(this.#presented!.lane, state);
     const watchdog = new Watchdog(this.#setup.deviceClass, state);
     try {
-      const offered = frontEnd.profile.features;
-      const eventIdx = (offered & bit(VIRTIO_F_RING_EVENT_IDX)) !== 0n;
+      const features = this.#features(frontEnd.profile);
+      const eventIdx = (features & bit(VIRTIO_F_RING_EVENT_IDX)) !== 0n;
       const memory = session.memory === null
         ? null
         : { range: session.memory.mapping.range, guest: SESSION_GUEST };
       const bases = await lane.attach({ id, epoch, rings: session.rings, memory, eventIdx });
-      await this.#start(frontEnd, session, bases);
-      await lane.go(id);
+      await this.#start(frontEnd, features, session, bases);
       await this.#while(frontEnd, () => state.epoch === epoch && this.#driverOk, async () => {
         const queue = await watchdog.stuck((index) => lane.isDue(id, index));
         if (queue !== null) this.#lose(new Error(this.#stuckText(queue)));
@@ -374,36 +387,63 @@ export class BridgedDevice {
       `none was given back for ${Watchdog.SECONDS} s`;
   }
 
-  async #start(frontEnd: FrontEnd, session: SessionMemory, bases: number[]): Promise<void> {
-    const { memory } = session;
+  /**
+   * Starts the relayed rings, over which a new back-end is told what the last one knew; then the others, whose chains it
+   * may not see before.
+   */
+  async #start(
+    frontEnd: FrontEnd,
+    features: bigint,
+    session: SessionMemory,
+    bases: number[],
+  ): Promise<void> {
+    const { id, lane } = this.#setup;
     const rings = session.rings.map((ring, i) => ({ ...ring, base: bases[i]! }));
-    const features = this.#features(frontEnd.profile);
-    if (memory !== null) {
-      const { length: size } = memory.mapping;
-      const slot = {
-        guest: SESSION_GUEST,
-        user: SESSION_GUEST,
-        size,
-        offset: 0,
-        fd: memory.fd.number,
-      };
-      return await frontEnd.start({ features, memory: [slot], rings });
-    }
-    const { shares, backEndLives } = this.#presented!.loopback;
-    if (this.#sharedWith === frontEnd) return await frontEnd.start({ features, rings });
-    if (this.#livesUsed >= backEndLives) {
-      throw new Error(
-        `Cannot give the driver's memory to a second back-end: ${this.#setup.loopback} allows ${backEndLives} with ` +
-          `--memory direct until the machine is restarted (isolated memory has no such limit)`,
-      );
-    }
-    this.#livesUsed++;
-    this.#sharedWith = frontEnd;
+    const memory = this.#memorySlots(frontEnd, session);
+    this.#prepared = false;
     await frontEnd.start({
       features,
-      memory: shares.map((share) => ({ ...share, user: share.guest })),
-      rings,
+      memory,
+      rings: rings.filter(({ bounce }) => bounce !== null),
     });
+    await lane.prepare(id);
+    const { epoch } = this.#presented!.state;
+    const settled = (): boolean =>
+      this.#prepared || this.#over || this.#presented!.state.epoch !== epoch;
+    if (!await this.#change.until(settled, 1000 * Watchdog.SECONDS)) {
+      throw new Error(
+        `Cannot go on with the back-end of ${this.name}: it does not answer what is repeated to it`,
+      );
+    }
+    if (!this.#prepared) return;
+    await frontEnd.startRings(rings.filter(({ bounce }) => bounce === null));
+    await lane.go(id);
+  }
+
+  /** The memory that a back-end is given; undefined when it has it already, and may be given it once only. */
+  #memorySlots(frontEnd: FrontEnd, { memory }: SessionMemory): MemorySlot[] | undefined {
+    const slots: MemorySlot[] = [];
+    if (memory !== null) {
+      const [size, fd] = [memory.mapping.length, memory.fd.number];
+      slots.push({ guest: SESSION_GUEST, user: SESSION_GUEST, size, offset: 0, fd });
+    }
+    if (this.#setup.memory === "isolated") return slots;
+    const { shares, backEndLives } = this.#presented!.loopback;
+    if (backEndLives !== Infinity) {
+      if (this.#sharedWith === frontEnd) return undefined;
+      this.#spendLife(backEndLives);
+      this.#sharedWith = frontEnd;
+    }
+    slots.push(...shares.map((share) => ({ ...share, user: share.guest })));
+    return slots;
+  }
+
+  #spendLife(lives: number): void {
+    if (this.#livesUsed++ < lives) return;
+    throw new Error(
+      `Cannot give the driver's memory to another back-end: ${this.#setup.loopback} allows ${lives} with direct ` +
+        `memory until the machine is restarted (isolated memory has no such limit)`,
+    );
   }
 
   /**

@@ -76,7 +76,12 @@ export class Lane implements AsyncDisposable {
     return this.rings.call("detach", id);
   }
 
-  /** The back-end listens. */
+  /** The back-end listens at the relayed rings; "prepared" follows. */
+  prepare(id: number): Promise<void> {
+    return this.rings.call("prepare", id);
+  }
+
+  /** All rings are started; "live" follows. */
   go(id: number): Promise<void> {
     return this.rings.call("go", id);
   }

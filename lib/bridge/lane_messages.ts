@@ -19,7 +19,7 @@ export interface LaneOptions {
   readonly realtime?: number | undefined;
 }
 
-/** Who copies: viola (isolated), or nobody (direct). */
+/** Where the back-end works: in memory of its own, viola copying (isolated), or in the driver's (direct). */
 export type MemoryMode = "isolated" | "direct";
 
 /** A device as both Workers of its lane are given it. */
@@ -33,19 +33,18 @@ export interface LaneDevice {
   /** The device's state. */
   readonly state: MappedRange;
   readonly gate: Gate;
-  /** eventfd per queue, rung by the access Worker for QUEUE_NOTIFY. Isolated: the ring Worker hears it; direct: the back-end. */
+  /** eventfd per queue, rung by the access Worker for QUEUE_NOTIFY. Who hears it: if relayed the ring Worker, else the back-end. */
   readonly kicks: readonly number[];
 }
 
-/** One ring between the bridge and a back-end. */
+/** One ring as a back-end is given it. */
 export interface SessionRing extends RingLayout {
   /** eventfd that the back-end rings. */
   readonly call: number;
-  /** Isolated: eventfd that the back-end hears. */
+  /** eventfd that the back-end hears. */
   readonly kick: number;
-  /** Isolated: room for this queue's chains, as offsets into the session's memory. */
-  readonly bounceStart: number;
-  readonly bounceEnd: number;
+  /** Relayed: room for the queue's chains, as offsets into the session's memory. Null: the ring is the driver's own. */
+  readonly bounce: { readonly start: number; readonly end: number } | null;
 }
 
 /** A back-end's life on a device, for the ring Worker. */
@@ -54,9 +53,9 @@ export interface Session {
   /** The device's life it belongs to. */
   readonly epoch: number;
   readonly rings: readonly SessionRing[];
-  /** Isolated: the memory that the back-end is given, and the guest address that stands for its first byte. */
+  /** The memory of relayed queues that the back-end is given, and the guest address that stands for its first byte. */
   readonly memory: { readonly range: MappedRange; readonly guest: number } | null;
-  /** Isolated: what holds between the bridge and the back-end. */
+  /** VIRTIO_F_RING_EVENT_IDX, between viola and the back-end. */
   readonly eventIdx: boolean;
 }
 
@@ -71,9 +70,11 @@ export type AccessEvent =
 /** What the ring Worker reports. */
 export type RingEvent =
   /** The driver's ring cannot be true. */
-  | { id: number; kind: "driver error"; text: string }
+  | { id: number; kind: "driver error"; text: string; epoch: number }
   /** The back-end's ring cannot be true. */
   | { id: number; kind: "back-end error"; text: string }
+  /** The back-end knows what it must know before the rings that are the driver's own may start. */
+  | { id: number; kind: "prepared" }
   /** Chains in flight were offered to a new back-end, which is live now. */
   | { id: number; kind: "live"; requeued: number; replayed: number }
   /** A repeated request was refused. */

@@ -19,6 +19,7 @@ import {
   VQ_RX,
   VQ_TX,
 } from "../virtio/sound.ts";
+import type { LaneDevice } from "./lane_messages.ts";
 
 /** One class's memory of its requests. It lies in the device's state, so that a successor has it too. */
 export interface Replay {
@@ -144,8 +145,8 @@ const STATELESS: Replay = {
 };
 
 /** The classes that need one; a class without a row here is stateless. */
-const REPLAYS: Readonly<Record<number, (area: Uint8Array) => Replay>> = {
-  [SOUND_DEVICE_ID]: (area) => new SoundReplay(area),
+const REPLAYS: Readonly<Record<number, { queue: number; create: (area: Uint8Array) => Replay }>> = {
+  [SOUND_DEVICE_ID]: { queue: VQ_CONTROL, create: (area) => new SoundReplay(area) },
 };
 
 /**
@@ -158,5 +159,15 @@ export function replayOf(deviceId: number, area: Uint8Array, epoch: number): Rep
   const view = new DataView(area.buffer, area.byteOffset, area.byteLength);
   if (view.getUint32(0, true) !== epoch) area.fill(0);
   view.setUint32(0, epoch, true);
-  return REPLAYS[deviceId]?.(area) ?? STATELESS;
+  return REPLAYS[deviceId]?.create(area) ?? STATELESS;
+}
+
+/**
+ * Whether viola relays a queue: copies its chains between the driver's ring and one of the back-end's own. With isolated
+ * memory every queue; with direct memory only the one whose requests a new back-end must be told again, if there can be
+ * a new one, that is, if viola sees the driver's memory at all.
+ */
+export function isRelayed(device: LaneDevice, deviceId: number, queue: number): boolean {
+  if (device.memory === "isolated") return true;
+  return device.port.memory.length > 0 && REPLAYS[deviceId]?.queue === queue;
 }

@@ -4,14 +4,14 @@
  *
  * @module
  */
-import type { IsolatedQueue } from "./isolated_queue.ts";
+import type { RelayedQueue } from "./relayed_queue.ts";
 import { RESPONSE_BYTES } from "./replay.ts";
 
 /** The requests, and which of them is under way. */
 export class ReplayQueue {
   #next = 0;
 
-  constructor(readonly queue: IsolatedQueue, readonly messages: readonly Uint8Array[]) {}
+  constructor(readonly queue: RelayedQueue, readonly messages: readonly Uint8Array[]) {}
 
   /**
    * Takes the answer to the request under way, if it is there, and sends the next.

@@ -16,10 +16,8 @@ import {
   reportToOwner,
   serveBlocking,
 } from "../../ffi/mod.ts";
-import { DirectRings } from "./direct.ts";
-import { IsolatedRings } from "./isolated.ts";
 import type { LaneDevice, LaneOptions, RingEvent, Session } from "./lane_messages.ts";
-import { CALL, KICK, type LaneRings } from "./rings.ts";
+import { CALL, KICK, LaneRings } from "./rings.ts";
 import { Schedule } from "./schedule.ts";
 
 /** An event's key: device id, queue, and which of its two eventfds. */
@@ -34,30 +32,24 @@ function keyOf(device: number, queue: number, call: boolean): number {
 class RingLane {
   readonly epoll: Epoll = Epoll.create();
   readonly #devices = new Map<number, LaneRings>();
-  readonly #kicks = new Map<number, readonly number[]>();
   readonly #calls = new Map<number, readonly number[]>();
   readonly #schedule = new Schedule<LaneRings>();
 
   add(device: LaneDevice): void {
-    const report = (event: RingEvent): void => reportToOwner(event);
-    const Rings = device.memory === "isolated" ? IsolatedRings : DirectRings;
-    const rings = new Rings(device, report);
+    const rings = new LaneRings(device, (event: RingEvent) => reportToOwner(event));
     this.#devices.set(device.id, rings);
     this.#schedule.add(rings);
-    const kicks = device.memory === "isolated" ? device.kicks : [];
-    // Edge-triggered: each ring of an eventfd is reported once, and it need never be read.
-    kicks.forEach((kick, queue) => {
-      this.epoll.add(kick, EPOLLIN | EPOLLET, keyOf(device.id, queue, false));
-    });
-    this.#kicks.set(device.id, kicks);
+    for (const queue of rings.relayed) {
+      // Edge-triggered: each ring of an eventfd is reported once, and it need never be read.
+      this.epoll.add(device.kicks[queue]!, EPOLLIN | EPOLLET, keyOf(device.id, queue, false));
+    }
   }
 
   remove(id: number): void {
     const rings = this.#devices.get(id);
     if (rings === undefined) return;
     this.detach(id);
-    for (const kick of this.#kicks.get(id)!) this.epoll.remove(kick);
-    this.#kicks.delete(id);
+    for (const queue of rings.relayed) this.epoll.remove(rings.device.kicks[queue]!);
     this.#schedule.remove(rings);
     this.#devices.delete(id);
   }
@@ -79,7 +71,13 @@ class RingLane {
     this.#of(id).detach();
   }
 
-  /** The back-end listens: offers it what is in flight, and all that waits. */
+  /** The back-end listens at the relayed rings. */
+  prepare(id: number): void {
+    this.#of(id).prepare();
+    this.#serve();
+  }
+
+  /** All rings are started: offers the back-end what is in flight, and all that waits. */
   go(id: number): void {
     this.#of(id).go();
     this.#serve();
@@ -137,6 +135,7 @@ serveBlocking((options: LaneOptions) => {
       remove: (id: number) => lane.remove(id),
       attach: (session: Session) => lane.attach(session),
       detach: (id: number) => lane.detach(id),
+      prepare: (id: number) => lane.prepare(id),
       go: (id: number) => lane.go(id),
       isDue: (of: { id: number; queue: number }) => lane.isDue(of),
       configInterrupt: (id: number) => lane.configInterrupt(id),

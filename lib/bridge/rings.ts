@@ -1,19 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * A device as the ring Worker sees it, whichever way its memory goes.
+ * A device as the ring Worker sees it: queues that are relayed to a back-end or passed to it, and the back-end's life
+ * from its first request to the day it is lost. What it had in relayed queues is known, and offered again to the next.
  *
  * @module
  */
-import { viewMemory } from "../../ffi/mod.ts";
+import { signalEvent, viewMemory } from "../../ffi/mod.ts";
 import { type LoopbackPort, ring } from "../loopback/port.ts";
+import { deviceClassById } from "../virtio/classes.ts";
+import { VIRTIO_F_RING_EVENT_IDX, VIRTIO_F_RING_INDIRECT_DESC } from "../virtio/features.ts";
 import { GuestMemory } from "../virtio/memory.ts";
+import { queueLayout } from "../virtio/registers.ts";
+import { Chain, DriverRing, type RingOptions } from "../virtio/split_ring.ts";
 import {
   DEVICE_COUNTERS,
   DeviceState,
   INTERRUPT_CONFIG_CHANGE,
   INTERRUPT_USED_BUFFER,
+  QUEUE_COUNTERS,
 } from "../virtio/state.ts";
-import type { LaneDevice, RingEvent, Session } from "./lane_messages.ts";
+import { Bounce } from "./bounce.ts";
+import { enter, leave } from "./gate.ts";
+import type { LaneDevice, RingEvent, Session, SessionRing } from "./lane_messages.ts";
+import { PassedQueue } from "./passed_queue.ts";
+import { RelayedQueue } from "./relayed_queue.ts";
+import { isRelayed, type Replay, replayOf } from "./replay.ts";
+import { ReplayQueue } from "./replay_queue.ts";
 import type { Scheduled } from "./schedule.ts";
 
 /** The driver rang. */
@@ -21,33 +33,61 @@ export const KICK = 1;
 /** The back-end rang. */
 export const CALL = 2;
 
-/** The driver's memory as far as viola has mapped it, null if it has not. */
-export function driverMemory(port: LoopbackPort): GuestMemory | null {
-  if (port.memory.length === 0) return null;
-  return new GuestMemory(
-    port.memory.map((range) => ({ guest: range.guest, buffer: viewMemory(range) })),
-  );
-}
+/** Chains served before another queue has its turn. */
+const BATCH = 16;
 
-/** What both memory modes share: which queues have work, and the interrupt. */
-export abstract class LaneRings implements Scheduled {
+/** Where a device stands with its back-end. */
+type Phase =
+  | "none"
+  | "attached"
+  | "replaying before"
+  | "prepared"
+  | "replaying after"
+  | "live";
+
+/** A device's rings. */
+export class LaneRings implements Scheduled {
   readonly priority: number;
-  protected readonly state: DeviceState;
-  /** KICK and CALL bits by queue. */
-  readonly #marks: Uint8Array;
-  readonly #port: LoopbackPort;
-  #next = 0;
   ready = false;
+  readonly #state: DeviceState;
+  readonly #port: LoopbackPort;
+  /** The driver's memory as far as viola has mapped it, null if it has not. */
+  readonly #memory: GuestMemory | null;
+  readonly #chain = new Chain();
+  /** KICK and CALL bits by queue, and the queue whose turn it is. */
+  readonly #marks: Uint8Array;
+  #next = 0;
+  /** By index, those of the driver's life `#epoch`; a queue that it did not set up is missing. */
+  #queues: (RelayedQueue | PassedQueue | undefined)[] = [];
+  #epoch = -1;
+  #phase: Phase = "none";
+  /** By queue: the eventfd that the back-end hears. */
+  #kicks: number[] = [];
+  #replay: Replay | null = null;
+  #replaying: ReplayQueue | null = null;
+  #requeued = 0;
+  #replayed = 0;
 
-  constructor(
-    protected readonly device: LaneDevice,
-    protected readonly report: (event: RingEvent) => void,
-  ) {
-    this.priority = device.priority;
-    this.#port = device.port;
-    this.state = DeviceState.open(viewMemory(device.state));
-    this.#marks = new Uint8Array(this.state.queueCount);
+  constructor(readonly device: LaneDevice, readonly report: (event: RingEvent) => void) {
+    const { priority, port, state } = device;
+    this.priority = priority;
+    this.#port = port;
+    this.#state = DeviceState.open(viewMemory(state));
+    this.#marks = new Uint8Array(this.#state.queueCount);
+    const regions = port.memory.map((range) => ({
+      guest: range.guest,
+      buffer: viewMemory(range),
+    }));
+    this.#memory = regions.length === 0 ? null : new GuestMemory(regions);
   }
+
+  /** The queues whose kicks this Worker must hear. */
+  get relayed(): number[] {
+    const all = Array.from(this.#marks.keys());
+    return all.filter((queue) => isRelayed(this.device, this.#state.deviceId, queue));
+  }
+
+  // ---- turns ----
 
   /** Notes that a queue has work. */
   mark(queue: number, bits: number): void {
@@ -64,47 +104,234 @@ export abstract class LaneRings implements Scheduled {
       const bits = marks[queue]!;
       if (bits === 0) continue;
       marks[queue] = 0;
-      this.serveQueue(queue, bits);
+      this.#serveQueue(queue, bits);
       return;
     }
     this.ready = false;
   }
 
-  /** Forgets all work. */
-  protected clearMarks(): void {
-    this.#marks.fill(0);
-    this.ready = false;
+  #serveQueue(index: number, bits: number): void {
+    const queue = this.#queues[index];
+    if (queue === undefined || this.#phase === "none") return;
+    if (queue instanceof PassedQueue) this.#pass(index, bits);
+    else if (this.#phase === "live") this.#relay(queue, bits);
+    else if (this.#replaying?.queue === queue) this.#stepReplay(this.#replaying);
   }
 
-  /** Tells the driver that buffers were used. Never with the gate shut behind us: the driver's answer takes the access Worker. */
-  protected interrupt(): void {
-    this.state.raiseInterruptStatus(INTERRUPT_USED_BUFFER);
-    this.#ring();
+  #pass(index: number, bits: number): void {
+    if ((bits & CALL) === 0 || this.#state.epoch !== this.#epoch) return;
+    this.#state.queues[index]!.counters[QUEUE_COUNTERS.calls]!++;
+    this.#interrupt(INTERRUPT_USED_BUFFER);
+  }
+
+  #relay(queue: RelayedQueue, bits: number): void {
+    let again = 0;
+    if (!this.#enter(queue)) return;
+    try {
+      if ((bits & CALL) !== 0 && queue.collect(BATCH, this.#replay!)) again |= CALL;
+      if (((bits & KICK) !== 0 || queue.parked) && queue.forward(BATCH)) again |= KICK;
+    } catch (error) {
+      return this.#giveUp(queue, error as Error);
+    } finally {
+      leave(this.device.gate);
+    }
+    if (again !== 0) this.mark(queue.index, again);
+    if (queue.needsKick()) signalEvent(this.#kicks[queue.index]!);
+    if (queue.takeInterrupt()) this.#interrupt(INTERRUPT_USED_BUFFER);
+  }
+
+  /** Goes in, if the driver's life is still the one that the rings were taken from. */
+  #enter(queue: RelayedQueue): boolean {
+    enter(this.device.gate);
+    if (this.#state.epoch === this.#epoch && queue.current) return true;
+    leave(this.device.gate);
+    return false;
+  }
+
+  /** A ring cannot be true: it is not looked at again, and whoever wrote it is named. */
+  #giveUp(queue: RelayedQueue, { message: text }: Error): void {
+    const { id } = this.device;
+    this.detach();
+    if (queue.blame === "back-end") this.report({ id, kind: "back-end error", text });
+    else this.report({ id, kind: "driver error", text, epoch: this.#epoch });
+  }
+
+  /** Never from inside the gate: the driver's handler makes two accesses, and the reset it may be in waits for us. */
+  #interrupt(bit: number): void {
+    this.#state.raiseInterruptStatus(bit);
+    this.#state.counters[DEVICE_COUNTERS.interrupts]!++;
+    ring(this.#port.interrupt);
   }
 
   /** Tells the driver that the config space or the status changed. */
   configInterrupt(): void {
-    this.state.raiseInterruptStatus(INTERRUPT_CONFIG_CHANGE);
-    this.#ring();
+    this.#interrupt(INTERRUPT_CONFIG_CHANGE);
   }
 
-  #ring(): void {
-    this.state.counters[DEVICE_COUNTERS.interrupts]!++;
-    ring(this.#port.interrupt);
-  }
-
-  /** Serves one queue, a bounded batch; marks it again if there is more. */
-  protected abstract serveQueue(queue: number, bits: number): void;
+  // ---- a back-end's life ----
 
   /** Takes up a back-end. @returns the index at which each of the session's rings begins */
-  abstract attach(session: Session): number[];
+  attach(session: Session): number[] {
+    this.#requeued = this.#replayed = 0;
+    const resumes = session.epoch === this.#epoch;
+    if (!resumes) this.#begin(session);
+    const buffer = session.memory === null ? null : viewMemory(session.memory.range);
+    const bases = session.rings.map((ring) => {
+      const queue = this.#queues[ring.index]!;
+      this.#kicks[ring.index] = ring.kick;
+      if (queue instanceof PassedQueue) {
+        if (resumes) this.#requeue(queue.index, queue.waiting);
+        return queue.base;
+      }
+      return this.#attachRelayed(queue, ring, session, buffer!);
+    });
+    this.#phase = "attached";
+    return bases;
+  }
 
-  /** Lets go of the back-end and its memory. */
-  abstract detach(): void;
+  #attachRelayed(
+    queue: RelayedQueue,
+    ring: SessionRing,
+    session: Session,
+    buffer: ArrayBuffer,
+  ): number {
+    const { guest } = session.memory!;
+    const memory = new GuestMemory([{ guest, buffer }]);
+    const options = this.#options(session.eventIdx, `the back-end of ${this.device.name}`);
+    const base = queue.usedIdx;
+    const bounce = new Bounce(ring.bounce!.start, ring.bounce!.end, ring.size);
+    queue.attach(new DriverRing(memory, ring, options, base), bounce, buffer, guest);
+    return base;
+  }
 
-  /** The back-end listens now. */
-  abstract go(): void;
+  /** Takes up the rings of a new life of the driver, or of one that another process served before. */
+  #begin(session: Session): void {
+    const state = this.#state;
+    const options = this.#options(state.driverHas(VIRTIO_F_RING_EVENT_IDX), this.device.name);
+    this.#epoch = -1;
+    this.#queues = [];
+    this.#replay = replayOf(state.deviceId, state.replay, session.epoch);
+    for (const { index, bounce } of session.rings) {
+      const layout = queueLayout(state, index);
+      this.#queues[index] = bounce === null
+        ? new PassedQueue(layout, this.#memory, options)
+        : new RelayedQueue(state.queues[index]!, this.#memory!, layout, options, this.#chain);
+    }
+    this.#epoch = session.epoch;
+  }
+
+  #options(eventIdx: boolean, deviceName: string): RingOptions {
+    const indirect = this.#state.driverHas(VIRTIO_F_RING_INDIRECT_DESC);
+    return { indirect, eventIdx, deviceName };
+  }
+
+  /** Lets go of the back-end and its memory. What it had is still in flight. */
+  detach(): void {
+    for (const queue of this.#queues) if (queue instanceof RelayedQueue) queue.detach();
+    this.#phase = "none";
+    this.#replaying = null;
+    this.#marks.fill(0);
+    this.ready = false;
+  }
+
+  /** The back-end listens at the relayed rings: tells it what it must know. */
+  prepare(): void {
+    if (this.#phase !== "attached") return;
+    this.#startReplay("replaying before", this.#replay!.before());
+  }
+
+  /** It listens at all rings: offers it what is in flight, tells it the rest, and last offers what is in that queue. */
+  go(): void {
+    if (this.#phase !== "prepared") return;
+    const own = this.#replay!.queue;
+    if (!this.#reoffer((queue) => queue !== own)) return;
+    this.#startReplay("replaying after", this.#replay!.after());
+  }
+
+  /** Sends requests of our own; when the last is answered, {@linkcode LaneRings.#advance} goes on. */
+  #startReplay(phase: Phase, messages: Uint8Array<ArrayBuffer>[]): void {
+    this.#phase = phase;
+    const queue = this.#queues[this.#replay!.queue];
+    if (messages.length === 0 || !(queue instanceof RelayedQueue)) return this.#advance();
+    this.#replayed += messages.length;
+    this.#replaying = new ReplayQueue(queue, messages);
+    this.mark(queue.index, CALL);
+  }
+
+  #stepReplay(replaying: ReplayQueue): void {
+    const { id } = this.device;
+    const { queue } = replaying;
+    let done = false;
+    try {
+      done = replaying.step((text) => this.report({ id, kind: "replay refused", text }));
+    } catch (error) {
+      return this.#giveUp(queue, error as Error);
+    }
+    if (queue.needsKick()) signalEvent(this.#kicks[queue.index]!);
+    if (done) this.#advance();
+  }
+
+  #advance(): void {
+    const own = this.#replay!.queue;
+    this.#replaying = null;
+    if (this.#phase === "replaying before") {
+      this.#phase = "prepared";
+      this.report({ id: this.device.id, kind: "prepared" });
+    } else if (this.#reoffer((queue) => queue === own)) this.#goLive();
+  }
+
+  /** Offers the chains in flight in some queues to the new back-end, in their old order. @returns whether it could */
+  #reoffer(which: (queue: number) => boolean): boolean {
+    for (const queue of this.#queues) {
+      if (!(queue instanceof RelayedQueue) || !which(queue.index)) continue;
+      if (!this.#enter(queue)) return false;
+      try {
+        this.#requeue(queue.index, queue.reoffer());
+      } catch (error) {
+        this.#giveUp(queue, error as Error);
+        return false;
+      } finally {
+        leave(this.device.gate);
+      }
+      signalEvent(this.#kicks[queue.index]!);
+    }
+    return true;
+  }
+
+  #requeue(index: number, count: number): void {
+    this.#requeued += count;
+    this.#state.queues[index]!.counters[QUEUE_COUNTERS.requeued]! += count;
+  }
+
+  /** What the two sides said while nobody passed it on is caught up with: every ring is looked at once, from both ends. */
+  #goLive(): void {
+    this.#phase = "live";
+    const { id } = this.device;
+    this.report({ id, kind: "live", requeued: this.#requeued, replayed: this.#replayed });
+    for (const queue of this.#queues) {
+      if (queue instanceof RelayedQueue) this.mark(queue.index, KICK | CALL);
+    }
+    if (this.#queues.some((queue) => queue instanceof PassedQueue)) {
+      this.#interrupt(INTERRUPT_USED_BUFFER);
+    }
+  }
 
   /** Whether chains in flight in a queue should have come back by now. */
-  abstract isDue(queue: number): boolean;
+  isDue(index: number): boolean {
+    const queue = this.#queues[index];
+    const isRequest = deviceClassById(this.#state.deviceId)!.queues[index]!.kind === "request";
+    if (queue === undefined) return false;
+    if (this.#phase !== "live") return this.#replaying?.queue === queue;
+    try {
+      if (queue instanceof PassedQueue) return queue.isDue(isRequest, this.#replay!);
+      if (!this.#enter(queue)) return false;
+      try {
+        return queue.isDue(isRequest, this.#replay!);
+      } finally {
+        leave(this.device.gate);
+      }
+    } catch {
+      return false; // the driver's ring cannot be true: its next chain will say so
+    }
+  }
 }

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * What one back-end is given for its life: eventfds, and with isolated memory a memfd with rings and room for chains.
+ * What one back-end is given for its life: eventfds, and for relayed queues a memfd with rings and room for chains.
  *
  * @module
  */
 import { createMemory, EventFd, type Fd, Mapping, pageSize } from "../../ffi/mod.ts";
 import { queueLayout } from "../virtio/registers.ts";
-import { splitRingLayout } from "../virtio/split_ring.ts";
+import { type RingLayout, splitRingLayout } from "../virtio/split_ring.ts";
 import type { DeviceState } from "../virtio/state.ts";
-import type { MemoryMode, SessionRing } from "./lane_messages.ts";
+import type { LaneDevice, SessionRing } from "./lane_messages.ts";
+import { isRelayed } from "./replay.ts";
 
 /** The guest address of a session's memory in the back-end's eyes; not 0, which some take for "not set up". */
 export const SESSION_GUEST = 0x1_0000;
@@ -19,37 +20,40 @@ const BOUNCE_BYTES = 16 * 2 ** 20;
 /** The rings of one back-end's life, with all that they need. */
 export class SessionMemory implements Disposable {
   readonly rings: SessionRing[] = [];
-  /** Isolated memory; null when the back-end works in the driver's. */
+  /** The memory of relayed queues; null when there are none. */
   readonly memory: { fd: Fd; mapping: Mapping } | null = null;
   readonly #events: EventFd[] = [];
+  #end = 0;
 
   /**
    * Makes them for the queues that the driver has set up.
    *
-   * @param kicks Direct memory: the eventfds that the access Worker rings
    * @throws {OsError}
    */
-  constructor(name: string, state: DeviceState, mode: MemoryMode, kicks: readonly number[]) {
-    const ready = state.queues.filter((queue) => queue.ready).map(({ index }) => index);
-    if (mode === "direct") {
-      for (const index of ready) {
-        const layout = queueLayout(state, index);
-        const [call, kick] = [this.#event(), kicks[index]!];
-        this.rings.push({ ...layout, call, kick, bounceStart: 0, bounceEnd: 0 });
-      }
-      return;
+  constructor(device: LaneDevice, state: DeviceState) {
+    for (const { index, ready } of state.queues) {
+      if (!ready) continue;
+      const layout = queueLayout(state, index);
+      const relayed = isRelayed(device, state.deviceId, index);
+      this.rings.push(relayed ? this.#relayed(layout) : this.#passed(layout, device));
     }
-    let end = 0;
-    for (const index of ready) {
-      const { size } = queueLayout(state, index);
-      const { desc, avail, used, bytes } = splitRingLayout(SESSION_GUEST + end, size);
-      const bounceStart = roundUp(end + bytes, pageSize());
-      end = bounceStart + BOUNCE_BYTES;
-      const [call, kick] = [this.#event(), this.#event()];
-      this.rings.push({ index, size, desc, avail, used, call, kick, bounceStart, bounceEnd: end });
-    }
-    const fd = createMemory(`viola-${name}`, end);
-    this.memory = { fd, mapping: Mapping.create(fd, end) };
+    if (this.#end === 0) return;
+    const fd = createMemory(`viola-${device.name}`, this.#end);
+    this.memory = { fd, mapping: Mapping.create(fd, this.#end) };
+  }
+
+  /** A ring of its own, and room behind it. */
+  #relayed({ index, size }: RingLayout): SessionRing {
+    const { desc, avail, used, bytes } = splitRingLayout(SESSION_GUEST + this.#end, size);
+    const start = roundUp(this.#end + bytes, pageSize());
+    const end = this.#end = start + BOUNCE_BYTES;
+    const [call, kick] = [this.#event(), this.#event()];
+    return { index, size, desc, avail, used, call, kick, bounce: { start, end } };
+  }
+
+  /** The driver's ring, rung by the access Worker. */
+  #passed(layout: RingLayout, device: LaneDevice): SessionRing {
+    return { ...layout, call: this.#event(), kick: device.kicks[layout.index]!, bounce: null };
   }
 
   #event(): number {

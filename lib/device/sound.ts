@@ -161,8 +161,11 @@ export class SoundDevice implements BackEndDevice {
     this.turn();
   }
 
-  stopRing(index: number): void {
-    for (const stream of this.#streamsOf(index)) stream.giveBack(S_IO_ERR);
+  stopRing(index: number, abandoned: boolean): void {
+    for (const stream of this.#streamsOf(index)) {
+      if (abandoned) stream.forget();
+      else stream.giveBack(S_IO_ERR);
+    }
     this.#rings[index]?.call();
     this.#rings[index] = null;
     this.#arm();
@@ -183,15 +186,6 @@ export class SoundDevice implements BackEndDevice {
     jack.connected = connected;
     this.#sendEvent(connected ? EVT_JACK_CONNECTED : EVT_JACK_DISCONNECTED, id);
     this.#rings[VQ_EVENT]?.call();
-  }
-
-  /**
-   * Ends it: files are closed, and buffers in flight left as they are, for whoever serves these rings next. To be
-   * called before the connection is closed.
-   */
-  close(): void {
-    this.#rings.fill(null);
-    this.disconnected();
   }
 
   #streamsOf(index: number): Stream[] {

@@ -40,6 +40,8 @@ const MAX_BUFFER_BYTES = 2 ** 24;
 /** Samples are moved in pieces of at most this many bytes. */
 const PIECE_BYTES = 2 ** 16;
 const NS_PER_SECOND = 1e9;
+/** How long a sink may take nothing, a source give nothing, before the buffer that waits for it fails. */
+const MAX_STALL_NS = 2e9;
 
 /** What a stream needs of its device. */
 export interface StreamHost {
@@ -111,6 +113,8 @@ export class Stream {
   #moved = 0;
   /** Its time is over, but the sink or source was not ready. */
   #stalled = false;
+  /** Until when it is waited for, then. */
+  #stallEnd = 0;
   /** The last buffer failed: said once, not for each. */
   #failing = false;
 
@@ -292,7 +296,9 @@ export class Stream {
 
   /** When {@linkcode tick} has something to do; Infinity: not by time alone. */
   deadline(): number {
-    if (this.state !== "running" || !this.#options.paced || this.#stalled) return Infinity;
+    if (this.state !== "running") return Infinity;
+    if (this.#stalled) return this.#stallEnd;
+    if (!this.#options.paced) return Infinity;
     if (this.#queue.length > 0) return this.#headEnd();
     return this.#drySince === null || this.#dryCounted ? Infinity : this.#dryEnd();
   }
@@ -306,7 +312,7 @@ export class Stream {
 
   /** Does all that is due at `now`. */
   tick(now: number, ready = false): void {
-    if (this.state !== "running" || (this.#stalled && !ready)) return;
+    if (this.state !== "running" || (this.#stalled && !ready && now < this.#stallEnd)) return;
     while (this.#queue.length > 0 && (!this.#options.paced || this.#headEnd() <= now)) {
       if (!this.#completeHead(now)) return;
     }
@@ -333,8 +339,9 @@ export class Stream {
     const bytes = this.#bytesOf(chain);
     let status = S_OK;
     try {
+      const before = this.#moved;
       if (!(this.isPlayback ? this.#play(chain, bytes) : this.#capture(chain, bytes))) {
-        this.#stalled = true;
+        this.#stall(now, this.#moved > before);
         return false;
       }
       this.#failing = false;
@@ -347,6 +354,16 @@ export class Stream {
     if (this.#stalled) this.#origin! += Math.max(0, now - this.#headEnd());
     this.#finishHead(chain, bytes, status);
     return true;
+  }
+
+  /** @throws {Error} when it took too long, or did before and no sample has passed since */
+  #stall(now: number, moved: boolean): void {
+    if (!this.#stalled || moved) this.#stallEnd = now + MAX_STALL_NS;
+    this.#stalled = true;
+    if (!this.#failing && now < this.#stallEnd) return;
+    const what = this.isPlayback ? "play: its sink takes" : "capture: its source gives";
+    const seconds = MAX_STALL_NS / NS_PER_SECOND;
+    throw new Error(`Cannot ${what} no samples for ${seconds} s (stream ${this.id})`);
   }
 
   #finishHead(chain: Chain, bytes: number, status: number): void {

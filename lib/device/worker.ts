@@ -46,8 +46,7 @@ serveBlocking((spec: DeviceSpec): BlockingService => {
   const sound = spec.class === "sound" ? new SoundDevice(spec, { clock, commands, onEvent }) : null;
   const device = sound ?? new RngDevice(clock);
   parts.use(new BackEndServer(watches, spec.socket, device, { onEvent }));
-  // Taken apart from here backwards: the device lets go of its rings before the server would have it give them back.
-  parts.defer(() => sound?.close());
+  // Taken apart from here backwards: the server has the device close its files, then commands get time to finish.
   const all = parts.move();
   return {
     epoll: watches.epoll,

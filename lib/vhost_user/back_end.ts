@@ -42,8 +42,11 @@ export interface BackEndDevice {
   featuresAccepted?(features: bigint): void;
   /** Started and enabled: set `onKick` and look at it. */
   startRing(ring: BackEndRing): void;
-  /** Drain or give back what you hold of it, now, and forget it: its memory may be gone when this returns. */
-  stopRing(index: number): void;
+  /**
+   * Forget it: its memory may be gone when this returns. What you hold of it you drain or give back now, but not if it
+   * is `abandoned`: the front-end is gone, and whoever serves the ring next takes it up from its used index.
+   */
+  stopRing(index: number, abandoned: boolean): void;
   /** The front-end went, or asked for a reset: forget all. Every ring was stopped before. */
   disconnected(): void;
 }

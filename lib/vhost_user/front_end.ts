@@ -166,9 +166,18 @@ export class FrontEnd implements Disposable {
     const accepted = this.#extended ? features | PROTOCOL_FEATURES_BIT : features;
     await this.#conversation.ask("SET_FEATURES", accepted);
     if (memory !== undefined) await this.#shareMemory(memory);
+    await this.startRings(rings);
+  }
+
+  /**
+   * Starts rings that {@linkcode start} left out: some must run before the device may see the others.
+   *
+   * @throws {VhostUserError} and the connection is closed
+   */
+  async startRings(rings: readonly RingSetup[]): Promise<void> {
     for (const ring of rings) await this.#setUpRing(ring);
     await this.#enable(rings.map(({ index }) => index), true);
-    this.#running = rings.map(({ index }) => index);
+    this.#running = [...this.#running, ...rings.map(({ index }) => index)];
     for (const { kick } of rings) signalEvent(kick);
   }
 

@@ -112,7 +112,7 @@ export class Session {
     if (this.#closed) return;
     this.#closed = true;
     this.#watch.close();
-    for (const vring of this.#vrings) vring.close();
+    for (const vring of this.#vrings) vring.close(true);
     this.#resetDevice();
     this.#setChannel(null);
     this.#shared?.close();

@@ -113,13 +113,17 @@ export class Vring {
     this.#attempt((live) => this.host.device.startRing(live));
   }
 
-  /** Stops if it runs. The kick eventfd stays, so that it is still started. */
-  stop(): void {
+  /**
+   * Stops if it runs. The kick eventfd stays, so that it is still started.
+   *
+   * @param abandoned Its front-end is gone
+   */
+  stop(abandoned = false): void {
     const live = this.#live;
     if (live === null) return;
     this.#unwatch();
     try {
-      this.host.device.stopRing(this.index);
+      this.host.device.stopRing(this.index, abandoned);
     } catch (error) {
       this.host.reportFailure(error as Error);
     }
@@ -129,8 +133,8 @@ export class Vring {
   }
 
   /** Stops, and forgets the eventfds. */
-  close(): void {
-    this.stop();
+  close(abandoned = false): void {
+    this.stop(abandoned);
     for (const which of ["kick", "call", "error"] as const) {
       this.#events[which]?.close();
       this.#events[which] = null;

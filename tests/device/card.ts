@@ -174,9 +174,15 @@ export class Card implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.device.close();
+    this.leave();
     this.commands.close();
     this.watches.close();
+  }
+
+  /** The front-end goes. */
+  leave(): void {
+    for (const { index } of this.wiring.rings) this.device.stopRing(index, true);
+    this.device.disconnected();
   }
 
   /** Waits for what is watched, for real. @returns whether something happened */

@@ -77,11 +77,35 @@ Deno.test("exec: while the pipe is full the stream waits, and its latency is wha
   // A pipe holds 16 pages; how full it makes them is its affair.
   assert(done.length >= 16 && done.length < 35, `${done.length}`);
   assertEquals(done.map(({ latency }) => latency), done.map((_, i) => (i + 1) * PERIOD));
-  assertEquals(card.clock.alarm, Infinity);
   assertEquals(card.control(snd.R_PCM_STOP, 0), S_OK);
   assertEquals(card.control(snd.R_PCM_RELEASE, 0), S_OK);
   assertEquals(card.done().length, 50 - done.length);
 });
+
+for (const pace of ["real", "free"] as const) {
+  Deno.test(`exec: a command that takes nothing for 2 s: IO_ERR, said once (pace ${pace})`, () => {
+    using card = new Card({ sinks: ["exec:sleep 60"], pace });
+    const big = 40 * PERIOD;
+    card.prepare({ bufferBytes: big });
+    card.control(snd.R_PCM_START, 0);
+    const id = card.play(noise(big));
+    if (pace === "real") card.clock.pass(400);
+    // What it could take it took; the rest waits.
+    card.clock.pass(1999);
+    assertEquals(card.done(), []);
+    card.clock.pass(1);
+    assertEquals(card.done().map((done) => [done.id, done.status]), [[id, S_IO_ERR]]);
+    // From then on at the stream's pace, without another wait.
+    for (let i = 0; i < 5; i++) {
+      card.play(noise(PERIOD));
+      card.clock.pass(10);
+      assertEquals(card.done().map(({ status }) => status), [S_IO_ERR]);
+    }
+    assertEquals(card.reported("error").map(({ text }) => text), [
+      "Cannot play: its sink takes no samples for 2 s (stream 0)",
+    ]);
+  });
+}
 
 Deno.test("exec: a wait for the pipe moves the clock by as much, and is no xrun", () => {
   withFolder((folder) => {

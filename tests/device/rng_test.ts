@@ -54,7 +54,7 @@ Deno.test("rng gives a lying ring up, and takes it anew after a stop", () => {
   const failure = ring!.failure;
   ring!.onKick();
   assertEquals(ring!.failure, failure);
-  wiring.device.stopRing(0);
+  wiring.device.stopRing(0, false);
   wiring.device.disconnected();
 });
 

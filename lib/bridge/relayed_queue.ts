@@ -30,8 +30,15 @@ function aligned(bytes: number): number {
   return (bytes + SEGMENT_ALIGN - 1) & ~(SEGMENT_ALIGN - 1);
 }
 
-/** A queue of a device with isolated memory, for one life of the driver and any number of back-ends. */
-export class IsolatedQueue {
+/** The first 4 bytes of a chain's readable part, 0 for those it lacks. */
+export function firstWord(chain: Chain): number {
+  const word = new DataView(new ArrayBuffer(4));
+  chain.gather(0, new Uint8Array(word.buffer), 0, Math.min(4, chain.readableBytes));
+  return word.getUint32(0, true);
+}
+
+/** A queue whose chains are copied, for one life of the driver and any number of back-ends. */
+export class RelayedQueue {
   readonly index: number;
   readonly #state: QueueState;
   readonly #memory: GuestMemory;
@@ -52,8 +59,7 @@ export class IsolatedQueue {
   #parkedHead = -1;
   /** Whose ring was being read: who is to blame for an error. */
   blame: "driver" | "back-end" = "driver";
-  /** Whether the driver wants an interrupt for what the last batch completed. */
-  interruptWanted = false;
+  #interruptWanted = false;
 
   /**
    * @param layout Where the driver put it
@@ -89,11 +95,6 @@ export class IsolatedQueue {
   /** Where the driver's used ring stands, which is where a new back-end's begins. */
   get usedIdx(): number {
     return this.#ring.usedIdx;
-  }
-
-  /** Whether there is a back-end. */
-  get attached(): boolean {
-    return this.#back !== null;
   }
 
   /** Whether a chain waits for room. */
@@ -172,7 +173,6 @@ export class IsolatedQueue {
       }
     }
     if (heads.length > 0) this.#back!.publish();
-    this.#state.counters[QUEUE_COUNTERS.requeued]! += heads.length;
     return heads.length;
   }
 
@@ -264,7 +264,7 @@ export class IsolatedQueue {
       if (left === 0) break;
     } while (back.enableInterrupts());
     this.#state.counters[QUEUE_COUNTERS.calls]!++;
-    this.interruptWanted = this.#ring.needsInterrupt();
+    this.#interruptWanted ||= this.#ring.needsInterrupt();
     return left === 0;
   }
 
@@ -323,15 +323,20 @@ export class IsolatedQueue {
     return this.#back !== null && this.#back.needsKick();
   }
 
+  /** Whether the driver wants an interrupt for what came back since this was last asked. */
+  takeInterrupt(): boolean {
+    const wanted = this.#interruptWanted;
+    this.#interruptWanted = false;
+    return wanted;
+  }
+
   /** Whether the oldest chain in flight should have come back by now, as far as its class knows. */
-  isDue(replay: Replay): boolean {
+  isDue(isRequest: boolean, replay: Replay): boolean {
     this.blame = "driver";
     const head = this.#state.headsInFlight()[0];
     if (head === undefined) return false;
     this.#ring.walk(head, this.#chain);
-    const word = new DataView(new ArrayBuffer(4));
-    this.#chain.gather(0, new Uint8Array(word.buffer), 0, Math.min(4, this.#chain.readableBytes));
-    return replay.isDue(this.index, word.getUint32(0, true));
+    return isRequest || replay.isDue(this.index, firstWord(this.#chain));
   }
 
   // ---- requests of viola's own, in a ring that holds nothing else yet ----
@@ -353,6 +358,7 @@ export class IsolatedQueue {
     back.writeDescriptor(0, this.#guest + slot, request.length, VIRTQ_DESC_F_NEXT, 1);
     back.writeDescriptor(1, this.#guest + response, responseBytes, VIRTQ_DESC_F_WRITE, 0);
     back.offer(0);
+    back.enableInterrupts(); // for this one: nothing before it is still out
     back.publish();
   }
 

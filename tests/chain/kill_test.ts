@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// The device process dies at any moment, twenty times in one playback, and nothing is lost.
+import { assert, assertEquals } from "@std/assert";
+import { attach } from "../support/attachment.ts";
+import { socketsIn, withoutLeaks } from "../support/leaks.ts";
+import { TempFolder } from "../support/process.ts";
+import { numbersOf, RATE, readNumbered, writeNumbered } from "../real/numbered.ts";
+import { coverageOf } from "./coverage.ts";
+import { DeviceProcess } from "./device_process.ts";
+
+const KILLS = 20;
+const SECONDS = 8;
+const PERIOD_FRAMES = 960;
+const PERIODS = 8;
+
+for (const memory of ["isolated", "direct"] as const) {
+  Deno.test(`a sound device killed ${KILLS} times in one playback loses nothing, ${memory}`, async () => {
+    await withoutLeaks(async () => {
+      await using folder = await TempFolder.create();
+      const [input, output, socket] = ["in.wav", "out.wav", "card"].map((name) =>
+        folder.file(name)
+      );
+      writeNumbered(input!, SECONDS * RATE);
+      {
+        await using device = DeviceProcess.start([
+          ...["sound", "--socket", socket!, "--sink", `wav:${output},append`],
+        ]);
+        await using attachment = await attach({ kind: "sound", socket: socket!, memory });
+        const { guest, bridge, events } = attachment;
+        const playing = guest.play({ file: input!, periodFrames: PERIOD_FRAMES, periods: PERIODS });
+        let kills = 0;
+        const killing = (async () => {
+          while (kills < KILLS) {
+            // Anywhere in a period, in a restart or in between.
+            await new Promise((resolve) => setTimeout(resolve, 100 + Math.random() * 700));
+            await device.killAndRestart();
+            kills++;
+          }
+        })();
+        const [result] = await Promise.all([playing, killing]);
+        assertEquals(result.ioErrors, 0);
+        assertEquals(result.frames, SECONDS * RATE, events.map(({ text }) => text).join("\n"));
+        assertEquals(kills, KILLS);
+        const [counters] = bridge.counters() as {
+          losses: number;
+          queues: { requeued: number }[];
+        }[];
+        const requeued = counters!.queues[2]!.requeued;
+        const found = coverageOf(numbersOf(readNumbered(output!)), SECONDS * RATE);
+        console.log(
+          `${memory}: ${kills} kills, ${
+            counters!.losses
+          } losses, ${requeued} periods in flight offered again, ` +
+            `${found.repeated} frames heard twice in ${found.jumpsBack} places`,
+        );
+        assertEquals(found.missing.slice(0, 10), []);
+        assert(found.jumpsBack <= KILLS, `${found.jumpsBack} repeats after ${KILLS} deaths`);
+        // What was in flight is at most the driver's whole buffer, at each death.
+        assert(found.repeated <= KILLS * PERIODS * PERIOD_FRAMES, `${found.repeated} frames twice`);
+      }
+      assertEquals(socketsIn(folder.path), []);
+    });
+  });
+}
