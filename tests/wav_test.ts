@@ -369,3 +369,44 @@ Deno.test("WavWriter on a full disk throws, and the header stays true", () => {
     assertEquals(readAll(path).samples, new Uint8Array(Number(written)).fill(7));
   });
 });
+
+Deno.test("WavWriter killed at any instant leaves a valid file, and append() goes on in it", async () => {
+  const directory = Deno.makeTempDirSync();
+  const path = `${directory}/test.wav`;
+  // Pieces of an odd size, so that the pad byte comes and goes; each is all of one byte, and counts up.
+  const script = `
+    import { WavWriter } from ${JSON.stringify(new URL("../lib/wav.ts", import.meta.url).href)};
+    const writer = WavWriter.append(${JSON.stringify(path)}, ${JSON.stringify(U8)});
+    console.log("go");
+    for (let i = writer.bytes / 40001;; i++) {
+      writer.write(new Uint8Array(20000).fill(i));
+      writer.write(new Uint8Array(20001).fill(i));
+      writer.commit();
+    }
+  `;
+  try {
+    let before = 0;
+    for (let life = 0; life < 10; life++) {
+      const args = ["eval", "--no-check", script];
+      const child = new Deno.Command(Deno.execPath(), { args, stdout: "piped" }).spawn();
+      const reader = child.stdout.getReader();
+      await reader.read();
+      await new Promise((resolve) => setTimeout(resolve, Math.random() * 10));
+      child.kill("SIGKILL");
+      await child.status;
+      await reader.cancel();
+      const { samples } = readAll(path, 40001);
+      assertEquals(samples.length % 40001, 0);
+      const pieces = samples.length / 40001;
+      for (let i = before; i < pieces; i++) {
+        const piece = samples.subarray(i * 40001, (i + 1) * 40001);
+        assert(piece.every((byte) => byte === i % 256), `piece ${i} is torn`);
+      }
+      assert(pieces >= before);
+      before = pieces;
+    }
+    assert(before > 0);
+  } finally {
+    Deno.removeSync(directory, { recursive: true });
+  }
+});
