@@ -180,7 +180,11 @@ export async function attach(plan: AttachPlan, report: Report, stop: StopSignal)
   };
   const bridge = await step(USAGE, "set up the lanes", () => Bridge.start({ ...plan, onEvent }));
   try {
-    const devices = await Promise.all(plan.devices.map((device) => bridge.add(device)));
+    const devices = await step(
+      UNREACHABLE,
+      "attach",
+      () => Promise.all(plan.devices.map((device) => bridge.add(device))),
+    );
     const ends = devices.map(({ name, done }) =>
       done.catch((error) => {
         throw new Failure(answers.hasStarted(name) ? FAILED : UNREACHABLE, messageOf(error));

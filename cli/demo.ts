@@ -86,13 +86,16 @@ async function prepareParts(files: readonly string[], folder: string): Promise<P
   }
   for (const file of files) await check(`play ${file}`, () => readPlayable(file));
   await step(UNREACHABLE, `make ${folder}`, () => Deno.mkdir(folder, { recursive: true }));
-  return await Promise.all(PIECES.map(async (compose, card) => {
-    const output = `${folder}/card${card}.wav`;
-    const input = files[card] ??
-      await step(UNREACHABLE, `write to ${folder}`, () => writePiece(folder, compose()));
-    await check(`write ${output}`, () => clearOutput(output, input));
-    return { card, input, output, ...readPlayable(input), priority: card };
-  }));
+  const outputs = PIECES.map((_, card) => `${folder}/card${card}.wav`);
+  for (const path of outputs) await check(`write ${path}`, () => clear(path, files));
+  const inputs = await step(
+    UNREACHABLE,
+    `write to ${folder}`,
+    () => PIECES.map((compose, card) => files[card] ?? writePiece(folder, compose(), files)),
+  );
+  return inputs.map((input, card) => {
+    return { card, input, output: outputs[card]!, ...readPlayable(input), priority: card };
+  });
 }
 
 /** What a file holds. @throws {Failure} when no card can play it @throws {WavError} when it is no WAV file */
@@ -101,37 +104,33 @@ function readPlayable(path: string): { format: WavFormat; frames: number } {
   const { format, frames } = reader;
   const known = formatOfWav(format) !== undefined && FRAME_RATES.includes(format.rate);
   if (!known || format.channels > MAX_CHANNELS) {
-    throw new Failure(
-      USAGE,
-      `Cannot play ${path}: it is ${
-        wavFormatText(format)
-      }, expected at most ${MAX_CHANNELS} channels at one of ` +
-        `${FRAME_RATES.join(", ")} Hz`,
-    );
+    const expected = `at most ${MAX_CHANNELS} channels at one of ${FRAME_RATES.join(", ")} Hz`;
+    const is = wavFormatText(format);
+    throw new Failure(USAGE, `Cannot play ${path}: it is ${is}, expected ${expected}`);
   }
   if (frames === 0) throw new Failure(USAGE, `Cannot play ${path}: it holds no sound`);
   return { format, frames };
 }
 
-function writePiece(folder: string, piece: Piece): string {
+function writePiece(folder: string, piece: Piece, files: readonly string[]): string {
   const { title, rate, channels, bits } = piece;
   const path = `${folder}/${title}.wav`;
+  clear(path, files);
   using writer = WavWriter.create(path, { encoding: "pcm", bits, channels, rate });
   writer.write(pcmBytes(piece));
   writer.commit();
   return path;
 }
 
-/** Removes what an earlier demo left, so that nothing old is taken for new. */
-function clearOutput(output: string, input: string): void {
+/** Removes what an earlier demo left, so that nothing old is taken for new. @throws {Failure} when it is to be played */
+function clear(path: string, files: readonly string[]): void {
   try {
-    if (Deno.realPathSync(output) === Deno.realPathSync(input)) {
-      throw new Failure(
-        USAGE,
-        `Cannot play ${input}: the demo writes to that file, expected another`,
-      );
+    const real = Deno.realPathSync(path);
+    const played = files.find((file) => Deno.realPathSync(file) === real);
+    if (played !== undefined) {
+      throw new Failure(USAGE, `Cannot play ${played}: the demo writes to it, expected another`);
     }
-    Deno.removeSync(output);
+    Deno.removeSync(path);
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
   }

@@ -87,8 +87,10 @@ export class StopSignal implements Disposable {
   }
 
   /** Makes the end of standard input such a wish too. What comes in before is ignored. */
-  async untilEof(input: ReadableStream<Uint8Array> = Deno.stdin.readable): Promise<void> {
-    for await (const _ of input);
+  async untilEof(): Promise<void> {
+    try {
+      for await (const _ of Deno.stdin.readable);
+    } catch { /* one that cannot be read has ended */ }
     this.#controller.abort("the end of standard input");
   }
 

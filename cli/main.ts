@@ -5,7 +5,7 @@
  * @module
  */
 import { isDropIn, runDropIn } from "./dropin.ts";
-import { FAILED, messageOf, statusOf } from "./exit.ts";
+import { FAILED, messageOf, statusOf, USAGE } from "./exit.ts";
 import { complain } from "./report.ts";
 
 /** The name by which this program was called: `Deno.execPath()` is the file's, whatever link led to it. */
@@ -17,17 +17,19 @@ function calledAs(): string {
   }
 }
 
-async function run(args: string[]): Promise<void> {
-  if (isDropIn(calledAs(), args)) return await runDropIn(args);
+const dropIn = isDropIn(calledAs(), Deno.args);
+
+async function run(): Promise<void> {
+  if (dropIn) return await runDropIn(Deno.args);
   const { runProgram } = await import("./program.ts");
-  await runProgram(args);
+  await runProgram(Deno.args);
 }
 
 /** Nobody waits for what failed here: the end, all the same with a message and not a stack. */
 function failLoose(event: ErrorEvent | PromiseRejectionEvent): void {
   event.preventDefault();
   complain(messageOf("reason" in event ? event.reason : event.error));
-  Deno.exit(FAILED);
+  Deno.exit(dropIn ? USAGE : FAILED);
 }
 
 if (import.meta.main) {
@@ -35,7 +37,7 @@ if (import.meta.main) {
   addEventListener("unhandledrejection", failLoose);
   let status = 0;
   try {
-    await run(Deno.args);
+    await run();
   } catch (error) {
     complain(messageOf(error));
     status = statusOf(error);

@@ -9,7 +9,7 @@ import { Reactor } from "../ffi/mod.ts";
 import { type SoundGuest, startGuest, type TransferResult } from "../lib/guest/mod.ts";
 import { SoftNode } from "../lib/loopback/mod.ts";
 import { ViolaChild } from "./child.ts";
-import { FAILED, Failure } from "./exit.ts";
+import { FAILED, Failure, step, UNREACHABLE } from "./exit.ts";
 import type { Report } from "./report.ts";
 import { liveLine, type Part } from "./verdict.ts";
 
@@ -62,14 +62,19 @@ export async function playParts(
   signal: AbortSignal,
 ): Promise<TransferResult[]> {
   await using stack = new AsyncDisposableStack();
-  const folder = await Deno.makeTempDir({ prefix: "viola-" });
+  const folder = await step(
+    UNREACHABLE,
+    "make a temporary folder",
+    () => Deno.makeTempDir({ prefix: "viola-" }),
+  );
   stack.defer(() => Deno.remove(folder, { recursive: true }));
   const reactor = stack.use(new Reactor());
-  const nodes = parts.map(({ card }) => {
-    const node = stack.use(new SoftNode());
-    node.listen(nodePath(folder, card), reactor);
-    return node;
-  });
+  const nodes = parts.map(() => stack.use(new SoftNode()));
+  await step(
+    UNREACHABLE,
+    "listen in the temporary folder",
+    () => nodes.forEach((node, i) => node.listen(nodePath(folder, parts[i]!.card), reactor)),
+  );
   const devices = parts.map((part) => stack.use(startDeviceChild(folder, part, options)));
   const adapter = stack.use(startAdapter(folder, parts, options));
   const trouble = firstTrouble([...devices, adapter], signal);
@@ -77,9 +82,13 @@ export async function playParts(
 
   const listening = devices.map((device) => device.fact(({ event }) => event === "listening"));
   const heard = devices.map((device) => device.fact(({ state }) => state === "running"));
-  const guests = await unlessTrouble(parts.map(async ({ card }, i) => {
-    return stack.use(await startGuest("sound", nodes[i]!.wires, { name: `card ${card}` }));
-  }));
+  const starting = parts.map(({ card }, i) =>
+    startGuest("sound", nodes[i]!.wires, { name: `card ${card}` })
+  );
+  stack.defer(async () => {
+    await Promise.allSettled(starting.map(async (guest) => (await guest).close()));
+  });
+  const guests = await unlessTrouble(starting);
   await unlessTrouble(listening);
   clock.mark("devices");
   await unlessTrouble(guests.map((guest) => guest.probe(APPEAR_MS)));
@@ -104,13 +113,9 @@ function socketPath(folder: string, card: number): string {
 }
 
 function startDeviceChild(folder: string, part: Part, { pace }: StageOptions): ViolaChild {
-  const where = ["--socket", socketPath(folder, part.card), "--sink", `wav:${part.output}`];
   return new ViolaChild(`the device of card ${part.card}`, [
-    "device",
-    "sound",
-    ...where,
-    "--pace",
-    pace,
+    ...["device", "sound", "--socket", socketPath(folder, part.card)],
+    ...["--sink", `wav:${part.output}`, "--pace", pace],
   ]);
 }
 
@@ -124,13 +129,8 @@ function startAdapter(
     ...["--loopback", `soft:${nodePath(folder, card)}`],
     ...["--priority", `${priority}`],
   ]);
-  return new ViolaChild("the adapter", [
-    "attach",
-    ...parts.map(() => "sound"),
-    ...args,
-    "--memory",
-    memory,
-  ]);
+  const classes = parts.map(() => "sound");
+  return new ViolaChild("the adapter", ["attach", ...classes, ...args, "--memory", memory]);
 }
 
 /** Rejects as soon as there is no use in going on. */

@@ -218,6 +218,11 @@ Deno.test("viola attach refuses nodes that are busy, or something else", async (
       await assertFails(other, 2, message);
     });
   }
+  await t.step("a CPU that is not there", async () => {
+    const args = ["--socket", second, "--loopback", place.loopback, "--cpus", "52"];
+    await using other = viola(["attach", "sound", ...args]);
+    await assertFails(other, 1, /Cannot pin a thread to CPU 52: .*EINVAL/);
+  });
   assertEquals(adapter.status, null, "who has it keeps it");
 });
 

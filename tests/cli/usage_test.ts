@@ -194,20 +194,32 @@ Deno.test("files that no card can play are refused before anything starts", asyn
   });
 });
 
-Deno.test("a demo does not write over what it plays", async () => {
+Deno.test("a demo does not write over what it plays", async (t) => {
+  for (const [name, place] of [["card0.wav", 1], ["card1.wav", 0], ["gong.wav", 0]] as const) {
+    await t.step(name, async () => {
+      await using folder = await TempFolder.create();
+      const path = folder.file(name);
+      const before = silentFile(path);
+      const other = folder.file("other.wav");
+      silentFile(other);
+      const play = place === 0 ? ["--play", path] : ["--play", other, "--play", path];
+      await using demo = viola(["demo", "--fast", ...play, "--out", folder.path]);
+      await assertFails(demo, 1, /the demo writes to it/);
+      assertEquals(Deno.readFileSync(path), before);
+    });
+  }
+});
+
+Deno.test("a demo that cannot have sockets says so", async () => {
   await using folder = await TempFolder.create();
-  const path = folder.file("card1.wav");
-  const before = silentFile(path);
-  await using demo = viola([
-    "demo",
-    "--fast",
-    "--play",
-    path,
-    "--play",
-    path,
-    "--out",
-    folder.path,
-  ]);
-  await assertFails(demo, 1, /the demo writes to that file/);
-  assertEquals(Deno.readFileSync(path), before);
+  const long = folder.file("x".repeat(100));
+  Deno.mkdirSync(long);
+  const env = { TMPDIR: long };
+  await using demo = viola(["demo", "--fast", "--out", folder.file("out")], { env });
+  await assertFails(demo, 2, /listen on .*ENAMETOOLONG/);
+  assertEquals([...Deno.readDirSync(long)], []);
+  await using lost = viola(["demo", "--fast", "--out", folder.file("out")], {
+    env: { TMPDIR: folder.file("none") },
+  });
+  await assertFails(lost, 2, /Cannot make a temporary folder/);
 });
