@@ -13,7 +13,7 @@ import { compareWav } from "./compare.ts";
 import { check, FAILED, Failure, step, StopSignal, UNREACHABLE, USAGE } from "./exit.ts";
 import { choice, collect } from "./options.ts";
 import { gong, pcmBytes, type Piece, prelude } from "./pieces.ts";
-import { Report } from "./report.ts";
+import { Report, tenths } from "./report.ts";
 import { cardFault, type CardVerdict, type Part, type Verdict, verdictText } from "./verdict.ts";
 
 /** As commander gives them. */
@@ -70,7 +70,8 @@ async function runDemo(options: DemoOptions): Promise<void> {
 }
 
 function judge(part: Part, { xruns, longestPeriodMs }: TransferResult): CardVerdict {
-  return { ...part, ...compareWav(part.input, part.output), xruns, longestPeriodMs };
+  const comparison = compareWav(part.input, part.output);
+  return { ...part, ...comparison, xruns, longestPeriodMs: tenths(longestPeriodMs) };
 }
 
 /**

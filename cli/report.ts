@@ -120,6 +120,11 @@ export function duration(ms: number): string {
   return ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`;
 }
 
+/** Rounded to tenths: nothing here is measured more precisely. */
+export function tenths(value: number): number {
+  return Math.round(10 * value) / 10;
+}
+
 /** A count with its noun: "1 xrun", "2 xruns", "no xruns". */
 export function counted(n: number, noun: string): string {
   return `${n === 0 ? "no" : n} ${noun}${n === 1 ? "" : "s"}`;

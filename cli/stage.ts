@@ -10,7 +10,7 @@ import { type SoundGuest, startGuest, type TransferResult } from "../lib/guest/m
 import { SoftNode } from "../lib/loopback/mod.ts";
 import { ViolaChild } from "./child.ts";
 import { FAILED, Failure, step, UNREACHABLE } from "./exit.ts";
-import type { Report } from "./report.ts";
+import { type Report, tenths } from "./report.ts";
 import { liveLine, type Part } from "./verdict.ts";
 
 /** How long a card may take to appear, in milliseconds: processes start from nothing meanwhile. */
@@ -40,10 +40,6 @@ export class StepClock {
   get ms(): number {
     return tenths(performance.now() - this.#start);
   }
-}
-
-function tenths(ms: number): number {
-  return Math.round(10 * ms) / 10;
 }
 
 /**
