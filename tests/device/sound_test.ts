@@ -702,6 +702,23 @@ Deno.test("a ring that lies is given up; the others go on", () => {
   assertEquals(card.control(snd.R_PCM_RELEASE, 0), S_OK);
 });
 
+Deno.test("an event queue that lies, or has no room, costs its events only", () => {
+  for (const lie of [true, false]) {
+    using card = new Card({ sinks: ["null"] });
+    if (lie) new DataView(card.wiring.buffer).setUint16(1 * 0x4000 + 64 * 16 + 2, 12345, true);
+    else card.wiring.offer(snd.VQ_EVENT, 1, [], [7]);
+    card.device.setJack(0, false);
+    assertEquals(card.wiring.rings[snd.VQ_EVENT]!.failure !== null, lie);
+    assertEquals(card.reported("error").length, lie ? 0 : 1);
+    card.prepare();
+    card.play(noise(PERIOD));
+    card.control(snd.R_PCM_START, 0);
+    card.clock.pass(50);
+    assertEquals(statuses(card.done()), [S_OK]);
+    assertEquals(card.reported("xrun").length, 1);
+  }
+});
+
 Deno.test("a driver that floods gets as much of a turn as its ring has room for", () => {
   using card = new Card({ sinks: ["null"] }, { ringSize: 8 });
   card.wiring.rings[snd.VQ_TX]!.onKick = () => {};
