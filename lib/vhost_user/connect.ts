@@ -57,5 +57,6 @@ function sleep(ms: number, signal: AbortSignal | undefined): Promise<void> {
   };
   const timer = setTimeout(done, ms);
   signal?.addEventListener("abort", done);
+  if (signal?.aborted === true) done();
   return promise;
 }
