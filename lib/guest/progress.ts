@@ -33,7 +33,8 @@ const NUMBERS = ["position", "total", "periods", "lastPeriodMs", "longestPeriodM
 type Word = typeof WORDS[number];
 type Fraction = typeof NUMBERS[number];
 
-const WORD_BYTES = 4 * Math.ceil(WORDS.length / 2) * 2;
+/** The numbers behind the words are to lie at a multiple of 8. */
+const WORD_BYTES = 8 * Math.ceil(WORDS.length / 2);
 
 /** What a user interface shows. */
 export interface ProgressSnapshot {

@@ -18,7 +18,12 @@ import {
   VIRTIO_F_VERSION_1,
 } from "../virtio/features.ts";
 import type { GuestMemory } from "../virtio/memory.ts";
-import { DESC_SIZE, splitRingLayout } from "../virtio/ring_layout.ts";
+import {
+  DESC_SIZE,
+  MAX_QUEUE_SIZE,
+  type RingLayout,
+  splitRingLayout,
+} from "../virtio/ring_layout.ts";
 import {
   INTERRUPT_USED_BUFFER,
   STATUS_ACKNOWLEDGE,
@@ -284,7 +289,7 @@ export class MmioDevice {
     if (this.read(inUse) !== 0) this.#fail("ENOENT", `queue ${index} (${name}) is in use already`);
     const size = this.read(REGISTER.queueNumMax);
     if (size === 0) this.#fail("ENOENT", `it has no queue ${index} (${name})`);
-    if (size > 32768 || (size & (size - 1)) !== 0) {
+    if (size > MAX_QUEUE_SIZE || (size & (size - 1)) !== 0) {
       this.write(inUse, 0);
       this.#fail("EINVAL", `queue ${index} (${name}) has size ${size}, expected a power of 2`);
     }
@@ -293,29 +298,37 @@ export class MmioDevice {
     return queue;
   }
 
-  /** Makes the ring, in one block as both versions' drivers do, and tells the device where it lies. */
+  /** Makes the ring, in one block as drivers of both versions do, and puts it to use. */
   #createRing<Token>(index: number, size: number): DriverQueue<Token> {
     const { pages } = this;
-    const base = pages.allocate(splitRingLayout(0, size, PAGE_SIZE).bytes);
-    const { desc, avail, used } = splitRingLayout(base, size, PAGE_SIZE);
-    const ring = new DriverRing(pages.memory, { index, size, desc, avail, used }, {
-      indirect: hasFeature(this.#features, VIRTIO_F_RING_INDIRECT_DESC),
-      eventIdx: hasFeature(this.#features, VIRTIO_F_RING_EVENT_IDX),
+    const { bytes } = splitRingLayout(0, size, PAGE_SIZE);
+    const { desc, avail, used } = splitRingLayout(pages.allocate(bytes), size, PAGE_SIZE);
+    const indirect = hasFeature(this.#features, VIRTIO_F_RING_INDIRECT_DESC);
+    const eventIdx = hasFeature(this.#features, VIRTIO_F_RING_EVENT_IDX);
+    const layout = { index, size, desc, avail, used };
+    const ring = new DriverRing(pages.memory, layout, {
+      indirect,
+      eventIdx,
       deviceName: this.name,
     });
+    this.#activate(layout);
+    if (!indirect) return new DriverQueue(ring);
+    const address = pages.allocate(size * INDIRECT_ENTRIES * DESC_SIZE);
+    return new DriverQueue(ring, { memory: pages.memory, address, entries: INDIRECT_ENTRIES });
+  }
+
+  /** Tells the device where the selected queue's ring lies. */
+  #activate({ size, desc, avail, used }: RingLayout): void {
     this.write(REGISTER.queueNum, size);
     if (this.#identity.version === 1) {
       this.write(REGISTER.queueAlign, PAGE_SIZE);
-      this.write(REGISTER.queuePfn, base / PAGE_SIZE);
+      this.write(REGISTER.queuePfn, desc / PAGE_SIZE);
     } else {
       this.#writeAddress(REGISTER.queueDesc, desc);
       this.#writeAddress(REGISTER.queueAvail, avail);
       this.#writeAddress(REGISTER.queueUsed, used);
       this.write(REGISTER.queueReady, 1);
     }
-    if (!hasFeature(this.#features, VIRTIO_F_RING_INDIRECT_DESC)) return new DriverQueue(ring);
-    const address = pages.allocate(size * INDIRECT_ENTRIES * DESC_SIZE);
-    return new DriverQueue(ring, { memory: pages.memory, address, entries: INDIRECT_ENTRIES });
   }
 
   #writeAddress(register: number, address: number): void {

@@ -13,8 +13,11 @@ export interface Bench<Session> {
   session: Session;
 }
 
-export function soundBench(options: Partial<FakeOptions> = {}): Bench<SoundSession> {
-  const port = new LocalPort({ kind: "sound", mmioVersion: 2, ...options });
+export function soundBench(
+  options: Partial<FakeOptions> = {},
+  memorySize?: number,
+): Bench<SoundSession> {
+  const port = new LocalPort({ kind: "sound", mmioVersion: 2, ...options }, memorySize);
   const progress = new Progress();
   return { port, progress, session: new SoundSession(port, "card0", PATIENCE, progress) };
 }
