@@ -2,7 +2,7 @@
 import { assert, assertEquals } from "@std/assert";
 import metadata from "../../deno.json" with { type: "json" };
 import { WavWriter } from "../../lib/wav.ts";
-import { TempFolder } from "../support/process.ts";
+import { Process, TempFolder } from "../support/process.ts";
 import { assertFails, viola, violaAs } from "./viola.ts";
 
 Deno.test("viola --help tells the story in a screen", async () => {
@@ -144,6 +144,19 @@ Deno.test("the executable called virtio-loopback-adapter takes the C program's c
     await using process = violaAs("/usr/bin/virtio-loopback-adapter", args);
     await assertFails(process, 1, /Usage: virtio-loopback-adapter/);
   }
+});
+
+Deno.test("the drop-in command line needs no package", async () => {
+  await using cache = await TempFolder.create();
+  const main = new URL("../../cli/main.ts", import.meta.url).pathname;
+  const offline = ["run", "-A", "--no-prompt", "--no-check", "--cached-only", main];
+  const env = { DENO_DIR: cache.path };
+  const args = ["-d", "vhusnd", "-s", "s", "-l", "9999"];
+  await using adapter = Process.start(Deno.execPath(), [...offline, ...args], { env });
+  await assertFails(adapter, 1, /loopback-9999.*ENOENT/);
+  // What does need one fails here: the cache is as empty as it should be.
+  await using other = Process.start(Deno.execPath(), [...offline, "--version"], { env });
+  assertEquals((await other.end()).code, 3, other.report());
 });
 
 /** A second of silence: 16 bits, mono, 8 kHz, with a plain header of 44 bytes. */
