@@ -173,8 +173,10 @@ export class FrontEnd implements Disposable {
    * Starts rings that {@linkcode start} left out: some must run before the device may see the others.
    *
    * @throws {VhostUserError} and the connection is closed
+   * @throws {RangeError} for a ring that the back-end does not have, or that is started; nothing was sent
    */
   async startRings(rings: readonly RingSetup[]): Promise<void> {
+    this.#checkRings(rings);
     for (const ring of rings) await this.#setUpRing(ring);
     await this.#enable(rings.map(({ index }) => index), true);
     this.#running = [...this.#running, ...rings.map(({ index }) => index)];
@@ -338,24 +340,34 @@ export class FrontEnd implements Disposable {
 
   #checkSetup({ features, memory, rings }: Setup): void {
     const { name } = this.options;
-    const { features: offered, queueCount } = this.profile;
+    const { features: offered } = this.profile;
     if (this.#running.length > 0) throw new RangeError(`Cannot start ${name}: it is started`);
     if (memory !== undefined && (memory.length === 0 || memory.length > MAX_REGIONS)) {
       throw new RangeError(
         `Cannot start ${name}: it has ${memory.length} pieces of memory, expected 1 to ${MAX_REGIONS}`,
       );
     }
-    for (const { index } of rings) {
-      if (index < queueCount) continue;
-      throw new RangeError(
-        `Cannot start queue ${index} of ${name}: its back-end has ${queueCount}`,
-      );
-    }
+    this.#checkRings(rings);
     const missing = features & ~offered;
     if (missing === 0n) return;
     throw this.#unfit(
       `it lacks features that the driver relies on (${describeFeatures(missing)})`,
     );
+  }
+
+  #checkRings(rings: readonly RingSetup[]): void {
+    const { name } = this.options;
+    const { queueCount } = this.profile;
+    for (const { index } of rings) {
+      if (index >= queueCount) {
+        throw new RangeError(
+          `Cannot start queue ${index} of ${name}: its back-end has ${queueCount}`,
+        );
+      }
+      if (this.#running.includes(index)) {
+        throw new RangeError(`Cannot start queue ${index} of ${name}: it is started`);
+      }
+    }
   }
 
   async #shareMemory(memory: readonly MemorySlot[]): Promise<void> {

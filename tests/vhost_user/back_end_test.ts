@@ -435,7 +435,7 @@ Deno.test("close() in the middle stops, unmaps and closes everything, and remove
     assertEquals(mappings(), maps - 1);
     assertEquals(await raw.reply(), "lost");
     assertThrows(() => Deno.statSync(bench.path), Deno.errors.NotFound);
-    assertEquals(bench.device.log.slice(-2), ["stop 0", "disconnected, 0 rings left"]);
+    assertEquals(bench.device.log.slice(-2), ["abandon 0", "disconnected, 0 rings left"]);
   }
   assertEquals(openDescriptors(), before);
 });

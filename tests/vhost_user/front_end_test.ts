@@ -209,6 +209,28 @@ Deno.test("a second start without memory leaves the first one's in place", async
   assertEquals(bench.back.log.filter((line) => line.startsWith("SET_MEM_TABLE")).length, 1);
 });
 
+Deno.test("startRings() adds to the rings that run, and stop() stops them all", async () => {
+  await using bench = await Bench.create();
+  using driver = new Driver(3);
+  const { front } = bench;
+  const [first, ...others] = driver.rings();
+  await front.initialise();
+  await front.start({ features: VERSION_1, memory: driver.memory, rings: [first!] });
+  assertEquals(driver.kicks.map(({ number }) => takeEvent(number)), [1, 0, 0]);
+  await front.startRings(others);
+  assertEquals(driver.kicks.map(({ number }) => takeEvent(number)), [0, 1, 1]);
+  const sent = bench.back.log.length;
+  await assertRejects(
+    () => front.startRings(others),
+    RangeError,
+    "queue 1 of card0: it is started",
+  );
+  const foreign = [{ ...first!, index: 4 }];
+  await assertRejects(() => front.startRings(foreign), RangeError, "queue 4 of card0");
+  assertEquals(bench.back.log.length, sent);
+  assertEquals((await front.stop()).map(({ index }) => index), [0, 1, 2]);
+});
+
 for (const [oddity, act] of Object.entries(ODDITIES)) {
   Deno.test(`replies that come ${oddity} are understood`, async () => {
     const faults = Object.fromEntries(
@@ -594,6 +616,15 @@ Deno.test("a flood on the channel is served in portions, and all of it", async (
       served += channel.replies().length;
     }
     assertEquals(served, 200);
+  });
+});
+
+Deno.test("a channel that is held back for its flood can be closed", async () => {
+  await withChannel({}, async (bench, channel) => {
+    for (let i = 0; i < 200; i++) channel.send(2, 0x9);
+    await channel.readable();
+    bench.front.close();
+    assertEquals(bench.losses, []);
   });
 });
 

@@ -67,8 +67,8 @@ export class EchoDevice implements BackEndDevice {
     this.#serve(ring);
   }
 
-  stopRing(index: number): void {
-    this.log.push(`stop ${index}`);
+  stopRing(index: number, abandoned: boolean): void {
+    this.log.push(abandoned ? `abandon ${index}` : `stop ${index}`);
     this.#rings.delete(index);
   }
 

@@ -116,7 +116,7 @@ Deno.test("a server that closes while rings run is a loss at once", async () => 
   await front.start({ features: VERSION_1, memory: driver.memory, rings: driver.rings() });
   server.close();
   assertEquals((await pair.lost.promise).fault, "lost");
-  assertEquals(device.log.slice(-2), ["stop 3", "disconnected, 0 rings left"]);
+  assertEquals(device.log.slice(-2), ["abandon 3", "disconnected, 0 rings left"]);
 });
 
 Deno.test("a hundred front-ends, each closing in the middle, leave nothing behind", async () => {
