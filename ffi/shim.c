@@ -139,27 +139,35 @@ EXPORT int32_t viola_epoll_wait(int32_t epoll, uint32_t *out, int32_t max, int32
 
 // ---- Unix stream sockets ----
 
+// The address's length, or -errno. A path that begins with '@' names a socket that is in no folder (unix(7), abstract).
 static int address_of(struct sockaddr_un *address, const char *path) {
-  if (strlen(path) >= sizeof address->sun_path) return -ENAMETOOLONG;
+  size_t length = strlen(path);
+  if (length >= sizeof address->sun_path) return -ENAMETOOLONG;
   memset(address, 0, sizeof *address);
   address->sun_family = AF_UNIX;
-  strcpy(address->sun_path, path);
-  return 0;
+  memcpy(address->sun_path, path, length);
+  if (path[0] != '@') return sizeof *address;
+  address->sun_path[0] = 0;
+  return (int)(offsetof(struct sockaddr_un, sun_path) + length);
 }
 
 EXPORT int32_t viola_unix_socket(void) { return RESULT(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)); }
 
+EXPORT int32_t viola_unix_datagram(void) {
+  return RESULT(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+}
+
 EXPORT int32_t viola_unix_connect(int32_t fd, const char *path) {
   struct sockaddr_un address;
-  int error = address_of(&address, path);
-  return error ? error : RESULT(connect(fd, (struct sockaddr *)&address, sizeof address));
+  int length = address_of(&address, path);
+  return length < 0 ? length : RESULT(connect(fd, (struct sockaddr *)&address, (socklen_t)length));
 }
 
 EXPORT int32_t viola_unix_listen(int32_t fd, const char *path) {
   struct sockaddr_un address;
-  int error = address_of(&address, path);
-  if (error) return error;
-  if (bind(fd, (struct sockaddr *)&address, sizeof address) < 0) return -errno;
+  int length = address_of(&address, path);
+  if (length < 0) return length;
+  if (bind(fd, (struct sockaddr *)&address, (socklen_t)length) < 0) return -errno;
   return RESULT(listen(fd, 4));
 }
 

@@ -31,16 +31,24 @@ export class UnixSocket extends Fd {
    */
   static connect(path: string): UnixSocket {
     const socket = new UnixSocket(unwrap(shim.viola_unix_socket(), "create a Unix socket"));
-    try {
-      unwrap(
-        shim.viola_unix_connect(socket.number, cString(path)),
-        `connect to ${path}`,
-      );
-    } catch (error) {
-      socket.close();
-      throw error;
-    }
-    return socket;
+    return socket.#connect(path);
+  }
+
+  #connect(path: string): this {
+    const result = shim.viola_unix_connect(this.number, cString(path));
+    if (result < 0) this.close();
+    unwrap(result, `connect to ${path}`);
+    return this;
+  }
+
+  /**
+   * Connects a datagram socket to the one at `path`; "@…" names one that is in no folder. Each send is one message.
+   *
+   * @throws {OsError}
+   */
+  static datagram(path: string): UnixSocket {
+    const socket = new UnixSocket(unwrap(shim.viola_unix_datagram(), "create a Unix socket"));
+    return socket.#connect(path);
   }
 
   /** Two ends of one connection. @throws {OsError} */

@@ -55,6 +55,7 @@ const SYMBOLS = {
     nonblocking: true,
   },
   viola_unix_socket: { parameters: [], result: "i32" },
+  viola_unix_datagram: { parameters: [], result: "i32" },
   viola_unix_connect: { parameters: ["i32", "buffer" /* const char *path */], result: "i32" },
   viola_unix_listen: { parameters: ["i32", "buffer" /* const char *path */], result: "i32" },
   viola_unix_accept: { parameters: ["i32"], result: "i32" },

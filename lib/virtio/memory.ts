@@ -48,19 +48,26 @@ export class RegionView implements MemoryRegion {
   }
 }
 
-/** Guest memory: one region, or several that do not overlap. */
-export class GuestMemory {
-  /** In order of their guest addresses. */
-  readonly regions: readonly RegionView[];
-  // The region that served last: chains lie close together, and most memories have one region only.
-  #last: RegionView;
+/** Finds a region for a range that none holds yet, for ever after; null if there is no such memory. */
+export type Grow = (address: number, length: number) => MemoryRegion | null;
 
-  /** @throws {RangeError} when there is no region, one cannot be addressed, or two overlap */
-  constructor(regions: readonly MemoryRegion[]) {
-    this.regions = regions.map((region) => new RegionView(region))
+/** Guest memory: regions that do not overlap, but for those it grows by. */
+export class GuestMemory {
+  readonly #regions: RegionView[];
+  readonly #grow: Grow | null;
+  // The region that served last: chains lie close together, and most memories have one region only.
+  #last: RegionView | null;
+
+  /**
+   * @param grow Asked for ranges that no region holds; without it, what is given is all there is
+   * @throws {RangeError} when there is no region and no way to grow, one cannot be addressed, or two overlap
+   */
+  constructor(regions: readonly MemoryRegion[], grow: Grow | null = null) {
+    this.#grow = grow;
+    this.#regions = regions.map((region) => new RegionView(region))
       .sort((a, b) => a.guest - b.guest);
-    this.regions.forEach((region, i) => {
-      const previous = this.regions[i - 1];
+    this.#regions.forEach((region, i) => {
+      const previous = this.#regions[i - 1];
       if (previous !== undefined && region.guest < previous.end) {
         throw new RangeError(
           `Cannot place memory at 0x${region.guest.toString(16)}: the region before it ends at ` +
@@ -68,8 +75,15 @@ export class GuestMemory {
         );
       }
     });
-    if (this.regions[0] === undefined) throw new RangeError("Cannot make a memory of no regions");
-    this.#last = this.regions[0];
+    if (this.#regions[0] === undefined && grow === null) {
+      throw new RangeError("Cannot make a memory of no regions");
+    }
+    this.#last = this.#regions[0] ?? null;
+  }
+
+  /** In order of their guest addresses; those it grew by behind them, in the order in which they were needed. */
+  get regions(): readonly RegionView[] {
+    return this.#regions;
   }
 
   /**
@@ -78,11 +92,19 @@ export class GuestMemory {
    */
   find(address: number, length: number): RegionView | null {
     const last = this.#last;
-    if (address >= last.guest && address + length <= last.end) return last;
-    for (const region of this.regions) {
+    if (last !== null && address >= last.guest && address + length <= last.end) return last;
+    for (const region of this.#regions) {
       if (address >= region.guest && address + length <= region.end) return this.#last = region;
     }
-    return null;
+    return this.#grow === null ? null : this.#growBy(this.#grow, address, length);
+  }
+
+  #growBy(grow: Grow, address: number, length: number): RegionView | null {
+    const found = grow(address, length);
+    if (found === null) return null;
+    const region = new RegionView(found);
+    this.#regions.push(region);
+    return this.#last = region;
   }
 
   /**
@@ -93,7 +115,7 @@ export class GuestMemory {
   region(address: number, length: number): RegionView {
     const found = this.find(address, length);
     if (found !== null) return found;
-    const regions = this.regions
+    const regions = this.#regions
       .map(({ guest, end }) => `0x${guest.toString(16)} to 0x${end.toString(16)}`);
     throw new MemoryError(address, length, `memory is ${regions.join(", ")}`);
   }

@@ -82,3 +82,18 @@ Deno.test("copyBytes() copies short and long ranges and touches nothing beside t
     assertEquals(target, expected);
   }
 });
+
+Deno.test("GuestMemory grows by what it is asked for, once", () => {
+  const asked: number[] = [];
+  const memory = new GuestMemory([], (address, length) => {
+    asked.push(address);
+    const guest = address - address % 0x1000;
+    return address + length <= 0x10000 ? { guest, buffer: new ArrayBuffer(0x2000) } : null;
+  });
+  assertEquals(memory.region(0x4010, 16).guest, 0x4000);
+  assertEquals(memory.region(0x5ff0, 16).guest, 0x4000);
+  assertEquals(memory.region(0x5ff8, 16).guest, 0x5000);
+  assertEquals(asked, [0x4010, 0x5ff8]);
+  assertEquals(memory.find(0xfff8, 16), null);
+  assertThrows(() => memory.region(0xfff8, 16), MemoryError, "0xfff8");
+});
