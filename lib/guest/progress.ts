@@ -99,11 +99,6 @@ export class Progress {
     this.#numbers[NUMBERS.indexOf(name)] = value;
   }
 
-  /** Whether the owner wants what runs to end. */
-  get hasOrder(): boolean {
-    return this.get("order") !== ORDER.none;
-  }
-
   get state(): GuestState {
     return STATES[this.get("state")]!;
   }

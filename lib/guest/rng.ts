@@ -50,7 +50,7 @@ export class EntropyDriver {
    *
    * @param count Bytes
    * @param timeoutMs How long a buffer may take
-   * @returns as much as was asked for, or less when the owner has an order
+   * @returns as much as was asked for, or less when the owner wants it to end
    * @throws {GuestError} ETIMEDOUT
    */
   read(count: number, timeoutMs: number): Uint8Array<ArrayBuffer> {
@@ -88,7 +88,7 @@ export class EntropyDriver {
     return times;
   }
 
-  readonly #isDone = (): boolean => this.#available > 0 || this.device.progress.hasOrder;
+  readonly #isDone = (): boolean => this.#available > 0 || this.device.isToEnd();
 
   #await(timeoutMs: number): void {
     if (this.device.wait(this.#isDone, timeoutMs)) return;

@@ -85,7 +85,7 @@ export function play(card: SoundCard, options: PlayOptions, stallMs: number): Tr
 /** Sends what comes back out again with what comes next, until all is back. */
 function refill(stream: PcmStream, reader: WavReader, stallMs: number): void {
   const { progress } = stream.device;
-  while (!isStopped(stream)) {
+  while (!stream.device.isToEnd()) {
     const isDry = stream.pending === 0;
     const back = stream.returned.splice(0);
     const next = back.filter((message) => fill(message, reader));
@@ -147,7 +147,7 @@ function record(
   stallMs: number,
 ): void {
   const wanted = frames * stream.frameBytes;
-  while (!isStopped(stream)) {
+  while (!stream.device.isToEnd()) {
     const back = stream.returned.splice(0);
     for (const message of back) keep(message, writer, wanted - writer.bytes);
     if (writer.bytes >= wanted) return;
@@ -174,13 +174,9 @@ function lend(stream: PcmStream, messages: readonly PcmMessage[], params: HwPara
   stream.send(messages);
 }
 
-function isStopped(stream: PcmStream): boolean {
-  return stream.device.progress.hasOrder;
-}
-
-/** Waits until a message is back, or the owner has an order. */
+/** Waits until a message is back, or the owner wants an end. */
 function awaitReturn(stream: PcmStream, stallMs: number): void {
-  const isSo = (): boolean => stream.returned.length > 0 || isStopped(stream);
+  const isSo = (): boolean => stream.returned.length > 0 || stream.device.isToEnd();
   if (stream.device.wait(isSo, stallMs)) return;
   throw new GuestError(
     "EIO",
@@ -227,7 +223,7 @@ function inSteps(
   }
   const { progress } = stream.device;
   const { position: frames, periods, xruns, dry, ioErrors, longestPeriodMs } = progress.snapshot();
-  const stopped = isStopped(stream);
+  const stopped = stream.device.isToEnd();
   return { frames, periods, xruns, dry, ioErrors, longestPeriodMs, stopped, steps };
 }
 

@@ -398,6 +398,12 @@ export class MmioDevice {
     if (this.progress.get("order") === ORDER.drop) throw new Dropped();
   }
 
+  /** Whether the owner wants what runs to end, in order. @throws {Dropped} when it is to let go instead */
+  isToEnd(): boolean {
+    this.checkDropped();
+    return this.progress.get("order") === ORDER.stop;
+  }
+
   #fail(code: string, problem: string): never {
     throw new GuestError(code, `drive ${this.name}: ${problem}`);
   }

@@ -40,5 +40,5 @@ Deno.test("a stream that begins clears what was counted, and neither state, inte
   progress.begin(9);
   const { position, total, xruns, interrupts, state } = progress.snapshot();
   assertEquals([position, total, xruns, interrupts, state], [0, 9, 0, 1, "prepared"]);
-  assertEquals(progress.hasOrder, true);
+  assertEquals(progress.get("order"), ORDER.stop);
 });

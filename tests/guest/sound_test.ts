@@ -439,3 +439,24 @@ Deno.test("however long the file, memory is one buffer", async () => {
     assert(bytes.length > 10 * memorySize);
   });
 });
+
+Deno.test("a reset that comes between two waits sends the device nothing more", async () => {
+  await withFolder((folder) => {
+    const file = `${folder}/in.wav`;
+    writeNumbered(file, S16, 5000);
+    const { port, session, progress } = soundBench({ script: { grant: 3 } });
+    session.probe(0);
+    // The order comes within the interrupt that ends the wait for START's answer.
+    const write = port.write.bind(port);
+    port.write = (offset, size, value) => {
+      if (offset === 0x064 && port.device.controls.at(-1) === "PCM_START") {
+        progress.set("order", ORDER.drop);
+      }
+      write(offset, size, value);
+    };
+    const play = () => session.play({ file, periodFrames: 500, periods: 4 });
+    assertThrows(play, Error, "reset while it was at work");
+    assertEquals(progress.state, "running");
+    assertEquals(port.accesses.at(-1), "W 0x064 = 0x1");
+  });
+});
