@@ -11,6 +11,7 @@
  */
 import { EventFd, Fd, ioctl, Mapping, O_RDWR, OsError, pageSize, unwrap } from "../../ffi/mod.ts";
 import { type Identity, PAGE_LAYOUT } from "./page.ts";
+import type { ChunkSource, RamRange } from "./chunks.ts";
 import type { Bell, Loopback, LoopbackPort, MappedMemory, SharedRegion } from "./port.ts";
 
 /** What one family of driver releases understands. Another family is another table. */
@@ -64,12 +65,6 @@ const IRQ_NUMBER = 44;
 const ENOENT = 2;
 const ENODEV = 19;
 
-/** A stretch of physical memory: first address, and the one after the last. */
-export interface RamRange {
-  start: number;
-  end: number;
-}
-
 /** An open node. The real one is a descriptor; tests have one of their own. */
 export interface AglNode extends Disposable {
   /** As the user named it. */
@@ -110,7 +105,11 @@ export function checkAglNode(path: string): void {
  */
 export function openAglNode(path: string): AglNode {
   checkAglNode(path);
-  const fd = Fd.open(path, O_RDWR);
+  return aglNodeOf(path, Fd.open(path, O_RDWR));
+}
+
+/** A node that is open already. @param fd Closed with it */
+export function aglNodeOf(path: string, fd: Fd): AglNode {
   return {
     name: path,
     number: fd.number,
@@ -146,8 +145,11 @@ export function parseIomem(text: string): RamRange[] {
 
 /** Options of {@linkcode AglLoopback.open}. */
 export interface AglOptions {
-  /** Who maps the windows: viola (isolated) or the back-end (direct). */
-  memory: "isolated" | "direct";
+  /**
+   * Who maps memory: viola its windows (isolated), the back-end (direct), or, as a successor for whom no window is left,
+   * viola in pieces as they are needed (pieces).
+   */
+  memory: "isolated" | "direct" | "pieces";
   /** Where physical memory is; anything else is never touched. */
   ram: readonly RamRange[];
 }
@@ -177,6 +179,7 @@ export class AglLoopback implements Loopback {
         interrupt: node.bell(requests.IRQ, encodeInt(IRQ_NUMBER)),
         setsDone: false,
         memory,
+        chunks: options.memory === "pieces" ? this.#chunks(options.ram) : null,
       };
     } catch (error) {
       this.close();
@@ -219,6 +222,18 @@ export class AglLoopback implements Loopback {
       }
     }
     return memory;
+  }
+
+  #chunks(ram: readonly RamRange[]): ChunkSource {
+    return { fd: this.node.number, request: this.abi.requests.SHARE_BUF, ram };
+  }
+
+  get kept(): readonly number[] {
+    return [this.node.number];
+  }
+
+  get mappings(): number {
+    return 1 + this.#windows.length;
   }
 
   start(identity: Identity): void {

@@ -4,10 +4,11 @@
  *
  * @module
  */
-import type { Reactor } from "../../ffi/mod.ts";
+import { type Fd, OsError, type Reactor } from "../../ffi/mod.ts";
 import {
   AGL_RELEASES,
   AglLoopback,
+  aglNodeOf,
   aglRelease,
   checkAglNode,
   openAglNode,
@@ -17,6 +18,7 @@ import type { Loopback } from "./port.ts";
 import { checkSoftNode, SoftLoopback } from "./soft.ts";
 
 export * from "./agl.ts";
+export * from "./chunks.ts";
 export * from "./page.ts";
 export * from "./port.ts";
 export * from "./soft.ts";
@@ -61,3 +63,28 @@ export async function openLoopback(
   const ram = memory === "isolated" ? parseIomem(Deno.readTextFileSync("/proc/iomem")) : [];
   return AglLoopback.open(openAglNode(name), abi, { memory, ram });
 }
+
+/**
+ * Takes over a loopback device that another process had open: nothing is started, the driver goes on.
+ *
+ * @param fds What the other's {@linkcode Loopback.kept} were; closed with the device
+ * @throws {OsError} when they are not those of such a device
+ * @throws {Error} for direct memory on the AGL driver: the windows are used up
+ */
+export function adoptLoopback(name: string, memory: "isolated" | "direct", fds: Fd[]): Loopback {
+  if (name.startsWith(SOFT)) return SoftLoopback.adopt(name.slice(SOFT.length), fds);
+  const abi = AGL_RELEASES[releaseOf(name)]!;
+  const [fd] = fds;
+  if (fd === undefined || fds.length !== 1) {
+    throw new OsError(`take over ${name} with ${fds.length} descriptors instead of 1`, EPROTO);
+  }
+  if (memory === "direct") {
+    throw new Error(
+      `Cannot take over ${name} with direct memory: the driver gives it to one back-end only (use isolated memory)`,
+    );
+  }
+  const ram = parseIomem(Deno.readTextFileSync("/proc/iomem"));
+  return AglLoopback.open(aglNodeOf(name, fd), abi, { memory: "pieces", ram });
+}
+
+const EPROTO = 71;

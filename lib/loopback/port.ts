@@ -5,6 +5,7 @@
  * @module
  */
 import { ioctl, type MappedRange, signalEvent, unwrap } from "../../ffi/mod.ts";
+import type { ChunkSource } from "./chunks.ts";
 import type { Identity } from "./page.ts";
 
 /** Something to be rung: an eventfd, or an ioctl of a node. */
@@ -48,8 +49,10 @@ export interface LoopbackPort {
   readonly interrupt: Bell;
   /** Whether viola sets `done` itself; the AGL driver does it in WAKEUP, and a second time would answer the next access. */
   readonly setsDone: boolean;
-  /** The driver's memory as far as viola has mapped it; empty when only the back-end does. */
+  /** The driver's memory as far as viola has mapped it; empty when only the back-end does, or {@linkcode chunks} serves. */
   readonly memory: readonly MappedMemory[];
+  /** A successor's way to the memory, piece by piece; null where all is mapped. */
+  readonly chunks: ChunkSource | null;
 }
 
 /** One region of SET_MEM_TABLE. */
@@ -71,6 +74,10 @@ export interface Loopback extends Disposable {
   readonly shares: readonly SharedRegion[];
   /** How many back-ends may map {@linkcode shares} in this device's life. */
   readonly backEndLives: number;
+  /** Descriptor numbers with which a successor can {@linkcode adoptLoopback} it. */
+  readonly kept: readonly number[];
+  /** Mappings of the node that this process made so far, where they are limited; else 0. */
+  readonly mappings: number;
   /** START_LOOPBACK: from now on a driver may probe the device. @throws {OsError} */
   start(identity: Identity): void;
   /** Gives everything back. On the AGL driver this ends the device until the machine is restarted. */

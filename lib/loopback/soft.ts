@@ -260,6 +260,8 @@ export class SoftLoopback implements Loopback {
   readonly shares: readonly SharedRegion[];
   /** A memfd can be mapped for ever. */
   readonly backEndLives: number = Infinity;
+  readonly kept: readonly number[];
+  readonly mappings: number = 0;
 
   /**
    * @param name As the user named it
@@ -278,7 +280,9 @@ export class SoftLoopback implements Loopback {
       interrupt: { fd: interrupt, request: 0, argument: null },
       setsDone: true,
       memory: [{ guest, ...this.#memory.range }],
+      chunks: null,
     };
+    this.kept = fds.map(({ number }) => number);
     this.shares = [{ guest, size, offset: 0, fd: memory }];
   }
 
@@ -317,20 +321,28 @@ export class SoftLoopback implements Loopback {
     try {
       await readable(socket, reactor, timeoutMs);
       const hello = receiveHello(socket, name, fds);
-      const [page, memory, doorbell, answer, interrupt] = fds.slice(1).map((fd) => fd.number);
-      return new SoftLoopback(name, {
-        page: page!,
-        memory: memory!,
-        memorySize: hello.getFloat64(16, true),
-        guestBase: hello.getFloat64(8, true),
-        doorbell: doorbell!,
-        answer: answer!,
-        interrupt: interrupt!,
-      }, fds);
+      return new SoftLoopback(name, wiresOf(fds, hello.getFloat64(8, true)), fds);
     } catch (error) {
       for (const fd of fds) fd.close();
       throw error;
     }
+  }
+
+  /**
+   * Takes over a node that another process had open.
+   *
+   * @param fds What was its {@linkcode kept}; closed with this object
+   * @throws {OsError} EPROTO when they are not those of a node
+   */
+  static adopt(path: string, fds: Fd[]): SoftLoopback {
+    const name = `soft:${path}`;
+    if (fds.length !== KEPT) {
+      throw new OsError(
+        `take over ${name} with ${fds.length} descriptors instead of ${KEPT}`,
+        EPROTO,
+      );
+    }
+    return new SoftLoopback(name, wiresOf(fds, GUEST_BASE), fds);
   }
 
   start(identity: Identity): void {
@@ -347,6 +359,22 @@ export class SoftLoopback implements Loopback {
   [Symbol.dispose](): void {
     this.close();
   }
+}
+
+/** What an open node is made of: the connection, then these. */
+const KEPT = 6;
+
+function wiresOf(fds: readonly Fd[], guestBase: number): SoftWires {
+  const [page, memory, doorbell, answer, interrupt] = fds.slice(1);
+  return {
+    page: page!.number,
+    memory: memory!.number,
+    memorySize: memory!.size(),
+    guestBase,
+    doorbell: doorbell!.number,
+    answer: answer!.number,
+    interrupt: interrupt!.number,
+  };
 }
 
 /** Refuses what cannot be a soft node. @throws {OsError} ENOENT, ENOTSOCK */

@@ -89,6 +89,7 @@ const DEVICE_FEATURES_SEL_WORD = 9;
 const DRIVER_FEATURES_SEL_WORD = 10;
 const QUEUE_SEL_WORD = 11;
 const GUEST_PAGE_SIZE_WORD = 12;
+const MAPPINGS_WORD = 13;
 
 const REGISTERS_AT = 64;
 const COUNTERS_AT = 128;
@@ -334,6 +335,14 @@ export class DeviceState {
   }
   set driverFeaturesSel(value: number) {
     this.#registers[DRIVER_FEATURES_SEL_WORD] = value;
+  }
+
+  /** How often the processes that served the device have mapped its loopback node: a reset does not change that. */
+  get mappings(): number {
+    return this.#registers[MAPPINGS_WORD]!;
+  }
+  set mappings(value: number) {
+    this.#registers[MAPPINGS_WORD] = value;
   }
 
   /** What the driver selects; not a queue's index unless it is less than {@linkcode queueCount}. */
