@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Other programs, run politely: at a low priority, with their complaints in the error.
+ *
+ * @module
+ */
+
+/** How a program is run. */
+export interface CommandOptions {
+  cwd?: string;
+  env?: Record<string, string>;
+  /** What it reads. */
+  input?: string;
+}
+
+/** A command line as people would type it. */
+function lineOf(command: readonly string[]): string {
+  return command.map((word) => /^[\w./:=,+@%-]+$/.test(word) ? word : `'${word}'`).join(" ");
+}
+
+/**
+ * Runs a program to its end.
+ *
+ * @returns what it wrote to standard output
+ * @throws {Error} when it is not there, or fails; with what it wrote to standard error
+ */
+export async function run(
+  command: readonly string[],
+  { input, ...options }: CommandOptions = {},
+): Promise<string> {
+  const process = new Deno.Command("nice", {
+    args: ["-n", "10", ...command],
+    stdin: input === undefined ? "null" : "piped",
+    stdout: "piped",
+    stderr: "piped",
+    ...options,
+  }).spawn();
+  const output = process.output();
+  if (input !== undefined) {
+    const writer = process.stdin.getWriter();
+    await writer.write(new TextEncoder().encode(input));
+    await writer.close();
+  }
+  const { code, stdout, stderr } = await output;
+  const decoder = new TextDecoder();
+  if (code === 0) return decoder.decode(stdout);
+  const complaint = decoder.decode(stderr).trim().slice(-4000);
+  throw new Error(`Cannot run ${lineOf(command)}: exit status ${code}\n${complaint}`);
+}
+
+/**
+ * Makes sure that programs are there.
+ *
+ * @param programs Each with the Debian package that brings it
+ * @throws {Error} with the command that installs those that are not
+ */
+export async function needPrograms(programs: Record<string, string>): Promise<void> {
+  const missing = new Set<string>();
+  for (const [program, debianPackage] of Object.entries(programs)) {
+    const { success } = await new Deno.Command("sh", {
+      args: ["-c", `command -v "$1"`, "sh", program],
+      stdout: "null",
+    }).output();
+    if (!success) missing.add(debianPackage);
+  }
+  if (missing.size === 0) return;
+  throw new Error(
+    `Cannot go on without some programs: apt-get install --no-install-recommends ${
+      [...missing].join(" ")
+    }`,
+  );
+}

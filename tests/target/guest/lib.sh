@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# What scenarios are written with. Each is a shell script that ends with a line on what it saw; a step that fails ends it.
+
+DEBUGFS=/sys/kernel/debug/viola-loopback
+SOUNDS=/target/sounds
+
+# Ends the scenario.
+fail() {
+  REASON=$*
+  exit 1
+}
+
+# expect TEXT COMMAND…: the scenario ends if the command fails.
+expect() {
+  reason=$1
+  shift
+  "$@" || fail "$reason"
+}
+
+# wait_for SECONDS TEXT COMMAND…: tries until it succeeds.
+wait_for() {
+  tries=$(($1 * 10)) reason="$2, not after $1 s"
+  shift 2
+  until "$@" >/dev/null 2>&1; do
+    tries=$((tries - 1))
+    [ $tries -gt 0 ] || fail "$reason"
+    sleep 0.1
+  done
+}
+
+now() { cut -d ' ' -f 1 /proc/uptime; }
+
+# since TIME: seconds.
+since() { echo "$(now) $1" | awk '{ printf "%.2f", $1 - $2 }'; }
+
+# less A B: whether A < B, for numbers with fractions.
+less() { awk -v a="$1" -v b="$2" 'BEGIN { exit !(a + 0 < b + 0) }'; }
+
+# ---- the driver ----
+
+# load [PARAMETER=VALUE…]: loads the driver; NODES are its nodes, NODE the first.
+load() {
+  expect "the driver does not load" insmod /target/viola_loopback.ko "$@"
+  NODES=$(ls $DEBUGFS)
+  NODE=${NODES%%
+*}
+}
+
+# node N: the N-th node's name, from 1.
+node() { echo "$NODES" | sed -n "${1}p"; }
+
+# allow KIND COUNT: the scenario commits this offence on purpose.
+allow() { echo "$1 $2" >>/run/scenario/allowed; }
+
+# offence NODE KIND: how often it was counted.
+offence() { sed -n "s/^$2 //p" "$DEBUGFS/$1/offences"; }
+
+# statistic NODE NAME
+statistic() { sed -n "s/^$2 //p" "$DEBUGFS/$1/stats"; }
+
+# ---- processes ----
+
+# start NAME COMMAND…: in the background, what it says in a log.
+start() {
+  name=$1
+  shift
+  "$@" >>"$(log "$name")" 2>&1 &
+  echo $! >/run/scenario/$name.pid
+}
+
+# log NAME
+log() { echo "/out/$SCENARIO.$1.log"; }
+
+pid() { cat "/run/scenario/$1.pid"; }
+
+# says NAME TEXT: whether it has said so.
+says() { grep -q -e "$2" "$(log "$1")"; }
+
+# end NAME [SIGNAL]: within 5 s; its exit status is the result.
+end() {
+  kill -"${2:-TERM}" "$(pid "$1")"
+  wait_for 5 "$1 ends" gone "$1"
+  wait "$(pid "$1")"
+}
+
+gone() { ! kill -0 "$(pid "$1")" 2>/dev/null || grep -q '^State:.Z' "/proc/$(pid "$1")/status"; }
+
+# device NAME CLASS [OPTION…]: viola's own, at the socket that socket NAME tells.
+device() {
+  name=$1
+  shift
+  start "$name" viola device "$@" --socket "$(socket "$name")"
+  wait_for 15 "$name listens" test -S "$(socket "$name")"
+}
+
+socket() { echo "/run/scenario/$1.socket"; }
+
+# ---- cards ----
+
+# card NODE: the number of its ALSA card.
+card() { basename /sys/class/viola-loopback/"$1"/virtio*/sound/card* | grep -o '[0-9]*$'; }
+
+# A card is there when its last device is.
+has_card() { [ -e "/dev/snd/controlC$(card "$1")" ] && ls /dev/snd/pcmC"$(card "$1")"D0[pc] >/dev/null; }
+
+size() { stat -c %s "$1"; }
+
+# same_sound NAME FILE: whether a WAV file holds the sound, and nothing but silence behind it: ALSA fills the last period.
+same_sound() {
+  header=$(($(size "$SOUNDS/$1.wav") - $(size "$SOUNDS/$1.raw")))
+  samples=$(size "$SOUNDS/$1.raw")
+  tail -c +$((header + 1)) "$2" | head -c "$samples" | cmp - "$SOUNDS/$1.raw" &&
+    [ "$(tail -c +$((header + samples + 1)) "$2" | tr -d '\000' | wc -c)" = 0 ]
+}

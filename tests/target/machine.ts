@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The emulated machine's parts: Debian's arm64 kernel with the headers to build modules for it, and a user land. All of
+ * it comes from Debian's packages, is made once per recipe, and is kept in the user's cache.
+ *
+ * The user land lies in the initial RAM file system, and stays there: no disk, no loop device, no mount on the host.
+ *
+ * @module
+ */
+import { cached } from "./cache.ts";
+import { needPrograms, run } from "./command.ts";
+import { Apt, type Release } from "./packages.ts";
+
+const KERNEL_RELEASE: Release = {
+  suite: "bookworm-backports",
+  architectures: ["arm64", "amd64"],
+};
+/** The series whose newest kernel is taken. */
+const KERNEL_SERIES = "6.12";
+
+const USER_LAND_RELEASE: Release = { suite: "trixie", architectures: ["arm64"] };
+const USER_LAND = ["busybox-static", "alsa-utils", "kmod", "procps", "libgcc-s1"];
+
+/** Modules of the kernel that the machine has at hand, each with those it needs. */
+const MODULES = ["virtio_snd", "virtio-rng", "virtio_input", "virtio_blk", "snd-aloop"];
+
+/** What of the packages is of no use to a machine that nobody logs in to. */
+const LEFT_OUT = ["usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/bug"];
+
+/** Programs of this machine that are used, with their packages. */
+const PROGRAMS = {
+  "qemu-system-aarch64": "qemu-system-arm",
+  "aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu",
+  make: "make",
+  cpio: "cpio",
+  xz: "xz-utils",
+  depmod: "kmod",
+};
+
+/** A kernel, unpacked. */
+export interface Kernel {
+  /** `uname -r`. */
+  readonly version: string;
+  readonly image: string;
+  /** Where external modules are built. */
+  readonly headers: string;
+}
+
+/** All that every boot needs. */
+export interface Machine {
+  readonly kernel: Kernel;
+  /** The user land as an archive for the initial RAM file system. */
+  readonly userLand: string;
+}
+
+/** Assembles the machine, or finds it in the cache. */
+export async function assembleMachine(): Promise<Machine> {
+  await needPrograms(PROGRAMS);
+  const kernelFolder = await cached("kernel", recipe(unpackKernel), unpackKernel);
+  const kernel = await findKernel(kernelFolder);
+  const make = (folder: string): Promise<void> => makeUserLand(folder, kernelFolder, kernel);
+  const recipeText = `${kernelFolder}\n${recipe(makeUserLand, addModules, addLinks)}`;
+  const userLandFolder = await cached("userland", recipeText, make);
+  return { kernel, userLand: `${userLandFolder}/userland.cpio` };
+}
+
+/** What a made folder depends on: the code that makes it, and the tables above. */
+// deno-lint-ignore ban-types -- any function's text will do
+function recipe(...makers: Function[]): string {
+  const tables = [KERNEL_RELEASE, KERNEL_SERIES, USER_LAND_RELEASE, USER_LAND, MODULES, LEFT_OUT];
+  return [JSON.stringify(tables), ...makers.map(String)].join("\n");
+}
+
+// ---- kernel ----
+
+async function unpackKernel(folder: string): Promise<void> {
+  const apt = await Apt.create(`${folder}/apt`, KERNEL_RELEASE);
+  const names = await apt.search(`^linux-headers-${KERNEL_SERIES}.*[0-9]-arm64$`);
+  const version = names.sort().at(-1)?.replace("linux-headers-", "");
+  if (version === undefined) throw new Error(`Cannot find a kernel ${KERNEL_SERIES} for arm64`);
+  const common = version.replace(/-arm64$/, "");
+  await apt.fetch(
+    `linux-image-${version}`,
+    `linux-headers-${version}`,
+    `linux-headers-${common}-common`,
+    `linux-kbuild-${common}:amd64`,
+  );
+  await apt.unpack(folder);
+  // With it at hand a module's build asks for tools to describe its types.
+  await Deno.remove(`${folder}/usr/src/linux-headers-${version}/vmlinux`);
+  await Deno.remove(apt.folder, { recursive: true });
+}
+
+/** Finds the kernel that was unpacked, and points its headers at where they are now. */
+async function findKernel(folder: string): Promise<Kernel> {
+  const [version] = (await Array.fromAsync(Deno.readDir(`${folder}/lib/modules`))).map((e) =>
+    e.name
+  );
+  const headers = `${folder}/usr/src/linux-headers-${version}`;
+  const common = headers.replace(/-arm64$/, "-common");
+  await Deno.writeTextFile(`${headers}/Makefile`, `include ${common}/Makefile\n`);
+  return { version: version!, image: `${folder}/boot/vmlinuz-${version}`, headers };
+}
+
+// ---- user land ----
+
+async function makeUserLand(folder: string, kernelFolder: string, kernel: Kernel): Promise<void> {
+  const root = `${folder}/root`;
+  const apt = await Apt.create(`${folder}/apt`, USER_LAND_RELEASE);
+  await apt.fetchWithDependencies(...USER_LAND);
+  await addLinks(root);
+  await apt.unpack(root);
+  for (const path of LEFT_OUT) await run(["rm", "-rf", `${root}/${path}`]);
+  await addModules(root, kernelFolder, kernel);
+  await archive(root, `${folder}/userland.cpio`);
+  await Deno.remove(root, { recursive: true });
+  await Deno.remove(apt.folder, { recursive: true });
+}
+
+/** What maintainer scripts would have made. */
+async function addLinks(root: string): Promise<void> {
+  for (const name of ["bin", "sbin", "lib"]) {
+    await Deno.mkdir(`${root}/usr/${name}`, { recursive: true });
+    await Deno.symlink(`usr/${name}`, `${root}/${name}`);
+  }
+  for (const name of ["dev", "etc", "proc", "run", "sys", "tmp", "var/lib/alsa"]) {
+    await Deno.mkdir(`${root}/${name}`, { recursive: true });
+  }
+  await Deno.writeTextFile(`${root}/etc/passwd`, "root:x:0:0:root:/:/bin/sh\n");
+  await Deno.writeTextFile(`${root}/etc/group`, "root:x:0:\naudio:x:29:\n");
+}
+
+/** Unpacks the modules, so that nothing in the machine need know how. */
+async function addModules(root: string, kernelFolder: string, { version }: Kernel): Promise<void> {
+  await run(["depmod", "-b", kernelFolder, version]);
+  const modprobe = ["modprobe", "-d", kernelFolder, "-S", version, "--show-depends", "-a"];
+  const lines = (await run([...modprobe, ...MODULES])).split("\n");
+  const folder = `${root}/usr/lib/modules/${version}`;
+  await Deno.mkdir(folder, { recursive: true });
+  for (const path of new Set(lines.map((line) => /^insmod (\S+)/.exec(line)?.[1]))) {
+    if (path === undefined) continue;
+    await run(["cp", path, folder]);
+    if (path.endsWith(".xz")) await run(["xz", "-d", `${folder}/${path.split("/").at(-1)}`]);
+  }
+  for (const name of ["order", "builtin", "builtin.modinfo"]) {
+    await run(["cp", `${kernelFolder}/lib/modules/${version}/modules.${name}`, folder]);
+  }
+  await run(["depmod", "-b", root, version]);
+}
+
+/** Packs a folder as an initial RAM file system. */
+export async function archive(folder: string, file: string): Promise<void> {
+  const names = await run(["find", ".", "-mindepth", "1"], { cwd: folder });
+  const cpio = ["cpio", "-o", "-H", "newc", "-R", "0:0", "--quiet", "-O", file];
+  await run(cpio, { cwd: folder, input: names });
+}
+
+// ---- the driver ----
+
+const MODULE = new URL("./module/", import.meta.url);
+
+/** Builds the test driver for a kernel. @returns the module's path in `folder` */
+export async function buildModule({ headers }: Kernel, folder: string): Promise<string> {
+  const source = `${folder}/module`;
+  await run(["cp", "-r", MODULE.pathname, source]);
+  const cross = ["ARCH=arm64", "CROSS_COMPILE=aarch64-linux-gnu-", "CC=aarch64-linux-gnu-gcc"];
+  await run(["make", "-C", headers, `M=${source}`, ...cross, "KCFLAGS=-Werror", "modules"]);
+  const module = `${source}/viola_loopback.ko`;
+  await run(["aarch64-linux-gnu-strip", "--strip-debug", module]);
+  return module;
+}

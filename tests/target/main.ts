@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Scenarios in the emulated arm64 machine:
+ *
+ *     deno task target [--json] [--executable FILE] [SCENARIO…]
+ *
+ * builds the executable and the test driver, assembles the machine, boots it, runs the scenarios (all of them when none
+ * is named) and prints a line for each. What they and the kernel wrote is kept. A scenario that brings the machine down
+ * fails, and the rest run in a new boot.
+ *
+ * @module
+ */
+import { parseArgs } from "node:util";
+import { cacheFolder } from "./cache.ts";
+import { run } from "./command.ts";
+import { compile } from "./compile.ts";
+import { archive, assembleMachine, buildModule, type Machine } from "./machine.ts";
+import { runMachine } from "./qemu.ts";
+import { writeRecordings } from "./recordings.ts";
+
+const HERE = new URL("./", import.meta.url).pathname;
+
+/** The longest a scenario may be silent: no limit in a scenario is above it. */
+const SILENCE_MS = 200_000;
+
+/** What became of a scenario. */
+interface Result {
+  scenario: string;
+  ok: boolean;
+  seconds: number;
+  text: string;
+}
+
+/** All scenarios, by name. */
+export async function scenarioNames(): Promise<string[]> {
+  const entries = await Array.fromAsync(Deno.readDir(`${HERE}scenarios`));
+  return entries.map(({ name }) => name.replace(/\.sh$/, "")).sort();
+}
+
+/** Puts together what one boot needs on top of the user land. @returns the archive */
+async function packRun(
+  folder: string,
+  machine: Machine,
+  executable: string,
+  scenarios: readonly string[],
+): Promise<string> {
+  const root = `${folder}/root`;
+  await Deno.mkdir(`${root}/target/sounds`, { recursive: true });
+  await Deno.mkdir(`${root}/target/bin`);
+  await run(["cp", "-r", `${HERE}guest/.`, `${HERE}scenarios`, `${root}/target/`]);
+  await Deno.rename(`${root}/target/init`, `${root}/init`);
+  await run(["chmod", "+x", `${root}/init`, `${root}/target/run.sh`]);
+  await Deno.copyFile(executable, `${root}/target/bin/viola`);
+  await Deno.symlink("viola", `${root}/target/bin/virtio-loopback-adapter`);
+  const module = await buildModule(machine.kernel, folder);
+  await Deno.copyFile(module, `${root}/target/viola_loopback.ko`);
+  await writeRecordings(`${root}/target/sounds`);
+  await Deno.writeTextFile(`${root}/target/list`, scenarios.join("\n"));
+  await archive(root, `${folder}/run.cpio`);
+  return `${folder}/run.cpio`;
+}
+
+/** One boot. Adds to `results`, a failure for the scenario that brought the machine down included. */
+async function boot(
+  machine: Machine,
+  executable: string,
+  scenarios: readonly string[],
+  folder: string,
+  onResult: (result: Result) => void,
+): Promise<void> {
+  const work = await Deno.makeTempDir({ prefix: "viola-target-" });
+  let running: string | null = null;
+  try {
+    const archive = await packRun(work, machine, executable, scenarios);
+    const onLine = (line: string): void => {
+      const [, word, scenario, rest] = /^(begin|end) (\S+) ?(.*)$/.exec(line) ?? [];
+      running = word === "begin" ? scenario! : null;
+      if (word !== "end") return;
+      const [, status, seconds, text] = /^(\d+) ([\d.]+) (.*)$/.exec(rest!)!;
+      onResult({ scenario: scenario!, ok: status === "0", seconds: Number(seconds), text: text! });
+    };
+    await Deno.mkdir(folder, { recursive: true });
+    const options = { machine, archive, folder: work, onLine, silenceMs: SILENCE_MS };
+    const ended = await runMachine(options);
+    await Deno.copyFile(`${work}/console.log`, `${folder}/console.log`);
+    await run(["tar", "xf", `${work}/files.tar`, "-C", folder]).catch(() => {});
+    if (running !== null || !ended) {
+      const text = `the machine ${ended ? "went down" : "hangs"}; see ${folder}/console.log`;
+      onResult({ scenario: running ?? "(boot)", ok: false, seconds: 0, text });
+    }
+  } finally {
+    await Deno.remove(work, { recursive: true });
+  }
+}
+
+/** Runs scenarios in as many boots as they need. */
+async function runScenarios(
+  scenarios: readonly string[],
+  executable: string,
+  onResult: (result: Result) => void,
+): Promise<Result[]> {
+  const machine = await assembleMachine();
+  const results: Result[] = [];
+  const root = `${cacheFolder()}/last`;
+  await Deno.remove(root, { recursive: true }).catch(() => {});
+  let left = scenarios;
+  for (let n = 1; left.length > 0; n++) {
+    const before = results.length;
+    await boot(machine, executable, left, `${root}/boot${n}`, (result) => {
+      results.push(result);
+      onResult(result);
+    });
+    left = left.filter((name) => !results.some(({ scenario }) => scenario === name));
+    if (results.length === before || results.at(-1)!.scenario === "(boot)") break;
+  }
+  for (const scenario of left) {
+    const result = { scenario, ok: false, seconds: 0, text: "not run" };
+    results.push(result);
+    onResult(result);
+  }
+  return results;
+}
+
+function say(text: string): void {
+  Deno.stdout.writeSync(new TextEncoder().encode(`${text}\n`));
+}
+
+async function main(args: string[]): Promise<boolean> {
+  const { values, positionals } = parseArgs({
+    args,
+    allowPositionals: true,
+    options: { json: { type: "boolean" }, executable: { type: "string" } },
+  });
+  const known = await scenarioNames();
+  const unknown = positionals.find((name) => !known.includes(name));
+  if (unknown !== undefined) {
+    throw new Error(`Cannot run scenario "${unknown}", expected some of ${known.join(", ")}`);
+  }
+  const executable = values.executable ?? await compile("aarch64");
+  const scenarios = positionals.length === 0 ? known : positionals;
+  const results = await runScenarios(scenarios, executable, (result) => {
+    const { scenario, ok, seconds, text } = result;
+    if (values.json) say(JSON.stringify(result));
+    else say(`${ok ? "ok    " : "FAILED"} ${scenario.padEnd(12)} ${seconds.toFixed(1)} s  ${text}`);
+  });
+  const failed = results.filter(({ ok }) => !ok).length;
+  if (!values.json) say(`${results.length - failed} passed, ${failed} failed`);
+  return failed === 0;
+}
+
+if (import.meta.main) {
+  try {
+    if (!await main(Deno.args)) Deno.exit(1);
+  } catch (error) {
+    Deno.stderr.writeSync(new TextEncoder().encode(`${(error as Error).message}\n`));
+    Deno.exit(1);
+  }
+}
