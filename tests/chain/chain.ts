@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * A whole chain in one process, part by part: nodes with drivers on one side, sockets with back-ends on the other, the
+ * bridge between them.
+ *
+ * @module
+ */
+import { assertEquals } from "@std/assert";
+import { Reactor } from "../../ffi/mod.ts";
+import {
+  Bridge,
+  type BridgedDevice,
+  type BridgeDeviceOptions,
+  type BridgeEvent,
+  type BridgeOptions,
+} from "../../lib/bridge/mod.ts";
+import {
+  type DeviceEvent,
+  type DeviceSpec,
+  type RunningDevice,
+  startDevice,
+} from "../../lib/device/mod.ts";
+import {
+  type EntropyGuest,
+  type GuestOptions,
+  type SoundGuest,
+  startGuest,
+} from "../../lib/guest/mod.ts";
+import { SoftNode } from "../../lib/loopback/mod.ts";
+import { HostileGuest } from "../guest/hostile.ts";
+import { socketsIn } from "../support/leaks.ts";
+import { TempFolder, until } from "../support/process.ts";
+
+/** Both memory modes and both versions of the registers: what most tests are run with. */
+export const MODES = (["isolated", "direct"] as const).flatMap((memory) =>
+  ([1, 2] as const).map((mmioVersion) => ({ memory, mmioVersion }))
+);
+
+/** A device of the bridge, said as shortly as can be; see {@linkcode BridgeDeviceOptions}. */
+export type Added = Pick<BridgeDeviceOptions, "class"> & Partial<BridgeDeviceOptions>;
+
+/** A back-end's device, and what it reported. */
+export interface ToldDevice extends RunningDevice {
+  readonly events: DeviceEvent[];
+}
+
+/** See the module. Disposing of it ends the drivers, the bridge, the back-ends, and the nodes, in this order; no socket may be left. */
+export class Chain implements AsyncDisposable {
+  /** What the bridge reported. */
+  readonly events: BridgeEvent[] = [];
+  readonly #guests = new AsyncDisposableStack();
+  readonly #others = new AsyncDisposableStack();
+  #bridge: Bridge | null = null;
+
+  private constructor(readonly folder: TempFolder, readonly reactor: Reactor) {
+    this.#others.use(folder);
+    this.#others.defer(() => assertEquals(socketsIn(folder.path), []));
+    this.#others.use(reactor);
+  }
+
+  /** Starts a bridge without devices. */
+  static async create(options: Partial<BridgeOptions> = {}): Promise<Chain> {
+    const chain = new Chain(await TempFolder.create(), new Reactor());
+    const onEvent = (event: BridgeEvent): void => void chain.events.push(event);
+    chain.#bridge = await Bridge.start({ ...options, onEvent });
+    return chain;
+  }
+
+  get bridge(): Bridge {
+    return this.#bridge!;
+  }
+
+  /** A path in the chain's folder. */
+  file(name: string): string {
+    return this.folder.file(name);
+  }
+
+  /** Has something disposed of after the bridge. */
+  use<T extends Disposable | AsyncDisposable>(part: T): T {
+    return this.#others.use(part);
+  }
+
+  /** Has something disposed of before the bridge: what is on the driver's side. */
+  useGuest<T extends AsyncDisposable>(guest: T): T {
+    return this.#guests.use(guest);
+  }
+
+  /** The name of the loopback device whose node listens in the folder by that name. */
+  loopback(name: string): string {
+    return `soft:${this.file(name)}`;
+  }
+
+  /** A node that listens in the folder by that name. */
+  node(name: string): SoftNode {
+    const node = this.use(new SoftNode(16 * 2 ** 20));
+    node.listen(this.file(name), this.reactor);
+    return node;
+  }
+
+  /** A device of viola's in a thread of its own. */
+  async device(spec: DeviceSpec): Promise<ToldDevice> {
+    const events: DeviceEvent[] = [];
+    const device = this.use(await startDevice(spec, { onEvent: (event) => events.push(event) }));
+    return Object.assign(device, { events });
+  }
+
+  /** Has the bridge take up a device whose node is called "node" and whose socket is called "socket", unless told. */
+  add(options: Added): Promise<BridgedDevice> {
+    return this.bridge.add({
+      socket: this.file("socket"),
+      loopback: this.loopback("node"),
+      memory: "isolated",
+      mmioVersion: 1,
+      priority: 0,
+      lane: "lane",
+      ...options,
+    });
+  }
+
+  /** A sound driver at a node. */
+  async soundGuest(node: Pick<SoftNode, "wires">, options?: GuestOptions): Promise<SoundGuest> {
+    return this.useGuest(await startGuest("sound", node.wires, options));
+  }
+
+  /** An entropy driver at a node. */
+  async entropyGuest(node: Pick<SoftNode, "wires">, options?: GuestOptions): Promise<EntropyGuest> {
+    return this.useGuest(await startGuest("rng", node.wires, options));
+  }
+
+  /** A driver that lies, at a node. */
+  async hostileGuest(node: SoftNode): Promise<HostileGuest> {
+    return this.useGuest(await HostileGuest.start(node.wires));
+  }
+
+  /**
+   * Waits for an event of a kind.
+   *
+   * @param since How many events there were before it could come
+   * @param device Of this device; of any when absent
+   */
+  async event(kind: BridgeEvent["kind"], since = 0, device?: string): Promise<BridgeEvent> {
+    const find = (): BridgeEvent | undefined =>
+      this.events.slice(since).find((event) =>
+        event.kind === kind && (device === undefined || event.device === device)
+      );
+    try {
+      await until(() => find() !== undefined, `"${kind}" of the bridge`);
+    } catch (error) {
+      throw new Error(`${(error as Error).message}; it reported:\n${this.report(since)}`);
+    }
+    return find()!;
+  }
+
+  /** What the bridge reported, a line each. */
+  report(since = 0): string {
+    return this.events.slice(since).map(({ device, kind, text }) => `${device} ${kind}: ${text}`)
+      .join("\n");
+  }
+
+  /** What the bridge counted of its only device. */
+  counters(): Counters {
+    return this.bridge.counters()[0] as Counters;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#guests.disposeAsync();
+    await this.#bridge?.close();
+    await this.#others.disposeAsync();
+  }
+}
+
+/** Some of a device's counters. */
+export interface Counters {
+  device: string;
+  status: number;
+  accesses: number;
+  resets: number;
+  interrupts: number;
+  losses: number;
+  queues: { queue: string; inFlight: number; completions: number; errors: number }[];
+}
