@@ -13,11 +13,17 @@
  * @param heard Numbers of the frames heard, in order
  * @param count Frames played: 0 to count − 1
  * @param period Frames per period, as played
+ * @param first The first frame that had to be heard
  * @returns what is wrong beyond that, one sentence each; empty if nothing is
  */
-export function unexcused(heard: readonly number[], count: number, period: number): string[] {
+export function unexcused(
+  heard: readonly number[],
+  count: number,
+  period: number,
+  first = 0,
+): string[] {
   const wrong: string[] = [];
-  let next = 0;
+  let next = first;
   const skipTo = (frame: number) => {
     while (next < frame) {
       const last = next + period - 1 - next % period;

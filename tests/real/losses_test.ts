@@ -9,6 +9,7 @@ Deno.test("unexcused() excuses the last frame of a period and a tail of one peri
   assertEquals(check([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]), []);
   assertEquals(check([0, 1, 2, 4, 5, 6, 8, 9, 10]), []);
   assertEquals(check([0, 1, 2, 4, 5, 6]), []);
+  assertEquals(unexcused([5, 6, 8], 12, 4, 5), []);
 });
 
 Deno.test("unexcused() names every other fault", () => {

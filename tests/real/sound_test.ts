@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // rust-vmm's vhost-device-sound with its PipeWire back-end, attached: a file of numbered frames, played by the driver and
 // recorded from the monitor of the sink it ends in.
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { attach } from "../support/attachment.ts";
 import { socketsIn, withoutLeaks } from "../support/leaks.ts";
+import { type Process, until } from "../support/process.ts";
 import { daemonPath } from "./daemons.ts";
 import { unexcused } from "./losses.ts";
 import { numbersOf, RATE, writeNumbered } from "./numbered.ts";
@@ -13,13 +14,13 @@ const SECONDS = 3;
 /** As many frames as PipeWire moves at a time. */
 const PERIOD = QUANTUM;
 
-/** Starts the daemon in a session. @returns the socket it listens at */
-async function startDaemon(session: PipeWireSession): Promise<string> {
-  const socket = session.folder.file("snd");
+/** Starts the daemon in a session, listening at `socket`. */
+async function startDaemon(session: PipeWireSession, socket: string): Promise<Process> {
   const args = ["--socket", socket, "--backend", "pipewire"];
   const daemon = session.spawn(daemonPath("vhost-device-sound"), args);
-  await daemon.until(() => socketsIn(session.folder.path).includes("snd"), "its socket");
-  return socket;
+  const isThere = () => socketsIn(session.folder.path).some((name) => socket.endsWith(`/${name}`));
+  await daemon.until(isThere, "its socket");
+  return daemon;
 }
 
 for (const memory of ["isolated", "direct"] as const) {
@@ -28,7 +29,8 @@ for (const memory of ["isolated", "direct"] as const) {
       await using session = await PipeWireSession.start();
       const file = session.folder.file("numbered.wav");
       writeNumbered(file, SECONDS * RATE);
-      const socket = await startDaemon(session);
+      const socket = session.folder.file("snd");
+      await startDaemon(session, socket);
       await using attachment = await attach({ kind: "sound", socket, memory });
       const recording = await session.record();
       const played = await attachment.guest.play({ file, periodFrames: PERIOD, periods: 8 });
@@ -36,5 +38,27 @@ for (const memory of ["isolated", "direct"] as const) {
       const heard = numbersOf(await recording.finish());
       assertEquals(unexcused(heard, SECONDS * RATE, PERIOD), []);
     });
+  });
+
+  Deno.test(`vhost-device-sound killed in mid-play and started again plays on, ${memory}`, async () => {
+    await using session = await PipeWireSession.start();
+    const file = session.folder.file("numbered.wav");
+    writeNumbered(file, SECONDS * RATE);
+    const socket = session.folder.file("snd");
+    const first = await startDaemon(session, socket);
+    await using attachment = await attach({ kind: "sound", socket, memory });
+    const { guest, events } = attachment;
+    const playing = guest.play({ file, periodFrames: PERIOD, periods: 4 });
+    await until(() => guest.progress.position >= RATE / 2, "the first half second");
+    await first.stop("SIGKILL");
+    const recording = await session.record();
+    await startDaemon(session, socket);
+    const played = await playing;
+    assertEquals([played.frames, played.ioErrors], [SECONDS * RATE, 0]);
+    assertEquals(events.filter(({ kind }) => kind === "resumed").length, 1);
+    // What the first one had completed is not played again, and from there on all is there.
+    const heard = numbersOf(await recording.finish());
+    assert(heard[0]! >= RATE / 2 && heard[0]! % PERIOD === 0, `heard from frame ${heard[0]}`);
+    assertEquals(unexcused(heard, SECONDS * RATE, PERIOD, heard[0]), []);
   });
 }
