@@ -9,6 +9,7 @@ import type { BridgeDeviceOptions, BridgeEvent, LaneOptions } from "../lib/bridg
 import { DEVICE_CLASSES, deviceClassByName } from "../lib/virtio/classes.ts";
 import { check, FAILED, Failure, messageOf, step, StopSignal, UNREACHABLE, USAGE } from "./exit.ts";
 import { choice, collect, forEach, oneEach, whole, wholes } from "./options.ts";
+import { startKeeper } from "./keeper.ts";
 import { Report } from "./report.ts";
 
 /** What is to be attached, and how. */
@@ -17,6 +18,8 @@ export interface AttachPlan {
   lanes: LaneOptions[];
   /** How long each back-end may take to answer for the first time, in milliseconds. Absent: as long as it likes. */
   backEndMs?: number;
+  /** Have the devices kept for a successor, and take over what was kept. */
+  keep?: boolean;
 }
 
 /** The options as they are given; each may be several times. */
@@ -29,6 +32,7 @@ export interface AttachOptions {
   lane?: string[];
   cpus?: string[];
   realtime?: string[];
+  keep?: boolean;
   json?: boolean;
   untilEof?: boolean;
 }
@@ -58,6 +62,7 @@ export function addAttach(program: Command): void {
     .option("--lane <name>", "devices of one lane share two threads (main)", collect)
     .option("--cpus <list>", "CPUs for the device's lane, such as 1,2", collect)
     .option("--realtime <n>", "real-time priority for the device's lane, 1 to 99", collect)
+    .option("--keep", "let the next viola go on where this one ends, however it ends")
     .option("--json", "report as JSON lines, with counters at the end")
     .option("--until-eof", "end when standard input does")
     .addHelpText("after", HELP)
@@ -98,6 +103,7 @@ export function planAttach(classes: readonly string[], options: AttachOptions): 
       lane: lanes[i]!,
     })),
     lanes: planLanes(lanes, options),
+    keep: options.keep === true,
   };
 }
 
@@ -178,7 +184,10 @@ export async function attach(plan: AttachPlan, report: Report, stop: StopSignal)
     answers.see(event);
     reportEvent(report, event);
   };
-  const bridge = await step(USAGE, "set up the lanes", () => Bridge.start({ ...plan, onEvent }));
+  const keep = plan.keep === true ? { start: startKeeper } : undefined;
+  const { lanes } = plan;
+  const start = () => Bridge.start({ lanes, keep, onEvent });
+  const bridge = await step(USAGE, "set up the lanes", start);
   try {
     const devices = await step(
       UNREACHABLE,

@@ -15,7 +15,7 @@ const COMPLAINTS = 4096;
 const MAIN = new URL("./main.ts", import.meta.url).href;
 
 /** The arguments that make Deno.execPath() run viola: the executable itself, or Deno from source. */
-function programArgs(args: readonly string[]): string[] {
+export function programArgs(args: readonly string[]): string[] {
   return Deno.build.standalone ? [...args] : ["run", "-A", "--no-prompt", MAIN, ...args];
 }
 

@@ -62,6 +62,7 @@ export function parseDropIn(args: readonly string[]): AttachPlan {
     }],
     lanes: [{ name: "main" }],
     backEndMs: BACK_END_MS,
+    keep: !loopback.startsWith("soft:"),
   };
 }
 

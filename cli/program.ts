@@ -10,6 +10,7 @@ import { addAttach } from "./attach.ts";
 import { addDemo } from "./demo.ts";
 import { addDevice } from "./device.ts";
 import { Failure, USAGE } from "./exit.ts";
+import { addKeeper } from "./keeper.ts";
 
 /** `viola --help`: one screen. */
 export const STORY =
@@ -45,7 +46,7 @@ export function buildProgram(): Command {
     .exitOverride()
     .configureOutput({ outputError: () => {} });
   program.helpInformation = () => STORY;
-  for (const add of [addDemo, addDevice, addAttach]) add(program);
+  for (const add of [addDemo, addDevice, addAttach, addKeeper]) add(program);
   return program;
 }
 

@@ -40,7 +40,7 @@ class AccessDevice implements Scheduled {
     const { id, port, gate, kicks } = device;
     const state = DeviceState.open(viewMemory(device.state));
     const report = (event: AccessEvent): void => reportToOwner(event);
-    let wasRunning = false;
+    let wasRunning = (state.status & STATUS_DRIVER_OK) !== 0;
     this.priority = device.priority;
     this.#port = port;
     this.#page = new SharedPage(viewMemory(port.page));
@@ -108,6 +108,7 @@ serveBlocking((options: LaneOptions) => {
         schedule.add(device);
         // Edge-triggered: each ring is reported once, and the eventfd need never be read.
         epoll.add(lane.port.doorbell, EPOLLIN | EPOLLET, lane.id);
+        if (lane.adopted) device.serve();
       },
       remove: (id: number) => {
         const device = devices.get(id);

@@ -13,7 +13,7 @@ import {
   type Reactor,
   viewMemory,
 } from "../../ffi/mod.ts";
-import type { Loopback, openLoopback } from "../loopback/mod.ts";
+import { adoptLoopback, type Loopback, type openLoopback } from "../loopback/mod.ts";
 import type { DeviceClass } from "../virtio/classes.ts";
 import {
   bit,
@@ -39,6 +39,7 @@ import {
 } from "../vhost_user/mod.ts";
 import { Change } from "./change.ts";
 import { createGate } from "./gate.ts";
+import type { Keep } from "./keep.ts";
 import type { Lane } from "./lane.ts";
 import type { AccessEvent, LaneDevice, MemoryMode, RingEvent } from "./lane_messages.ts";
 import { SESSION_GUEST, SessionMemory } from "./session_memory.ts";
@@ -49,11 +50,20 @@ export interface BridgeEvent {
   /** The device's name. */
   device: string;
   /**
-   * `waiting`: for the back-end's socket; `connected`: it answered; `started`: the loopback device is open and the driver
+   * `adopted`: taken over from a process that served it before; `waiting`: for the back-end's socket; `connected`: it answered; `started`: the loopback device is open and the driver
    * may probe; `running`: driver and back-end are joined; `lost`: the back-end went; `resumed`: another took over;
    * `reset`: the driver reset the device; `error`: something broke a rule.
    */
-  kind: "waiting" | "connected" | "started" | "running" | "lost" | "resumed" | "reset" | "error";
+  kind:
+    | "adopted"
+    | "waiting"
+    | "connected"
+    | "started"
+    | "running"
+    | "lost"
+    | "resumed"
+    | "reset"
+    | "error";
   text: string;
   /** Milliseconds since the process started. */
   ms: number;
@@ -74,6 +84,8 @@ export interface DeviceSetup {
   /** The largest ring that the driver may set up, instead of the class's. */
   readonly queueSize?: number | undefined;
   readonly openLoopback: typeof openLoopback;
+  /** What keeps the device while no viola runs; null: nothing does, it ends with this process. */
+  readonly keep: Keep | null;
   readonly lane: Lane;
   readonly reactor: Reactor;
   readonly onEvent: (event: BridgeEvent) => void;
@@ -124,6 +136,8 @@ export class BridgedDevice {
   #failure: Error | null = null;
   /** The back-end at hand knows what it must before it sees the driver's own rings. */
   #prepared = false;
+  /** A back-end may have the driver's memory in hand now. */
+  #joined = false;
   /** The driver waits for the answer to a reset. */
   #held = false;
   /** The driver's present life was joined to a back-end before. */
@@ -141,6 +155,7 @@ export class BridgedDevice {
   // ---- the back-end's lives ----
 
   async #supervise(): Promise<void> {
+    if (this.#setup.keep !== null) await this.#adopt(this.#setup.keep);
     while (!this.#closing) {
       this.#lost = null;
       using frontEnd = await this.#connect();
@@ -192,7 +207,7 @@ export class BridgedDevice {
     const profile = await frontEnd.initialise();
     if (this.#presented === null) {
       this.#emit("connected", `${this.#setup.socket} answers`);
-      this.#presented = await this.#present(profile);
+      await this.#present(profile);
       this.#emit("started", `${this.#setup.loopback} is open, the driver may probe`);
     } else {
       this.#checkConfig(profile);
@@ -231,16 +246,15 @@ export class BridgedDevice {
 
   // ---- the loopback device ----
 
-  async #present({ features, config }: Profile): Promise<Presented> {
-    const { id, name, deviceClass, lane, priority, memory: mode, loopback: node } = this.#setup;
-    const { mmioVersion } = this.#setup;
+  /** Makes the device's state, opens the loopback device and lets the driver probe it. */
+  async #present({ features, config }: Profile): Promise<void> {
+    const { name, deviceClass, mmioVersion, memory: mode, loopback: node } = this.#setup;
     const queueSizes = deviceClass.queues.map(({ size }) => this.#setup.queueSize ?? size);
-    using undo = new DisposableStack();
     const bytes = DeviceState.sizeFor(queueSizes.length, Math.max(...queueSizes));
+    using undo = new DisposableStack();
     const memory = undo.use(createMemory(`viola-state-${name}`, bytes));
     const mapping = undo.use(Mapping.create(memory, bytes));
     const loopback = undo.use(await this.#setup.openLoopback(node, mode, this.#setup.reactor));
-    const kicks = queueSizes.map(() => undo.use(EventFd.create()));
     const state = DeviceState.create(viewMemory(mapping), {
       deviceId: deviceClass.id,
       vendorId: VENDOR,
@@ -249,6 +263,21 @@ export class BridgedDevice {
       deviceFeatures: features & OFFERED,
       config,
     });
+    await this.#serveAccesses(undo, { state, mapping, memory, loopback, adopted: false });
+    await this.#store();
+    const { id: deviceId } = deviceClass;
+    loopback.start({ magic: MAGIC, version: mmioVersion, deviceId, vendor: VENDOR });
+  }
+
+  /** Gives the device to its lane: from now on accesses are answered. */
+  async #serveAccesses(
+    undo: DisposableStack,
+    parts: Pick<Presented, "state" | "mapping" | "memory" | "loopback"> & { adopted: boolean },
+  ): Promise<void> {
+    const { id, name, priority, memory: mode, lane } = this.#setup;
+    const { state, mapping, loopback, adopted } = parts;
+    state.mappings += loopback.mappings;
+    const kicks = state.queues.map(() => undo.use(EventFd.create()));
     const laneDevice: LaneDevice = {
       id,
       name,
@@ -257,6 +286,7 @@ export class BridgedDevice {
       port: loopback.port,
       state: mapping.range,
       gate: createGate(),
+      adopted,
       kicks: kicks.map(({ number }) => number),
     };
     await lane.add(laneDevice, {
@@ -264,19 +294,66 @@ export class BridgedDevice {
       ring: (event) => this.#onRing(event),
       failed: (error) => this.#fail(error),
     });
-    loopback.start({
-      magic: MAGIC,
-      version: mmioVersion,
-      deviceId: deviceClass.id,
-      vendor: VENDOR,
-    });
     undo.move();
-    return { state, mapping, memory, loopback, kicks, lane: laneDevice };
+    this.#presented = { ...parts, kicks, lane: laneDevice };
+  }
+
+  // ---- from one process to the next ----
+
+  /** Has the device kept, so that a successor can take it over if this process dies. */
+  async #store(): Promise<void> {
+    const { keep, loopback: name } = this.#setup;
+    if (keep === null) return;
+    const { memory, loopback } = this.#presented!;
+    try {
+      await keep.store(name, [memory.number, ...loopback.kept]);
+    } catch (error) {
+      this.#emit("error", `Cannot keep ${name} for a successor: ${(error as Error).message}`);
+    }
+  }
+
+  /**
+   * Takes the device over, if a process before this one had it kept: the driver goes on where it stands.
+   *
+   * @throws {Error} when what was kept cannot be trusted
+   */
+  async #adopt(keep: Keep): Promise<void> {
+    const { loopback: name, memory: mode } = this.#setup;
+    const [memory, ...rest] = await keep.take(name);
+    if (memory === undefined) return;
+    using undo = new DisposableStack();
+    for (const fd of [memory, ...rest]) undo.use(fd);
+    const mapping = undo.use(Mapping.create(memory, memory.size()));
+    const state = this.#trust(mapping);
+    const loopback = undo.use(adoptLoopback(name, mode, rest));
+    await this.#serveAccesses(undo, { state, mapping, memory, loopback, adopted: true });
+    this.#wasRunning = this.#driverOk;
+    this.#emit("adopted", `${name} taken over from the process before`);
+  }
+
+  /** @throws {Error} naming what is wrong with a state that was kept */
+  #trust(mapping: Mapping): DeviceState {
+    const { loopback: name, deviceClass, mmioVersion } = this.#setup;
+    try {
+      const state = DeviceState.open(viewMemory(mapping));
+      const found = [state.deviceId, state.queueCount, state.mmioVersion].join(", ");
+      const expected = [deviceClass.id, deviceClass.queues.length, mmioVersion].join(", ");
+      if (found === expected) return state;
+      throw new RangeError(`device id, queues and version are ${found}, expected ${expected}`);
+    } catch (cause) {
+      throw new Error(
+        `Cannot take over ${name}: its kept state cannot be trusted: ${(cause as Error).message}`,
+        { cause },
+      );
+    }
   }
 
   #onAccess(event: AccessEvent): void {
     if (event.kind === "bad access") this.#emit("error", event.text);
-    if (event.kind === "reset") this.#held ||= event.held;
+    if (event.kind === "reset" && event.held) {
+      this.#held = true;
+      if (!this.#joined) this.#release().catch((error) => this.#fail(error));
+    }
     if (event.kind === "config") this.#configWrites.push(event);
     if (event.kind === "reset" && this.#wasRunning) this.#emit("reset", "reset by the driver");
     if (event.kind === "status" && (event.status & STATUS_DEVICE_NEEDS_RESET) !== 0) {
@@ -354,29 +431,41 @@ export class BridgedDevice {
     const { id, lane } = this.#setup;
     const { state } = this.#presented!;
     using session = new SessionMemory(this.#presented!.lane, state);
-    const watchdog = new Watchdog(this.#setup.deviceClass, state);
+    this.#joined = true;
     try {
       const features = this.#features(frontEnd.profile);
       const eventIdx = (features & bit(VIRTIO_F_RING_EVENT_IDX)) !== 0n;
-      const memory = session.memory === null
-        ? null
-        : { range: session.memory.mapping.range, guest: SESSION_GUEST };
+      const range = session.memory?.mapping.range;
+      const memory = range === undefined ? null : { range, guest: SESSION_GUEST };
       const bases = await lane.attach({ id, epoch, rings: session.rings, memory, eventIdx });
-      await this.#start(frontEnd, features, session, bases);
-      await this.#while(frontEnd, () => state.epoch === epoch && this.#driverOk, async () => {
-        const queue = await watchdog.stuck((index) => lane.isDue(id, index));
-        if (queue !== null) this.#lose(new Error(this.#stuckText(queue)));
-      });
-      if (this.#lost === null) await this.#stop(frontEnd);
+      if (bases !== null) {
+        await this.#start(frontEnd, features, session, bases);
+        await this.#watch(frontEnd, epoch);
+        if (this.#lost === null) await this.#stop(frontEnd);
+      }
     } finally {
       await lane.detach(id);
       if (state.epoch !== epoch) this.#wasRunning = false;
-      if (this.#held) await this.#release();
+      this.#joined = false;
+      await this.#release();
     }
     return !this.#over;
   }
 
+  /** Waits for the end of a start, and looks for a back-end that does nothing. */
+  async #watch(frontEnd: FrontEnd, epoch: number): Promise<void> {
+    const { id, lane, deviceClass } = this.#setup;
+    const { state } = this.#presented!;
+    const watchdog = new Watchdog(deviceClass, state);
+    await this.#while(frontEnd, () => state.epoch === epoch && this.#driverOk, async () => {
+      const queue = await watchdog.stuck((index) => lane.isDue(id, index));
+      if (queue !== null) this.#lose(new Error(this.#stuckText(queue)));
+    });
+  }
+
+  /** Answers a reset that was held until the back-end let go of the driver's memory. */
   async #release(): Promise<void> {
+    if (!this.#held) return;
     this.#held = false;
     await this.#setup.lane.release(this.#setup.id);
   }
@@ -486,6 +575,8 @@ export class BridgedDevice {
       await frontEnd.stop();
       return;
     }
+    // A successor goes on: what the back-end has is in flight and stays so, as after a crash.
+    if (this.#setup.keep !== null) return;
     // On the way out a back-end that does not stop is left behind.
     const timeout = Promise.withResolvers<void>();
     const timer = setTimeout(timeout.resolve, CLOSE_MS);

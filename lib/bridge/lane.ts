@@ -66,8 +66,8 @@ export class Lane implements AsyncDisposable {
     this.listeners.delete(id);
   }
 
-  /** Makes the rings of a new back-end. @returns where each begins */
-  attach(session: Session): Promise<number[]> {
+  /** Makes the rings of a new back-end. @returns where each begins; null when the driver's rings cannot be true */
+  attach(session: Session): Promise<number[] | null> {
     return this.rings.call("attach", session);
   }
 

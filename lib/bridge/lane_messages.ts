@@ -33,6 +33,8 @@ export interface LaneDevice {
   /** The device's state. */
   readonly state: MappedRange;
   readonly gate: Gate;
+  /** Another process served it before: an access may be in the page already, an interrupt may not have been raised. */
+  readonly adopted: boolean;
   /** eventfd per queue, rung by the access Worker for QUEUE_NOTIFY. Who hears it: if relayed the ring Worker, else the back-end. */
   readonly kicks: readonly number[];
 }

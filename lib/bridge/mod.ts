@@ -8,6 +8,7 @@ import { Reactor } from "../../ffi/mod.ts";
 import { checkLoopback, openLoopback } from "../loopback/mod.ts";
 import { DEVICE_CLASSES, deviceClassByName } from "../virtio/classes.ts";
 import { BridgedDevice, type BridgeEvent } from "./device.ts";
+import { findKeep, type Keep } from "./keep.ts";
 import { Lane } from "./lane.ts";
 import type { LaneOptions, MemoryMode } from "./lane_messages.ts";
 
@@ -39,6 +40,8 @@ export interface BridgeOptions {
   /** Lanes with wishes; a lane that is not named here has none. */
   lanes?: readonly LaneOptions[] | undefined;
   onEvent: (event: BridgeEvent) => void;
+  /** Have devices kept for a successor, and take over what was kept. `start` starts a keeper process at a path. */
+  keep?: { start: (path: string) => void } | undefined;
   /** How loopback devices are looked for, and opened; by {@linkcode checkLoopback} and {@linkcode openLoopback} when absent. */
   loopbacks?: { check: typeof checkLoopback; open: typeof openLoopback } | undefined;
 }
@@ -50,9 +53,11 @@ export class Bridge implements AsyncDisposable {
   readonly #reactor = new Reactor();
   readonly #lanes = new Map<string, Promise<Lane>>();
   readonly #devices: BridgedDevice[] = [];
+  readonly #keep: Keep | null;
   #nextId = 1;
 
   private constructor(readonly options: BridgeOptions) {
+    this.#keep = options.keep === undefined ? null : findKeep(this.#reactor, options.keep.start);
     for (const lane of options.lanes ?? []) this.#lanes.set(lane.name, Lane.start(lane));
   }
 
@@ -90,6 +95,7 @@ export class Bridge implements AsyncDisposable {
       name: options.name ?? `${options.class}${this.#devices.length}`,
       deviceClass,
       openLoopback: open,
+      keep: this.#keep,
       lane,
       reactor: this.#reactor,
       onEvent: this.options.onEvent,

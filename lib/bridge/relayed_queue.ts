@@ -14,6 +14,7 @@ import {
   encodeDescriptor,
   type RingLayout,
   type RingOptions,
+  usedBytes,
   type UsedElement,
   VIRTQ_DESC_F_INDIRECT,
   VIRTQ_DESC_F_NEXT,
@@ -35,6 +36,20 @@ export function firstWord(chain: Chain): number {
   const word = new DataView(new ArrayBuffer(4));
   chain.gather(0, new Uint8Array(word.buffer), 0, Math.min(4, chain.readableBytes));
   return word.getUint32(0, true);
+}
+
+/**
+ * Drops the chain that a process gave back and died before it noted that: its element is the last of the used ring, and
+ * there is one chain in flight more than the indices say.
+ */
+function dropFinished(state: QueueState, memory: GuestMemory, layout: RingLayout): void {
+  const { used, size } = layout;
+  const { u16, u32, guest } = memory.region(used, usedBytes(size));
+  const usedIdx = Atomics.load(u16, (used - guest) / 2 + 1);
+  const pending = (state.nextAvail - usedIdx) & 0xffff;
+  if (state.headsInFlight().length !== pending + 1) return;
+  const last = (used - guest) / 4 + 1 + 2 * ((usedIdx - 1) & (size - 1));
+  if (state.isInFlight(u32[last]!)) state.giveBack(u32[last]!);
 }
 
 /** A queue whose chains are copied, for one life of the driver and any number of back-ends. */
@@ -74,6 +89,7 @@ export class RelayedQueue {
     chain: Chain,
   ) {
     state.resumeProgress();
+    dropFinished(state, memory, layout);
     this.index = state.index;
     this.#state = state;
     this.#memory = memory;
@@ -162,12 +178,21 @@ export class RelayedQueue {
     return true;
   }
 
-  /** Offers the chains in flight again, in the order in which they were taken. @returns how many */
-  reoffer(): number {
+  /**
+   * Offers the chains in flight again, in the order in which they were taken.
+   *
+   * @param replay Knows of one that was answered although it is in flight: a process died in between
+   * @returns how many
+   */
+  reoffer(replay: Replay): number {
     this.blame = "driver";
     const heads = this.#state.headsInFlight();
     for (const head of heads) {
       this.#ring.walk(head, this.#chain);
+      if (this.index === replay.queue && replay.isAnswered(this.#state.inflight[head]!)) {
+        this.#giveBack(head, this.#chain.writableBytes);
+        continue;
+      }
       if (!this.#place()) {
         throw this.#back!.error("offer a chain in", `the chain at ${head} found no room again`);
       }
@@ -278,6 +303,11 @@ export class RelayedQueue {
     this.#copyBack(head);
     if (this.index === replay.queue) this.#observe(head, replay);
     this.#bounce!.give(this.#slot[head]!, this.#slotBytes[head]!);
+    this.#giveBack(head, written);
+  }
+
+  #giveBack(head: number, written: number): void {
+    const { counters } = this.#state;
     this.#ring.complete(head, written);
     this.#state.giveBack(head);
     counters[QUEUE_COUNTERS.completions]!++;
@@ -315,7 +345,8 @@ export class RelayedQueue {
     let at = this.#slot[head]!;
     if (chain.tableIndex >= 0) at += DESC_SIZE * (chain.count - chain.directCount);
     for (let i = 0; i < chain.readableCount; i++) at += aligned(chain.length[i]!);
-    replay.observe(this.#request, length, this.#view.getUint32(at, true));
+    const response = this.#view.getUint32(at, true);
+    replay.observe(this.#request, length, response, this.#state.inflight[head]!);
   }
 
   /** Whether the back-end wants to be rung for what was offered. */

@@ -27,8 +27,14 @@ export interface Replay {
   readonly queue: number;
   /** How much of a request is looked at, and of its response, in bytes. */
   readonly requestBytes: number;
-  /** Notes a request that was answered. */
-  observe(request: DataView, requestLength: number, response: number): void;
+  /**
+   * Notes a request that was answered.
+   *
+   * @param entry Its mark among the chains in flight, which tells it from every other
+   */
+  observe(request: DataView, requestLength: number, response: number, entry: number): void;
+  /** Whether the chain in flight with this mark was answered, and only its giving back was missed. */
+  isAnswered(entry: number): boolean;
   /** What to send before the chains in flight are offered again. */
   before(): Uint8Array<ArrayBuffer>[];
   /** What to send after that. */
@@ -47,6 +53,8 @@ export const RESPONSE_BYTES = 4;
 
 /** The area begins with the epoch it belongs to: what an earlier life of the device left counts for nothing. */
 const HEADER_BYTES = 32;
+/** Then the mark of the request that was answered last. */
+const ANSWERED_AT = 4;
 const STREAM_BYTES = 32;
 const UNSET = 0;
 const PARAMS = 1;
@@ -80,7 +88,17 @@ class SoundReplay implements Replay {
     this.#streams = Math.floor((area.byteLength - HEADER_BYTES) / STREAM_BYTES);
   }
 
-  observe(request: DataView, requestLength: number, response: number): void {
+  observe(request: DataView, requestLength: number, response: number, entry: number): void {
+    this.#note(request, requestLength, response);
+    // Last, so that a process that dies before this repeats a request which has left no trace yet.
+    this.#view.setUint32(ANSWERED_AT, entry, true);
+  }
+
+  isAnswered(entry: number): boolean {
+    return this.#view.getUint32(ANSWERED_AT, true) === entry;
+  }
+
+  #note(request: DataView, requestLength: number, response: number): void {
     if (response !== S_OK || requestLength < PCM_HDR_SIZE) return;
     const code = request.getUint32(0, true);
     const state = LEADS_TO[code];
@@ -139,6 +157,7 @@ const STATELESS: Replay = {
   queue: -1,
   requestBytes: 0,
   observe: () => {},
+  isAnswered: () => false,
   before: () => [],
   after: () => [],
   isDue: () => false,

@@ -50,14 +50,16 @@ class RingLane {
     if (rings === undefined) return;
     this.detach(id);
     for (const queue of rings.relayed) this.epoll.remove(rings.device.kicks[queue]!);
+    rings.close();
     this.#schedule.remove(rings);
     this.#devices.delete(id);
   }
 
-  /** Makes the rings of a new back-end. @returns where each begins */
-  attach(session: Session): number[] {
+  /** Makes the rings of a new back-end. @returns where each begins; null when the driver's rings cannot be true */
+  attach(session: Session): number[] | null {
     this.detach(session.id);
     const bases = this.#of(session.id).attach(session);
+    if (bases === null) return null;
     for (const ring of session.rings) {
       this.epoll.add(ring.call, EPOLLIN | EPOLLET, keyOf(session.id, ring.index, true));
     }

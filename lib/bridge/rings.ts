@@ -6,6 +6,7 @@
  * @module
  */
 import { signalEvent, viewMemory } from "../../ffi/mod.ts";
+import { Chunks } from "../loopback/chunks.ts";
 import { type LoopbackPort, ring } from "../loopback/port.ts";
 import { deviceClassById } from "../virtio/classes.ts";
 import { VIRTIO_F_RING_EVENT_IDX, VIRTIO_F_RING_INDIRECT_DESC } from "../virtio/features.ts";
@@ -53,6 +54,8 @@ export class LaneRings implements Scheduled {
   readonly #port: LoopbackPort;
   /** The driver's memory as far as viola has mapped it, null if it has not. */
   readonly #memory: GuestMemory | null;
+  /** What a successor maps of it. */
+  readonly #chunks: Chunks | null;
   readonly #chain = new Chain();
   /** KICK and CALL bits by queue, and the queue whose turn it is. */
   readonly #marks: Uint8Array;
@@ -67,6 +70,8 @@ export class LaneRings implements Scheduled {
   #replaying: ReplayQueue | null = null;
   #requeued = 0;
   #replayed = 0;
+  /** Whether the process before may have died between using buffers and saying so. */
+  #owesInterrupt: boolean;
 
   constructor(readonly device: LaneDevice, readonly report: (event: RingEvent) => void) {
     const { priority, port, state } = device;
@@ -78,7 +83,10 @@ export class LaneRings implements Scheduled {
       guest: range.guest,
       buffer: viewMemory(range),
     }));
-    this.#memory = regions.length === 0 ? null : new GuestMemory(regions);
+    this.#chunks = port.chunks === null ? null : new Chunks(port.chunks, this.#state);
+    const grow = this.#chunks?.grow ?? null;
+    this.#memory = regions.length === 0 && grow === null ? null : new GuestMemory(regions, grow);
+    this.#owesInterrupt = device.adopted;
   }
 
   /** The queues whose kicks this Worker must hear. */
@@ -170,32 +178,38 @@ export class LaneRings implements Scheduled {
 
   // ---- a back-end's life ----
 
-  /** Takes up a back-end. @returns the index at which each of the session's rings begins */
-  attach(session: Session): number[] {
-    this.#requeued = this.#replayed = 0;
+  /**
+   * Takes up a back-end.
+   *
+   * @returns the index at which each of the session's rings begins; null when the driver's rings cannot be true
+   */
+  attach(session: Session): number[] | null {
     const resumes = session.epoch === this.#epoch;
-    if (!resumes) this.#begin(session);
-    const buffer = session.memory === null ? null : viewMemory(session.memory.range);
-    const bases = session.rings.map((ring) => {
-      const queue = this.#queues[ring.index]!;
-      this.#kicks[ring.index] = ring.kick;
-      if (queue instanceof PassedQueue) {
-        if (resumes) this.#requeue(queue.index, queue.waiting);
-        return queue.base;
-      }
-      return this.#attachRelayed(queue, ring, session, buffer!);
-    });
-    this.#phase = "attached";
-    return bases;
+    this.#requeued = this.#replayed = 0;
+    try {
+      if (!resumes) this.#begin(session);
+      const bases = session.rings.map((ring) => this.#attachRing(ring, session, resumes));
+      this.#phase = "attached";
+      return bases;
+    } catch (error) {
+      this.detach();
+      const { message: text } = error as Error;
+      this.report({ id: this.device.id, kind: "driver error", text, epoch: session.epoch });
+      return null;
+    }
   }
 
-  #attachRelayed(
-    queue: RelayedQueue,
-    ring: SessionRing,
-    session: Session,
-    buffer: ArrayBuffer,
-  ): number {
-    const { guest } = session.memory!;
+  #attachRing(ring: SessionRing, session: Session, resumes: boolean): number {
+    const queue = this.#queues[ring.index]!;
+    this.#kicks[ring.index] = ring.kick;
+    if (queue instanceof RelayedQueue) return this.#attachRelayed(queue, ring, session);
+    if (resumes) this.#requeue(queue.index, queue.waiting);
+    return queue.base;
+  }
+
+  #attachRelayed(queue: RelayedQueue, ring: SessionRing, session: Session): number {
+    const { guest, range } = session.memory!;
+    const buffer = viewMemory(range);
     const memory = new GuestMemory([{ guest, buffer }]);
     const options = this.#options(session.eventIdx, `the back-end of ${this.device.name}`);
     const base = queue.usedIdx;
@@ -286,7 +300,7 @@ export class LaneRings implements Scheduled {
       if (!(queue instanceof RelayedQueue) || !which(queue.index)) continue;
       if (!this.#enter(queue)) return false;
       try {
-        this.#requeue(queue.index, queue.reoffer());
+        this.#requeue(queue.index, queue.reoffer(this.#replay!));
       } catch (error) {
         this.#giveUp(queue, error as Error);
         return false;
@@ -311,9 +325,15 @@ export class LaneRings implements Scheduled {
     for (const queue of this.#queues) {
       if (queue instanceof RelayedQueue) this.mark(queue.index, KICK | CALL);
     }
-    if (this.#queues.some((queue) => queue instanceof PassedQueue)) {
+    if (this.#owesInterrupt || this.#queues.some((queue) => queue instanceof PassedQueue)) {
       this.#interrupt(INTERRUPT_USED_BUFFER);
     }
+    this.#owesInterrupt = false;
+  }
+
+  /** Lets go of the device: nothing of it may be used any more. */
+  close(): void {
+    this.#chunks?.close();
   }
 
   /** Whether chains in flight in a queue should have come back by now. */

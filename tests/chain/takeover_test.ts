@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// viola itself dies in the middle of a playback, and its successor goes on.
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { Reactor } from "../../ffi/mod.ts";
+import { startGuest } from "../../lib/guest/mod.ts";
+import { SoftNode } from "../../lib/loopback/mod.ts";
+import { numbersOf, RATE, readNumbered, writeNumbered } from "../real/numbered.ts";
+import { withoutLeaks } from "../support/leaks.ts";
+import { Process, TempFolder } from "../support/process.ts";
+import { coverageOf } from "./coverage.ts";
+import { DeviceProcess } from "./device_process.ts";
+
+const PERIOD_FRAMES = 960;
+const PERIODS = 8;
+const MAIN = new URL("../../cli/main.ts", import.meta.url).pathname;
+
+/** `viola attach … --keep` with a keeper of the test's own. */
+class Adapter implements AsyncDisposable {
+  #process: Process;
+
+  constructor(readonly folder: TempFolder, readonly memory: string) {
+    this.#process = this.#spawn();
+  }
+
+  #spawn(): Process {
+    const { folder, memory } = this;
+    const args = ["attach", "sound", "--socket", folder.file("card"), "--keep"];
+    args.push("--loopback", `soft:${folder.file("node")}`, "--memory", memory);
+    return Process.start(Deno.execPath(), ["run", "-A", "--no-prompt", MAIN, ...args], {
+      env: { VIOLA_KEEPER: folder.file("keeper") },
+    });
+  }
+
+  get output(): string {
+    return this.#process.stdout + this.#process.stderr;
+  }
+
+  async restart(signal: Deno.Signal): Promise<void> {
+    this.#process.signal(signal);
+    await this.#process.ended;
+    this.#process = this.#spawn();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#process[Symbol.asyncDispose]();
+    endKeeper(this.folder.file("keeper"));
+  }
+}
+
+/** Ends the keeper that listens at `path`: it outlives whoever started it. */
+function endKeeper(path: string): void {
+  for (const { name } of Deno.readDirSync("/proc")) {
+    if (!/^\d+$/.test(name)) continue;
+    try {
+      const args = Deno.readTextFileSync(`/proc/${name}/cmdline`).split("\0");
+      if (args.includes("keeper") && args.includes(path)) Deno.kill(Number(name), "SIGTERM");
+    } catch { /* it ended meanwhile */ }
+  }
+}
+
+const CASES = [
+  { signal: "SIGKILL", memory: "isolated", times: 10 },
+  { signal: "SIGKILL", memory: "direct", times: 5 },
+  { signal: "SIGTERM", memory: "isolated", times: 4 },
+  { signal: "SIGTERM", memory: "direct", times: 3 },
+] as const;
+
+for (const { signal, memory, times } of CASES) {
+  Deno.test(`viola ended by ${signal} ${times} times in one playback is taken over, ${memory}`, async () => {
+    await withoutLeaks(async () => {
+      await using folder = await TempFolder.create();
+      const frames = Math.ceil(0.8 * times) * RATE;
+      const [input, output] = [folder.file("in.wav"), folder.file("out.wav")];
+      writeNumbered(input, frames);
+      await using reactor = new Reactor();
+      using node = new SoftNode();
+      node.listen(folder.file("node"), reactor);
+      await using _device = DeviceProcess.start([
+        ...["sound", "--socket", folder.file("card"), "--sink", `wav:${output},append`],
+      ]);
+      await using adapter = new Adapter(folder, memory);
+      await using guest = await startGuest("sound", node.wires, { controlTimeoutMs: 5000 });
+      await guest.probe();
+      const playing = guest.play({ file: input, periodFrames: PERIOD_FRAMES, periods: PERIODS });
+      const ending = (async () => {
+        for (let kills = 0; kills < times; kills++) {
+          await new Promise((resolve) => setTimeout(resolve, 300 + Math.random() * 400));
+          await adapter.restart(signal);
+        }
+      })();
+      const [result] = await Promise.all([playing, ending]);
+      const text = `${adapter.output}\n${JSON.stringify(result)}`;
+      assertEquals(result.frames, frames, text);
+      assertEquals(result.ioErrors, 0, text);
+      const found = coverageOf(numbersOf(readNumbered(output)), frames);
+      assertEquals(found.missing.slice(0, 10), [], text);
+      assert(found.repeated <= times * PERIODS * PERIOD_FRAMES, `${found.repeated} frames twice`);
+      assertStringIncludes(adapter.output, "taken over");
+    });
+  });
+}
