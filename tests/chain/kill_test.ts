@@ -47,6 +47,7 @@ for (const memory of ["isolated", "direct"] as const) {
         }[];
         const requeued = counters!.queues[2]!.requeued;
         const found = coverageOf(numbersOf(readNumbered(output!)), SECONDS * RATE);
+        // deno-lint-ignore no-console -- the report that this test is for
         console.log(
           `${memory}: ${kills} kills, ${
             counters!.losses
