@@ -355,7 +355,10 @@ export class BridgedDevice {
       if (!this.#joined) this.#release().catch((error) => this.#fail(error));
     }
     if (event.kind === "config") this.#configWrites.push(event);
-    if (event.kind === "reset" && this.#wasRunning) this.#emit("reset", "reset by the driver");
+    if (event.kind === "reset" && this.#wasRunning) {
+      this.#wasRunning = false;
+      this.#emit("reset", "reset by the driver");
+    }
     if (event.kind === "status" && (event.status & STATUS_DEVICE_NEEDS_RESET) !== 0) {
       this.#configInterrupt(); // virtio 1.2 §2.1.2: the driver is told of a device that needs a reset
     }
