@@ -50,7 +50,9 @@ export function liveLine(part: Part, now: ProgressSnapshot): string {
   const share = part.frames === 0 ? 1 : Math.min(1, now.position / part.frames);
   const bar = "━".repeat(Math.round(share * BAR)).padEnd(BAR, "─");
   const seconds = (frames: number) => (frames / rate).toFixed(1);
-  const latency = duration(1000 * now.latencyBytes / (rate * frameBytes(part.format)));
+  // From the application to the ear: what lies in the card's buffer, and behind it.
+  const frames = now.buffered + now.latencyBytes / frameBytes(part.format);
+  const latency = duration(1000 * frames / rate);
   return [
     `card ${part.card}`,
     bar,

@@ -246,11 +246,18 @@ export class PcmStream {
       );
     }
     this.#pending++;
+    this.#buffered(message.length);
+  }
+
+  #buffered(bytes: number): void {
+    const { progress } = this.device;
+    progress.write("buffered", progress.read("buffered") + bytes / this.frameBytes);
   }
 
   /** A message came back: called by the interrupt handler. */
   complete(message: PcmMessage, written: number): void {
     const { pages, progress } = this.device;
+    this.#buffered(-message.length);
     const status = pages.view(message.header + PCM_XFER_SIZE, PCM_STATUS_SIZE);
     // As in Linux, a captured message that holds no sound counts as a whole one.
     const captured = this.info.direction !== D_OUTPUT && written > PCM_STATUS_SIZE;

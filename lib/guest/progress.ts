@@ -29,7 +29,14 @@ const STATES: readonly GuestState[] = [
 export const ORDER = { none: 0, stop: 1, drop: 2 } as const;
 
 const WORDS = ["order", "state", "xruns", "dry", "ioErrors", "latencyBytes", "interrupts"] as const;
-const NUMBERS = ["position", "total", "periods", "lastPeriodMs", "longestPeriodMs"] as const;
+const NUMBERS = [
+  "position",
+  "total",
+  "buffered",
+  "periods",
+  "lastPeriodMs",
+  "longestPeriodMs",
+] as const;
 type Word = typeof WORDS[number];
 type Fraction = typeof NUMBERS[number];
 
@@ -43,6 +50,8 @@ export interface ProgressSnapshot {
   position: number;
   /** Frames that there are in all. */
   total: number;
+  /** Frames that the device has and did not give back. */
+  buffered: number;
   /** Buffers given back by the device. */
   periods: number;
   /** XRUN events of the device. */
@@ -120,6 +129,7 @@ export class Progress {
       state: this.state,
       position: this.read("position"),
       total: this.read("total"),
+      buffered: this.read("buffered"),
       periods: this.read("periods"),
       xruns: this.get("xruns"),
       dry: this.get("dry"),

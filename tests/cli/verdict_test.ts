@@ -24,6 +24,7 @@ const NOW: ProgressSnapshot = {
   xruns: 2,
   dry: 0,
   ioErrors: 0,
+  buffered: 960,
   latencyBytes: 4 * 480,
   interrupts: 30,
   lastPeriodMs: 20,
@@ -34,7 +35,7 @@ Deno.test("liveLine() shows position, state, xruns and latency, and fits a termi
   const line = liveLine(CARD, NOW);
   assertEquals(
     line,
-    "card 1  ━━━━────────────    0.5 of 2.0 s  running    2 xruns  latency 10 ms",
+    "card 1  ━━━━────────────    0.5 of 2.0 s  running    2 xruns  latency 30 ms",
   );
   assert(line.length < 80);
   const longest = { ...NOW, state: "params set" as const, xruns: 0, latencyBytes: 4 * 48 * 999 };

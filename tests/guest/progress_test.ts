@@ -12,6 +12,7 @@ Deno.test("Progress is one memory seen from both sides", () => {
   guest.count("dry");
   guest.count("dry");
   guest.set("latencyBytes", 0xfffffff0);
+  guest.write("buffered", 1920);
   guest.write("position", 2 ** 40);
   guest.write("lastPeriodMs", 20.5);
   guest.write("longestPeriodMs", 21.25);
@@ -23,6 +24,7 @@ Deno.test("Progress is one memory seen from both sides", () => {
     xruns: 1,
     dry: 2,
     ioErrors: 0,
+    buffered: 1920,
     latencyBytes: 0xfffffff0,
     interrupts: 0,
     lastPeriodMs: 20.5,
