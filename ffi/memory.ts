@@ -22,7 +22,8 @@ export function pageSize(): number {
 }
 
 /**
- * Memory without a name that can be handed to another process: a memfd of `size` bytes, all zero.
+ * Memory without a name that can be handed to another process: a memfd of `size` bytes, all zero. Its size is sealed, so
+ * that the other process cannot cut it short under our feet.
  *
  * @throws {OsError}
  */

@@ -97,10 +97,12 @@ EXPORT double viola_monotonic_ns(void) {
 
 // ---- memory ----
 
+// Sealed: whoever is handed it cannot cut it short, which would kill those who have it mapped at their next touch.
 EXPORT int32_t viola_memfd(const char *name, double size) {
-  int fd = memfd_create(name, MFD_CLOEXEC);
+  int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
   if (fd < 0) return -errno;
-  if (ftruncate(fd, (off_t)size) == 0) return fd;
+  if (ftruncate(fd, (off_t)size) == 0 && fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
+    return fd;
   int error = errno;
   close(fd);
   return -error;

@@ -9,9 +9,21 @@ import { Epoll, EPOLLIN } from "./epoll.ts";
 import { Fd } from "./fd.ts";
 import { shim } from "./symbols.ts";
 
-/** Binds the calling thread to these CPUs (0 to 52). @throws {OsError} EINVAL when none of them exists */
+/** The CPUs that one number can name. */
+const MAX_CPUS = 53;
+
+/**
+ * Binds the calling thread to these CPUs.
+ *
+ * @throws {RangeError} for one that is not in 0 to 52
+ * @throws {OsError} EINVAL when none of them exists
+ */
 export function pinThread(cpus: readonly number[]): void {
-  const mask = cpus.reduce((sum, cpu) => sum + 2 ** cpu, 0);
+  const bad = cpus.find((cpu) => !Number.isInteger(cpu) || cpu < 0 || cpu >= MAX_CPUS);
+  if (bad !== undefined) {
+    throw new RangeError(`Cannot pin a thread to CPU ${bad}, expected 0 to ${MAX_CPUS - 1}`);
+  }
+  const mask = [...new Set(cpus)].reduce((sum, cpu) => sum + 2 ** cpu, 0);
   unwrap(shim.viola_thread_pin(mask), `pin a thread to CPU ${cpus.join(", ")}`);
 }
 
@@ -24,6 +36,12 @@ export function makeRealtime(priority: number): void {
 }
 
 const SIGKILL = 9;
+
+/** Ends a command that cannot be watched: nobody else would. */
+function abandon(pid: number): void {
+  shim.viola_kill(-pid, SIGKILL);
+  while (shim.viola_reap(pid) === EAGAIN); // killed already: some microseconds
+}
 
 /** A shell command that runs beside us, in a process group of its own. */
 export class Child implements Disposable {
@@ -46,7 +64,9 @@ export class Child implements Disposable {
       shim.viola_spawn(cString(command), input?.number ?? -1, output?.number ?? -1),
       `run "${command}"`,
     );
-    return new Child(pid, new Fd(unwrap(shim.viola_pidfd(pid), `watch process ${pid}`)));
+    const pidfd = shim.viola_pidfd(pid);
+    if (pidfd < 0) abandon(pid);
+    return new Child(pid, new Fd(unwrap(pidfd, `watch process ${pid}`)));
   }
 
   /** Readable when the process has ended: to be watched. */

@@ -82,20 +82,24 @@ export class BlockingWorker implements AsyncDisposable {
    * @returns what the handler returned
    * @throws {Error} what the handler threw, or that the Worker ended or did not answer in time
    */
-  call<T>(name: string, argument?: unknown, deadlineMs = 10_000): Promise<T> {
-    if (this.#failure !== null) return Promise.reject(this.#failure);
+  async call<T>(name: string, argument?: unknown, deadlineMs = 10_000): Promise<T> {
+    if (this.#failure !== null) throw this.#failure;
     if (this.#closed !== null && name !== END) {
-      return Promise.reject(new Error(`Cannot call ${name} of ${this.options.name}: it is closed`));
+      throw new Error(`Cannot call ${name} of ${this.options.name}: it is closed`);
     }
     const id = this.#nextId++;
-    const answer = this.#expect(id);
     this.#worker.postMessage({ id, name, argument } satisfies ToWorker);
+    const answer = this.#expect(id);
     signalEvent(this.#doorbell.number);
     const timer = setTimeout(() => {
       const text = `${this.options.name} did not answer ${name} within ${deadlineMs} ms`;
       this.#settle(id)?.reject(new Error(text));
     }, deadlineMs);
-    return answer.finally(() => clearTimeout(timer)) as Promise<T>;
+    try {
+      return await answer as T;
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   #expect(id: number): Promise<unknown> {
@@ -121,9 +125,13 @@ export class BlockingWorker implements AsyncDisposable {
   #fail(error: Error): void {
     if (this.#failure !== null) return;
     this.#failure = error;
+    this.#rejectAll(error);
+    if (this.#closed === null) this.options.onFailure?.(error);
+  }
+
+  #rejectAll(error: Error): void {
     for (const pending of this.#pending.values()) pending.reject(error);
     this.#pending.clear();
-    if (this.#closed === null) this.options.onFailure?.(error);
   }
 
   /** Asks the Worker to end, waits for it, and frees it; again waits for the same end. */
@@ -137,6 +145,7 @@ export class BlockingWorker implements AsyncDisposable {
       if (this.#failure === null) await this.call(END, undefined, 5_000);
     } catch { /* it failed or hangs: terminated below */ }
     this.#worker.terminate();
+    this.#rejectAll(new Error(`${this.options.name} was closed before it answered`));
     this.#doorbell.close();
   }
 

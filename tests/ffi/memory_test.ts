@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+import { assertEquals, assertThrows } from "@std/assert";
+import {
+  createMemory,
+  EventFd,
+  Mapping,
+  OsError,
+  pageSize,
+  readFd,
+  viewMemory,
+  writeFd,
+} from "../../ffi/mod.ts";
+import { withoutLeaks } from "../support/leaks.ts";
+
+Deno.test("two mappings of one memory see each other's bytes, also from an offset", async () => {
+  await withoutLeaks(() => {
+    const page = pageSize();
+    using memory = createMemory("test", 3 * page);
+    assertEquals(memory.size(), 3 * page);
+    using whole = Mapping.create(memory, 3 * page);
+    using last = Mapping.create(memory, page, 2 * page);
+    memory.close(); // a mapping needs its descriptor no longer
+    const a = new Uint8Array(viewMemory(whole));
+    const b = new Uint8Array(viewMemory(last.range));
+    assertEquals(a.every((byte) => byte === 0), true);
+    a[2 * page + 7] = 42;
+    assertEquals(b[7], 42);
+    Atomics.store(new Int32Array(viewMemory(last)), 2, -1);
+    assertEquals(a.slice(2 * page + 8, 2 * page + 12), Uint8Array.of(255, 255, 255, 255));
+  });
+});
+
+Deno.test("a mapping is unmapped once, and has no address afterwards", async () => {
+  await withoutLeaks(() => {
+    using memory = createMemory("test", 4096);
+    const mapping = Mapping.create(memory, 4096);
+    mapping.close();
+    mapping.close();
+    assertThrows(() => mapping.address, TypeError, "unmapped");
+    assertThrows(() => mapping.range, TypeError, "unmapped");
+    assertThrows(() => viewMemory(mapping), TypeError, "unmapped");
+  });
+});
+
+Deno.test("memory that was handed out cannot be cut short, nor made longer", () => {
+  using memory = createMemory("test", 8192);
+  using mapping = Mapping.create(memory, 8192);
+  using other = memory.duplicate(); // as a back-end gets it
+  const file = Deno.openSync(`/proc/self/fd/${other.number}`, { read: true, write: true });
+  try {
+    for (const size of [0, 4096, 16384]) {
+      assertThrows(() => file.truncateSync(size), Error, "Operation not permitted");
+    }
+  } finally {
+    file.close();
+  }
+  new Uint8Array(viewMemory(mapping))[8191] = 1; // would end the process if it were cut
+  assertEquals(memory.size(), 8192);
+  const bytes = new Uint8Array(1);
+  assertEquals(writeFd(memory.number, bytes, 0, 1), -1); // size() left it at its end; EPERM
+  assertEquals(readFd(memory.number, bytes, 0, 1), 0);
+});
+
+Deno.test("what cannot be mapped is named, with both values", () => {
+  using memory = createMemory("test", 4096);
+  const cases: [() => Mapping, string, string][] = [
+    [() => Mapping.create(memory, 0), "map 0 bytes", "EINVAL"],
+    [() => Mapping.create(memory, 4096, 1), "map 4096 bytes", "EINVAL"],
+  ];
+  using event = EventFd.create();
+  cases.push([() => Mapping.create(event, 4096), `of descriptor ${event.number}`, "ENODEV"]);
+  for (const [make, text, code] of cases) {
+    assertEquals(assertThrows(make, OsError, text).code, code);
+  }
+  assertThrows(() => createMemory("a".repeat(300), 4096), OsError, "create 4096 bytes");
+  assertThrows(() => viewMemory({ address: 0n, length: 1 }), TypeError, "address 0");
+});
