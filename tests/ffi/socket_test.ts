@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import {
+  EAGAIN,
+  EventFd,
+  MAX_FDS,
+  OsError,
+  signalEvent,
+  takeEvent,
+  UnixListener,
+  UnixSocket,
+} from "../../ffi/mod.ts";
+import { withoutLeaks } from "../support/leaks.ts";
+import { TempFolder } from "../support/process.ts";
+
+const BYTES = Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8);
+
+function pair(stack: DisposableStack): [UnixSocket, UnixSocket] {
+  const [a, b] = UnixSocket.pair();
+  return [stack.use(a), stack.use(b)];
+}
+
+/** So many eventfds, all one and the same. */
+function many(event: EventFd, count: number): number[] {
+  return Array(count).fill(event.number);
+}
+
+Deno.test("bytes come as they were sent, in pieces as one asks for them", () => {
+  using stack = new DisposableStack();
+  const [a, b] = pair(stack);
+  const into = new Uint8Array(8);
+  assertEquals(b.receive(into, 0, 8), { length: EAGAIN, fds: [] });
+  assertEquals(a.send(BYTES, 2, 5), 5);
+  assertEquals(b.receive(into, 1, 2).length, 2);
+  assertEquals(b.receive(into, 3, 5).length, 3);
+  assertEquals([...into], [0, 3, 4, 5, 6, 7, 0, 0]);
+  for (const [offset, length] of [[0, 9], [9, 0], [-1, 1]] as const) {
+    assertThrows(() => a.send(BYTES, offset, length), RangeError, "buffer of 8");
+    assertThrows(() => b.receive(into, offset, length), RangeError, "buffer of 8");
+  }
+});
+
+Deno.test("descriptors come with the first byte of the message they were sent with", async () => {
+  await withoutLeaks(() => {
+    using stack = new DisposableStack();
+    const [a, b] = pair(stack);
+    using event = EventFd.create();
+    a.send(BYTES, 0, 2);
+    a.send(BYTES, 2, 4, [event.number]);
+    a.send(BYTES, 6, 2);
+    const into = new Uint8Array(8);
+    assertEquals(b.receive(into, 0, 2), { length: 2, fds: [] });
+    const { length, fds } = b.receive(into, 0, 1);
+    assertEquals([length, fds.length], [1, 1]);
+    using received = fds[0]!;
+    signalEvent(received.number);
+    assertEquals(takeEvent(event.number), 1);
+    assertEquals(b.receive(into, 0, 8), { length: 5, fds: [] });
+  });
+});
+
+Deno.test("a sent descriptor lives on when its sender closes it, and when nobody receives it it ends", async () => {
+  await withoutLeaks(() => {
+    using stack = new DisposableStack();
+    const [a, b] = pair(stack);
+    const event = EventFd.create(9);
+    a.send(BYTES, 0, 1, [event.number]);
+    event.close();
+    using received = b.receive(new Uint8Array(1), 0, 1).fds[0]!;
+    assertEquals(takeEvent(received.number), 9);
+    a.send(BYTES, 0, 1, [received.number]);
+  });
+});
+
+Deno.test("surplus descriptors are all closed, and an error says so", async () => {
+  await withoutLeaks(() => {
+    using stack = new DisposableStack();
+    const [a, b] = pair(stack);
+    using event = EventFd.create();
+    const into = new Uint8Array(8);
+    for (const [sent, wanted] of [[1, 0], [3, 2], [MAX_FDS, MAX_FDS - 1]] as const) {
+      a.send(BYTES, 0, 1, many(event, sent));
+      const error = assertThrows(() => b.receive(into, 0, 8, wanted), OsError, "receive");
+      assertEquals(error.code, "EMSGSIZE");
+    }
+    a.send(BYTES, 0, 1, many(event, MAX_FDS));
+    const { fds } = b.receive(into, 0, 8, 1000); // more than there can be is as many as there can be
+    assertEquals(fds.length, MAX_FDS);
+    for (const fd of fds) fd.close();
+  });
+});
+
+Deno.test("more descriptors than the kernel can hand over are none, and an error", async () => {
+  // Only another program can send so many: 253 in one message.
+  const program = `
+import array, socket, sys
+s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1])
+s.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [0] * 253))])
+s.recv(1)`;
+  await using folder = await TempFolder.create();
+  await withoutLeaks(async () => {
+    using listener = UnixListener.listen(folder.file("socket"));
+    const child = new Deno.Command("python3", { args: ["-c", program, folder.file("socket")] });
+    const ended = child.output();
+    let socket: UnixSocket | null = null;
+    while (socket === null) {
+      socket = listener.accept();
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    using connection = socket;
+    const receive = () => connection.receive(new Uint8Array(8), 0, 8);
+    let error: OsError | null = null;
+    while (error === null) {
+      try {
+        assertEquals(receive().length, EAGAIN);
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      } catch (caught) {
+        error = caught as OsError;
+      }
+    }
+    assertEquals(error.code, "EMSGSIZE");
+    connection.close();
+    assert((await ended).success);
+  });
+});
+
+Deno.test("more descriptors than a message carries are refused before anything is sent", () => {
+  using stack = new DisposableStack();
+  const [a, b] = pair(stack);
+  using event = EventFd.create();
+  const tooMany = many(event, MAX_FDS + 1);
+  assertEquals(assertThrows(() => a.send(BYTES, 0, 1, tooMany), OsError).code, "EINVAL");
+  assertEquals(assertThrows(() => a.send(BYTES, 0, 1, [-1]), OsError).code, "EBADF");
+  assertEquals(b.receive(new Uint8Array(8), 0, 8).length, EAGAIN);
+});
+
+Deno.test("a full socket takes what fits, then nothing, and never waits", () => {
+  using stack = new DisposableStack();
+  const [a, b] = pair(stack);
+  const bytes = new Uint8Array(2 ** 20);
+  let sent = 0;
+  for (let n = 1; n > 0; sent += n) n = a.send(bytes, 0, bytes.length);
+  let received = 0;
+  for (let n = 1; n > 0; received += Math.max(n, 0)) n = b.receive(bytes, 0, bytes.length).length;
+  assert(sent > 0);
+  assertEquals(received, sent);
+});
+
+Deno.test("the end of the other side: 0 bytes, then an error without a signal", () => {
+  using stack = new DisposableStack();
+  const [a, b] = pair(stack);
+  a.send(BYTES, 0, 3);
+  a.close();
+  const into = new Uint8Array(8);
+  assertEquals(b.receive(into, 0, 8).length, 3);
+  assertEquals(b.receive(into, 0, 8).length, 0);
+  assertEquals(assertThrows(() => b.send(BYTES, 0, 1), OsError, "send").code, "EPIPE");
+});
+
+Deno.test("a listener accepts, and takes its file along; a killed one's file is replaced", async () => {
+  await using folder = await TempFolder.create();
+  const path = folder.file("socket");
+  await withoutLeaks(() => {
+    assertEquals(assertThrows(() => UnixSocket.connect(path), OsError, path).code, "ENOENT");
+    const killed = UnixListener.listen(path);
+    using left = killed.duplicate(); // its file outlives it like a killed process's
+    Deno.renameSync(path, `${path}2`);
+    killed.close();
+    left.close();
+    Deno.renameSync(`${path}2`, path);
+    assertEquals(assertThrows(() => UnixSocket.connect(path), OsError, path).code, "ECONNREFUSED");
+    {
+      using listener = UnixListener.listen(path);
+      assertEquals(listener.accept(), null);
+      using client = UnixSocket.connect(path);
+      using server = listener.accept()!;
+      client.send(BYTES, 0, 1);
+      assertEquals(server.receive(new Uint8Array(8), 0, 8).length, 1);
+      const error = assertThrows(() => UnixListener.listen(path), OsError, `listen on ${path}`);
+      assertEquals(error.code, "EADDRINUSE");
+      listener.accept()?.close(); // what looked whether anybody listens
+    }
+    assertThrows(() => Deno.lstatSync(path), Deno.errors.NotFound);
+  });
+});
+
+Deno.test("a listener leaves a file alone that is no socket", async () => {
+  await using folder = await TempFolder.create();
+  const path = folder.file("file");
+  Deno.writeTextFileSync(path, "precious");
+  assertEquals(assertThrows(() => UnixListener.listen(path), OsError, path).code, "EADDRINUSE");
+  assertEquals(Deno.readTextFileSync(path), "precious");
+});
+
+Deno.test("a path has 107 bytes at most", async () => {
+  await using folder = await TempFolder.create();
+  const fill = (length: number) => folder.file("x".repeat(length - folder.path.length - 1));
+  using _listener = UnixListener.listen(fill(107));
+  UnixSocket.connect(fill(107)).close();
+  for (const open of [UnixListener.listen, UnixSocket.connect]) {
+    assertEquals(assertThrows(() => open(fill(108)), OsError).code, "ENAMETOOLONG");
+  }
+});
