@@ -9,6 +9,7 @@ import { signalEvent, viewMemory } from "../../ffi/mod.ts";
 import { Chunks } from "../loopback/chunks.ts";
 import { type LoopbackPort, ring } from "../loopback/port.ts";
 import { deviceClassById } from "../virtio/classes.ts";
+import { MemoryError, RingError } from "../virtio/error.ts";
 import { VIRTIO_F_RING_EVENT_IDX, VIRTIO_F_RING_INDIRECT_DESC } from "../virtio/features.ts";
 import { GuestMemory } from "../virtio/memory.ts";
 import { queueLayout } from "../virtio/registers.ts";
@@ -188,14 +189,39 @@ export class LaneRings implements Scheduled {
     this.#requeued = this.#replayed = 0;
     try {
       if (!resumes) this.#begin(session);
-      const bases = session.rings.map((ring) => this.#attachRing(ring, session, resumes));
+      const bases = session.rings.map((ring) =>
+        this.#trusting(ring.index, () => this.#attachRing(ring, session, resumes))
+      );
+      if (!this.#stands(session)) return null;
       this.#phase = "attached";
       return bases;
     } catch (error) {
       this.detach();
+      // What was read while the driver took it back was nobody's lie.
+      if (!this.#stands(session)) return null;
       const { message: text } = error as Error;
       this.report({ id: this.device.id, kind: "driver error", text, epoch: session.epoch });
       return null;
+    }
+  }
+
+  /** Whether the driver has not taken the session's queues back since they were looked at. A reset takes queues first. */
+  #stands({ epoch, rings }: Session): boolean {
+    const ready = rings.every(({ index }) => this.#state.queues[index]!.ready);
+    return ready && this.#state.epoch === epoch;
+  }
+
+  /** Does something with a queue that lies where the driver says. @throws {RingError} when there is no memory */
+  #trusting<T>(index: number, action: () => T): T {
+    try {
+      return action();
+    } catch (error) {
+      if (!(error instanceof MemoryError)) throw error;
+      const { address, length } = error;
+      const problem = `it has ${length} bytes at 0x${
+        address.toString(16)
+      }, expected them in memory`;
+      throw new RingError(this.device.name, index, "set up", problem);
     }
   }
 
@@ -229,7 +255,10 @@ export class LaneRings implements Scheduled {
       const layout = queueLayout(state, index);
       this.#queues[index] = bounce === null
         ? new PassedQueue(layout, this.#memory, options)
-        : new RelayedQueue(state.queues[index]!, this.#memory!, layout, options, this.#chain);
+        : this.#trusting(index, () => {
+          const queue = state.queues[index]!;
+          return new RelayedQueue(queue, this.#memory!, layout, options, this.#chain);
+        });
     }
     this.#epoch = session.epoch;
   }

@@ -5,7 +5,6 @@
  * @module
  */
 import { createMemory, EventFd, type Fd, Mapping, pageSize } from "../../ffi/mod.ts";
-import { queueLayout } from "../virtio/registers.ts";
 import { type RingLayout, splitRingLayout } from "../virtio/split_ring.ts";
 import type { DeviceState } from "../virtio/state.ts";
 import type { LaneDevice, SessionRing } from "./lane_messages.ts";
@@ -31,9 +30,11 @@ export class SessionMemory implements Disposable {
    * @throws {OsError}
    */
   constructor(device: LaneDevice, state: DeviceState) {
-    for (const { index, ready } of state.queues) {
-      if (!ready) continue;
-      const layout = queueLayout(state, index);
+    for (const queue of state.queues) {
+      if (!queue.ready) continue;
+      // If the driver takes it back meanwhile, the ring Worker will not attach to what is read here.
+      const { index, num: size, desc, avail, used } = queue;
+      const layout = { index, size, desc, avail, used };
       const relayed = isRelayed(device, state.deviceId, index);
       this.rings.push(relayed ? this.#relayed(layout) : this.#passed(layout, device));
     }
