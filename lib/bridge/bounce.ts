@@ -35,6 +35,7 @@ export class Bounce {
    * @returns its offset, −1 when there is none now
    */
   take(bytes: number): number {
+    if (bytes > this.limit) return -1; // before its class is found, which is done in 32 bits
     const c = sizeClass(bytes);
     if (c >= this.#free.length) return -1;
     const count = this.#count[c]!;

@@ -193,9 +193,12 @@ export class RelayedQueue {
         this.#giveBack(head, this.#chain.writableBytes);
         continue;
       }
-      if (!this.#place()) {
-        throw this.#back!.error("offer a chain in", `the chain at ${head} found no room again`);
+      if (this.#place()) continue;
+      // The last may have waited for room before, and does so again; those before it had room, all at once.
+      if (head !== heads.at(-1)) {
+        throw this.#back!.error("offer a chain in", `the chain at ${head} changed in flight`);
       }
+      this.#parkedHead = head;
     }
     if (heads.length > 0) this.#back!.publish();
     return heads.length;
