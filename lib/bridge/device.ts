@@ -69,6 +69,17 @@ export interface BridgeEvent {
   ms: number;
 }
 
+/** How long back-ends are waited for, in milliseconds. */
+export interface BackEndPatience {
+  /** For an ordinary reply; those that drain or map may take five times that. */
+  readonly replyMs: number;
+  /** For a request in flight, before the back-end is given up. */
+  readonly requestMs: number;
+}
+
+/** See {@linkcode BackEndPatience}. */
+export const PATIENCE: BackEndPatience = { replyMs: 2000, requestMs: 5000 };
+
 /** What a device is made of. */
 export interface DeviceSetup {
   readonly id: number;
@@ -86,6 +97,7 @@ export interface DeviceSetup {
   readonly openLoopback: typeof openLoopback;
   /** What keeps the device while no viola runs; null: nothing does, it ends with this process. */
   readonly keep: Keep | null;
+  readonly patience: BackEndPatience;
   readonly lane: Lane;
   readonly reactor: Reactor;
   readonly onEvent: (event: BridgeEvent) => void;
@@ -136,6 +148,8 @@ export class BridgedDevice {
   #failure: Error | null = null;
   /** The back-end at hand knows what it must before it sees the driver's own rings. */
   #prepared = false;
+  /** The back-end at hand serves rings: it must be stopped in order. */
+  #atWork = false;
   /** A back-end may have the driver's memory in hand now. */
   #joined = false;
   /** The driver waits for the answer to a reset. */
@@ -158,16 +172,31 @@ export class BridgedDevice {
     if (this.#setup.keep !== null) await this.#adopt(this.#setup.keep);
     while (!this.#closing) {
       this.#lost = null;
-      using frontEnd = await this.#connect();
-      if (frontEnd === null) return;
       try {
-        await this.#meet(frontEnd);
-        await this.#serve(frontEnd);
+        await this.#live();
       } catch (error) {
+        if (this.#closing) return;
         if (this.#presented === null && !isTransient(error)) throw error;
         this.#lost ??= error as Error;
       }
       await this.#part();
+    }
+  }
+
+  /** One back-end, from the first attempt to reach it to the last word. Who ends the device waits only for one at work. */
+  async #live(): Promise<void> {
+    using frontEnd = await this.#connect();
+    if (frontEnd === null || this.#closing) return;
+    const { signal } = this.#abort;
+    const onAbort = (): void => {
+      if (!this.#atWork) frontEnd.close();
+    };
+    signal.addEventListener("abort", onAbort);
+    try {
+      await this.#meet(frontEnd);
+      await this.#serve(frontEnd);
+    } finally {
+      signal.removeEventListener("abort", onAbort);
     }
   }
 
@@ -176,12 +205,13 @@ export class BridgedDevice {
   }
 
   async #connect(): Promise<FrontEnd | null> {
-    const { name, socket, reactor, deviceClass } = this.#setup;
+    const { name, socket, reactor, deviceClass, patience } = this.#setup;
     try {
       return await connectWithBackoff(socket, {
         reactor,
         name,
         deviceClass,
+        deadlineMs: patience.replyMs,
         signal: this.#abort.signal,
         onLost: (error) => this.#lose(error),
         onConfigChange: () => {
@@ -460,10 +490,11 @@ export class BridgedDevice {
     const { id, lane, deviceClass } = this.#setup;
     const { state } = this.#presented!;
     const watchdog = new Watchdog(deviceClass, state);
+    this.#atWork = true;
     await this.#while(frontEnd, () => state.epoch === epoch && this.#driverOk, async () => {
       const queue = await watchdog.stuck((index) => lane.isDue(id, index));
       if (queue !== null) this.#lose(new Error(this.#stuckText(queue)));
-    });
+    }).finally(() => this.#atWork = false);
   }
 
   /** Answers a reset that was held until the back-end let go of the driver's memory. */
@@ -476,7 +507,7 @@ export class BridgedDevice {
   #stuckText(queue: number): string {
     const row = this.#setup.deviceClass.queues[queue]!;
     return `Cannot go on with the back-end of ${this.name}: queue ${queue} (${row.name}) has requests in flight, ` +
-      `none was given back for ${Watchdog.SECONDS} s`;
+      `none was given back for ${this.#setup.patience.requestMs / 1000} s`;
   }
 
   /**
@@ -502,7 +533,7 @@ export class BridgedDevice {
     const { epoch } = this.#presented!.state;
     const settled = (): boolean =>
       this.#prepared || this.#over || this.#presented!.state.epoch !== epoch;
-    if (!await this.#change.until(settled, 1000 * Watchdog.SECONDS)) {
+    if (!await this.#change.until(settled, this.#setup.patience.requestMs)) {
       throw new Error(
         `Cannot go on with the back-end of ${this.name}: it does not answer what is repeated to it`,
       );
@@ -512,14 +543,14 @@ export class BridgedDevice {
     await lane.go(id);
   }
 
-  /** The memory that a back-end is given; undefined when it has it already, and may be given it once only. */
+  /** The memory that a back-end is given; undefined when there is none, or it has it already and may be given it once only. */
   #memorySlots(frontEnd: FrontEnd, { memory }: SessionMemory): MemorySlot[] | undefined {
     const slots: MemorySlot[] = [];
     if (memory !== null) {
       const [size, fd] = [memory.mapping.length, memory.fd.number];
       slots.push({ guest: SESSION_GUEST, user: SESSION_GUEST, size, offset: 0, fd });
     }
-    if (this.#setup.memory === "isolated") return slots;
+    if (this.#setup.memory === "isolated") return memory === null ? undefined : slots;
     const { shares, backEndLives } = this.#presented!.loopback;
     if (backEndLives !== Infinity) {
       if (this.#sharedWith === frontEnd) return undefined;
@@ -553,13 +584,13 @@ export class BridgedDevice {
   async #while(
     frontEnd: FrontEnd,
     condition: () => boolean,
-    eachSecond?: () => Promise<void>,
+    look?: () => Promise<void>,
   ): Promise<void> {
     const busy = (): boolean => this.#configChanged || this.#configWrites.length > 0;
     const ended = (): boolean => this.#over || !condition();
     while (!ended()) {
-      const timeout = eachSecond === undefined ? undefined : 1000;
-      if (!await this.#change.until(() => ended() || busy(), timeout)) await eachSecond!();
+      const timeout = look && this.#setup.patience.requestMs / Watchdog.LOOKS;
+      if (!await this.#change.until(() => ended() || busy(), timeout)) await look!();
       if (busy() && !this.#over) await this.#syncConfig(frontEnd);
     }
   }

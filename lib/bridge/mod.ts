@@ -7,12 +7,12 @@
 import { Reactor } from "../../ffi/mod.ts";
 import { checkLoopback, openLoopback } from "../loopback/mod.ts";
 import { DEVICE_CLASSES, deviceClassByName } from "../virtio/classes.ts";
-import { BridgedDevice, type BridgeEvent } from "./device.ts";
+import { type BackEndPatience, BridgedDevice, type BridgeEvent, PATIENCE } from "./device.ts";
 import { findKeep, type Keep } from "./keep.ts";
 import { Lane } from "./lane.ts";
 import type { LaneOptions, MemoryMode } from "./lane_messages.ts";
 
-export type { BridgedDevice, BridgeEvent, LaneOptions, MemoryMode };
+export type { BackEndPatience, BridgedDevice, BridgeEvent, LaneOptions, MemoryMode };
 
 /** A device to be bridged. */
 export interface BridgeDeviceOptions {
@@ -42,6 +42,8 @@ export interface BridgeOptions {
   onEvent: (event: BridgeEvent) => void;
   /** Have devices kept for a successor, and take over what was kept. `start` starts a keeper process at a path. */
   keep?: { start: (path: string) => void } | undefined;
+  /** Instead of 2 s for a reply and 5 s for a request. */
+  patience?: Partial<BackEndPatience> | undefined;
   /** How loopback devices are looked for, and opened; by {@linkcode checkLoopback} and {@linkcode openLoopback} when absent. */
   loopbacks?: { check: typeof checkLoopback; open: typeof openLoopback } | undefined;
 }
@@ -96,6 +98,7 @@ export class Bridge implements AsyncDisposable {
       deviceClass,
       openLoopback: open,
       keep: this.#keep,
+      patience: { ...PATIENCE, ...this.options.patience },
       lane,
       reactor: this.#reactor,
       onEvent: this.options.onEvent,

@@ -8,10 +8,10 @@
 import type { DeviceClass } from "../virtio/classes.ts";
 import { type DeviceState, QUEUE_COUNTERS } from "../virtio/state.ts";
 
-/** Looks at a device's queues once a second. */
+/** Looks at a device's queues again and again. */
 export class Watchdog {
-  /** For so long a queue may have requests in flight and give none back. */
-  static readonly SECONDS = 5;
+  /** So many looks in a row a queue may have requests in flight and give none back. */
+  static readonly LOOKS = 5;
 
   readonly #completions: number[];
   readonly #still: number[];
@@ -22,7 +22,7 @@ export class Watchdog {
   }
 
   /**
-   * To be called once a second.
+   * To be called {@linkcode Watchdog.LOOKS} times in what a back-end's patience is.
    *
    * @param isDue Whether a queue's chains in flight should have come back by now
    * @returns the queue that is stuck, null if none is
@@ -35,7 +35,7 @@ export class Watchdog {
       const { kind } = this.deviceClass.queues[index]!;
       const due = idle && kind !== "event" && await isDue(index);
       this.#still[index] = due ? this.#still[index]! + 1 : 0;
-      if (this.#still[index]! >= Watchdog.SECONDS) return index;
+      if (this.#still[index]! >= Watchdog.LOOKS) return index;
     }
     return null;
   }
