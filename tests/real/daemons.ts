@@ -9,7 +9,7 @@
  */
 
 /** The crates, with the options of their build. */
-const DAEMONS = {
+export const DAEMONS = {
   "vhost-device-rng": ["vhost-device-rng@0.1.0"],
   "vhost-device-sound": [
     "vhost-device-sound@0.3.0",

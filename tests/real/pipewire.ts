@@ -5,9 +5,10 @@
  *
  * @module
  */
-import { Process, type ProcessOptions, run, TempFolder } from "../support/process.ts";
+import { Process, run, TempFolder } from "../support/process.ts";
 import { RATE, readNumbered, trailingSilence } from "./numbered.ts";
 
+const PROGRAMS = ["pipewire", "wireplumber", "pw-link", "pw-play", "pw-record"];
 const INSTALL = "apt-get install pipewire pipewire-bin wireplumber";
 
 /**
@@ -95,6 +96,11 @@ export class PipeWireSession implements AsyncDisposable {
   }
 
   async #start(): Promise<void> {
+    for (const program of PROGRAMS) {
+      await run(program, ["--version"]).catch((cause) => {
+        throw new Error(`Cannot run ${program}: not installed? Run: ${INSTALL}`, { cause });
+      });
+    }
     for (const [name, text] of Object.entries(CONFIG)) {
       const path = this.folder.file(`config/${name}`);
       await Deno.mkdir(path.slice(0, path.lastIndexOf("/")), { recursive: true });
@@ -112,15 +118,13 @@ export class PipeWireSession implements AsyncDisposable {
     return ports.split("\n").includes(port);
   }
 
-  /** Starts a program in this session; it ends with the session, at the latest. */
-  spawn(program: string, args: string[], options: ProcessOptions = {}): Process {
-    try {
-      const env = { ...this.env, ...options.env };
-      return this.#processes.use(Process.start(program, args, { ...options, env }));
-    } catch (cause) {
-      if (!(cause instanceof Deno.errors.NotFound)) throw cause;
-      throw new Error(`Cannot run ${program}: not installed. Run: ${INSTALL}`, { cause });
-    }
+  /**
+   * Starts a program in this session; it ends with the session, at the latest. It runs before others where that is
+   * permitted: who is late loses samples.
+   */
+  spawn(program: string, args: string[]): Process {
+    const command = ["-n", "-15", program, ...args];
+    return this.#processes.use(Process.start("nice", command, { env: this.env }));
   }
 
   /** Begins to record what the sink plays; once this has returned nothing is missed. */

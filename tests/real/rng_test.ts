@@ -2,17 +2,15 @@
 // rust-vmm's vhost-device-rng, attached: entropy comes through the whole chain.
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import { attach } from "../support/attachment.ts";
-import { socketsIn, withoutLeaks } from "../support/leaks.ts";
+import { withoutLeaks } from "../support/leaks.ts";
 import { Process, TempFolder } from "../support/process.ts";
 import { daemonPath } from "./daemons.ts";
 
-/** Starts the daemon. It appends a number to the path that it is given. */
-async function startDaemon(folder: TempFolder, source: string): Promise<[Process, string]> {
+/** Starts the daemon. It appends a number to the path that it is given. @returns with it, where it will listen */
+function startDaemon(folder: TempFolder, source: string): [Process, string] {
   const path = folder.file("rng");
   const args = ["--socket-path", path, "--rng-source", source];
-  const daemon = Process.start(daemonPath("vhost-device-rng"), args);
-  await daemon.until(() => socketsIn(folder.path).includes("rng0"), "its socket");
-  return [daemon, `${path}0`];
+  return [Process.start(daemonPath("vhost-device-rng"), args), `${path}0`];
 }
 
 for (const memory of ["isolated", "direct"] as const) {
@@ -20,7 +18,7 @@ for (const memory of ["isolated", "direct"] as const) {
     Deno.test(`vhost-device-rng gives entropy, ${memory}, virtio-mmio ${mmioVersion}`, async () => {
       await withoutLeaks(async () => {
         await using folder = await TempFolder.create();
-        const [daemon, socket] = await startDaemon(folder, "/dev/urandom");
+        const [daemon, socket] = startDaemon(folder, "/dev/urandom");
         await using _daemon = daemon;
         await using attachment = await attach({ kind: "rng", socket, memory, mmioVersion });
         const first = await attachment.guest.readEntropy(4096);
@@ -39,7 +37,7 @@ for (const memory of ["isolated", "direct"] as const) {
     const source = folder.file("source");
     const bytes = Uint8Array.from({ length: 1 << 16 }, (_, i) => (i >> 8) ^ i);
     await Deno.writeFile(source, bytes);
-    const [daemon, socket] = await startDaemon(folder, source);
+    const [daemon, socket] = startDaemon(folder, source);
     await using _daemon = daemon;
     await using attachment = await attach({ kind: "rng", socket, memory });
     const read = await attachment.guest.readEntropy(10_000);
@@ -48,7 +46,7 @@ for (const memory of ["isolated", "direct"] as const) {
 
   Deno.test(`vhost-device-rng goes on after the driver's reset, ${memory}`, async () => {
     await using folder = await TempFolder.create();
-    const [daemon, socket] = await startDaemon(folder, "/dev/urandom");
+    const [daemon, socket] = startDaemon(folder, "/dev/urandom");
     await using _daemon = daemon;
     await using attachment = await attach({ kind: "rng", socket, memory });
     for (let life = 0; life < 3; life++) {
@@ -64,13 +62,13 @@ for (const memory of ["isolated", "direct"] as const) {
 // used index at 0, which is true of a ring of viola's own but not of the driver's.
 Deno.test("vhost-device-rng killed and started again goes on", async () => {
   await using folder = await TempFolder.create();
-  const [first, socket] = await startDaemon(folder, "/dev/zero");
+  const [first, socket] = startDaemon(folder, "/dev/zero");
   await using _first = first;
   await using attachment = await attach({ kind: "rng", socket });
   assertEquals(await attachment.guest.readEntropy(1000), new Uint8Array(1000));
   await first.stop("SIGKILL");
   const reading = attachment.guest.readEntropy(1000);
-  const [second] = await startDaemon(folder, "/dev/urandom");
+  const [second] = startDaemon(folder, "/dev/urandom");
   await using _second = second;
   // One buffer at most came from the first.
   assert(new Set((await reading).subarray(64)).size > 100);

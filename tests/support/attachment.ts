@@ -10,6 +10,9 @@ import { type EntropyGuest, type SoundGuest, startGuest } from "../../lib/guest/
 import { SoftNode } from "../../lib/loopback/mod.ts";
 import { TempFolder } from "./process.ts";
 
+/** Linux's driver gives up after 1 s, which a machine busy with other things may need. */
+const PATIENCE_MS = 10_000;
+
 /** A guest's driver by device class. */
 export interface Guests {
   rng: EntropyGuest;
@@ -62,7 +65,8 @@ export async function attach<Kind extends keyof Guests>(
   );
   const loopback = `soft:${folder.file("node")}`;
   await bridge.add({ class: kind, socket, loopback, memory, mmioVersion, priority: 0, lane });
-  const guest = stack.use(await startGuest(kind as "rng", node.wires)) as unknown as Guests[Kind];
+  const started = await startGuest(kind as "rng", node.wires, { controlTimeoutMs: PATIENCE_MS });
+  const guest = stack.use(started) as unknown as Guests[Kind];
   try {
     await guest.probe();
   } catch (cause) {
