@@ -141,12 +141,15 @@ export class BlockingWorker implements AsyncDisposable {
   }
 
   async #end(): Promise<void> {
+    let hangs = false;
     try {
       if (this.#failure === null) await this.call(END, undefined, 5_000);
-    } catch { /* it failed or hangs: terminated below */ }
+    } catch {
+      hangs = this.#failure === null;
+    }
     this.#worker.terminate();
     this.#rejectAll(new Error(`${this.options.name} was closed before it answered`));
-    this.#doorbell.close();
+    if (!hangs) this.#doorbell.close(); // else it would wait for it for ever, should it come back
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A Worker that answers a doorbell with another, reports every tenth ring, and adds numbers when called.
+// A Worker that answers a doorbell with another, reports every tenth ring, adds numbers when called, and fails as it is told.
 import {
   Epoll,
   EPOLLET,
@@ -8,9 +8,20 @@ import {
   reportToOwner,
   serveBlocking,
   signalEvent,
+  takeEvent,
 } from "../../ffi/mod.ts";
 
-serveBlocking((init: { ring: number; answer: number; fail?: string }) => {
+/** What the fixture is started with. */
+export interface FixtureInit {
+  ring: number;
+  answer: number;
+  /** What its set-up throws. */
+  fail?: string;
+  /** What its turn throws at the first ring. */
+  failInTurn?: string;
+}
+
+serveBlocking((init: FixtureInit) => {
   if (init.fail !== undefined) throw new Error(init.fail);
   const epoll = Epoll.create();
   epoll.add(init.ring, EPOLLIN | EPOLLET, 1);
@@ -19,13 +30,25 @@ serveBlocking((init: { ring: number; answer: number; fail?: string }) => {
     epoll,
     handlers: {
       add: ({ a, b }: { a: number; b: number }) => a + b,
+      later: async (value: unknown) => {
+        await new Promise((resolve) => setTimeout(resolve, 1));
+        return value;
+      },
       fail: (text: string) => {
         throw new Error(text);
+      },
+      failLater: (text: string) => Promise.reject(new Error(text)),
+      function: () => () => {},
+      /** Says that it does, then waits for a blocking eventfd. */
+      block: (number: number) => {
+        signalEvent(init.answer);
+        return takeEvent(number);
       },
     },
     turn(n: number) {
       for (let i = 0; i < n; i++) {
         if (epoll.found[2 * i] === OWNER_KEY) continue;
+        if (init.failInTurn !== undefined) throw new Error(init.failInTurn);
         if (++rings % 10 === 0) reportToOwner({ rings });
         signalEvent(init.answer);
       }

@@ -1,43 +1,164 @@
 // SPDX-License-Identifier: Apache-2.0
-import { assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import { BlockingWorker, EventFd, signalEvent, takeEvent } from "../../ffi/mod.ts";
+import { withoutLeaks } from "../support/leaks.ts";
+import type { FixtureInit } from "./worker_fixture.ts";
 
 const FIXTURE = new URL("./worker_fixture.ts", import.meta.url);
 
-Deno.test("BlockingWorker answers doorbells and calls, and reports, while it blocks", async () => {
-  using ring = EventFd.create();
-  using answer = EventFd.createBlocking();
-  const events: unknown[] = [];
-  const reported = Promise.withResolvers<void>();
-  await using worker = await BlockingWorker.start(FIXTURE, {
-    name: "fixture",
-    init: { ring: ring.number, answer: answer.number },
-    onEvent: (event) => {
-      events.push(event);
-      if (events.length === 2) reported.resolve();
-    },
-  });
-  for (let i = 0; i < 20; i++) {
-    signalEvent(ring.number);
-    assertEquals(takeEvent(answer.number), 1);
+/** A Worker with its two doorbells. */
+class Bench implements AsyncDisposable {
+  readonly ring = EventFd.create();
+  readonly answer = EventFd.createBlocking();
+  readonly events: unknown[] = [];
+  readonly failures: string[] = [];
+  #failed = Promise.withResolvers<void>();
+  worker!: BlockingWorker;
+
+  static async start(init: Partial<FixtureInit> = {}): Promise<Bench> {
+    const bench = new Bench();
+    bench.worker = await BlockingWorker.start(FIXTURE, {
+      name: "fixture",
+      init: { ring: bench.ring.number, answer: bench.answer.number, ...init },
+      onEvent: (event) => bench.events.push(event),
+      onFailure: ({ message }) => {
+        bench.failures.push(message);
+        bench.#failed.resolve();
+      },
+    });
+    return bench;
   }
-  assertEquals(await worker.call("add", { a: 2, b: 3 }), 5);
-  const sums = Array.from({ length: 10 }, (_, i) => worker.call("add", { a: i, b: i }));
-  assertEquals(await Promise.all(sums), Array.from({ length: 10 }, (_, i) => 2 * i));
-  await assertRejects(() => worker.call("fail", "as told"), Error, "as told");
-  await assertRejects(() => worker.call("missing"), Error, "no such handler");
-  await reported.promise;
-  assertEquals(events, [{ rings: 10 }, { rings: 20 }]);
+
+  /** Rings, so that its turn fails, and waits until the owner knows. */
+  async fail(): Promise<void> {
+    signalEvent(this.ring.number);
+    await this.#failed.promise;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.worker.close();
+    this.ring.close();
+    this.answer.close();
+  }
+}
+
+/** Runs a test with a Worker that leaves nothing behind. */
+function benchTest(
+  name: string,
+  body: (bench: Bench) => Promise<void>,
+  init: Partial<FixtureInit> = {},
+): void {
+  Deno.test(name, () =>
+    withoutLeaks(async () => {
+      await using bench = await Bench.start(init);
+      await body(bench);
+    }));
+}
+
+benchTest(
+  "BlockingWorker answers doorbells and calls, and reports, while it blocks",
+  async (bench) => {
+    const { worker, ring, answer, events } = bench;
+    for (let i = 0; i < 20; i++) {
+      signalEvent(ring.number);
+      assertEquals(takeEvent(answer.number), 1);
+    }
+    assertEquals(await worker.call("add", { a: 2, b: 3 }), 5);
+    const sums = Array.from({ length: 10 }, (_, i) => worker.call("add", { a: i, b: i }));
+    assertEquals(await Promise.all(sums), Array.from({ length: 10 }, (_, i) => 2 * i));
+    assertEquals(events, [{ rings: 10 }, { rings: 20 }]); // reported before the calls were answered
+  },
+);
+
+benchTest("calls are done one after the other, and answered in order", async ({ worker }) => {
+  const order: number[] = [];
+  await Promise.all([3, 1, 2].map(async (value) => {
+    order.push(await worker.call<number>("later", value));
+  }));
+  assertEquals(order, [3, 1, 2]);
 });
 
+benchTest("a call that fails is the caller's, and the Worker goes on", async ({ worker }) => {
+  await assertRejects(() => worker.call("fail", "as told"), Error, "as told");
+  await assertRejects(() => worker.call("failLater", "as told"), Error, "as told");
+  await assertRejects(() => worker.call("missing"), Error, "no such handler");
+  await assertRejects(() => worker.call("function"), Error, "could not be cloned");
+  await assertRejects(() => worker.call("add", () => {}), Error, "could not be cloned");
+  assertEquals(await worker.call("add", { a: 1, b: 1 }), 2);
+});
+
+benchTest("a failure outside a call ends what is called, and is told once", async (bench) => {
+  const { worker } = bench;
+  await bench.fail();
+  assertEquals(bench.failures, ["out of turn"]);
+  await assertRejects(() => worker.call("add", { a: 1, b: 1 }), Error, "out of turn");
+  await worker.close();
+  await assertRejects(() => worker.call("add", { a: 1, b: 1 }), Error, "out of turn");
+  assertEquals(bench.failures, ["out of turn"]);
+}, { failInTurn: "out of turn" });
+
+benchTest("a failure while calls wait rejects every one of them", async (bench) => {
+  using gate = EventFd.createBlocking();
+  const waiting = bench.worker.call("block", gate.number);
+  takeEvent(bench.answer.number);
+  signalEvent(bench.ring.number); // its next turn fails, when the call at hand is done
+  const calls = [1, 2].map(() => bench.worker.call("add", { a: 1, b: 1 }).then(String, String));
+  signalEvent(gate.number);
+  assertEquals(await waiting, 1);
+  assertEquals(await Promise.all(calls), ["Error: out of turn", "Error: out of turn"]);
+}, { failInTurn: "out of turn" });
+
+benchTest(
+  "close() twice is one end, and a call after it is refused in words",
+  async ({ worker }) => {
+    const [first, second] = [worker.close(), worker.close()];
+    assert(first === second);
+    await assertRejects(() => worker.call("add", { a: 1, b: 1 }), Error, "fixture: it is closed");
+    await first;
+    await assertRejects(() => worker.call("add", { a: 1, b: 1 }), Error, "fixture: it is closed");
+  },
+);
+
+benchTest("close() while a call is pending lets it end first", async ({ worker }) => {
+  const calls = [1, 2, 3].map((value) => worker.call("later", value));
+  await worker.close();
+  assertEquals(await Promise.all(calls), [1, 2, 3]);
+});
+
+// What it holds is lost: its set-up's end is not run.
+Deno.test("close() of a Worker that hangs gives up, and leaves no caller waiting", async () => {
+  await using bench = await Bench.start();
+  using gate = EventFd.createBlocking();
+  const waiting = bench.worker.call("block", gate.number, 2 ** 31 - 1).then(String, String);
+  takeEvent(bench.answer.number);
+  await bench.worker.close();
+  assertEquals(await waiting, "Error: fixture was closed before it answered");
+  signalEvent(gate.number); // its thread can end now
+});
+
+benchTest(
+  "a call that takes too long is given up, and its late answer is nobody else's",
+  async (bench) => {
+    using gate = EventFd.createBlocking();
+    const late = bench.worker.call("block", gate.number, 10);
+    await assertRejects(() => late, Error, "did not answer block within 10 ms");
+    signalEvent(gate.number);
+    assertEquals(await bench.worker.call("add", { a: 20, b: 1 }), 21);
+  },
+);
+
 Deno.test("BlockingWorker.start() passes on why set-up failed", async () => {
-  await assertRejects(
-    () =>
-      BlockingWorker.start(FIXTURE, {
-        name: "fixture",
-        init: { ring: 0, answer: 0, fail: "no lane" },
-      }),
-    Error,
-    "no lane",
-  );
+  await withoutLeaks(async () => {
+    const init: FixtureInit = { ring: 0, answer: 0, fail: "no lane" };
+    const start = () => BlockingWorker.start(FIXTURE, { name: "fixture", init });
+    await assertRejects(start, Error, "no lane");
+  });
+});
+
+Deno.test("BlockingWorker.start() passes on that there is no such script", async () => {
+  await withoutLeaks(async () => {
+    const script = new URL("./no_such_worker.ts", import.meta.url);
+    const start = () => BlockingWorker.start(script, { name: "fixture", init: {} });
+    await assertRejects(start, Error, "fixture failed");
+  });
 });

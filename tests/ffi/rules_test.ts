@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+// The rules of the house that no compiler keeps: where native code may be called from, and which room may import which.
+import { assert, assertEquals } from "@std/assert";
+
+const ROOT = new URL("../../", import.meta.url);
+
+/** Which rooms each room may import. */
+const ARROWS: Readonly<Record<string, readonly string[]>> = {
+  "ffi": [],
+  "lib/virtio": [],
+  "lib/wav.ts": [],
+  "lib/vhost_user": ["lib/virtio", "ffi"],
+  "lib/loopback": ["lib/virtio", "ffi"],
+  "lib/bridge": ["lib/loopback", "lib/vhost_user", "lib/virtio", "ffi"],
+  "lib/device": ["lib/vhost_user", "lib/virtio", "lib/wav.ts", "ffi"],
+  // A guest is the software loopback device's other end.
+  "lib/guest": ["lib/loopback", "lib/virtio", "lib/wav.ts", "ffi"],
+  "cli": ["lib/", "ffi", "mod.ts", "deno.json"],
+  "mod.ts": ["lib/", "ffi"],
+};
+
+/** Paths of the project's TypeScript files under a folder, from the root. */
+function* sources(folder: string): Generator<string> {
+  for (const { name, isDirectory } of Deno.readDirSync(new URL(folder, ROOT))) {
+    if (isDirectory) yield* sources(`${folder}${name}/`);
+    else if (name.endsWith(".ts")) yield `${folder}${name}`;
+  }
+}
+
+const FILES = ["mod.ts", ...["ffi/", "lib/", "cli/"].flatMap((folder) => [...sources(folder)])];
+
+function read(path: string): string {
+  return Deno.readTextFileSync(new URL(path, ROOT));
+}
+
+/** A file's text without its comments. */
+function code(path: string): string {
+  return read(path).replace(/^\s*(\/\/|\/?\*).*$/gm, "");
+}
+
+/** The room that a file is in. */
+function roomOf(path: string): string {
+  const room = Object.keys(ARROWS).find((room) => path === room || path.startsWith(`${room}/`));
+  if (room === undefined) throw new Error(`${path} is in no room`);
+  return room;
+}
+
+/** What a file imports: paths from the root, or bare names. */
+function importsOf(path: string): string[] {
+  const pattern = /\b(?:from |import |import\(|new URL\()"([^"$]+)"/g;
+  return [...code(path).matchAll(pattern)].map(([, specifier]) => {
+    if (!specifier!.startsWith(".")) return specifier!;
+    return new URL(specifier!, new URL(path, ROOT)).href.slice(ROOT.href.length);
+  });
+}
+
+Deno.test("native code is called by ffi/ and nothing else", () => {
+  const native = /\bDeno\s*\.\s*(dlopen|Unsafe\w+)|\["(dlopen|Unsafe)/;
+  const callers = [...FILES, ...sources("tests/")].filter((path) => native.test(code(path)));
+  assertEquals(
+    callers.filter((path) => !path.startsWith("ffi/") && !path.endsWith("rules_test.ts")),
+    [],
+  );
+  assert(callers.length > 0, "expected ffi/ among them");
+});
+
+Deno.test("each room imports those that it may, and nothing foreign", () => {
+  const foreign = new Set(["commander"]);
+  for (const path of FILES) {
+    const room = roomOf(path);
+    for (const target of importsOf(path)) {
+      const allowed = [room, ...ARROWS[room]!];
+      const ok = foreign.has(target)
+        ? room === "cli"
+        : allowed.some((to) =>
+          target === to || target.startsWith(to.endsWith("/") ? to : `${to}/`)
+        );
+      assert(ok, `${path} imports ${target}, expected of ${allowed.join(", ")}`);
+    }
+  }
+});
+
+Deno.test("the imports are found, whichever way they are written", () => {
+  assert(importsOf("lib/bridge/lane.ts").includes("ffi/mod.ts"));
+  assert(importsOf("lib/bridge/mod.ts").includes("lib/bridge/lane.ts"));
+  assert(importsOf("lib/guest/mod.ts").includes("lib/guest/worker.ts"));
+});
+
+Deno.test("codecs import nothing but what they are made of", () => {
+  const codecs = {
+    "lib/virtio/sound.ts": [],
+    "lib/virtio/features.ts": [],
+    "lib/wav.ts": [],
+    "lib/vhost_user/payloads.ts": ["lib/vhost_user/errors.ts"],
+  };
+  for (const [path, allowed] of Object.entries(codecs)) {
+    const rest = importsOf(path).filter((target) => !(allowed as string[]).includes(target));
+    assertEquals(rest, [], path);
+  }
+});
+
+Deno.test("each file begins with its licence, and says what it is", () => {
+  for (const path of [...FILES, ...sources("tests/")]) {
+    const [first, second] = read(path).split("\n");
+    assertEquals(first, "// SPDX-License-Identifier: Apache-2.0", path);
+    if (!path.startsWith("tests/")) assert(second!.startsWith("/**"), `${path} has no module doc`);
+  }
+});
