@@ -2,11 +2,12 @@
 /**
  * Scenarios in the emulated arm64 machine:
  *
- *     deno task target [--json] [--executable FILE] [SCENARIO…]
+ *     deno task target [--json] [--host-clock] [--executable FILE] [SCENARIO…]
  *
  * builds the executable and the test driver, assembles the machine, boots it, runs the scenarios (all of them when none
  * is named) and prints a line for each. What they and the kernel wrote is kept. A scenario that brings the machine down
- * fails, and the rest run in a new boot.
+ * fails, and the rest run in a new boot. Seconds are the machine's own: it counts instructions, unless --host-clock says
+ * that it shall go by the host's time.
  *
  * @module
  */
@@ -15,7 +16,7 @@ import { cacheFolder } from "./cache.ts";
 import { run } from "./command.ts";
 import { compile } from "./compile.ts";
 import { archive, assembleMachine, buildModule, type Machine } from "./machine.ts";
-import { runMachine } from "./qemu.ts";
+import { type Clock, runMachine } from "./qemu.ts";
 import { writeRecordings } from "./recordings.ts";
 
 const HERE = new URL("./", import.meta.url).pathname;
@@ -60,10 +61,16 @@ async function packRun(
   return `${folder}/run.cpio`;
 }
 
-/** One boot. Adds to `results`, a failure for the scenario that brought the machine down included. */
+/** What does not change from boot to boot. */
+interface Setting {
+  machine: Machine;
+  executable: string;
+  clock: Clock;
+}
+
+/** One boot. Reports a result for each scenario that began, the one that brought the machine down included. */
 async function boot(
-  machine: Machine,
-  executable: string,
+  { machine, executable, clock }: Setting,
   scenarios: readonly string[],
   folder: string,
   onResult: (result: Result) => void,
@@ -80,7 +87,7 @@ async function boot(
       onResult({ scenario: scenario!, ok: status === "0", seconds: Number(seconds), text: text! });
     };
     await Deno.mkdir(folder, { recursive: true });
-    const options = { machine, archive, folder: work, onLine, silenceMs: SILENCE_MS };
+    const options = { machine, archive, folder: work, onLine, silenceMs: SILENCE_MS, clock };
     const ended = await runMachine(options);
     await Deno.copyFile(`${work}/console.log`, `${folder}/console.log`);
     await run(["tar", "xf", `${work}/files.tar`, "-C", folder]).catch(() => {});
@@ -95,18 +102,17 @@ async function boot(
 
 /** Runs scenarios in as many boots as they need. */
 async function runScenarios(
+  setting: Setting,
   scenarios: readonly string[],
-  executable: string,
   onResult: (result: Result) => void,
 ): Promise<Result[]> {
-  const machine = await assembleMachine();
   const results: Result[] = [];
   const root = `${cacheFolder()}/last`;
   await Deno.remove(root, { recursive: true }).catch(() => {});
   let left = scenarios;
   for (let n = 1; left.length > 0; n++) {
     const before = results.length;
-    await boot(machine, executable, left, `${root}/boot${n}`, (result) => {
+    await boot(setting, left, `${root}/boot${n}`, (result) => {
       results.push(result);
       onResult(result);
     });
@@ -129,16 +135,24 @@ async function main(args: string[]): Promise<boolean> {
   const { values, positionals } = parseArgs({
     args,
     allowPositionals: true,
-    options: { json: { type: "boolean" }, executable: { type: "string" } },
+    options: {
+      json: { type: "boolean" },
+      executable: { type: "string" },
+      "host-clock": { type: "boolean" },
+    },
   });
   const known = await scenarioNames();
   const unknown = positionals.find((name) => !known.includes(name));
   if (unknown !== undefined) {
     throw new Error(`Cannot run scenario "${unknown}", expected some of ${known.join(", ")}`);
   }
-  const executable = values.executable ?? await compile("aarch64");
+  const setting: Setting = {
+    executable: values.executable ?? await compile("aarch64"),
+    machine: await assembleMachine(),
+    clock: values["host-clock"] ? "host" : "instructions",
+  };
   const scenarios = positionals.length === 0 ? known : positionals;
-  const results = await runScenarios(scenarios, executable, (result) => {
+  const results = await runScenarios(setting, scenarios, (result) => {
     const { scenario, ok, seconds, text } = result;
     if (values.json) say(JSON.stringify(result));
     else say(`${ok ? "ok    " : "FAILED"} ${scenario.padEnd(12)} ${seconds.toFixed(1)} s  ${text}`);

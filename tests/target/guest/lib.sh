@@ -65,6 +65,7 @@ statistic() { sed -n "s/^$2 //p" "$DEBUGFS/$1/stats"; }
 start() {
   name=$1
   shift
+  echo "at $(now) s: $*" >>"$(log "$name")"
   "$@" >>"$(log "$name")" 2>&1 &
   echo $! >/run/scenario/$name.pid
 }
@@ -112,4 +113,52 @@ same_sound() {
   samples=$(size "$SOUNDS/$1.raw")
   tail -c +$((header + 1)) "$2" | head -c "$samples" | cmp - "$SOUNDS/$1.raw" &&
     [ "$(tail -c +$((header + samples + 1)) "$2" | tr -d '\000' | wc -c)" = 0 ]
+}
+
+# play CARD NAME: a recording, to its end.
+play() { aplay -q -D "hw:$1,0" "$SOUNDS/$2.wav"; }
+
+# ---- two cards: what several scenarios do with them ----
+
+TWO_SOUNDS="music voice"
+
+# Two sound devices: what is played goes to files, what is recorded comes from recordings.
+two_devices() {
+  for n in 1 2; do
+    sound=$(echo $TWO_SOUNDS | cut -d ' ' -f $n)
+    device sound$n sound --sink "wav:/run/scenario/played$n.wav" --source "wav:$SOUNDS/$sound.wav"
+  done
+}
+
+# loopbacks: an option for each node.
+loopbacks() { for name in $NODES; do echo "--loopback /dev/$name"; done; }
+
+wait_for_cards() {
+  for n in 1 2; do wait_for 20 "card $n appears" has_card "$(node $n)"; done
+}
+
+# at_once COMMAND: with 1 and with 2, both in the end successful.
+at_once() {
+  "$@" 1 &
+  first=$!
+  "$@" 2 &
+  second=$!
+  wait $first && wait $second
+}
+
+play_one() { play "$(card "$(node "$1")")" "$(echo $TWO_SOUNDS | cut -d ' ' -f "$1")"; }
+
+record_one() {
+  arecord -q -D "hw:$(card "$(node "$1")"),0" -f S16_LE -c 2 -r 48000 -d 10 "/run/scenario/recorded$1.wav"
+}
+
+play_and_record() {
+  wait_for_cards
+  expect "both are played" at_once play_one
+  expect "both are recorded" at_once record_one
+  for n in 1 2; do
+    sound=$(echo $TWO_SOUNDS | cut -d ' ' -f $n)
+    expect "card $n plays bit for bit" same_sound $sound "/run/scenario/played$n.wav"
+    expect "card $n records bit for bit" same_sound $sound "/run/scenario/recorded$n.wav"
+  done
 }
