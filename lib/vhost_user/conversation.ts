@@ -217,13 +217,21 @@ export class Conversation {
     try {
       action();
     } catch (cause) {
-      const error = cause instanceof VhostUserError ? cause : new VhostUserError(
+      const error = cause instanceof VhostUserError ? this.#placed(cause) : new VhostUserError(
         "lost",
         `The back-end of ${this.options.name} is gone: ${(cause as Error).message}`,
         { cause },
       );
       this.#lose(error);
     }
+  }
+
+  /** An error that says at which request it came. */
+  #placed(error: VhostUserError): VhostUserError {
+    const what = this.#exchange?.what;
+    if (what === undefined || error.message.includes(what)) return error;
+    const text = `${error.message} (the answer to ${what} was awaited)`;
+    return new VhostUserError(error.fault, text, { cause: error });
   }
 
   #lose(error: VhostUserError): void {
