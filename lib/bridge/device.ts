@@ -235,6 +235,7 @@ export class BridgedDevice {
   /** Gets to know the back-end; the first one decides what the driver is presented with. */
   async #meet(frontEnd: FrontEnd): Promise<void> {
     const profile = await frontEnd.initialise();
+    if (this.#lost !== null) throw this.#lost; // after its last reply: no reason to open anything
     if (this.#presented === null) {
       this.#emit("connected", `${this.#setup.socket} answers`);
       await this.#present(profile);
