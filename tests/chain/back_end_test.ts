@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+// Back-ends that break every rule, at first and when a driver is at work: its registers are answered all along, what is
+// wrong is said, and a good one is taken afterwards.
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
+import type { BridgedDevice } from "../../lib/bridge/mod.ts";
+import type { EntropyGuest } from "../../lib/guest/mod.ts";
+import { type FrontEndMessage, protocolFeatures } from "../../lib/vhost_user/messages.ts";
+import { type Fault, FAULTS, HostileBackEnd } from "../vhost_user/hostile_back_end.ts";
+import { withoutLeaks } from "../support/leaks.ts";
+import { until } from "../support/process.ts";
+import { Filler, FILLING, hostileRng } from "./back_ends.ts";
+import { Chain, MODES } from "./chain.ts";
+
+/** What is asked of a sound card's back-end before anything else. */
+const FIRST_MESSAGES: readonly FrontEndMessage[] = [
+  "GET_FEATURES",
+  "GET_PROTOCOL_FEATURES",
+  "GET_QUEUE_NUM",
+  "SET_OWNER",
+  "SET_BACKEND_REQ_FD",
+  "GET_CONFIG",
+];
+
+/** Has a bridge meet a back-end that fails, and asserts that it says so; the node is not opened for it. */
+async function meet(chain: Chain, name: string, at: FrontEndMessage, fault: Fault): Promise<Error> {
+  const socket = chain.file(name);
+  using _back = new HostileBackEnd(chain.reactor, socket, { faults: { [at]: fault } });
+  const device = await chain.add({ class: "sound", name, socket });
+  try {
+    return await firstFailure(chain, device);
+  } finally {
+    await device.close();
+  }
+}
+
+/** Why a device ended, or lost its back-end. */
+async function firstFailure(chain: Chain, device: BridgedDevice): Promise<Error> {
+  const lost = chain.event("lost", 0, device.name).then(({ text }) => new Error(text));
+  const ended = device.done.then(() => new Error("ended without a word"), (error) => error);
+  lost.catch(() => {}); // ended has the word then
+  return await Promise.race([lost, ended]);
+}
+
+for (const kind of ["lost", "protocol", "late"] as const) {
+  Deno.test(`a back-end that fails at first is not attached, and why is said: ${kind}`, async () => {
+    await withoutLeaks(async () => {
+      const patience = kind === "late" ? { replyMs: 200 } : {};
+      await using chain = await Chain.create({ patience });
+      const node = chain.node("node");
+      const rows = FIRST_MESSAGES.flatMap((at) =>
+        Object.entries(FAULTS[kind]).map(([name, fault]) => ({ at, name, fault }))
+      );
+      const errors = await Promise.all(
+        rows.map(({ at, fault }, i) => meet(chain, `card${i}`, at, fault)),
+      );
+      rows.forEach(({ at, name }, i) => {
+        const { message } = errors[i]!;
+        assertMatch(message, new RegExp(`card${i}`), `${name} at ${at}`);
+        assert(message.includes(at), `${name} at ${at}: ${message}`);
+        if (kind === "late") assertMatch(message, /no answer, expected in 200 ms/);
+      });
+      assertEquals(node.isOpen, false);
+      using _good = new HostileBackEnd(chain.reactor, chain.file("socket"));
+      await chain.add({ class: "sound", name: "good" });
+      await chain.event("started", 0, "good");
+      assertEquals(node.isOpen, true);
+    });
+  });
+}
+
+Deno.test("a back-end that is no such device is not attached, and why is said", async () => {
+  const cases = [
+    [{ queueCount: 3n }, /it has 3 queues, a sound device needs 4/],
+    [{ protocolFeatures: protocolFeatures("MQ") }, /a sound device needs one/],
+    [{ features: 0x1_4000_0006n }, /no sound device has \(bit 1, bit 2\)/],
+    [{ config: new Uint8Array() }, /refuses to give 12 bytes/],
+  ] as const;
+  await withoutLeaks(async () => {
+    await using chain = await Chain.create();
+    const node = chain.node("node");
+    for (const [behaviour, says] of cases) {
+      using _back = new HostileBackEnd(chain.reactor, chain.file("socket"), behaviour);
+      const device = await chain.add({ class: "sound" });
+      const error = await assertRejects(() => device.done, Error);
+      assertMatch(error.message, says);
+    }
+    using _rng = new Filler(chain.reactor, chain.file("socket"));
+    const device = await chain.add({ class: "sound" });
+    await assertRejects(() => device.done, Error, "it has no config space");
+    assertEquals(node.isOpen, false);
+  });
+});
+
+/** What is asked of an entropy device's back-end until it serves. */
+const MESSAGES: readonly FrontEndMessage[] = [
+  "GET_FEATURES",
+  "GET_PROTOCOL_FEATURES",
+  "GET_QUEUE_NUM",
+  "SET_OWNER",
+  "SET_BACKEND_REQ_FD",
+  "SET_FEATURES",
+  "SET_MEM_TABLE",
+  "SET_VRING_NUM",
+  "SET_VRING_BASE",
+  "SET_VRING_ADDR",
+  "SET_VRING_CALL",
+  "SET_VRING_KICK",
+  "SET_VRING_ENABLE",
+];
+
+/** A driver at work, and where its back-end is. */
+interface Attached {
+  name: string;
+  socket: string;
+  guest: EntropyGuest;
+}
+
+const CHAINS = 4;
+
+/** Each message with each way to close, and with the other faults in turn: every message, every fault. */
+function rows(): { at: FrontEndMessage; name: string; fault: Fault }[] {
+  const others = [...Object.entries(FAULTS.lost).slice(1), ...Object.entries(FAULTS.protocol)];
+  const all = MESSAGES.flatMap((at, i) => [
+    { at, name: "closes", fault: FAULTS.lost["closes"]! },
+    ...[0, 1].map((k) => {
+      const [name, fault] = others[(2 * i + k) % others.length]!;
+      return { at, name, fault };
+    }),
+  ]);
+  const silent = Object.entries(FAULTS.late).map(([name, fault], i) => {
+    return { at: MESSAGES[5 * i]!, name, fault };
+  });
+  return [...silent, ...all];
+}
+
+/** Reads a little, which must be what the good back-end gives. */
+async function read({ guest }: Attached): Promise<void> {
+  const bytes = await guest.readEntropy(64);
+  assertEquals([bytes.length, bytes.every((byte) => byte === FILLING)], [64, true]);
+}
+
+for (const { memory, mmioVersion } of MODES) {
+  if ((memory === "isolated") !== (mmioVersion === 2)) continue;
+  Deno.test(`a back-end that fails while a driver is at work is replaced, ${memory}`, async () => {
+    await withoutLeaks(async () => {
+      await using chain = await Chain.create({ patience: { replyMs: 1000 } });
+      const todo = rows();
+      await Promise.all(Array.from({ length: CHAINS }, async (_, i) => {
+        const name = `rng${i}`;
+        const socket = chain.file(`${name}.socket`);
+        const loopback = chain.loopback(`${name}.node`);
+        let good = new Filler(chain.reactor, socket);
+        const node = chain.node(`${name}.node`);
+        await chain.add({ class: "rng", name, socket, loopback, memory, mmioVersion });
+        const attached = { name, socket, guest: await chain.entropyGuest(node) };
+        await attached.guest.probe();
+        await read(attached);
+        for (let row = todo.shift(); row !== undefined; row = todo.shift()) {
+          const since = chain.events.length;
+          good[Symbol.dispose]();
+          await failOnce(chain, attached, row, since);
+          good = new Filler(chain.reactor, socket);
+          await chain.event("resumed", since, name);
+          await read(attached);
+          assertEquals(lossesOf(chain, name, since).length, 2, `${row.name} at ${row.at}`);
+        }
+        good[Symbol.dispose]();
+      }));
+    });
+  });
+}
+
+/** What was said of a device's lost back-ends. */
+function lossesOf(chain: Chain, name: string, since: number): string[] {
+  return chain.events.slice(since).filter(({ device, kind }) => device === name && kind === "lost")
+    .map(({ text }) => text);
+}
+
+/** Has a back-end come that fails, but not before the driver's registers were answered; waits for both losses since. */
+async function failOnce(
+  chain: Chain,
+  { name, socket, guest }: Attached,
+  { at, name: what, fault }: { at: FrontEndMessage; name: string; fault: Fault },
+  since: number,
+): Promise<void> {
+  const afterAccesses: Fault = (back, request, body) => {
+    guest.measureAccess(10).then(() => fault(back, request, body));
+  };
+  using _back = hostileRng(chain.reactor, socket, { faults: { [at]: afterAccesses } });
+  await until(() => lossesOf(chain, name, since).length === 2, `a loss at ${at}`);
+  const text = lossesOf(chain, name, since)[1]!;
+  assert(text.includes(name) && text.includes(at), `${what} at ${at}: ${text}`);
+}
