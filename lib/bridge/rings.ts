@@ -34,6 +34,8 @@ import type { Scheduled } from "./schedule.ts";
 export const KICK = 1;
 /** The back-end rang. */
 export const CALL = 2;
+/** Nobody rang, but there may be chains of the driver's. */
+const LOOK = 4;
 
 /** Chains served before another queue has its turn. */
 const BATCH = 16;
@@ -138,14 +140,16 @@ export class LaneRings implements Scheduled {
     if (!this.#enter(queue)) return;
     try {
       if ((bits & CALL) !== 0 && queue.collect(BATCH, this.#replay!)) again |= CALL;
-      if (((bits & KICK) !== 0 || queue.parked) && queue.forward(BATCH)) again |= KICK;
+      if (((bits & (KICK | LOOK)) !== 0 || queue.parked) && queue.forward(BATCH)) {
+        again |= bits & KICK | LOOK;
+      }
     } catch (error) {
       return this.#giveUp(queue, error as Error);
     } finally {
       leave(this.device.gate);
     }
     if (again !== 0) this.mark(queue.index, again);
-    if (queue.needsKick()) signalEvent(this.#kicks[queue.index]!);
+    if (queue.needsKick()) this.#kick(queue.index, (bits & KICK) !== 0);
     if (queue.takeInterrupt()) this.#interrupt(INTERRUPT_USED_BUFFER);
   }
 
@@ -238,7 +242,8 @@ export class LaneRings implements Scheduled {
     const buffer = viewMemory(range);
     const memory = new GuestMemory([{ guest, buffer }]);
     const options = this.#options(session.eventIdx, `the back-end of ${this.device.name}`);
-    const base = queue.usedIdx;
+    // Not the driver's: some daemons take no index but 0 for a ring of a new connection (rng 0.1.0), and it is ours.
+    const base = 0;
     const bounce = new Bounce(ring.bounce!.start, ring.bounce!.end, ring.size);
     queue.attach(new DriverRing(memory, ring, options, base), bounce, buffer, guest);
     return base;
@@ -310,7 +315,7 @@ export class LaneRings implements Scheduled {
     } catch (error) {
       return this.#giveUp(queue, error as Error);
     }
-    if (queue.needsKick()) signalEvent(this.#kicks[queue.index]!);
+    if (queue.needsKick()) this.#kick(queue.index, true);
     if (done) this.#advance();
   }
 
@@ -336,9 +341,18 @@ export class LaneRings implements Scheduled {
       } finally {
         leave(this.device.gate);
       }
-      signalEvent(this.#kicks[queue.index]!);
+      this.#kick(queue.index, false);
     }
     return true;
+  }
+
+  /**
+   * Rings for the back-end; but an event queue only if the driver did. The back-end looks there when it has something to
+   * tell, and vhost-device-sound 0.3.0 looks for ever when rung with nothing to tell.
+   */
+  #kick(index: number, driverRang: boolean): void {
+    const { kind } = deviceClassById(this.#state.deviceId)!.queues[index]!;
+    if (driverRang || kind !== "event") signalEvent(this.#kicks[index]!);
   }
 
   #requeue(index: number, count: number): void {
@@ -352,7 +366,7 @@ export class LaneRings implements Scheduled {
     const { id } = this.device;
     this.report({ id, kind: "live", requeued: this.#requeued, replayed: this.#replayed });
     for (const queue of this.#queues) {
-      if (queue instanceof RelayedQueue) this.mark(queue.index, KICK | CALL);
+      if (queue instanceof RelayedQueue) this.mark(queue.index, LOOK | CALL);
     }
     if (this.#owesInterrupt || this.#queues.some((queue) => queue instanceof PassedQueue)) {
       this.#interrupt(INTERRUPT_USED_BUFFER);

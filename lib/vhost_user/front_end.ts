@@ -156,7 +156,8 @@ export class FrontEnd implements Disposable {
 
   /**
    * Starts the device: features, memory, rings, and last a ring of each kick, since chains offered before the back-end
-   * listened would wait for ever. All descriptors must stay open until this is done.
+   * listened would wait for ever; but not of an event queue's, at which it looks when it has something to tell (and
+   * vhost-device-sound 0.3.0, rung there, looks for ever). All descriptors must stay open until this is done.
    *
    * @throws {VhostUserError} and the connection is closed
    * @throws {RangeError} for a set-up that no back-end could be given; nothing was sent
@@ -180,7 +181,8 @@ export class FrontEnd implements Disposable {
     for (const ring of rings) await this.#setUpRing(ring);
     await this.#enable(rings.map(({ index }) => index), true);
     this.#running = [...this.#running, ...rings.map(({ index }) => index)];
-    for (const { kick } of rings) signalEvent(kick);
+    const { queues } = this.options.deviceClass;
+    for (const { index, kick } of rings) if (queues[index]!.kind !== "event") signalEvent(kick);
   }
 
   /**
