@@ -11,20 +11,22 @@ const SMALLEST = 6;
 /**
  * Hands out stretches of a fixed piece of memory: power-of-two slots, cut once from the unused end and kept in a list per
  * size afterwards. A device asks for the same few sizes for ever, so nothing is split or joined, and nothing allocated.
+ * When all is given back, and was cut to other sizes than are asked for now, the cutting begins anew.
  */
 export class Bounce {
   readonly #free: Int32Array[] = [];
   readonly #count: Int32Array;
   #end: number;
+  #used = 0;
 
   /**
    * @param start Offset of its first byte, a multiple of 64
    * @param limit Offset after its last byte
    * @param slots The most slots in use at once
    */
-  constructor(start: number, readonly limit: number, slots: number) {
+  constructor(readonly start: number, readonly limit: number, slots: number) {
     this.#end = start;
-    const classes = Math.max(1, Math.floor(Math.log2(limit)) - SMALLEST + 1);
+    const classes = Math.max(1, Math.floor(Math.log2(limit - start)) - SMALLEST + 1);
     this.#count = new Int32Array(classes);
     for (let i = 0; i < classes; i++) this.#free.push(new Int32Array(slots));
   }
@@ -32,19 +34,28 @@ export class Bounce {
   /**
    * Takes room for `bytes` bytes.
    *
-   * @returns its offset, −1 when there is none now
+   * @returns its offset, −1 when there is none now; {@linkcode give} makes room
    */
   take(bytes: number): number {
-    if (bytes > this.limit) return -1; // before its class is found, which is done in 32 bits
     const c = sizeClass(bytes);
     if (c >= this.#free.length) return -1;
+    const offset = this.#find(c);
+    if (offset >= 0) this.#used++;
+    return offset;
+  }
+
+  #find(c: number): number {
     const count = this.#count[c]!;
     if (count > 0) {
       this.#count[c] = count - 1;
       return this.#free[c]![count - 1]!;
     }
-    const offset = this.#end;
     const size = 2 ** (c + SMALLEST);
+    if (this.#end + size > this.limit && this.#used === 0) {
+      this.#count.fill(0);
+      this.#end = this.start;
+    }
+    const offset = this.#end;
     if (offset + size > this.limit) return -1;
     this.#end = offset + size;
     return offset;
@@ -56,9 +67,12 @@ export class Bounce {
     const count = this.#count[c]!;
     this.#free[c]![count] = offset;
     this.#count[c] = count + 1;
+    this.#used--;
   }
 }
 
+/** Chains may have more bytes than 2^32, where bits are no help; there is no such room. */
 function sizeClass(bytes: number): number {
-  return bytes <= 64 ? 0 : 32 - Math.clz32(bytes - 1) - SMALLEST;
+  if (bytes <= 64) return 0;
+  return bytes > 2 ** 31 ? Infinity : 32 - Math.clz32(bytes - 1) - SMALLEST;
 }

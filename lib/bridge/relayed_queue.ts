@@ -28,7 +28,7 @@ import type { Replay } from "./replay.ts";
 const SEGMENT_ALIGN = 16;
 
 function aligned(bytes: number): number {
-  return (bytes + SEGMENT_ALIGN - 1) & ~(SEGMENT_ALIGN - 1);
+  return bytes + (-bytes & (SEGMENT_ALIGN - 1)); // not the usual way, which ends at 2^31
 }
 
 /** The first 4 bytes of a chain's readable part, 0 for those it lacks. */
