@@ -36,6 +36,7 @@ const ERRNO: Record<number, readonly [name: string, meaning: string]> = {
   32: ["EPIPE", "broken pipe"],
   36: ["ENAMETOOLONG", "name too long"],
   38: ["ENOSYS", "function not implemented"],
+  40: ["ELOOP", "too many symbolic links"],
   71: ["EPROTO", "protocol error"],
   88: ["ENOTSOCK", "not a socket"],
   90: ["EMSGSIZE", "message too long"],
