@@ -50,6 +50,7 @@ export class Chain implements AsyncDisposable {
   readonly events: BridgeEvent[] = [];
   readonly #guests = new AsyncDisposableStack();
   readonly #others = new AsyncDisposableStack();
+  readonly #devices: RunningDevice[] = [];
   #bridge: Bridge | null = null;
 
   private constructor(readonly folder: TempFolder, readonly reactor: Reactor) {
@@ -101,7 +102,13 @@ export class Chain implements AsyncDisposable {
   async device(spec: DeviceSpec): Promise<ToldDevice> {
     const events: DeviceEvent[] = [];
     const device = this.use(await startDevice(spec, { onEvent: (event) => events.push(event) }));
+    this.#devices.push(device);
     return Object.assign(device, { events });
+  }
+
+  /** Ends all devices that {@linkcode device} started, as their processes would end. */
+  async endDevices(): Promise<void> {
+    for (const device of this.#devices.splice(0)) await device.close();
   }
 
   /** Has the bridge take up a device whose node is called "node" and whose socket is called "socket", unless told. */
