@@ -9,6 +9,7 @@
  */
 import { cached } from "./cache.ts";
 import { needPrograms, run } from "./command.ts";
+import { buildDaemons } from "./daemons.ts";
 import { Apt, type Release } from "./packages.ts";
 
 const KERNEL_RELEASE: Release = {
@@ -19,13 +20,19 @@ const KERNEL_RELEASE: Release = {
 const KERNEL_SERIES = "6.12";
 
 const USER_LAND_RELEASE: Release = { suite: "trixie", architectures: ["arm64"] };
-const USER_LAND = ["busybox-static", "alsa-utils", "kmod", "procps", "libgcc-s1"];
+const USER_LAND = [
+  ...["busybox-static", "alsa-utils", "kmod", "procps", "libgcc-s1"],
+  ...["pipewire-bin", "wireplumber"],
+];
 
 /** Modules of the kernel that the machine has at hand, each with those it needs. */
 const MODULES = ["virtio_snd", "virtio-rng", "virtio_input", "virtio_blk", "snd-aloop"];
 
-/** What of the packages is of no use to a machine that nobody logs in to. */
-const LEFT_OUT = ["usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/bug"];
+/** What of the packages is of no use to a machine that nobody logs in to, and that has an init of its own. */
+const LEFT_OUT = [
+  ...["doc", "man", "locale", "bug"].map((name) => `usr/share/${name}`),
+  ...["usr/lib/systemd", "usr/lib/aarch64-linux-gnu/systemd", "usr/lib/udev"],
+];
 
 /** Programs of this machine that are used, with their packages. */
 const PROGRAMS = {
@@ -51,6 +58,8 @@ export interface Machine {
   readonly kernel: Kernel;
   /** The user land as an archive for the initial RAM file system. */
   readonly userLand: string;
+  /** A folder of foreign daemons. */
+  readonly daemons: string;
 }
 
 /** Assembles the machine, or finds it in the cache. */
@@ -61,7 +70,8 @@ export async function assembleMachine(): Promise<Machine> {
   const make = (folder: string): Promise<void> => makeUserLand(folder, kernelFolder, kernel);
   const recipeText = `${kernelFolder}\n${recipe(makeUserLand, addModules, addLinks)}`;
   const userLandFolder = await cached("userland", recipeText, make);
-  return { kernel, userLand: `${userLandFolder}/userland.cpio` };
+  const daemons = await buildDaemons();
+  return { kernel, userLand: `${userLandFolder}/userland.cpio`, daemons };
 }
 
 /** What a made folder depends on: the code that makes it, and the tables above. */

@@ -16,6 +16,7 @@ import { cacheFolder } from "./cache.ts";
 import { run } from "./command.ts";
 import { compile } from "./compile.ts";
 import { archive, assembleMachine, buildModule, type Machine } from "./machine.ts";
+import { writeParts } from "./mix.ts";
 import { type Clock, runMachine } from "./qemu.ts";
 import { writeRecordings } from "./recordings.ts";
 
@@ -56,6 +57,8 @@ async function packRun(
   const module = await buildModule(machine.kernel, folder);
   await Deno.copyFile(module, `${root}/target/viola_loopback.ko`);
   await writeRecordings(`${root}/target/sounds`);
+  writeParts(`${root}/target/sounds`);
+  await run(["cp", "-r", `${machine.daemons}/.`, `${root}/target/bin/`]);
   await Deno.writeTextFile(`${root}/target/list`, scenarios.join("\n"));
   await archive(root, `${folder}/run.cpio`);
   return `${folder}/run.cpio`;
