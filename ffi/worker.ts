@@ -102,6 +102,11 @@ export class BlockingWorker implements AsyncDisposable {
     }
   }
 
+  /** Whether it failed outside a call: it does nothing any more. */
+  get failed(): boolean {
+    return this.#failure !== null;
+  }
+
   #expect(id: number): Promise<unknown> {
     const pending = Promise.withResolvers<unknown>();
     this.#pending.set(id, pending);

@@ -21,7 +21,12 @@ import {
 import { SharedPage } from "../loopback/page.ts";
 import { type LoopbackPort, ring } from "../loopback/port.ts";
 import { RegisterFile } from "../virtio/registers.ts";
-import { DeviceState, QUEUE_COUNTERS, STATUS_DRIVER_OK } from "../virtio/state.ts";
+import {
+  DeviceState,
+  QUEUE_COUNTERS,
+  STATUS_DEVICE_NEEDS_RESET,
+  STATUS_DRIVER_OK,
+} from "../virtio/state.ts";
 import { settle } from "./gate.ts";
 import type { AccessEvent, LaneDevice, LaneOptions } from "./lane_messages.ts";
 import { Schedule, type Scheduled } from "./schedule.ts";
@@ -30,6 +35,8 @@ import { Schedule, type Scheduled } from "./schedule.ts";
 class AccessDevice implements Scheduled {
   readonly priority: number;
   ready = false;
+  readonly #id: number;
+  readonly #state: DeviceState;
   readonly #port: LoopbackPort;
   readonly #page: SharedPage;
   readonly #registers: RegisterFile;
@@ -42,6 +49,8 @@ class AccessDevice implements Scheduled {
     const report = (event: AccessEvent): void => reportToOwner(event);
     let wasRunning = (state.status & STATUS_DRIVER_OK) !== 0;
     this.priority = device.priority;
+    this.#id = id;
+    this.#state = state;
     this.#port = port;
     this.#page = new SharedPage(viewMemory(port.page));
     this.#registers = new RegisterFile(state, {
@@ -75,6 +84,13 @@ class AccessDevice implements Scheduled {
     if (page.isRead) page.answer(this.#registers.read(page.offset, page.size));
     else this.#registers.write(page.offset, page.size, page.data);
     if (!this.#held) this.#finish();
+  }
+
+  /** On the thread that serves resets, so that it cannot be the next life that is told so. */
+  needReset(epoch: number): void {
+    if (this.#state.epoch !== epoch) return;
+    this.#state.orStatus(STATUS_DEVICE_NEEDS_RESET);
+    reportToOwner({ id: this.#id, kind: "status", status: this.#state.status } as AccessEvent);
   }
 
   /** Answers the access that was held. */
@@ -119,6 +135,8 @@ serveBlocking((options: LaneOptions) => {
         doorbells.delete(id);
       },
       release: (id: number) => devices.get(id)?.release(),
+      needReset: ({ id, epoch }: { id: number; epoch: number }) =>
+        devices.get(id)?.needReset(epoch),
     },
     turn(n: number): void {
       for (let i = 0; i < n; i++) {

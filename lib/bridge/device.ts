@@ -154,10 +154,13 @@ export class BridgedDevice {
   #joined = false;
   /** The driver waits for the answer to a reset. */
   #held = false;
+  /** Settles when the status says that the driver must reset the device. */
+  #told: Promise<void> = Promise.resolve();
   /** The driver's present life was joined to a back-end before. */
   #wasRunning = false;
   #configChanged = false;
-  #configWrites: { offset: number; bytes: Uint8Array }[] = [];
+  /** What the driver wrote and the back-end does not know yet, by offset. */
+  readonly #configWrites = new Map<number, Uint8Array>();
 
   constructor(setup: DeviceSetup) {
     this.name = setup.name;
@@ -297,7 +300,12 @@ export class BridgedDevice {
     await this.#serveAccesses(undo, { state, mapping, memory, loopback, adopted: false });
     await this.#store();
     const { id: deviceId } = deviceClass;
-    loopback.start({ magic: MAGIC, version: mmioVersion, deviceId, vendor: VENDOR });
+    try {
+      loopback.start({ magic: MAGIC, version: mmioVersion, deviceId, vendor: VENDOR });
+    } catch (error) {
+      this.#fail(error as Error); // no other back-end will make it start
+      throw error;
+    }
   }
 
   /** Gives the device to its lane: from now on accesses are answered. */
@@ -385,7 +393,7 @@ export class BridgedDevice {
       this.#held = true;
       if (!this.#joined) this.#release().catch((error) => this.#fail(error));
     }
-    if (event.kind === "config") this.#configWrites.push(event);
+    if (event.kind === "config") this.#noteConfigWrite(event.offset, event.bytes);
     if (event.kind === "reset" && this.#wasRunning) {
       this.#wasRunning = false;
       this.#emit("reset", "reset by the driver");
@@ -394,6 +402,12 @@ export class BridgedDevice {
       this.#configInterrupt(); // virtio 1.2 §2.1.2: the driver is told of a device that needs a reset
     }
     this.#change.notify();
+  }
+
+  /** Of each field what was written last, so that a driver that never stops writing fills no memory. */
+  #noteConfigWrite(offset: number, bytes: Uint8Array): void {
+    this.#configWrites.delete(offset);
+    this.#configWrites.set(offset, bytes);
   }
 
   #onRing(event: RingEvent): void {
@@ -419,12 +433,9 @@ export class BridgedDevice {
 
   /** Tells the driver that it must reset the device; its rings are not looked at until it has. */
   #needReset(text: string, epoch: number): void {
-    const { state } = this.#presented!;
+    const { id, lane } = this.#setup;
     this.#emit("error", text);
-    if (state.epoch !== epoch) return; // it has done so already
-    state.orStatus(STATUS_DEVICE_NEEDS_RESET);
-    this.#configInterrupt();
-    this.#change.notify();
+    this.#told = lane.needReset(id, epoch).catch((error) => this.#fail(error));
   }
 
   /** Cannot go on at all: a Worker failed. */
@@ -463,39 +474,56 @@ export class BridgedDevice {
   /** One start: until the driver resets, or the back-end is lost. @returns whether the back-end is still there */
   async #join(frontEnd: FrontEnd, epoch: number): Promise<boolean> {
     const { id, lane } = this.#setup;
-    const { state } = this.#presented!;
-    using session = new SessionMemory(this.#presented!.lane, state);
+    const { state, lane: device } = this.#presented!;
+    let session: SessionMemory | null = null;
     this.#joined = true;
     try {
-      const features = this.#features(frontEnd.profile);
-      const eventIdx = (features & bit(VIRTIO_F_RING_EVENT_IDX)) !== 0n;
-      const range = session.memory?.mapping.range;
-      const memory = range === undefined ? null : { range, guest: SESSION_GUEST };
-      const bases = await lane.attach({ id, epoch, rings: session.rings, memory, eventIdx });
-      if (bases !== null) {
-        await this.#start(frontEnd, features, session, bases);
-        await this.#watch(frontEnd, epoch);
-        if (this.#lost === null) await this.#stop(frontEnd);
-      }
+      session = new SessionMemory(device, state);
+      await this.#work(frontEnd, epoch, session);
+    } catch (error) {
+      // What fails because the driver reset the device meanwhile is nobody's fault; a lost back-end was told already.
+      if (state.epoch === epoch) throw error;
     } finally {
-      await lane.detach(id);
-      if (state.epoch !== epoch) this.#wasRunning = false;
+      // First: an interrupt that is being raised may wait, by way of the driver, for the answer to its reset.
       this.#joined = false;
       await this.#release();
+      await lane.detach(id);
+      session?.close(); // not if that failed: the ring Worker may still touch it
+      await this.#told;
+      if (state.epoch !== epoch) this.#wasRunning = false;
     }
     return !this.#over;
+  }
+
+  async #work(frontEnd: FrontEnd, epoch: number, session: SessionMemory): Promise<void> {
+    const { id, lane } = this.#setup;
+    const features = this.#features(frontEnd.profile);
+    const eventIdx = (features & bit(VIRTIO_F_RING_EVENT_IDX)) !== 0n;
+    const range = session.memory?.mapping.range;
+    const memory = range === undefined ? null : { range, guest: SESSION_GUEST };
+    const bases = await lane.attach({ id, epoch, rings: session.rings, memory, eventIdx });
+    if (bases === null) return;
+    await this.#start(frontEnd, features, session, bases);
+    await this.#watch(frontEnd, epoch);
+    if (this.#lost === null) await this.#stop(frontEnd);
   }
 
   /** Waits for the end of a start, and looks for a back-end that does nothing. */
   async #watch(frontEnd: FrontEnd, epoch: number): Promise<void> {
     const { id, lane, deviceClass } = this.#setup;
-    const { state } = this.#presented!;
+    const { state, lane: { port } } = this.#presented!;
     const watchdog = new Watchdog(deviceClass, state);
-    this.#atWork = true;
-    await this.#while(frontEnd, () => state.epoch === epoch && this.#driverOk, async () => {
+    const look = async (): Promise<void> => {
       const queue = await watchdog.stuck((index) => lane.isDue(id, index));
       if (queue !== null) this.#lose(new Error(this.#stuckText(queue)));
-    }).finally(() => this.#atWork = false);
+    };
+    const isSeen = port.memory.length > 0 || port.chunks !== null;
+    this.#atWork = true;
+    await this.#while(
+      frontEnd,
+      () => state.epoch === epoch && this.#driverOk,
+      isSeen ? look : undefined,
+    ).finally(() => this.#atWork = false);
   }
 
   /** Answers a reset that was held until the back-end let go of the driver's memory. */
@@ -587,7 +615,7 @@ export class BridgedDevice {
     condition: () => boolean,
     look?: () => Promise<void>,
   ): Promise<void> {
-    const busy = (): boolean => this.#configChanged || this.#configWrites.length > 0;
+    const busy = (): boolean => this.#configChanged || this.#configWrites.size > 0;
     const ended = (): boolean => this.#over || !condition();
     while (!ended()) {
       const timeout = look && this.#setup.patience.requestMs / Watchdog.LOOKS;
@@ -597,9 +625,9 @@ export class BridgedDevice {
   }
 
   async #syncConfig(frontEnd: FrontEnd): Promise<void> {
-    for (const { offset, bytes } of this.#configWrites.splice(0)) {
-      await frontEnd.writeConfig(offset, bytes);
-    }
+    const writes = [...this.#configWrites];
+    this.#configWrites.clear();
+    for (const [offset, bytes] of writes) await frontEnd.writeConfig(offset, bytes);
     if (!this.#configChanged) return;
     this.#configChanged = false;
     this.#publishConfig(await frontEnd.readConfig());
@@ -667,16 +695,21 @@ export class BridgedDevice {
 
   async #free(): Promise<void> {
     const presented = this.#presented;
-    this.#presented = null;
     if (presented !== null) {
-      await this.#setup.lane.remove(this.#setup.id).catch(() => {});
-      presented.loopback.close();
-      for (const kick of presented.kicks) kick.close();
-      presented.mapping.close();
-      presented.memory.close();
+      // A Worker that hangs may still touch what would be unmapped, and ring what would be closed: all of it stays.
+      const isFree = await this.#setup.lane.remove(this.#setup.id).then(() => true, () => false);
+      this.#presented = null;
+      if (isFree) free(presented);
     }
     if (this.#failure !== null) throw this.#failure;
   }
+}
+
+function free({ loopback, kicks, mapping, memory }: Presented): void {
+  loopback.close();
+  for (const kick of kicks) kick.close();
+  mapping.close();
+  memory.close();
 }
 
 /** Whether a failure of a first back-end may be over with the next one: it went, as a process that starts up may. */

@@ -52,17 +52,27 @@ export class Lane implements AsyncDisposable {
     return new Lane(options, listeners, await access, await rings);
   }
 
-  /** Takes a device in: from now on its accesses are answered. */
+  /** Takes a device in: from now on its accesses are answered. @throws {Error} and nothing of it is touched any more */
   async add(device: LaneDevice, listener: LaneListener): Promise<void> {
     this.listeners.set(device.id, listener);
-    await this.rings.call("add", device);
-    await this.access.call("add", device);
+    try {
+      await this.rings.call("add", device);
+      await this.access.call("add", device);
+    } catch (error) {
+      await this.remove(device.id);
+      throw error;
+    }
   }
 
-  /** Lets a device go: nothing of it is touched any more. */
+  /**
+   * Lets a device go: nothing of it is touched any more. Its rings go first, as an interrupt that is being raised ends
+   * only when its accesses are answered.
+   *
+   * @throws {Error} when a Worker hangs, and may still touch it
+   */
   async remove(id: number): Promise<void> {
-    await this.access.call("remove", id);
-    await this.rings.call("remove", id);
+    await unlessFailed(this.rings, "remove", id);
+    await unlessFailed(this.access, "remove", id);
     this.listeners.delete(id);
   }
 
@@ -71,9 +81,13 @@ export class Lane implements AsyncDisposable {
     return this.rings.call("attach", session);
   }
 
-  /** Lets go of a back-end: its memory and eventfds are not touched any more. */
+  /**
+   * Lets go of a back-end: its memory and eventfds are not touched any more.
+   *
+   * @throws {Error} when the Worker hangs, and may still touch them
+   */
   detach(id: number): Promise<void> {
-    return this.rings.call("detach", id);
+    return unlessFailed(this.rings, "detach", id);
   }
 
   /** The back-end listens at the relayed rings; "prepared" follows. */
@@ -98,7 +112,12 @@ export class Lane implements AsyncDisposable {
 
   /** Answers a reset that was held. */
   release(id: number): Promise<void> {
-    return this.access.call("release", id);
+    return unlessFailed(this.access, "release", id);
+  }
+
+  /** Says to the driver that it must reset the device, if it is still in this life; its status is reported. */
+  needReset(id: number, epoch: number): Promise<void> {
+    return this.access.call("needReset", { id, epoch });
   }
 
   /** Ends both Workers. */
@@ -109,4 +128,9 @@ export class Lane implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
+}
+
+/** A Worker that failed touches nothing any more, and answers nothing. */
+async function unlessFailed(worker: BlockingWorker, name: string, id: number): Promise<void> {
+  if (!worker.failed) await worker.call(name, id);
 }

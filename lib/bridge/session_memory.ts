@@ -21,26 +21,34 @@ export class SessionMemory implements Disposable {
   readonly rings: SessionRing[] = [];
   /** The memory of relayed queues; null when there are none. */
   readonly memory: { fd: Fd; mapping: Mapping } | null = null;
-  readonly #events: EventFd[] = [];
+  readonly #owned = new DisposableStack();
   #end = 0;
 
   /**
    * Makes them for the queues that the driver has set up.
    *
-   * @throws {OsError}
+   * @throws {OsError} and nothing of it is left
    */
   constructor(device: LaneDevice, state: DeviceState) {
-    for (const queue of state.queues) {
-      if (!queue.ready) continue;
-      // If the driver takes it back meanwhile, the ring Worker will not attach to what is read here.
-      const { index, num: size, desc, avail, used } = queue;
-      const layout = { index, size, desc, avail, used };
-      const relayed = isRelayed(device, state.deviceId, index);
-      this.rings.push(relayed ? this.#relayed(layout) : this.#passed(layout, device));
+    try {
+      for (const queue of state.queues) {
+        if (!queue.ready) continue;
+        // If the driver takes it back meanwhile, the ring Worker will not attach to what is read here.
+        const { index, num: size, desc, avail, used } = queue;
+        const layout = { index, size, desc, avail, used };
+        const relayed = isRelayed(device, state.deviceId, index);
+        this.rings.push(relayed ? this.#relayed(layout) : this.#passed(layout, device));
+      }
+      if (this.#end > 0) this.memory = this.#share(device.name);
+    } catch (error) {
+      this.close();
+      throw error;
     }
-    if (this.#end === 0) return;
-    const fd = createMemory(`viola-${device.name}`, this.#end);
-    this.memory = { fd, mapping: Mapping.create(fd, this.#end) };
+  }
+
+  #share(name: string): { fd: Fd; mapping: Mapping } {
+    const fd = this.#owned.use(createMemory(`viola-${name}`, this.#end));
+    return { fd, mapping: this.#owned.use(Mapping.create(fd, this.#end)) };
   }
 
   /** A ring of its own, and room behind it. */
@@ -58,16 +66,12 @@ export class SessionMemory implements Disposable {
   }
 
   #event(): number {
-    const event = EventFd.create();
-    this.#events.push(event);
-    return event.number;
+    return this.#owned.use(EventFd.create()).number;
   }
 
   /** Frees everything: nobody in this process may touch it any more. */
   close(): void {
-    this.memory?.mapping.close();
-    this.memory?.fd.close();
-    for (const event of this.#events) event.close();
+    this.#owned.dispose();
   }
 
   [Symbol.dispose](): void {
