@@ -67,8 +67,9 @@ export class SoftNode implements Disposable {
   #answer = EventFd.create();
   #interrupt = EventFd.create();
   #listener: UnixListener | null = null;
-  #watches: Watch[] = [];
+  #listening: Watch | null = null;
   #opener: UnixSocket | null = null;
+  #opened: Watch | null = null;
   readonly wires: SoftWires;
 
   /**
@@ -104,8 +105,10 @@ export class SoftNode implements Disposable {
   listen(path: string, reactor: Reactor): void {
     const listener = UnixListener.listen(path);
     this.#listener = listener;
-    this.#watches.push(
-      reactor.watch(listener.number, EPOLLIN, () => this.#admit(listener, reactor)),
+    this.#listening = reactor.watch(
+      listener.number,
+      EPOLLIN,
+      () => this.#admit(listener, reactor),
     );
   }
 
@@ -125,19 +128,24 @@ export class SoftNode implements Disposable {
     } catch { /* gone already: the watch below, or the close, sees to it */ }
     if (busy) return socket.close();
     this.#opener = socket;
-    const watch = reactor.watch(socket.number, EPOLLIN | EPOLLRDHUP, () => {
-      watch.close();
-      socket.close();
-      this.#opener = null;
-    });
-    this.#watches.push(watch);
+    this.#opened = reactor.watch(
+      socket.number,
+      EPOLLIN | EPOLLRDHUP,
+      () => this.#letGo(),
+    );
+  }
+
+  #letGo(): void {
+    this.#opened?.close();
+    this.#opener?.close();
+    this.#opened = this.#opener = null;
   }
 
   /** Frees everything; whoever mapped it keeps what it mapped. */
   close(): void {
-    for (const watch of this.#watches.splice(0)) watch.close();
+    this.#listening?.close();
     this.#listener?.close();
-    this.#opener?.close();
+    this.#letGo();
     for (const fd of [this.#page, this.#memory, this.#doorbell, this.#answer, this.#interrupt]) {
       fd.close();
     }
@@ -270,8 +278,10 @@ export class SoftLoopback implements Loopback {
   constructor(name: string, wires: SoftWires, fds: Fd[]) {
     this.#fds = fds;
     const { guestBase: guest, memorySize: size, memory, doorbell, answer, interrupt } = wires;
-    this.#page = mapNumber(wires.page, pageSize());
+    using undo = new DisposableStack();
+    this.#page = undo.use(mapNumber(wires.page, pageSize()));
     this.#memory = mapNumber(memory, size);
+    undo.move();
     this.port = {
       name,
       page: this.#page.range,
@@ -399,19 +409,35 @@ async function readable(socket: UnixSocket, reactor: Reactor, timeoutMs: number)
 
 function receiveHello(socket: UnixSocket, name: string, fds: Fd[]): DataView {
   const bytes = new Uint8Array(HELLO_BYTES);
-  const received = socket.receive(bytes, 0, HELLO_BYTES);
-  fds.push(...received.fds);
+  const length = receiveInto(socket, name, bytes, fds);
   const hello = new DataView(bytes.buffer);
-  const sound = received.length === HELLO_BYTES && hello.getUint32(0, true) === HELLO_MAGIC;
-  if (!sound) {
-    const what = received.length === EAGAIN ? "it says nothing" : "it is no soft loopback device";
-    throw new OsError(`open ${name} (${what})`, EPROTO);
+  if (length === EAGAIN) throw new OsError(`open ${name} (it says nothing)`, EPROTO);
+  if (length !== HELLO_BYTES || hello.getUint32(0, true) !== HELLO_MAGIC) {
+    throw new OsError(`open ${name} (it is no soft loopback device)`, EPROTO);
   }
   const errno = hello.getUint32(4, true);
+  if (errno === EBUSY) throw new OsError(`open ${name} (another adapter has it open)`, EBUSY);
   if (errno !== 0) throw new OsError(`open ${name}`, errno);
+  const [, page, memory] = fds;
   const size = hello.getFloat64(16, true);
-  if (received.fds.length !== 5 || received.fds[1]!.size() !== size) {
-    throw new OsError(`open ${name} (its descriptors are not those of a loopback device)`, EPROTO);
+  const sound = fds.length === KEPT && page!.size() >= pageSize() &&
+    size > 0 && memory!.size() === size;
+  if (sound) return hello;
+  throw new OsError(`open ${name} (its descriptors are not those of a loopback device)`, EPROTO);
+}
+
+/** Receives what is there. @returns its length @throws {OsError} that names the device */
+function receiveInto(
+  socket: UnixSocket,
+  name: string,
+  bytes: Uint8Array<ArrayBuffer>,
+  fds: Fd[],
+): number {
+  try {
+    const received = socket.receive(bytes, 0, bytes.length);
+    fds.push(...received.fds);
+    return received.length;
+  } catch (error) {
+    throw new OsError(`open ${name} (its hello cannot be read)`, (error as OsError).errno);
   }
-  return hello;
 }
