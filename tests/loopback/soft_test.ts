@@ -232,11 +232,7 @@ const PEERS: Record<string, { act: Act; code: string; text: string }> = {
     code: "EPROTO",
     text: "its descriptors",
   },
-  "has no memory": {
-    act: sends(hello({ size: 0 }), { 1: 0 }),
-    code: "EINVAL",
-    text: "map 0 bytes",
-  },
+  "has no memory": { act: sends(hello({ size: 0 }), { 1: 0 }), code: "EPROTO", text: "its" },
   "says NaN": { act: sends(hello({ size: NaN }), {}), code: "EPROTO", text: "its descriptors" },
   "has an eventfd for memory": {
     act: (socket, stack) => {
