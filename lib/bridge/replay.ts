@@ -118,7 +118,8 @@ class SoundReplay implements Replay {
     for (let stream = 0; stream < this.#streams; stream++) {
       const state = this.#state(stream);
       if (state === UNSET) continue;
-      messages.push(this.#params(stream));
+      const params = this.#params(stream);
+      if (params[0] !== UNSET) messages.push(params); // a device may have accepted PREPARE without any
       if (state !== PARAMS) messages.push(pcmRequest(R_PCM_PREPARE, stream));
     }
     return messages;

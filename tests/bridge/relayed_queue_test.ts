@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: Apache-2.0
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { RingError } from "../../lib/virtio/error.ts";
+import { QUEUE_COUNTERS } from "../../lib/virtio/state.ts";
+import { randomNumbers } from "../virtio/ring_fixture.ts";
+import { DATA, DRIVER, RelayBench } from "./relay_fixture.ts";
+
+for (const eventIdx of [false, true]) {
+  const name = eventIdx ? "event indices" : "flags";
+  Deno.test(`a chain goes to the back-end and back, byte for byte, ${name}`, () => {
+    const bench = new RelayBench({ eventIdx });
+    const back = bench.attach();
+    const segments = bench.offer("a", "hello, ", "back-end", 4, 10);
+    assertEquals(bench.queue.forward(16), false);
+    assert(bench.queue.needsKick());
+    assert(!bench.queue.needsKick());
+    const [chain] = back.take();
+    assertEquals(chain, { head: chain!.head, text: "hello, back-end", writable: 14 });
+    back.give(chain!.head, "driver, well");
+    assert(back.ring.needsInterrupt());
+    bench.queue.collect(16, bench.replay);
+    assert(bench.queue.takeInterrupt());
+    assert(!bench.queue.takeInterrupt());
+    assertEquals(bench.taken(), [["a", 12]]);
+    assertEquals(segments.map((segment) => bench.text(segment)), [
+      "hello, ",
+      "back-end",
+      "driv",
+      "er, well\0\0",
+    ]);
+    const { counters } = bench.queueState;
+    const of = (counter: keyof typeof QUEUE_COUNTERS) => counters[QUEUE_COUNTERS[counter]];
+    assertEquals([of("chains"), of("completions"), of("calls")], [1, 1, 1]);
+    assertEquals([of("bytesOut"), of("bytesIn"), of("errors")], [15, 12, 0]);
+  });
+}
+
+Deno.test("a chain without a table, one of a single segment, and both kinds after one another", () => {
+  const bench = new RelayBench();
+  const back = bench.attach();
+  for (const parts of [["x"], [3], ["long", 2], ["a", "b", "c", "d", 1, 1]]) {
+    bench.offer("t", ...parts);
+    bench.turn();
+    const [chain] = back.take();
+    assertEquals(chain!.text, parts.filter((part) => typeof part === "string").join(""));
+    back.give(chain!.head, "!".repeat(chain!.writable));
+    bench.turn();
+    assertEquals(bench.taken(), [["t", chain!.writable]]);
+  }
+});
+
+Deno.test("segments come to lie where structures may, and the driver's addresses stay its own", () => {
+  const bench = new RelayBench();
+  const back = bench.attach();
+  bench.offer("t", "a", "bcd", 5, 1);
+  bench.turn();
+  back.take();
+  for (let i = 0; i < back.chain.count; i++) {
+    const address = back.chain.address[i]!;
+    assertEquals(address % 16, 0);
+    assert(address < DRIVER);
+  }
+});
+
+Deno.test("what a back-end says it wrote counts up to what there was room for", () => {
+  const bench = new RelayBench();
+  const back = bench.attach();
+  bench.offer("t", "r", 4);
+  bench.turn();
+  const [chain] = back.take();
+  back.give(chain!.head, "data", 0xffffffff);
+  bench.turn();
+  assertEquals(bench.taken(), [["t", 4]]);
+  assertEquals(bench.queueState.counters[QUEUE_COUNTERS.errors], 1);
+});
+
+Deno.test("the whole writable part comes back, whatever length the back-end says", () => {
+  const bench = new RelayBench();
+  const back = bench.attach();
+  const [segment] = bench.offer("t", 6);
+  bench.bytes.set(new TextEncoder().encode("before"), segment!.address - DRIVER);
+  bench.turn();
+  const [chain] = back.take();
+  back.give(chain!.head, "now", 0);
+  bench.turn();
+  assertEquals(bench.taken(), [["t", 0]]);
+  assertEquals(bench.text(segment!), "nowore");
+});
+
+Deno.test("a batch is no longer than it may be, and says that there is more", () => {
+  const bench = new RelayBench();
+  const back = bench.attach();
+  for (let i = 0; i < 8; i++) bench.offer(`${i}`, `${i}`);
+  assertEquals(bench.queue.forward(3), true);
+  assertEquals(back.take().map(({ text }) => text).join(""), "012");
+  assertEquals(bench.queue.forward(5), true); // all; but it did not look whether there are more
+  assertEquals(bench.queue.forward(5), false);
+  assertEquals(back.take().map(({ text }) => text).join(""), "34567");
+  for (const head of [0, 1, 2, 3, 4, 5, 6, 7]) back.give(head);
+  assertEquals(bench.queue.collect(8, bench.replay), true);
+  assertEquals(bench.queue.collect(8, bench.replay), false);
+  assertEquals(bench.taken().length, 8);
+});
+
+Deno.test("chains that find no room wait, in order, and move up as others come back", () => {
+  const bench = new RelayBench({ room: 256 });
+  const back = bench.attach();
+  for (let i = 0; i < 8; i++) bench.offer(`${i}`, `${i}`.repeat(60));
+  assertEquals(bench.queue.forward(16), false);
+  assert(bench.queue.parked);
+  let seen = back.take();
+  assertEquals(seen.map(({ text }) => text[0]).join(""), "0123");
+  const order: string[] = seen.map(({ text }) => text[0]!);
+  while (seen.length > 0) {
+    back.give(seen.shift()!.head);
+    bench.turn();
+    const more = back.take();
+    order.push(...more.map(({ text }) => text[0]!));
+    seen.push(...more);
+  }
+  assertEquals(order.join(""), "01234567");
+  assert(!bench.queue.parked);
+  assertEquals(bench.taken().length, 8);
+});
+
+Deno.test("a chain that no room is enough for is told, once it is alone", () => {
+  const bench = new RelayBench({ room: 1024 });
+  const back = bench.attach();
+  bench.offer("small", "s");
+  bench.offer("large", 4096);
+  bench.queue.forward(16);
+  assert(bench.queue.parked);
+  back.give(back.take()[0]!.head);
+  bench.queue.collect(16, bench.replay);
+  assertThrows(() => bench.queue.forward(16), RingError, "4096 bytes are more than a back-end is");
+  assertEquals(bench.queue.blame, "driver");
+});
+
+Deno.test("segments that lie over each other may be more than all memory, and are told as much", () => {
+  const bench = new RelayBench({ room: 1 << 16 });
+  bench.attach();
+  const segment = { address: DATA, length: 0x40000, writable: true };
+  bench.driver.add(Array(16).fill(segment), "t");
+  assertThrows(() => bench.queue.forward(16), RingError, "more than a back-end is given");
+});
+
+Deno.test("a new back-end is offered what is in flight, in order, then what waits", () => {
+  const bench = new RelayBench();
+  const first = bench.attach();
+  for (const name of ["a", "b", "c", "d"]) bench.offer(name, name, 1);
+  bench.queue.forward(3);
+  const seen = first.take();
+  first.give(seen[1]!.head, "B");
+  bench.queue.collect(16, bench.replay);
+  bench.queue.detach();
+  for (let life = 0; life < 3; life++) {
+    const back = bench.attach();
+    assertEquals(bench.queue.reoffer(bench.replay), 2);
+    assertEquals(back.take().map(({ text }) => text), ["a", "c"]);
+    bench.queue.detach();
+  }
+  const last = bench.attach();
+  bench.queue.reoffer(bench.replay);
+  bench.queue.forward(16);
+  const all = last.take();
+  assertEquals(all.map(({ text }) => text), ["a", "c", "d"]);
+  for (const { head, text } of all.reverse()) last.give(head, text.toUpperCase());
+  bench.turn();
+  assertEquals(bench.taken().map(([token]) => token), ["b", "d", "c", "a"]);
+});
+
+Deno.test("a successor takes the ring up where the last process left it, also between two steps", () => {
+  const bench = new RelayBench();
+  const back = bench.attach();
+  for (const name of ["a", "b", "c"]) bench.offer(name, name, 1);
+  bench.queue.forward(16);
+  for (const { head, text } of back.take().slice(0, 2)) back.give(head, text.toUpperCase());
+  const marks = bench.queueState.inflight.slice();
+  bench.queue.collect(16, bench.replay);
+  // As if it died after it gave the second back, and before it noted that.
+  const second = marks.findIndex((mark, head) =>
+    mark !== 0 && bench.queueState.inflight[head] === 0 && (mark & 0x7fffffff) === 1
+  );
+  bench.queueState.inflight[second] = marks[second]!;
+  bench.open();
+  const successor = bench.attach();
+  assertEquals(bench.queue.reoffer(bench.replay), 1);
+  const [chain] = successor.take();
+  assertEquals(chain!.text, "c");
+  successor.give(chain!.head, "C");
+  bench.turn();
+  assertEquals(bench.taken().map(([token]) => token), ["a", "b", "c"]);
+});
+
+/** What a back-end can do to its ring. */
+const LIES: Record<string, { lie: (bench: RelayBench) => void; text: string }> = {
+  "gives back what it has not": {
+    lie: (bench) => {
+      const back = bench.attach();
+      bench.offer("t", "t");
+      bench.queue.forward(16);
+      const used = back.layout.used - 0x1_0000;
+      new DataView(back.bytes.buffer).setUint32(used + 4, 5, true);
+      new DataView(back.bytes.buffer).setUint16(used + 2, 1, true);
+    },
+    text: "has id 5, expected one of the 1 in flight",
+  },
+  "is ahead": {
+    lie: (bench) => {
+      const back = bench.attach();
+      new DataView(back.bytes.buffer).setUint16(back.layout.used - 0x1_0000 + 2, 7, true);
+    },
+    text: "the used idx is 7, expected at most 0 ahead of 0",
+  },
+};
+
+for (const [name, { lie, text }] of Object.entries(LIES)) {
+  Deno.test(`a back-end that ${name} is to blame, by name`, () => {
+    const bench = new RelayBench();
+    lie(bench);
+    const error = assertThrows(() => bench.queue.collect(16, bench.replay), RingError, text);
+    assertEquals(bench.queue.blame, "back-end");
+    assert(error.message.includes("the back-end of card0"), error.message);
+  });
+}
+
+Deno.test("a driver that rewrites a chain in flight hurts nobody but itself", () => {
+  const bench = new RelayBench();
+  const back = bench.attach();
+  bench.offer("t", 8);
+  bench.offer("u", "beside");
+  bench.queue.forward(16);
+  const [chain] = back.take();
+  const at = bench.layout.desc - DRIVER + 16 * chain!.head;
+  new DataView(bench.bytes.buffer).setUint32(at + 8, 0x1000, true); // longer than it was
+  back.give(chain!.head, "12345678");
+  const error = assertThrows(() => bench.queue.collect(16, bench.replay), RingError);
+  assert(error.message.includes("changed in flight"), error.message);
+  assertEquals(bench.queue.blame, "driver");
+});
+
+Deno.test("a queue that was reset is not current, and its successor begins anew", () => {
+  const bench = new RelayBench();
+  bench.attach();
+  bench.offer("t", "t");
+  bench.queue.forward(16);
+  assert(bench.queue.current);
+  bench.queueState.reset();
+  assert(!bench.queue.current);
+  bench.queueState.setWord(1, 8);
+  bench.queueState.makeReady();
+  assert(!bench.queue.current);
+  bench.bytes.fill(0, 0, 0x1000);
+  assertEquals(bench.open().usedIdx, 0);
+  assertEquals(bench.queueState.headsInFlight(), []);
+});
+
+Deno.test("thousands of chains of all shapes, through back-ends that come and go, each once and whole", () => {
+  for (const eventIdx of [false, true]) {
+    const bench = new RelayBench({ size: 16, room: 4096, eventIdx });
+    const random = randomNumbers(0x1e5);
+    let back = bench.attach();
+    let held: { head: number; text: string; writable: number }[] = [];
+    const out = new Map<string, string>();
+    const offered: string[] = [];
+    const returned: string[] = [];
+    for (let i = 0; returned.length < 3000; i++) {
+      if (offered.length < 3000 && random(3) > 0 && offered.length - returned.length < 5) {
+        const name = `${offered.length}`.padStart(5, "0");
+        const parts = [
+          name,
+          ...Array.from({ length: random(3) }, () => "x".repeat(1 + random(99))),
+        ];
+        bench.offer(name, ...parts, 5);
+        out.set(name, parts.join(""));
+        offered.push(name);
+        if (offered.length % 50 === 0) bench.rewind();
+      }
+      held.push(...back.take());
+      if (held.length > 0 && random(2) === 0) {
+        const [chain] = held.splice(random(held.length), 1);
+        const name = chain!.text.slice(0, 5);
+        assertEquals(chain!.text, out.get(name));
+        back.give(chain!.head, name);
+      }
+      bench.turn(1 + random(4));
+      for (const [token, length] of bench.taken()) {
+        assertEquals(length, 5);
+        returned.push(token);
+      }
+      if (random(100) === 0) {
+        bench.queue.collect(16, bench.replay);
+        bench.queue.detach();
+        back = bench.attach();
+        held = [];
+        bench.queue.reoffer(bench.replay);
+      }
+    }
+    assertEquals(returned.toSorted(), offered);
+    assertEquals(bench.queueState.headsInFlight(), []);
+  }
+});
