@@ -93,8 +93,7 @@ Deno.test("a card on an AGL node plays with direct memory, and a second back-end
     await chain.endDevices();
     await chain.event("lost", since);
     await chain.device(specOf(chain));
-    const said = () => chain.report(since).includes("Cannot give the driver's memory");
-    await until(said, "the refusal");
+    await chain.said("Cannot give the driver's memory to another back-end", since);
     assertMatch(
       chain.report(since),
       /loopback-238 allows 1 with direct memory until the machine is restarted \(isolated memory has no such limit\)/,

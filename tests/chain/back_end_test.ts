@@ -5,7 +5,12 @@ import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import type { BridgedDevice } from "../../lib/bridge/mod.ts";
 import type { EntropyGuest } from "../../lib/guest/mod.ts";
 import { type FrontEndMessage, protocolFeatures } from "../../lib/vhost_user/messages.ts";
-import { type Fault, FAULTS, HostileBackEnd } from "../vhost_user/hostile_back_end.ts";
+import {
+  type Behaviour,
+  type Fault,
+  FAULTS,
+  HostileBackEnd,
+} from "../vhost_user/hostile_back_end.ts";
 import { withoutLeaks } from "../support/leaks.ts";
 import { until } from "../support/process.ts";
 import { Filler, FILLING, hostileRng } from "./back_ends.ts";
@@ -134,7 +139,7 @@ function rows(): { at: FrontEndMessage; name: string; fault: Fault }[] {
 }
 
 /** Reads a little, which must be what the good back-end gives. */
-async function read({ guest }: Attached): Promise<void> {
+async function read({ guest }: Pick<Attached, "guest">): Promise<void> {
   const bytes = await guest.readEntropy(64);
   assertEquals([bytes.length, bytes.every((byte) => byte === FILLING)], [64, true]);
 }
@@ -190,4 +195,40 @@ async function failOnce(
   await until(() => lossesOf(chain, name, since).length === 2, `a loss at ${at}`);
   const text = lossesOf(chain, name, since)[1]!;
   assert(text.includes(name) && text.includes(at), `${what} at ${at}: ${text}`);
+}
+
+/** Back-ends that no driver at work can go on with: what it relies on is not there. */
+const UNFIT: readonly [behaviour: Behaviour, says: RegExp][] = [
+  [{ features: 0x4000_0000n }, /it lacks features that the driver relies on \(.*INDIRECT_DESC/],
+  [{ features: 0x1_4000_0001n }, /no rng device has \(bit 0\)/],
+  [{ queueCount: 0n }, /it has 0 queues, a rng device needs 1/],
+  [
+    { protocolFeatures: protocolFeatures("MQ", "CONFIG") },
+    /it has a config space .*, no rng device has one/,
+  ],
+];
+
+for (const mode of MODES) {
+  const { memory, mmioVersion } = mode;
+  Deno.test(`a back-end that is another device is not taken for the last one, ${memory}, mmio ${mmioVersion}`, async () => {
+    await withoutLeaks(async () => {
+      await using chain = await Chain.create();
+      const socket = chain.file("socket");
+      const good = new Filler(chain.reactor, socket);
+      const node = chain.node("node");
+      await chain.add({ class: "rng", ...mode });
+      const guest = await chain.entropyGuest(node);
+      await guest.probe();
+      await read({ guest });
+      good[Symbol.dispose]();
+      for (const [behaviour, says] of UNFIT) {
+        using _back = hostileRng(chain.reactor, socket, behaviour);
+        await chain.said(says);
+        await guest.measureAccess(1);
+      }
+      chain.use(new Filler(chain.reactor, socket));
+      await chain.event("resumed");
+      await read({ guest });
+    });
+  });
 }

@@ -59,11 +59,17 @@ class FillingDevice implements BackEndDevice {
 /** A back-end at a path, for a device of class rng. */
 export class Filler implements Disposable {
   readonly #device: FillingDevice;
-  readonly #server: BackEndServer;
+  #server: BackEndServer;
 
-  constructor(reactor: Reactor, path: string, serve: Serve = fill) {
+  constructor(readonly reactor: Reactor, readonly path: string, serve: Serve = fill) {
     this.#device = new FillingDevice(serve);
     this.#server = new BackEndServer(reactor, path, this.#device);
+  }
+
+  /** Ends, as a process would, and is started again. */
+  end(): void {
+    this.#server.close();
+    this.#server = new BackEndServer(this.reactor, this.path, this.#device);
   }
 
   /** From now on rings are served so. */

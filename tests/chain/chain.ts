@@ -150,12 +150,21 @@ export class Chain implements AsyncDisposable {
       this.events.slice(since).find((event) =>
         event.kind === kind && (device === undefined || event.device === device)
       );
+    await this.#until(() => find() !== undefined, `"${kind}"`, since);
+    return find()!;
+  }
+
+  /** Waits until something is in the {@linkcode report}. */
+  said(what: string | RegExp, since = 0): Promise<void> {
+    return this.#until(() => this.report(since).search(what) >= 0, `${what}`, since);
+  }
+
+  async #until(isSo: () => boolean, what: string, since: number): Promise<void> {
     try {
-      await until(() => find() !== undefined, `"${kind}" of the bridge`);
+      await until(isSo, `${what} of the bridge`);
     } catch (error) {
       throw new Error(`${(error as Error).message}; it reported:\n${this.report(since)}`);
     }
-    return find()!;
   }
 
   /** What the bridge reported, a line each. */
