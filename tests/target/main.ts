@@ -13,6 +13,7 @@
  */
 import { parseArgs } from "node:util";
 import { cacheFolder } from "./cache.ts";
+import { isJudged, judge } from "./car.ts";
 import { run } from "./command.ts";
 import { compile } from "./compile.ts";
 import { archive, assembleMachine, buildModule, type Machine } from "./machine.ts";
@@ -80,6 +81,7 @@ async function boot(
 ): Promise<void> {
   const work = await Deno.makeTempDir({ prefix: "viola-target-" });
   let running: string | null = null;
+  const unjudged: Result[] = [];
   try {
     const archive = await packRun(work, machine, executable, scenarios);
     const onLine = (line: string): void => {
@@ -87,19 +89,32 @@ async function boot(
       running = word === "begin" ? scenario! : null;
       if (word !== "end") return;
       const [, status, seconds, text] = /^(\d+) ([\d.]+) (.*)$/.exec(rest!)!;
-      onResult({ scenario: scenario!, ok: status === "0", seconds: Number(seconds), text: text! });
+      const ok = status === "0";
+      const result = { scenario: scenario!, ok, seconds: Number(seconds), text: text! };
+      if (ok && isJudged(scenario!)) unjudged.push(result);
+      else onResult(result);
     };
     await Deno.mkdir(folder, { recursive: true });
     const options = { machine, archive, folder: work, onLine, silenceMs: SILENCE_MS, clock };
     const ended = await runMachine(options);
     await Deno.copyFile(`${work}/console.log`, `${folder}/console.log`);
     await run(["tar", "xf", `${work}/files.tar`, "-C", folder]).catch(() => {});
+    for (const result of unjudged) onResult(judged(result, folder));
     if (running !== null || !ended) {
       const text = `the machine ${ended ? "went down" : "hangs"}; see ${folder}/console.log`;
       onResult({ scenario: running ?? "(boot)", ok: false, seconds: 0, text });
     }
   } finally {
     await Deno.remove(work, { recursive: true });
+  }
+}
+
+/** A result with what the scenario's recordings show. */
+function judged(result: Result, folder: string): Result {
+  try {
+    return { ...result, text: `${result.text}; ${judge(result.scenario, folder)}` };
+  } catch (error) {
+    return { ...result, ok: false, text: (error as Error).message };
   }
 }
 

@@ -15,7 +15,7 @@ const FORMAT: WavFormat = { encoding: "pcm", bits: 16, channels: 2, rate: 48_000
 
 /** One of the recordings. A frame's code is shared out to both channels, and never zero: that is silence. */
 export interface Part {
-  /** Its file is called NAME.wav. */
+  /** Its file is called car-NAME.wav. */
   readonly name: string;
   readonly frames: number;
   /** How many bits of each sample carry the code … */
@@ -28,7 +28,7 @@ export interface Part {
 
 /** The louder one, which may be turned down to an eighth. */
 export const MUSIC: Part = {
-  name: "car-music",
+  name: "music",
   frames: 60 * PERIOD,
   bits: 7,
   shift: 8,
@@ -36,7 +36,7 @@ export const MUSIC: Part = {
 };
 /** The other. */
 export const VOICE: Part = {
-  name: "car-voice",
+  name: "voice",
   frames: 16 * PERIOD,
   bits: 5,
   shift: 0,
@@ -56,17 +56,17 @@ export function writeParts(folder: string): void {
   for (const part of [MUSIC, VOICE]) {
     const samples = new Int16Array(2 * part.frames);
     for (let n = 0; n < part.frames; n++) samples.set(frameOf(part, n), 2 * n);
-    using writer = WavWriter.create(`${folder}/${part.name}.wav`, FORMAT);
+    using writer = WavWriter.create(`${folder}/car-${part.name}.wav`, FORMAT);
     writer.write(new Uint8Array(samples.buffer));
     writer.commit();
   }
 }
 
 /** The frames of a part that were heard. */
-class Track {
+export class Track {
   /** Their numbers, in order. */
   readonly numbers: number[] = [];
-  /** Where in the recording the first and the last of them lie. */
+  /** Where in the mix the first and the last of them lie; −1 before there is one. */
   first = -1;
   last = -1;
   #next = 0;
