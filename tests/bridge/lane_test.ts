@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { createMemory, EventFd, Mapping, viewMemory } from "../../ffi/mod.ts";
+import { createGate } from "../../lib/bridge/gate.ts";
+import { Lane } from "../../lib/bridge/lane.ts";
+import type { AccessEvent, LaneDevice, RingEvent } from "../../lib/bridge/lane_messages.ts";
+import { Bridge } from "../../lib/bridge/mod.ts";
+import { SoftGuestPort, SoftLoopback, SoftNode } from "../../lib/loopback/mod.ts";
+import { DeviceState } from "../../lib/virtio/state.ts";
+import { until } from "../support/process.ts";
+import { withoutLeaks } from "../support/leaks.ts";
+import { SOUND_CONFIG } from "../virtio/register_fixture.ts";
+
+const STATUS = 0x70;
+
+/** A sound card without a back-end on a soft node, in a lane. */
+class Bench implements AsyncDisposable {
+  readonly #stack = new AsyncDisposableStack();
+  readonly accesses: AccessEvent[] = [];
+  readonly ringEvents: RingEvent[] = [];
+  readonly failures: string[] = [];
+  readonly node = this.#stack.use(new SoftNode(1 << 20));
+  readonly loopback = this.#stack.use(SoftLoopback.attach(this.node));
+  readonly guest = this.#stack.use(new SoftGuestPort(this.node.wires, 2000));
+  readonly state: DeviceState;
+  readonly device: LaneDevice;
+
+  constructor(id: number, readonly lane: Lane, memory: "isolated" | "direct" = "isolated") {
+    const bytes = DeviceState.sizeFor(4, 64);
+    const fd = this.#stack.use(createMemory("state", bytes));
+    const mapping = this.#stack.use(Mapping.create(fd, bytes));
+    this.state = DeviceState.create(viewMemory(mapping), {
+      deviceId: 25,
+      vendorId: 1,
+      mmioVersion: 2,
+      queueSizes: [64, 64, 64, 64],
+      deviceFeatures: 1n << 32n,
+      config: SOUND_CONFIG,
+    });
+    const kicks = [0, 1, 2, 3].map(() => this.#stack.use(EventFd.create()).number);
+    this.device = {
+      id,
+      name: `card${id}`,
+      priority: id,
+      memory,
+      port: this.loopback.port,
+      state: mapping.range,
+      gate: createGate(),
+      adopted: false,
+      kicks,
+    };
+  }
+
+  add(device: LaneDevice = this.device): Promise<void> {
+    return this.lane.add(device, {
+      access: (event) => this.accesses.push(event),
+      ring: (event) => this.ringEvents.push(event),
+      failed: ({ message }) => this.failures.push(message),
+    });
+  }
+
+  /** DRIVER_OK, without a queue. */
+  start(): void {
+    this.guest.write(0x24, 4, 1);
+    this.guest.write(0x20, 4, 1);
+    for (const status of [1, 3, 0xb, 0xf]) this.guest.write(STATUS, 4, status);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.lane.remove(this.device.id);
+    await this.#stack.disposeAsync();
+  }
+}
+
+function laneTest(name: string, body: (lane: Lane) => Promise<void>): void {
+  Deno.test(name, () =>
+    withoutLeaks(async () => {
+      await using lane = await Lane.start({ name: "test" });
+      await body(lane);
+    }));
+}
+
+laneTest(
+  "a lane answers accesses of all its devices while nobody else does anything",
+  async (lane) => {
+    await using a = new Bench(1, lane);
+    await using b = new Bench(2, lane);
+    await Promise.all([a.add(), b.add()]);
+    for (let i = 0; i < 100; i++) {
+      for (const { guest } of [a, b]) assertEquals(guest.read(0, 4), 0x74726976);
+    }
+    a.start();
+    assertEquals([a.guest.read(STATUS, 4), b.guest.read(STATUS, 4)], [0xf, 0]);
+    await until(() => a.accesses.length === 4, "the status to be reported");
+    assertEquals(a.accesses.at(-1), { id: 1, kind: "status", status: 0xf });
+    assertEquals(b.accesses, []);
+  },
+);
+
+laneTest(
+  "a reset is answered at once, but with direct memory when it is released",
+  async (lane) => {
+    for (const memory of ["isolated", "direct"] as const) {
+      await using bench = new Bench(1, lane, memory);
+      await bench.add();
+      bench.start();
+      if (memory === "isolated") bench.guest.write(STATUS, 4, 0);
+      else {
+        using impatient = new SoftGuestPort(bench.node.wires, 20);
+        let text = "";
+        try {
+          impatient.write(STATUS, 4, 0);
+        } catch (error) {
+          text = (error as Error).message;
+        }
+        assert(text.includes("no answer within 20 ms"), text);
+        await lane.release(1);
+        await lane.release(1);
+        impatient.write(STATUS, 4, 0); // no driver runs: answered at once
+      }
+      await until(() => bench.accesses.some(({ kind }) => kind === "reset"), "the reset's report");
+      assertEquals(bench.state.epoch, memory === "isolated" ? 1 : 2);
+      const resets = bench.accesses.filter((event) => event.kind === "reset");
+      assertEquals(resets[0], { id: 1, kind: "reset", held: memory === "direct" });
+    }
+  },
+);
+
+laneTest(
+  "a driver is told to reset in the life that it was at fault in, and in no other",
+  async (lane) => {
+    await using bench = new Bench(1, lane);
+    await bench.add();
+    bench.start();
+    bench.guest.write(STATUS, 4, 0);
+    bench.start();
+    await lane.needReset(1, 0);
+    assertEquals(bench.guest.read(STATUS, 4), 0xf);
+    await lane.needReset(1, 1);
+    assertEquals(bench.guest.read(STATUS, 4), 0x4f);
+    assertEquals(bench.accesses.at(-1), { id: 1, kind: "status", status: 0x4f });
+    await lane.configInterrupt(1);
+    assert(bench.guest.waitInterrupt(1000));
+    assertEquals(bench.guest.read(0x60, 4), 2);
+  },
+);
+
+laneTest("a device that was removed is not touched, and may come again", async (lane) => {
+  await using bench = new Bench(1, lane);
+  for (let i = 0; i < 3; i++) {
+    await bench.add();
+    assertEquals(bench.guest.read(0, 4), 0x74726976);
+    await lane.remove(1);
+    await lane.remove(1);
+    using impatient = new SoftGuestPort(bench.node.wires, 5);
+    let answered = true;
+    try {
+      impatient.read(0, 4);
+    } catch {
+      answered = false;
+    }
+    assert(!answered);
+    await assertRejects(() => lane.detach(1), Error, "Cannot find device 1");
+  }
+});
+
+laneTest("a device that cannot be taken in is not in, and the lane goes on", async (lane) => {
+  await using good = new Bench(1, lane);
+  await good.add();
+  await using bad = new Bench(2, lane);
+  const state = bad.device.state;
+  new Uint32Array(viewMemory(state))[0] = 0; // no state's magic
+  await assertRejects(() => bad.add(), Error, "Cannot open device state");
+  await assertRejects(() => lane.configInterrupt(2), Error, "Cannot find device 2");
+  // epoll takes no plain file: the access Worker, the second to be asked, refuses.
+  new Uint32Array(viewMemory(state))[0] = 0x6c6f6976;
+  const port = { ...bad.device.port, doorbell: bad.node.wires.page };
+  await assertRejects(() => bad.add({ ...bad.device, port }), Error, "EPERM");
+  await assertRejects(() => lane.configInterrupt(2), Error, "Cannot find device 2");
+  assertEquals(good.guest.read(0, 4), 0x74726976);
+  assertEquals([good.failures, bad.failures], [[], []]);
+});
+
+Deno.test("a lane that is closed refuses in words, and closing again is no harm", async () => {
+  await withoutLeaks(async () => {
+    const lane = await Lane.start({ name: "test" });
+    await lane.close();
+    await lane.close();
+    await assertRejects(() => lane.configInterrupt(1), Error, "the ring Worker of lane test");
+    await assertRejects(() => lane.remove(1), Error, "it is closed");
+  });
+});
+
+Deno.test("a lane's threads run where they are told", async () => {
+  await withoutLeaks(async () => {
+    await using _lane = await Lane.start({ name: "test", cpus: [0, 0] });
+    const masks = [...Deno.readDirSync("/proc/self/task")].map(({ name }) =>
+      Deno.readTextFileSync(`/proc/self/task/${name}/status`).match(
+        /Cpus_allowed_list:\s*(\S+)/,
+      )![1]
+    );
+    if (navigator.hardwareConcurrency > 1) {
+      assertEquals(masks.filter((mask) => mask === "0").length, 2);
+    }
+  });
+});
+
+const REFUSED: [string, { cpus?: number[]; realtime?: number }, string][] = [
+  ["no CPU", { cpus: [] }, "Cannot pin a thread to CPU"],
+  ["a CPU that cannot be named", { cpus: [53] }, "expected 0 to 52"],
+  ["a priority that there is none of", { realtime: 100 }, "real-time priority 100"],
+];
+
+for (const [name, options, text] of REFUSED) {
+  Deno.test(`a lane is refused ${name}, and so is its bridge`, async () => {
+    await withoutLeaks(async () => {
+      const lane = { name: "fast", ...options };
+      await assertRejects(() => Lane.start(lane), Error, text);
+      const bridge = () => Bridge.start({ lanes: [{ name: "other" }, lane], onEvent: () => {} });
+      await assertRejects(bridge, Error, text);
+    });
+  });
+}

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { OsError, signalEvent, viewMemory } from "../../ffi/mod.ts";
+import { createGate } from "../../lib/bridge/gate.ts";
+import type { LaneDevice } from "../../lib/bridge/lane_messages.ts";
+import { SESSION_GUEST, SessionMemory } from "../../lib/bridge/session_memory.ts";
+import type { DeviceState } from "../../lib/virtio/state.ts";
+import { withoutLeaks } from "../support/leaks.ts";
+import { createState } from "../virtio/register_fixture.ts";
+
+/** A sound card's state with these queues set up. */
+function stateWith(...queues: number[]): DeviceState {
+  const { state } = createState();
+  for (const index of queues) {
+    const queue = state.queues[index]!;
+    queue.setWord(1, 64);
+    queue.setWord(4, 0x1000 * (index + 1));
+    queue.setWord(6, 0x1000 * (index + 1) + 0x400);
+    queue.setWord(8, 0x1000 * (index + 1) + 0x800);
+    queue.makeReady();
+  }
+  return state;
+}
+
+function deviceOf(memory: "isolated" | "direct", name = "card0"): LaneDevice {
+  const range = { address: 1n, length: 1 };
+  const bell = { fd: -1, request: 0, argument: null };
+  const bells = { doorbell: -1, wakeup: bell, interrupt: bell };
+  return {
+    id: 1,
+    name,
+    priority: 0,
+    memory,
+    port: {
+      ...bells,
+      name: "soft",
+      page: range,
+      setsDone: true,
+      memory: [{ ...range, guest: 0 }],
+      chunks: null,
+    },
+    state: range,
+    gate: createGate(),
+    adopted: false,
+    kicks: [10, 11, 12, 13],
+  };
+}
+
+Deno.test("isolated: each queue that is set up has a ring and room of its own in one memory", async () => {
+  await withoutLeaks(() => {
+    using session = new SessionMemory(deviceOf("isolated"), stateWith(0, 2, 3));
+    assertEquals(session.rings.map(({ index, size }) => [index, size]), [[0, 64], [2, 64], [
+      3,
+      64,
+    ]]);
+    const { fd, mapping } = session.memory!;
+    assertEquals(fd.size(), mapping.length);
+    let end = 0;
+    for (const { desc, avail, used, bounce } of session.rings) {
+      assert(desc - SESSION_GUEST >= end && desc % 4096 === 0);
+      assert(desc < avail && avail < used && used + 6 + 8 * 64 <= SESSION_GUEST + bounce!.start);
+      assert(bounce!.end - bounce!.start >= 16 * 2 ** 20);
+      end = bounce!.end;
+    }
+    assertEquals(end, mapping.length);
+    new Uint8Array(viewMemory(mapping))[end - 1] = 1;
+    const events = session.rings.flatMap(({ call, kick }) => [call, kick]);
+    assertEquals(new Set(events).size, 6);
+    for (const event of events) signalEvent(event);
+  });
+});
+
+Deno.test("direct: the driver's rings stay its own, but for the one that is repeated", async () => {
+  await withoutLeaks(() => {
+    using session = new SessionMemory(deviceOf("direct"), stateWith(0, 1, 2));
+    const [control, event, tx] = session.rings;
+    assert(control!.bounce !== null && control!.kick !== 10);
+    assertEquals([event!.bounce, event!.kick, event!.desc], [null, 11, 0x2000]);
+    assertEquals([tx!.kick, tx!.avail, tx!.used], [12, 0x3400, 0x3800]);
+    assert(session.memory !== null);
+  });
+});
+
+Deno.test("no queue, or none that is relayed: no memory", async () => {
+  await withoutLeaks(() => {
+    using none = new SessionMemory(deviceOf("isolated"), stateWith());
+    assertEquals([none.rings, none.memory], [[], null]);
+    using passed = new SessionMemory(deviceOf("direct"), stateWith(2));
+    assertEquals([passed.rings.length, passed.memory], [1, null]);
+  });
+});
+
+Deno.test("closing frees everything, and again is no harm; so does a failure half way", async () => {
+  await withoutLeaks(() => {
+    const session = new SessionMemory(deviceOf("isolated"), stateWith(0));
+    session.close();
+    session.close();
+    assertThrows(() => session.memory!.mapping.address, TypeError, "unmapped");
+    assertThrows(() => session.memory!.fd.number, TypeError, "closed");
+    // A memfd's name has 249 bytes at most.
+    const device = deviceOf("isolated", "x".repeat(300));
+    assertThrows(() => new SessionMemory(device, stateWith(0, 1, 2, 3)), OsError, "of memory");
+  });
+});
+
+Deno.test("a back-end cannot cut its memory short under viola's feet", () => {
+  using session = new SessionMemory(deviceOf("isolated"), stateWith(0));
+  const { fd, mapping } = session.memory!;
+  const file = Deno.openSync(`/proc/self/fd/${fd.number}`, { read: true, write: true });
+  try {
+    assertThrows(() => file.truncateSync(0), Error, "not permitted");
+  } finally {
+    file.close();
+  }
+  assertEquals(new Uint8Array(viewMemory(mapping))[mapping.length - 1], 0);
+});
