@@ -108,7 +108,7 @@ Deno.test("chains that find no room wait, in order, and move up as others come b
   for (let i = 0; i < 8; i++) bench.offer(`${i}`, `${i}`.repeat(60));
   assertEquals(bench.queue.forward(16), false);
   assert(bench.queue.parked);
-  let seen = back.take();
+  const seen = back.take();
   assertEquals(seen.map(({ text }) => text[0]).join(""), "0123");
   const order: string[] = seen.map(({ text }) => text[0]!);
   while (seen.length > 0) {
