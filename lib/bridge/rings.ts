@@ -8,7 +8,7 @@
 import { signalEvent, viewMemory } from "../../ffi/mod.ts";
 import { Chunks } from "../loopback/chunks.ts";
 import { type LoopbackPort, ring } from "../loopback/port.ts";
-import { deviceClassById } from "../virtio/classes.ts";
+import { deviceClassById, type QueueKind } from "../virtio/classes.ts";
 import { MemoryError, RingError } from "../virtio/error.ts";
 import { VIRTIO_F_RING_EVENT_IDX, VIRTIO_F_RING_INDIRECT_DESC } from "../virtio/features.ts";
 import { GuestMemory } from "../virtio/memory.ts";
@@ -60,6 +60,7 @@ export class LaneRings implements Scheduled {
   /** What a successor maps of it. */
   readonly #chunks: Chunks | null;
   readonly #chain = new Chain();
+  readonly #kinds: readonly QueueKind[];
   /** KICK and CALL bits by queue, and the queue whose turn it is. */
   readonly #marks: Uint8Array;
   #next = 0;
@@ -81,6 +82,7 @@ export class LaneRings implements Scheduled {
     this.priority = priority;
     this.#port = port;
     this.#state = DeviceState.open(viewMemory(state));
+    this.#kinds = deviceClassById(this.#state.deviceId)!.queues.map(({ kind }) => kind);
     this.#marks = new Uint8Array(this.#state.queueCount);
     const regions = port.memory.map((range) => ({
       guest: range.guest,
@@ -351,8 +353,7 @@ export class LaneRings implements Scheduled {
    * tell, and vhost-device-sound 0.3.0 looks for ever when rung with nothing to tell.
    */
   #kick(index: number, driverRang: boolean): void {
-    const { kind } = deviceClassById(this.#state.deviceId)!.queues[index]!;
-    if (driverRang || kind !== "event") signalEvent(this.#kicks[index]!);
+    if (driverRang || this.#kinds[index] !== "event") signalEvent(this.#kicks[index]!);
   }
 
   #requeue(index: number, count: number): void {
@@ -382,7 +383,7 @@ export class LaneRings implements Scheduled {
   /** Whether chains in flight in a queue should have come back by now. */
   isDue(index: number): boolean {
     const queue = this.#queues[index];
-    const isRequest = deviceClassById(this.#state.deviceId)!.queues[index]!.kind === "request";
+    const isRequest = this.#kinds[index] === "request";
     if (queue === undefined) return false;
     if (this.#phase !== "live") return this.#replaying?.queue === queue;
     try {
