@@ -36,6 +36,11 @@ export const MODES = (["isolated", "direct"] as const).flatMap((memory) =>
   ([1, 2] as const).map((mmioVersion) => ({ memory, mmioVersion }))
 );
 
+/** Each mode of memory and each version once: for what the two have nothing to do with each other in. */
+export const DIAGONAL = MODES.filter(({ memory, mmioVersion }) =>
+  (memory === "isolated") === (mmioVersion === 2)
+);
+
 /** A device of the bridge, said as shortly as can be; see {@linkcode BridgeDeviceOptions}. */
 export type Added = Pick<BridgeDeviceOptions, "class"> & Partial<BridgeDeviceOptions>;
 
