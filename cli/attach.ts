@@ -19,7 +19,7 @@ export interface AttachPlan {
   /** How long each back-end may take to answer for the first time, in milliseconds. Absent: as long as it likes. */
   backEndMs?: number;
   /** Have the devices kept for a successor, and take over what was kept. */
-  keep?: boolean;
+  keep: boolean;
 }
 
 /** The options as they are given; each may be several times. */
@@ -168,8 +168,8 @@ function planLanes(names: readonly string[], options: AttachOptions): LaneOption
  * Attaches devices and serves them until it is time to end. A device that cannot go on leaves the others alone: on the
  * AGL driver their nodes could not be opened again.
  *
- * @throws {Failure} with status 1 for what cannot be, 2 when a node or back-end cannot be reached, 3 when the last device
- * fails later
+ * @throws {Failure} with status 1 for what cannot be, 2 when a node or back-end cannot be reached, 3 when the last
+ * device fails later
  */
 export async function attach(plan: AttachPlan, report: Report, stop: StopSignal): Promise<void> {
   const [{ Bridge }, { checkLoopback }] = await Promise.all([
@@ -184,7 +184,7 @@ export async function attach(plan: AttachPlan, report: Report, stop: StopSignal)
     answers.see(event);
     reportEvent(report, event);
   };
-  const keep = plan.keep === true ? { start: startKeeper } : undefined;
+  const keep = plan.keep ? { start: startKeeper } : undefined;
   const { lanes } = plan;
   const start = () => Bridge.start({ lanes, keep, onEvent });
   const bridge = await step(USAGE, "set up the lanes", start);

@@ -19,7 +19,12 @@ Deno.test("planAttach() fills in what is not said", () => {
       lane: "main",
     }],
     lanes: [{ name: "main" }],
+    keep: false,
   });
+});
+
+Deno.test("planAttach() has devices kept when --keep says so", () => {
+  assertEquals(planAttach(["sound"], { ...ONE, keep: true }).keep, true);
 });
 
 Deno.test("planAttach() gives the n-th value to the n-th device, and a single one to all", () => {
