@@ -118,6 +118,21 @@ export function takeEvent(number: number): number {
   return result === EAGAIN ? 0 : unwrap(result, `read eventfd ${number}`);
 }
 
+/** More rings than an honest party could have rung. */
+const ABSURD = 2 ** 31 - 1;
+
+/**
+ * Frees a thread that waits in {@linkcode signalEvent}: an eventfd shared with a party that filled it to the brim and made
+ * it a waiting one takes no more rings until somebody reads it. One that is not so keeps its ring.
+ *
+ * @returns whether it was full
+ */
+export function relieveEvent(number: number): boolean {
+  const count = shim.viola_eventfd_drain(number);
+  if (count > 0 && count < ABSURD) signalEvent(number);
+  return count === ABSURD;
+}
+
 /** A timer that makes a descriptor readable at a moment of the monotonic clock. */
 export class TimerFd extends Fd {
   /** @throws {OsError} */

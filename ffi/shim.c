@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -77,6 +78,14 @@ EXPORT int32_t viola_eventfd_signal(int32_t fd) {
 EXPORT int32_t viola_eventfd_take(int32_t fd) {
   uint64_t count;
   if (read(fd, &count, sizeof count) < 0) return -errno;
+  return count > INT32_MAX ? INT32_MAX : (int32_t)count;
+}
+
+// The same, but never waits, whoever made the eventfd a waiting one: O_NONBLOCK belongs to all that hold it.
+EXPORT int32_t viola_eventfd_drain(int32_t fd) {
+  uint64_t count;
+  struct iovec iov = {.iov_base = &count, .iov_len = sizeof count};
+  if (preadv2(fd, &iov, 1, -1, RWF_NOWAIT) < 0) return -errno;
   return count > INT32_MAX ? INT32_MAX : (int32_t)count;
 }
 

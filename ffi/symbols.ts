@@ -28,6 +28,7 @@ const SYMBOLS = {
   viola_eventfd: { parameters: ["u32", /* initial */ "i32" /* nonblocking */], result: "i32" },
   viola_eventfd_signal: { parameters: ["i32"], result: "i32" },
   viola_eventfd_take: { parameters: ["i32"], result: "i32" },
+  viola_eventfd_drain: { parameters: ["i32"], result: "i32" },
   viola_timerfd: { parameters: [], result: "i32" },
   viola_timerfd_set: { parameters: ["i32", "f64" /* ns */], result: "i32" },
   viola_monotonic_ns: { parameters: [], result: "f64" },

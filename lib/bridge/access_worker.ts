@@ -117,6 +117,7 @@ serveBlocking((options: LaneOptions) => {
   return {
     epoll,
     handlers: {
+      ping: () => {},
       add: (lane: LaneDevice) => {
         const device = new AccessDevice(lane);
         devices.set(lane.id, device);

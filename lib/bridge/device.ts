@@ -3,132 +3,38 @@
  * One device on the main isolate: finds its back-end, presents it to the driver, and keeps the two together through
  * resets of the one and losses of the other.
  *
+ * | back-end | driver | what is done |
+ * | --- | --- | --- |
+ * | absent | not yet presented | connecting; the first back-end decides what the driver is presented with |
+ * | absent | presented | connecting; accesses are answered, what the driver offers waits |
+ * | there | before DRIVER_OK, or after a fault of its own | waiting for the driver |
+ * | there | DRIVER_OK | a {@linkcode Join}, until the driver resets or the back-end is lost |
+ *
  * @module
  */
 import {
-  createMemory,
-  EventFd,
-  type Fd,
-  Mapping,
-  type Reactor,
-  viewMemory,
-} from "../../ffi/mod.ts";
-import { adoptLoopback, type Loopback, type openLoopback } from "../loopback/mod.ts";
-import type { DeviceClass } from "../virtio/classes.ts";
-import {
-  bit,
-  VIRTIO_F_RING_EVENT_IDX,
-  VIRTIO_F_RING_INDIRECT_DESC,
-  VIRTIO_F_VERSION_1,
-} from "../virtio/features.ts";
-import {
   DEVICE_COUNTERS,
-  DeviceState,
   namedCounters,
   QUEUE_COUNTERS,
   STATUS_DEVICE_NEEDS_RESET,
-  STATUS_DRIVER_OK,
-  STATUS_FAILED,
 } from "../virtio/state.ts";
 import {
   connectWithBackoff,
-  FrontEnd,
-  type MemorySlot,
+  type FrontEnd,
   type Profile,
   VhostUserError,
 } from "../vhost_user/mod.ts";
 import { Change } from "./change.ts";
-import { createGate } from "./gate.ts";
-import type { Keep } from "./keep.ts";
-import type { Lane } from "./lane.ts";
-import type { AccessEvent, LaneDevice, MemoryMode, RingEvent } from "./lane_messages.ts";
-import { SESSION_GUEST, SessionMemory } from "./session_memory.ts";
+import type { BridgeEvent, DeviceSetup } from "./device_setup.ts";
+import { Join, type JoinHost } from "./join.ts";
+import type { LaneListener } from "./lane.ts";
+import type { AccessEvent, RingEvent } from "./lane_messages.ts";
+import { MemoryGrant } from "./memory_grant.ts";
+import { PresentedDevice } from "./presented.ts";
 import { Watchdog } from "./watchdog.ts";
-
-/** What happened to a device. */
-export interface BridgeEvent {
-  /** The device's name. */
-  device: string;
-  /**
-   * `adopted`: taken over from a process that served it before; `waiting`: for the back-end's socket; `connected`: it answered; `started`: the loopback device is open and the driver
-   * may probe; `running`: driver and back-end are joined; `lost`: the back-end went; `resumed`: another took over;
-   * `reset`: the driver reset the device; `error`: something broke a rule.
-   */
-  kind:
-    | "adopted"
-    | "waiting"
-    | "connected"
-    | "started"
-    | "running"
-    | "lost"
-    | "resumed"
-    | "reset"
-    | "error";
-  text: string;
-  /** Milliseconds since the process started. */
-  ms: number;
-}
-
-/** How long back-ends are waited for, in milliseconds. */
-export interface BackEndPatience {
-  /** For an ordinary reply; those that drain or map may take five times that. */
-  readonly replyMs: number;
-  /** For a request in flight, before the back-end is given up. */
-  readonly requestMs: number;
-}
-
-/** See {@linkcode BackEndPatience}. */
-export const PATIENCE: BackEndPatience = { replyMs: 2000, requestMs: 5000 };
-
-/** What a device is made of. */
-export interface DeviceSetup {
-  readonly id: number;
-  readonly name: string;
-  readonly deviceClass: DeviceClass;
-  /** The back-end's socket. */
-  readonly socket: string;
-  /** The loopback device's name. */
-  readonly loopback: string;
-  readonly memory: MemoryMode;
-  readonly mmioVersion: 1 | 2;
-  readonly priority: number;
-  /** The largest ring that the driver may set up, instead of the class's. */
-  readonly queueSize?: number | undefined;
-  readonly openLoopback: typeof openLoopback;
-  /** What keeps the device while no viola runs; null: nothing does, it ends with this process. */
-  readonly keep: Keep | null;
-  readonly patience: BackEndPatience;
-  readonly lane: Lane;
-  readonly reactor: Reactor;
-  readonly onEvent: (event: BridgeEvent) => void;
-}
-
-const MAGIC = 0x74726976; // "virt"
-const VENDOR = 0x4c4f4956; // "VIOL"
-
-/**
- * The features that a driver is offered, if the back-end has them: the class's own, and those of the ring that viola
- * knows. Bits 26 and 30 are between front-end and back-end; the packed ring and the bits above 32 are not served.
- */
-const OFFERED = (bit(24) - 1n) | bit(VIRTIO_F_RING_INDIRECT_DESC) | bit(VIRTIO_F_RING_EVENT_IDX) |
-  bit(VIRTIO_F_VERSION_1);
 
 /** Waits between connections that end before they serve: 50 ms, doubled up to 2 s. */
 const RETRY_MS = { first: 50, most: 2000 };
-
-/** How long the end waits for a back-end to stop in order. */
-const CLOSE_MS = 1000;
-
-/** What the driver is presented with: made with the first back-end, kept until the end. */
-interface Presented {
-  state: DeviceState;
-  mapping: Mapping;
-  memory: Fd;
-  loopback: Loopback;
-  kicks: EventFd[];
-  /** As its lane has it. */
-  lane: LaneDevice;
-}
 
 /** A device that is bridged. */
 export class BridgedDevice {
@@ -138,20 +44,15 @@ export class BridgedDevice {
   readonly #setup: DeviceSetup;
   readonly #change = new Change();
   readonly #abort = new AbortController();
-  #presented: Presented | null = null;
+  readonly #grant = new MemoryGrant();
+  #presented: PresentedDevice | null = null;
+  /** The start that runs. */
+  #join: Join | null = null;
   /** Why the back-end at hand is to be let go. */
   #lost: Error | null = null;
-  #retryMs = RETRY_MS.first;
-  /** Direct memory: the connection whose back-end has the driver's memory already, and how many had it. */
-  #sharedWith: FrontEnd | null = null;
-  #livesUsed = 0;
+  /** Why the device cannot go on at all. */
   #failure: Error | null = null;
-  /** The back-end at hand knows what it must before it sees the driver's own rings. */
-  #prepared = false;
-  /** The back-end at hand serves rings: it must be stopped in order. */
-  #atWork = false;
-  /** A back-end may have the driver's memory in hand now. */
-  #joined = false;
+  #retryMs = RETRY_MS.first;
   /** The driver waits for the answer to a reset. */
   #held = false;
   /** Settles when the status says that the driver must reset the device. */
@@ -161,6 +62,11 @@ export class BridgedDevice {
   #configChanged = false;
   /** What the driver wrote and the back-end does not know yet, by offset. */
   readonly #configWrites = new Map<number, Uint8Array>();
+  readonly #listener: LaneListener = {
+    access: (event) => this.#onAccess(event),
+    ring: (event) => this.#onRing(event),
+    failed: (error) => this.#fail(error),
+  };
 
   constructor(setup: DeviceSetup) {
     this.name = setup.name;
@@ -172,7 +78,7 @@ export class BridgedDevice {
   // ---- the back-end's lives ----
 
   async #supervise(): Promise<void> {
-    if (this.#setup.keep !== null) await this.#adopt(this.#setup.keep);
+    if (this.#setup.keep !== null) await this.#adopt();
     while (!this.#closing) {
       this.#lost = null;
       try {
@@ -192,7 +98,7 @@ export class BridgedDevice {
     if (frontEnd === null || this.#closing) return;
     const { signal } = this.#abort;
     const onAbort = (): void => {
-      if (!this.#atWork) frontEnd.close();
+      if (this.#join?.atWork !== true) frontEnd.close();
     };
     signal.addEventListener("abort", onAbort);
     try {
@@ -269,6 +175,32 @@ export class BridgedDevice {
     this.#setup.lane.configInterrupt(this.#setup.id).catch((error) => this.#fail(error));
   }
 
+  // ---- the driver's side ----
+
+  /** Presents the device to the driver. @throws {Error} and if the driver cannot be told, no other back-end will do */
+  async #present(profile: Profile): Promise<void> {
+    const { loopback: name } = this.#setup;
+    const presented = await PresentedDevice.create(this.#setup, profile, this.#listener);
+    this.#presented = presented;
+    await presented.store().catch(({ message }) => {
+      this.#emit("error", `Cannot keep ${name} for a successor: ${message}`);
+    });
+    try {
+      presented.start();
+    } catch (error) {
+      this.#fail(error as Error);
+      throw error;
+    }
+  }
+
+  /** Takes the device over, if a process before this one had it kept. @throws {Error} if that cannot be trusted */
+  async #adopt(): Promise<void> {
+    this.#presented = await PresentedDevice.adopt(this.#setup, this.#listener);
+    if (this.#presented === null) return;
+    this.#wasRunning = this.#presented.driverOk;
+    this.#emit("adopted", `${this.#setup.loopback} taken over from the process before`);
+  }
+
   /** After a back-end was lost: says so, and waits before the next if this one did not last. */
   async #part(): Promise<void> {
     if (this.#closing || this.#lost === null) return;
@@ -278,120 +210,11 @@ export class BridgedDevice {
     this.#retryMs = Math.min(2 * this.#retryMs, RETRY_MS.most);
   }
 
-  // ---- the loopback device ----
-
-  /** Makes the device's state, opens the loopback device and lets the driver probe it. */
-  async #present({ features, config }: Profile): Promise<void> {
-    const { name, deviceClass, mmioVersion, memory: mode, loopback: node } = this.#setup;
-    const queueSizes = deviceClass.queues.map(({ size }) => this.#setup.queueSize ?? size);
-    const bytes = DeviceState.sizeFor(queueSizes.length, Math.max(...queueSizes));
-    using undo = new DisposableStack();
-    const memory = undo.use(createMemory(`viola-state-${name}`, bytes));
-    const mapping = undo.use(Mapping.create(memory, bytes));
-    const loopback = undo.use(await this.#setup.openLoopback(node, mode, this.#setup.reactor));
-    const state = DeviceState.create(viewMemory(mapping), {
-      deviceId: deviceClass.id,
-      vendorId: VENDOR,
-      mmioVersion,
-      queueSizes,
-      deviceFeatures: features & OFFERED,
-      config,
-    });
-    await this.#serveAccesses(undo, { state, mapping, memory, loopback, adopted: false });
-    await this.#store();
-    const { id: deviceId } = deviceClass;
-    try {
-      loopback.start({ magic: MAGIC, version: mmioVersion, deviceId, vendor: VENDOR });
-    } catch (error) {
-      this.#fail(error as Error); // no other back-end will make it start
-      throw error;
-    }
-  }
-
-  /** Gives the device to its lane: from now on accesses are answered. */
-  async #serveAccesses(
-    undo: DisposableStack,
-    parts: Pick<Presented, "state" | "mapping" | "memory" | "loopback"> & { adopted: boolean },
-  ): Promise<void> {
-    const { id, name, priority, memory: mode, lane } = this.#setup;
-    const { state, mapping, loopback, adopted } = parts;
-    state.mappings += loopback.mappings;
-    const kicks = state.queues.map(() => undo.use(EventFd.create()));
-    const laneDevice: LaneDevice = {
-      id,
-      name,
-      priority,
-      memory: mode,
-      port: loopback.port,
-      state: mapping.range,
-      gate: createGate(),
-      adopted,
-      kicks: kicks.map(({ number }) => number),
-    };
-    await lane.add(laneDevice, {
-      access: (event) => this.#onAccess(event),
-      ring: (event) => this.#onRing(event),
-      failed: (error) => this.#fail(error),
-    });
-    undo.move();
-    this.#presented = { ...parts, kicks, lane: laneDevice };
-  }
-
-  // ---- from one process to the next ----
-
-  /** Has the device kept, so that a successor can take it over if this process dies. */
-  async #store(): Promise<void> {
-    const { keep, loopback: name } = this.#setup;
-    if (keep === null) return;
-    const { memory, loopback } = this.#presented!;
-    try {
-      await keep.store(name, [memory.number, ...loopback.kept]);
-    } catch (error) {
-      this.#emit("error", `Cannot keep ${name} for a successor: ${(error as Error).message}`);
-    }
-  }
-
-  /**
-   * Takes the device over, if a process before this one had it kept: the driver goes on where it stands.
-   *
-   * @throws {Error} when what was kept cannot be trusted
-   */
-  async #adopt(keep: Keep): Promise<void> {
-    const { loopback: name, memory: mode } = this.#setup;
-    const [memory, ...rest] = await keep.take(name);
-    if (memory === undefined) return;
-    using undo = new DisposableStack();
-    for (const fd of [memory, ...rest]) undo.use(fd);
-    const mapping = undo.use(Mapping.create(memory, memory.size()));
-    const state = this.#trust(mapping);
-    const loopback = undo.use(adoptLoopback(name, mode, rest));
-    await this.#serveAccesses(undo, { state, mapping, memory, loopback, adopted: true });
-    this.#wasRunning = this.#driverOk;
-    this.#emit("adopted", `${name} taken over from the process before`);
-  }
-
-  /** @throws {Error} naming what is wrong with a state that was kept */
-  #trust(mapping: Mapping): DeviceState {
-    const { loopback: name, deviceClass, mmioVersion } = this.#setup;
-    try {
-      const state = DeviceState.open(viewMemory(mapping));
-      const found = [state.deviceId, state.queueCount, state.mmioVersion].join(", ");
-      const expected = [deviceClass.id, deviceClass.queues.length, mmioVersion].join(", ");
-      if (found === expected) return state;
-      throw new RangeError(`device id, queues and version are ${found}, expected ${expected}`);
-    } catch (cause) {
-      throw new Error(
-        `Cannot take over ${name}: its kept state cannot be trusted: ${(cause as Error).message}`,
-        { cause },
-      );
-    }
-  }
-
   #onAccess(event: AccessEvent): void {
     if (event.kind === "bad access") this.#emit("error", event.text);
     if (event.kind === "reset" && event.held) {
       this.#held = true;
-      if (!this.#joined) this.#release().catch((error) => this.#fail(error));
+      if (this.#join === null) this.#release().catch((error) => this.#fail(error));
     }
     if (event.kind === "config") this.#noteConfigWrite(event.offset, event.bytes);
     if (event.kind === "reset" && this.#wasRunning) {
@@ -411,7 +234,7 @@ export class BridgedDevice {
   }
 
   #onRing(event: RingEvent): void {
-    if (event.kind === "prepared") this.#prepared = true;
+    if (event.kind === "prepared") this.#join?.tellPrepared();
     else if (event.kind === "live") this.#onLive(event.requeued, event.replayed);
     else if (event.kind === "driver error") this.#needReset(event.text, event.epoch);
     else {
@@ -451,79 +274,39 @@ export class BridgedDevice {
 
   /** Joins the driver and this back-end, as often as the driver starts, until the back-end is lost. */
   async #serve(frontEnd: FrontEnd): Promise<void> {
-    const { state } = this.#presented!;
+    const device = this.#presented!;
     while (true) {
-      await this.#while(frontEnd, () => !this.#driverOk);
+      await this.#during(frontEnd, () => !device.driverOk);
       if (this.#over) return;
-      const epoch = state.epoch;
-      if (!await this.#join(frontEnd, epoch)) return;
-      if (!await this.#reset(frontEnd)) return;
+      await this.#joinOnce(frontEnd, device);
+      if (this.#over || !await this.#reset(frontEnd)) return;
     }
+  }
+
+  async #joinOnce(frontEnd: FrontEnd, device: PresentedDevice): Promise<void> {
+    const host: JoinHost = {
+      setup: this.#setup,
+      device,
+      frontEnd,
+      grant: this.#grant,
+      isLost: () => this.#lost !== null,
+      isClosing: () => this.#closing,
+      lose: (error) => this.#lose(error),
+      until: (condition, timeoutMs) => this.#change.until(condition, timeoutMs),
+      during: (condition, look) => this.#during(frontEnd, condition, look),
+      release: () => {
+        this.#join = null; // from here on a reset need not wait
+        return this.#release();
+      },
+      told: () => this.#told,
+    };
+    const join = this.#join = new Join(host);
+    await join.run();
+    if (device.state.epoch !== join.epoch) this.#wasRunning = false;
   }
 
   get #over(): boolean {
     return this.#lost !== null || this.#closing;
-  }
-
-  get #driverOk(): boolean {
-    const { status } = this.#presented!.state;
-    const dead = STATUS_DEVICE_NEEDS_RESET | STATUS_FAILED;
-    return (status & STATUS_DRIVER_OK) !== 0 && (status & dead) === 0;
-  }
-
-  /** One start: until the driver resets, or the back-end is lost. @returns whether the back-end is still there */
-  async #join(frontEnd: FrontEnd, epoch: number): Promise<boolean> {
-    const { id, lane } = this.#setup;
-    const { state, lane: device } = this.#presented!;
-    let session: SessionMemory | null = null;
-    this.#joined = true;
-    try {
-      session = new SessionMemory(device, state);
-      await this.#work(frontEnd, epoch, session);
-    } catch (error) {
-      // What fails because the driver reset the device meanwhile is nobody's fault; a lost back-end was told already.
-      if (state.epoch === epoch) throw error;
-    } finally {
-      // First: an interrupt that is being raised may wait, by way of the driver, for the answer to its reset.
-      this.#joined = false;
-      await this.#release();
-      await lane.detach(id);
-      session?.close(); // not if that failed: the ring Worker may still touch it
-      await this.#told;
-      if (state.epoch !== epoch) this.#wasRunning = false;
-    }
-    return !this.#over;
-  }
-
-  async #work(frontEnd: FrontEnd, epoch: number, session: SessionMemory): Promise<void> {
-    const { id, lane } = this.#setup;
-    const features = this.#features(frontEnd.profile);
-    const eventIdx = (features & bit(VIRTIO_F_RING_EVENT_IDX)) !== 0n;
-    const range = session.memory?.mapping.range;
-    const memory = range === undefined ? null : { range, guest: SESSION_GUEST };
-    const bases = await lane.attach({ id, epoch, rings: session.rings, memory, eventIdx });
-    if (bases === null) return;
-    await this.#start(frontEnd, features, session, bases);
-    await this.#watch(frontEnd, epoch);
-    if (this.#lost === null) await this.#stop(frontEnd);
-  }
-
-  /** Waits for the end of a start, and looks for a back-end that does nothing. */
-  async #watch(frontEnd: FrontEnd, epoch: number): Promise<void> {
-    const { id, lane, deviceClass } = this.#setup;
-    const { state, lane: { port } } = this.#presented!;
-    const watchdog = new Watchdog(deviceClass, state);
-    const look = async (): Promise<void> => {
-      const queue = await watchdog.stuck((index) => lane.isDue(id, index));
-      if (queue !== null) this.#lose(new Error(this.#stuckText(queue)));
-    };
-    const isSeen = port.memory.length > 0 || port.chunks !== null;
-    this.#atWork = true;
-    await this.#while(
-      frontEnd,
-      () => state.epoch === epoch && this.#driverOk,
-      isSeen ? look : undefined,
-    ).finally(() => this.#atWork = false);
   }
 
   /** Answers a reset that was held until the back-end let go of the driver's memory. */
@@ -533,84 +316,8 @@ export class BridgedDevice {
     await this.#setup.lane.release(this.#setup.id);
   }
 
-  #stuckText(queue: number): string {
-    const row = this.#setup.deviceClass.queues[queue]!;
-    return `Cannot go on with the back-end of ${this.name}: queue ${queue} (${row.name}) has requests in flight, ` +
-      `none was given back for ${this.#setup.patience.requestMs / 1000} s`;
-  }
-
-  /**
-   * Starts the relayed rings, over which a new back-end is told what the last one knew; then the others, whose chains it
-   * may not see before.
-   */
-  async #start(
-    frontEnd: FrontEnd,
-    features: bigint,
-    session: SessionMemory,
-    bases: number[],
-  ): Promise<void> {
-    const { id, lane } = this.#setup;
-    const rings = session.rings.map((ring, i) => ({ ...ring, base: bases[i]! }));
-    const memory = this.#memorySlots(frontEnd, session);
-    this.#prepared = false;
-    await frontEnd.start({
-      features,
-      memory,
-      rings: rings.filter(({ bounce }) => bounce !== null),
-    });
-    await lane.prepare(id);
-    const { epoch } = this.#presented!.state;
-    const settled = (): boolean =>
-      this.#prepared || this.#over || this.#presented!.state.epoch !== epoch;
-    if (!await this.#change.until(settled, this.#setup.patience.requestMs)) {
-      throw new Error(
-        `Cannot go on with the back-end of ${this.name}: it does not answer what is repeated to it`,
-      );
-    }
-    if (!this.#prepared) return;
-    await frontEnd.startRings(rings.filter(({ bounce }) => bounce === null));
-    await lane.go(id);
-  }
-
-  /** The memory that a back-end is given; undefined when there is none, or it has it already and may be given it once only. */
-  #memorySlots(frontEnd: FrontEnd, { memory }: SessionMemory): MemorySlot[] | undefined {
-    const slots: MemorySlot[] = [];
-    if (memory !== null) {
-      const [size, fd] = [memory.mapping.length, memory.fd.number];
-      slots.push({ guest: SESSION_GUEST, user: SESSION_GUEST, size, offset: 0, fd });
-    }
-    if (this.#setup.memory === "isolated") return memory === null ? undefined : slots;
-    const { shares, backEndLives } = this.#presented!.loopback;
-    if (backEndLives !== Infinity) {
-      if (this.#sharedWith === frontEnd) return undefined;
-      this.#spendLife(backEndLives);
-      this.#sharedWith = frontEnd;
-    }
-    slots.push(...shares.map((share) => ({ ...share, user: share.guest })));
-    return slots;
-  }
-
-  #spendLife(lives: number): void {
-    if (this.#livesUsed++ < lives) return;
-    throw new Error(
-      `Cannot give the driver's memory to another back-end: ${this.#setup.loopback} allows ${lives} with direct ` +
-        `memory until the machine is restarted (isolated memory has no such limit)`,
-    );
-  }
-
-  /**
-   * What the back-end is told was accepted. Direct: what the driver accepted. Isolated: the rings are viola's own, so it
-   * takes the back-end's offers for those; only indirect tables are mirrored.
-   */
-  #features({ features }: Profile): bigint {
-    const accepted = this.#presented!.state.driverFeatures;
-    if (this.#setup.memory === "direct") return accepted;
-    const own = bit(VIRTIO_F_RING_EVENT_IDX) | bit(VIRTIO_F_VERSION_1);
-    return (accepted & ~own) | (features & own);
-  }
-
   /** Waits while `condition` holds and nothing ended, doing what comes up meanwhile. */
-  async #while(
+  async #during(
     frontEnd: FrontEnd,
     condition: () => boolean,
     look?: () => Promise<void>,
@@ -631,23 +338,6 @@ export class BridgedDevice {
     if (!this.#configChanged) return;
     this.#configChanged = false;
     this.#publishConfig(await frontEnd.readConfig());
-  }
-
-  async #stop(frontEnd: FrontEnd): Promise<void> {
-    if (!this.#closing) {
-      await frontEnd.stop();
-      return;
-    }
-    // A successor goes on: what the back-end has is in flight and stays so, as after a crash.
-    if (this.#setup.keep !== null) return;
-    // On the way out a back-end that does not stop is left behind.
-    const timeout = Promise.withResolvers<void>();
-    const timer = setTimeout(timeout.resolve, CLOSE_MS);
-    const stopped = frontEnd.stop().catch(() => {});
-    await Promise.race([stopped, timeout.promise]);
-    clearTimeout(timer);
-    frontEnd.close();
-    await stopped;
   }
 
   /**
@@ -696,20 +386,11 @@ export class BridgedDevice {
   async #free(): Promise<void> {
     const presented = this.#presented;
     if (presented !== null) {
-      // A Worker that hangs may still touch what would be unmapped, and ring what would be closed: all of it stays.
-      const isFree = await this.#setup.lane.remove(this.#setup.id).then(() => true, () => false);
+      await presented.close();
       this.#presented = null;
-      if (isFree) free(presented);
     }
     if (this.#failure !== null) throw this.#failure;
   }
-}
-
-function free({ loopback, kicks, mapping, memory }: Presented): void {
-  loopback.close();
-  for (const kick of kicks) kick.close();
-  mapping.close();
-  memory.close();
 }
 
 /** Whether a failure of a first back-end may be over with the next one: it went, as a process that starts up may. */

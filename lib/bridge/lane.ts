@@ -7,6 +7,9 @@
 import { BlockingWorker } from "../../ffi/mod.ts";
 import type { AccessEvent, LaneDevice, LaneOptions, RingEvent, Session } from "./lane_messages.ts";
 
+/** How long a Worker may take for nothing, in milliseconds. */
+const PING_MS = 2000;
+
 /** Told of what a lane's Workers report of one device, and of their end. */
 export interface LaneListener {
   access(event: AccessEvent): void;
@@ -98,6 +101,14 @@ export class Lane implements AsyncDisposable {
   /** All rings are started; "live" follows. */
   go(id: number): Promise<void> {
     return this.rings.call("go", id);
+  }
+
+  /** Whether both Workers answer: one that a hostile back-end made wait does not. */
+  async answers(): Promise<boolean> {
+    const pings = [this.access, this.rings].map((worker) =>
+      worker.call("ping", undefined, PING_MS)
+    );
+    return (await Promise.allSettled(pings)).every(({ status }) => status === "fulfilled");
   }
 
   /** Whether chains in flight in a queue should have come back by now. */

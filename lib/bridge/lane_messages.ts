@@ -6,7 +6,7 @@
  * @module
  */
 import type { MappedRange } from "../../ffi/mod.ts";
-import type { LoopbackPort } from "../loopback/port.ts";
+import type { LoopbackPort, MemoryMode } from "../loopback/port.ts";
 import type { RingLayout } from "../virtio/split_ring.ts";
 import type { Gate } from "./gate.ts";
 
@@ -18,9 +18,6 @@ export interface LaneOptions {
   /** SCHED_FIFO priority 1 to 99 of the lane's threads; the ordinary scheduler when absent. */
   readonly realtime?: number | undefined;
 }
-
-/** Where the back-end works: in memory of its own, viola copying (isolated), or in the driver's (direct). */
-export type MemoryMode = "isolated" | "direct";
 
 /** A device as both Workers of its lane are given it. */
 export interface LaneDevice {
@@ -64,7 +61,7 @@ export interface Session {
 /** What the access Worker reports. */
 export type AccessEvent =
   | { id: number; kind: "status"; status: number }
-  /** `held`: the driver waits for {@linkcode AccessCalls.answer}. */
+  /** `held`: the driver waits for `Lane.release`. */
   | { id: number; kind: "reset"; held: boolean }
   | { id: number; kind: "config"; offset: number; bytes: Uint8Array }
   | { id: number; kind: "bad access"; text: string };

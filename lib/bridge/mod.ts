@@ -5,14 +5,16 @@
  * @module
  */
 import { Reactor } from "../../ffi/mod.ts";
-import { checkLoopback, openLoopback } from "../loopback/mod.ts";
+import { checkLoopback, type MemoryMode, openLoopback } from "../loopback/mod.ts";
 import { DEVICE_CLASSES, deviceClassByName } from "../virtio/classes.ts";
-import { type BackEndPatience, BridgedDevice, type BridgeEvent, PATIENCE } from "./device.ts";
+import { BridgedDevice } from "./device.ts";
+import { type BackEndPatience, type BridgeEvent, PATIENCE } from "./device_setup.ts";
 import { findKeep, type Keep } from "./keep.ts";
 import { Lane } from "./lane.ts";
-import type { LaneOptions, MemoryMode } from "./lane_messages.ts";
+import type { LaneOptions } from "./lane_messages.ts";
 
-export type { BackEndPatience, BridgedDevice, BridgeEvent, LaneOptions, MemoryMode };
+export type { BackEndPatience, BridgedDevice, BridgeEvent, Keep, LaneOptions, MemoryMode };
+export { findKeep };
 
 /** A device to be bridged. */
 export interface BridgeDeviceOptions {
@@ -31,8 +33,6 @@ export interface BridgeDeviceOptions {
   lane: string;
   /** The device's name in events; class and number when absent. */
   name?: string | undefined;
-  /** The largest ring that the driver may set up, a power of two up to 1024; the class's when absent. */
-  queueSize?: number | undefined;
 }
 
 /** What {@linkcode Bridge.start} needs. */

@@ -133,6 +133,7 @@ serveBlocking((options: LaneOptions) => {
   return {
     epoll: lane.epoll,
     handlers: {
+      ping: () => {},
       add: (device: LaneDevice) => lane.add(device),
       remove: (id: number) => lane.remove(id),
       attach: (session: Session) => lane.attach(session),

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { createMemory, EventFd, type Fd, Mapping, pageSize } from "../../ffi/mod.ts";
+import { createMemory, EventFd, type Fd, Mapping, pageSize, relieveEvent } from "../../ffi/mod.ts";
 import { type RingLayout, splitRingLayout } from "../virtio/split_ring.ts";
 import type { DeviceState } from "../virtio/state.ts";
 import type { LaneDevice, SessionRing } from "./lane_messages.ts";
@@ -67,6 +67,15 @@ export class SessionMemory implements Disposable {
 
   #event(): number {
     return this.#owned.use(EventFd.create()).number;
+  }
+
+  /**
+   * Frees a Worker that waits because the back-end filled one of the eventfds it is to hear.
+   *
+   * @returns whether it had
+   */
+  relieve(): boolean {
+    return this.rings.filter(({ kick }) => relieveEvent(kick)).length > 0;
   }
 
   /** Frees everything: nobody in this process may touch it any more. */

@@ -12,7 +12,14 @@
 import { EventFd, Fd, ioctl, Mapping, O_RDWR, OsError, pageSize, unwrap } from "../../ffi/mod.ts";
 import { type Identity, PAGE_LAYOUT } from "./page.ts";
 import type { ChunkSource, RamRange } from "./chunks.ts";
-import type { Bell, Loopback, LoopbackPort, MappedMemory, SharedRegion } from "./port.ts";
+import type {
+  Bell,
+  Loopback,
+  LoopbackPort,
+  MappedMemory,
+  MemoryMode,
+  SharedRegion,
+} from "./port.ts";
 
 /** What one family of driver releases understands. Another family is another table. */
 export interface AglAbi {
@@ -149,7 +156,7 @@ export interface AglOptions {
    * Who maps memory: viola its windows (isolated), the back-end (direct), or, as a successor for whom no window is left,
    * viola in pieces as they are needed (pieces).
    */
-  memory: "isolated" | "direct" | "pieces";
+  memory: MemoryMode | "pieces";
   /** Where physical memory is; anything else is never touched. */
   ram: readonly RamRange[];
 }

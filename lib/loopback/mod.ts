@@ -14,7 +14,7 @@ import {
   openAglNode,
   parseIomem,
 } from "./agl.ts";
-import type { Loopback } from "./port.ts";
+import type { Loopback, MemoryMode } from "./port.ts";
 import { checkSoftNode, SoftLoopback } from "./soft.ts";
 
 export * from "./agl.ts";
@@ -55,7 +55,7 @@ export function checkLoopback(name: string): void {
  */
 export async function openLoopback(
   name: string,
-  memory: "isolated" | "direct",
+  memory: MemoryMode,
   reactor: Reactor,
 ): Promise<Loopback> {
   if (name.startsWith(SOFT)) return await SoftLoopback.open(name.slice(SOFT.length), reactor);
@@ -68,10 +68,11 @@ export async function openLoopback(
  * Takes over a loopback device that another process had open: nothing is started, the driver goes on.
  *
  * @param fds What the other's {@linkcode Loopback.kept} were; closed with the device
+ * @returns null when the device has ended meanwhile
  * @throws {OsError} when they are not those of such a device
  * @throws {Error} for direct memory on the AGL driver: the windows are used up
  */
-export function adoptLoopback(name: string, memory: "isolated" | "direct", fds: Fd[]): Loopback {
+export function adoptLoopback(name: string, memory: MemoryMode, fds: Fd[]): Loopback | null {
   if (name.startsWith(SOFT)) return SoftLoopback.adopt(name.slice(SOFT.length), fds);
   const abi = AGL_RELEASES[releaseOf(name)]!;
   const [fd] = fds;

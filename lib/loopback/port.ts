@@ -8,6 +8,9 @@ import { ioctl, type MappedRange, signalEvent, unwrap } from "../../ffi/mod.ts";
 import type { ChunkSource } from "./chunks.ts";
 import type { Identity } from "./page.ts";
 
+/** Where a back-end works: in memory of its own, viola copying (isolated), or in the driver's (direct). */
+export type MemoryMode = "isolated" | "direct";
+
 /** Something to be rung: an eventfd, or an ioctl of a node. */
 export interface Bell {
   /** Descriptor number. */

@@ -105,16 +105,13 @@ export class SoftNode implements Disposable {
   listen(path: string, reactor: Reactor): void {
     const listener = UnixListener.listen(path);
     this.#listener = listener;
-    this.#listening = reactor.watch(
-      listener.number,
-      EPOLLIN,
-      () => this.#admit(listener, reactor),
-    );
+    // Edge-triggered: when there is no descriptor for one who waits, the next who comes is the occasion to try again.
+    this.#listening = reactor.watch(listener.number, EPOLLIN | EPOLLET, () => {
+      for (let socket; (socket = admitted(listener)) !== null;) this.#admit(socket, reactor);
+    });
   }
 
-  #admit(listener: UnixListener, reactor: Reactor): void {
-    const socket = listener.accept();
-    if (socket === null) return;
+  #admit(socket: UnixSocket, reactor: Reactor): void {
     const busy = this.#opener !== null;
     const { page, memory, doorbell, answer, interrupt, guestBase, memorySize } = this.wires;
     const hello = new DataView(new ArrayBuffer(HELLO_BYTES));
@@ -342,9 +339,10 @@ export class SoftLoopback implements Loopback {
    * Takes over a node that another process had open.
    *
    * @param fds What was its {@linkcode kept}; closed with this object
+   * @returns null when the node has ended
    * @throws {OsError} EPROTO when they are not those of a node
    */
-  static adopt(path: string, fds: Fd[]): SoftLoopback {
+  static adopt(path: string, fds: Fd[]): SoftLoopback | null {
     const name = `soft:${path}`;
     if (fds.length !== KEPT) {
       throw new OsError(
@@ -352,6 +350,9 @@ export class SoftLoopback implements Loopback {
         EPROTO,
       );
     }
+    using epoll = Epoll.create();
+    epoll.add(fds[0]!.number, EPOLLRDHUP, 0);
+    if (epoll.wait(0) > 0) return null;
     return new SoftLoopback(name, wiresOf(fds, GUEST_BASE), fds);
   }
 
@@ -385,6 +386,15 @@ function wiresOf(fds: readonly Fd[], guestBase: number): SoftWires {
     answer: answer!.number,
     interrupt: interrupt!.number,
   };
+}
+
+/** Who waits for admittance, null when nobody does or there is no descriptor to be had for them now. */
+function admitted(listener: UnixListener): UnixSocket | null {
+  try {
+    return listener.accept();
+  } catch {
+    return null;
+  }
 }
 
 /** Refuses what cannot be a soft node. @throws {OsError} ENOENT, ENOTSOCK */

@@ -151,7 +151,7 @@ softTest(
     const few = fds.slice(0, 5);
     assertThrows(() => SoftLoopback.adopt(path, few), OsError, "with 5 descriptors instead of 6");
     {
-      using second = SoftLoopback.adopt(path, fds);
+      using second = SoftLoopback.adopt(path, fds)!;
       ring(second.port.interrupt);
       assertEquals(takeEvent(node.wires.interrupt), 1);
     }

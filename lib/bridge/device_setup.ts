@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * What a bridged device is made of, and what it tells.
+ *
+ * @module
+ */
+import type { Reactor } from "../../ffi/mod.ts";
+import type { MemoryMode, openLoopback } from "../loopback/mod.ts";
+import type { DeviceClass } from "../virtio/classes.ts";
+import type { Keep } from "./keep.ts";
+import type { Lane } from "./lane.ts";
+
+/** What happened to a device. */
+export interface BridgeEvent {
+  /** The device's name. */
+  device: string;
+  /**
+   * - `adopted`: taken over from a process that served it before
+   * - `waiting`: for the back-end's socket
+   * - `connected`: the back-end answered
+   * - `started`: the loopback device is open and the driver may probe
+   * - `running`: driver and back-end are joined
+   * - `lost`: the back-end went
+   * - `resumed`: another took over
+   * - `reset`: the driver reset the device
+   * - `error`: something broke a rule
+   */
+  kind:
+    | "adopted"
+    | "waiting"
+    | "connected"
+    | "started"
+    | "running"
+    | "lost"
+    | "resumed"
+    | "reset"
+    | "error";
+  text: string;
+  /** Milliseconds since the process started. */
+  ms: number;
+}
+
+/** How long back-ends are waited for, in milliseconds. */
+export interface BackEndPatience {
+  /** For an ordinary reply; those that drain or map may take five times that. */
+  readonly replyMs: number;
+  /** For a request in flight, before the back-end is given up. */
+  readonly requestMs: number;
+}
+
+/** See {@linkcode BackEndPatience}. */
+export const PATIENCE: BackEndPatience = { replyMs: 2000, requestMs: 5000 };
+
+/** What a device is made of. */
+export interface DeviceSetup {
+  /** Number in the process. */
+  readonly id: number;
+  readonly name: string;
+  readonly deviceClass: DeviceClass;
+  /** The back-end's socket. */
+  readonly socket: string;
+  /** The loopback device's name. */
+  readonly loopback: string;
+  readonly memory: MemoryMode;
+  readonly mmioVersion: 1 | 2;
+  readonly priority: number;
+  readonly openLoopback: typeof openLoopback;
+  /** What keeps the device while no viola runs; null: nothing does, it ends with this process. */
+  readonly keep: Keep | null;
+  readonly patience: BackEndPatience;
+  readonly lane: Lane;
+  readonly reactor: Reactor;
+  readonly onEvent: (event: BridgeEvent) => void;
+}

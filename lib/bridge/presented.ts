@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * A device as its driver sees it: made with the first back-end, or taken over from another process, and kept until the
+ * end whatever becomes of back-ends.
+ *
+ * @module
+ */
+import { createMemory, EventFd, type Fd, Mapping, viewMemory } from "../../ffi/mod.ts";
+import { adoptLoopback, type Loopback } from "../loopback/mod.ts";
+import {
+  bit,
+  VIRTIO_F_RING_EVENT_IDX,
+  VIRTIO_F_RING_INDIRECT_DESC,
+  VIRTIO_F_VERSION_1,
+} from "../virtio/features.ts";
+import {
+  DeviceState,
+  STATUS_DEVICE_NEEDS_RESET,
+  STATUS_DRIVER_OK,
+  STATUS_FAILED,
+} from "../virtio/state.ts";
+import type { Profile } from "../vhost_user/mod.ts";
+import type { DeviceSetup } from "./device_setup.ts";
+import { createGate } from "./gate.ts";
+import type { LaneListener } from "./lane.ts";
+import type { LaneDevice } from "./lane_messages.ts";
+
+const MAGIC = 0x74726976; // "virt"
+const VENDOR = 0x4c4f4956; // "VIOL"
+
+/**
+ * The features that a driver is offered, if the back-end has them: the class's own, and those of the ring that viola
+ * knows. Bits 26 and 30 are between front-end and back-end; the packed ring and the bits above 32 are not served.
+ */
+const OFFERED = (bit(24) - 1n) | bit(VIRTIO_F_RING_INDIRECT_DESC) | bit(VIRTIO_F_RING_EVENT_IDX) |
+  bit(VIRTIO_F_VERSION_1);
+
+/** What a device in its lane consists of. */
+interface Parts {
+  readonly state: DeviceState;
+  readonly mapping: Mapping;
+  readonly memory: Fd;
+  readonly loopback: Loopback;
+}
+
+/** A device whose accesses its lane answers. */
+export class PresentedDevice {
+  readonly state: DeviceState;
+  readonly loopback: Loopback;
+  readonly #setup: DeviceSetup;
+  readonly #parts: Parts;
+  readonly #kicks: readonly EventFd[];
+
+  private constructor(
+    setup: DeviceSetup,
+    parts: Parts,
+    kicks: readonly EventFd[],
+    /** As its lane has it. */
+    readonly lane: LaneDevice,
+  ) {
+    this.#setup = setup;
+    this.#parts = parts;
+    this.#kicks = kicks;
+    this.state = parts.state;
+    this.loopback = parts.loopback;
+  }
+
+  /**
+   * Makes the device's state and opens the loopback device; {@linkcode start} lets the driver probe it.
+   *
+   * @param profile The first back-end's: it decides what the driver is offered
+   * @throws {OsError} when the loopback device cannot be opened
+   */
+  static async create(
+    setup: DeviceSetup,
+    { features, config }: Profile,
+    listener: LaneListener,
+  ): Promise<PresentedDevice> {
+    const { name, deviceClass, mmioVersion, memory: mode, loopback: node, reactor } = setup;
+    const queueSizes = deviceClass.queues.map(({ size }) => size);
+    const bytes = DeviceState.sizeFor(queueSizes.length, Math.max(...queueSizes));
+    using undo = new DisposableStack();
+    const memory = undo.use(createMemory(`viola-state-${name}`, bytes));
+    const mapping = undo.use(Mapping.create(memory, bytes));
+    const loopback = undo.use(await setup.openLoopback(node, mode, reactor));
+    const state = DeviceState.create(viewMemory(mapping), {
+      deviceId: deviceClass.id,
+      vendorId: VENDOR,
+      mmioVersion,
+      queueSizes,
+      deviceFeatures: features & OFFERED,
+      config,
+    });
+    const parts = { state, mapping, memory, loopback };
+    return await PresentedDevice.#enter(setup, undo, parts, false, listener);
+  }
+
+  /**
+   * Takes a device over that a process before this one had kept: the driver goes on where it stands.
+   *
+   * @returns null when nothing is kept, or what is kept has ended
+   * @throws {Error} when what is kept cannot be trusted
+   */
+  static async adopt(setup: DeviceSetup, listener: LaneListener): Promise<PresentedDevice | null> {
+    const { loopback: name, memory: mode, keep } = setup;
+    using undo = new DisposableStack();
+    const [memory, ...rest] = (await keep!.take(name)).map((fd) => undo.use(fd));
+    if (memory === undefined) return null;
+    const loopback = adoptLoopback(name, mode, rest);
+    if (loopback === null) {
+      await keep!.forget(name);
+      return null;
+    }
+    undo.use(loopback);
+    const mapping = undo.use(Mapping.create(memory, memory.size()));
+    const state = trust(setup, mapping);
+    const parts = { state, mapping, memory, loopback };
+    return await PresentedDevice.#enter(setup, undo, parts, true, listener);
+  }
+
+  /** Gives the device to its lane: from now on accesses are answered. */
+  static async #enter(
+    setup: DeviceSetup,
+    undo: DisposableStack,
+    parts: Parts,
+    adopted: boolean,
+    listener: LaneListener,
+  ): Promise<PresentedDevice> {
+    const { id, name, priority, memory } = setup;
+    const { state, mapping, loopback } = parts;
+    state.mappings += loopback.mappings;
+    const kicks = state.queues.map(() => undo.use(EventFd.create()));
+    const lane: LaneDevice = {
+      id,
+      name,
+      priority,
+      memory,
+      port: loopback.port,
+      state: mapping.range,
+      gate: createGate(),
+      adopted,
+      kicks: kicks.map(({ number }) => number),
+    };
+    await setup.lane.add(lane, listener);
+    undo.move();
+    return new PresentedDevice(setup, parts, kicks, lane);
+  }
+
+  /** START_LOOPBACK: the driver may probe. @throws {OsError} */
+  start(): void {
+    const { mmioVersion: version, deviceClass } = this.#setup;
+    this.loopback.start({ magic: MAGIC, version, deviceId: deviceClass.id, vendor: VENDOR });
+  }
+
+  /** Has the device kept, so that a successor can {@linkcode adopt} it if this process dies. @throws {OsError} */
+  async store(): Promise<void> {
+    const { keep, loopback: name } = this.#setup;
+    await keep?.store(name, [this.#parts.memory.number, ...this.loopback.kept]);
+  }
+
+  /** Whether the driver is at work. */
+  get driverOk(): boolean {
+    const { status } = this.state;
+    const dead = STATUS_DEVICE_NEEDS_RESET | STATUS_FAILED;
+    return (status & STATUS_DRIVER_OK) !== 0 && (status & dead) === 0;
+  }
+
+  /** Whether viola sees the driver's memory. */
+  get seesMemory(): boolean {
+    const { memory, chunks } = this.loopback.port;
+    return memory.length > 0 || chunks !== null;
+  }
+
+  /**
+   * Takes the device from its lane and frees it. If a Worker hangs, it may still touch what would be unmapped, and ring
+   * what would be closed: then all of it stays.
+   */
+  async close(): Promise<void> {
+    const { lane, id } = this.#setup;
+    const isFree = await lane.remove(id).then(() => true, () => false);
+    if (!isFree) return;
+    this.loopback.close();
+    for (const kick of this.#kicks) kick.close();
+    this.#parts.mapping.close();
+    this.#parts.memory.close();
+  }
+}
+
+/** @throws {Error} naming what is wrong with a state that was kept */
+function trust(setup: DeviceSetup, mapping: Mapping): DeviceState {
+  const { loopback: name, deviceClass, mmioVersion } = setup;
+  try {
+    const state = DeviceState.open(viewMemory(mapping));
+    const found = [state.deviceId, state.queueCount, state.mmioVersion].join(", ");
+    const expected = [deviceClass.id, deviceClass.queues.length, mmioVersion].join(", ");
+    if (found === expected) return state;
+    throw new RangeError(`device id, queues and version are ${found}, expected ${expected}`);
+  } catch (cause) {
+    throw new Error(
+      `Cannot take over ${name}: its kept state cannot be trusted: ${(cause as Error).message} ` +
+        `("viola forget ${name}" lets go of it)`,
+      { cause },
+    );
+  }
+}
