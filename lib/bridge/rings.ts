@@ -294,6 +294,9 @@ export class LaneRings implements Scheduled {
   go(): void {
     if (this.#phase !== "prepared") return;
     const own = this.#replay!.queue;
+    for (const queue of this.#queues) {
+      if (queue instanceof PassedQueue) this.#kick(queue.index, false); // what was offered before it listened
+    }
     if (!this.#reoffer((queue) => queue !== own)) return;
     this.#startReplay("replaying after", this.#replay!.after());
   }

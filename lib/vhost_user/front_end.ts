@@ -9,7 +9,7 @@
  *
  * @module
  */
-import { type Reactor, signalEvent, UnixSocket } from "../../ffi/mod.ts";
+import { type Reactor, UnixSocket } from "../../ffi/mod.ts";
 import type { DeviceClass } from "../virtio/classes.ts";
 import { bit, describeFeatures, VHOST_USER_F_PROTOCOL_FEATURES } from "../virtio/features.ts";
 import { BackEndChannel } from "./channel.ts";
@@ -155,9 +155,10 @@ export class FrontEnd implements Disposable {
   }
 
   /**
-   * Starts the device: features, memory, rings, and last a ring of each kick, since chains offered before the back-end
-   * listened would wait for ever; but not of an event queue's, at which it looks when it has something to tell (and
-   * vhost-device-sound 0.3.0, rung there, looks for ever). All descriptors must stay open until this is done.
+   * Starts the device: features, memory, rings. All descriptors must stay open until this is done.
+   *
+   * Chains that were offered before the back-end listened wait for ever unless it is rung now. That is left to the
+   * caller: a hostile back-end can make whoever rings an eventfd that it holds wait for as long as it likes.
    *
    * @throws {VhostUserError} and the connection is closed
    * @throws {RangeError} for a set-up that no back-end could be given; nothing was sent
@@ -181,8 +182,6 @@ export class FrontEnd implements Disposable {
     for (const ring of rings) await this.#setUpRing(ring);
     await this.#enable(rings.map(({ index }) => index), true);
     this.#running = [...this.#running, ...rings.map(({ index }) => index)];
-    const { queues } = this.options.deviceClass;
-    for (const { index, kick } of rings) if (queues[index]!.kind !== "event") signalEvent(kick);
   }
 
   /**

@@ -34,6 +34,7 @@ serveBlocking((init: FixtureInit) => {
         await new Promise((resolve) => setTimeout(resolve, 1));
         return value;
       },
+      ring: (number: number) => signalEvent(number),
       fail: (text: string) => {
         throw new Error(text);
       },
