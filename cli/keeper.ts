@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * `viola keeper`: holds devices' descriptors while no viola runs. Started by `viola attach --keep`, where systemd does not
- * do it; not for people.
+ * `viola keeper`: holds devices' descriptors while no viola runs. Started by `viola attach --keep`, where systemd does
+ * not do it; not for people.
  *
  * @module
  */
 import type { Command } from "commander";
-import { Reactor } from "../ffi/mod.ts";
-import { Keeper } from "../lib/bridge/keep.ts";
 import { programArgs } from "./child.ts";
 import { step, UNREACHABLE } from "./exit.ts";
 
@@ -33,6 +31,10 @@ export function startKeeper(path: string): void {
 /** Runs until SIGTERM; a terminal's end or ^C is meant for others. */
 async function runKeeper(path: string): Promise<void> {
   for (const signal of ["SIGINT", "SIGHUP"] as const) Deno.addSignalListener(signal, () => {});
+  const [{ Reactor }, { Keeper }] = await Promise.all([
+    import("../ffi/mod.ts"),
+    import("../lib/bridge/keep.ts"),
+  ]);
   await using reactor = new Reactor();
   using _keeper = await step(UNREACHABLE, `listen at ${path}`, () => new Keeper(path, reactor));
   const stop = Promise.withResolvers<void>();

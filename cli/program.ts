@@ -10,6 +10,7 @@ import { addAttach } from "./attach.ts";
 import { addDemo } from "./demo.ts";
 import { addDevice } from "./device.ts";
 import { Failure, USAGE } from "./exit.ts";
+import { addForget } from "./forget.ts";
 import { addKeeper } from "./keeper.ts";
 
 /** `viola --help`: one screen. */
@@ -21,7 +22,7 @@ hypervisor.
   aplay ── virtio_snd ══ /dev/loopback-N ══ viola attach ══ socket ══ a device
            kernel, untouched                                  viola's or any daemon's
 
-Usage: viola COMMAND [OPTION]...   (viola COMMAND --help tells its options)
+Usage: viola COMMAND [OPTION]...   (viola help COMMAND tells its options)
 
   viola demo                       play two pieces into two cards, here and now,
                                    with no kernel module and no sound hardware
@@ -29,6 +30,7 @@ Usage: viola COMMAND [OPTION]...   (viola COMMAND --help tells its options)
   viola device rng --socket S      be a source of entropy
   viola attach sound --socket S --loopback /dev/loopback-N
                                    join the kernel's device to the one at S
+  viola forget NODE                let go of what attach --keep left for its successor
   viola --version
 
 Called virtio-loopback-adapter, or with the options of AGL's program of that name
@@ -46,7 +48,7 @@ export function buildProgram(): Command {
     .exitOverride()
     .configureOutput({ outputError: () => {} });
   program.helpInformation = () => STORY;
-  for (const add of [addDemo, addDevice, addAttach, addKeeper]) add(program);
+  for (const add of [addDemo, addDevice, addAttach, addForget, addKeeper]) add(program);
   return program;
 }
 
@@ -57,17 +59,30 @@ export function buildProgram(): Command {
  */
 export async function runProgram(args: readonly string[]): Promise<void> {
   const program = buildProgram();
+  const names = program.commands.map((command) => command.name());
   try {
-    await program.parseAsync(args.length === 0 ? ["--help"] : args, { from: "user" });
+    await program.parseAsync(withHelp(args, names), { from: "user" });
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
-    if (error.exitCode !== 0) throw new Failure(USAGE, usageMessage(error.message, args));
+    if (error.exitCode !== 0) throw new Failure(USAGE, usageMessage(error.message, args, names));
   }
 }
 
+/** `viola help attach` is `viola attach --help`; no command at all, or `help` alone, is `viola --help`. */
+function withHelp(args: readonly string[], names: readonly string[]): readonly string[] {
+  const [first = "help", second] = args;
+  if (first !== "help") return args;
+  if (second === undefined) return ["--help"];
+  return names.includes(second) ? [second, "--help"] : [second];
+}
+
 /** "error: unknown option '--x'" as a sentence that says where help is. */
-function usageMessage(message: string, args: readonly string[]): string {
+function usageMessage(
+  message: string,
+  [first]: readonly string[],
+  names: readonly string[],
+): string {
   const what = message.replace(/^error: /, "").replace(/\n/g, " ");
-  const command = ["demo", "device", "attach"].includes(args[0] ?? "") ? ` ${args[0]}` : "";
+  const command = names.includes(first ?? "") ? ` ${first}` : "";
   return `Cannot understand the command line: ${what} (see viola${command} --help)`;
 }

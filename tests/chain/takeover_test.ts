@@ -5,6 +5,7 @@ import { Reactor } from "../../ffi/mod.ts";
 import { startGuest } from "../../lib/guest/mod.ts";
 import { SoftNode } from "../../lib/loopback/mod.ts";
 import { numbersOf, RATE, readNumbered, writeNumbered } from "../real/numbered.ts";
+import { OwnKeeper } from "../support/keeper.ts";
 import { withoutLeaks } from "../support/leaks.ts";
 import { Process, TempFolder } from "../support/process.ts";
 import { coverageOf } from "./coverage.ts";
@@ -16,9 +17,11 @@ const MAIN = new URL("../../cli/main.ts", import.meta.url).pathname;
 
 /** `viola attach … --keep` with a keeper of the test's own. */
 class Adapter implements AsyncDisposable {
+  readonly #keeper: OwnKeeper;
   #process: Process;
 
   constructor(readonly folder: TempFolder, readonly memory: string) {
+    this.#keeper = new OwnKeeper(folder.file("keeper"));
     this.#process = this.#spawn();
   }
 
@@ -27,7 +30,7 @@ class Adapter implements AsyncDisposable {
     const args = ["attach", "sound", "--socket", folder.file("card"), "--keep"];
     args.push("--loopback", `soft:${folder.file("node")}`, "--memory", memory);
     return Process.start(Deno.execPath(), ["run", "-A", "--no-prompt", MAIN, ...args], {
-      env: { VIOLA_KEEPER: folder.file("keeper") },
+      env: this.#keeper.env,
     });
   }
 
@@ -43,18 +46,7 @@ class Adapter implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#process[Symbol.asyncDispose]();
-    endKeeper(this.folder.file("keeper"));
-  }
-}
-
-/** Ends the keeper that listens at `path`: it outlives whoever started it. */
-function endKeeper(path: string): void {
-  for (const { name } of Deno.readDirSync("/proc")) {
-    if (!/^\d+$/.test(name)) continue;
-    try {
-      const args = Deno.readTextFileSync(`/proc/${name}/cmdline`).split("\0");
-      if (args.includes("keeper") && args.includes(path)) Deno.kill(Number(name), "SIGTERM");
-    } catch { /* it ended meanwhile */ }
+    this.#keeper[Symbol.dispose]();
   }
 }
 

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * `viola forget`: lets go of devices that were kept for a viola to come.
+ *
+ * @module
+ */
+import type { Command } from "commander";
+import type { Keep } from "../lib/bridge/keep.ts";
+import { Failure, step, UNREACHABLE, USAGE } from "./exit.ts";
+import { Report } from "./report.ts";
+
+const HELP = `
+NODE is what --loopback was, word for word. A viola that serves the node is not disturbed,
+but has no successor then. It is of use when what was kept cannot be taken over, and for
+nodes that are not to be served again.
+
+WARNING: AGL's driver cannot do without whoever opened a node. Forgotten while its viola
+is dead, the device ends, and there is no other until the machine is restarted.
+
+What systemd keeps for a service it lets go of itself: systemctl stop SERVICE.`;
+
+/** Adds the subcommand. */
+export function addForget(program: Command): void {
+  program.command("forget")
+    .description("Let go of devices that attach --keep, or the drop-in, left for the next viola.")
+    .argument("<node...>", "/dev/loopback-N, /dev/loopback or soft:PATH")
+    .option("--json", "report as JSON lines")
+    .addHelpText("after", HELP)
+    .action(runForget);
+}
+
+/** @throws {Failure} with status 1 for what is no node, 2 when the keeper cannot be reached */
+async function runForget(nodes: string[], options: { json?: boolean }): Promise<void> {
+  const report = new Report(options.json === true);
+  const [{ Reactor }, { findKeep }, { aglRelease }] = await Promise.all([
+    import("../ffi/mod.ts"),
+    import("../lib/bridge/keep.ts"),
+    import("../lib/loopback/mod.ts"),
+  ]);
+  for (const node of nodes) {
+    if (!/^soft:./.test(node) && aglRelease(node) === null) throw noNode(node);
+  }
+  await using reactor = new Reactor();
+  const keep = findKeep(reactor, () => {});
+  for (const node of nodes) {
+    const kept = await step(UNREACHABLE, `forget ${node}`, () => forget(keep, node));
+    const text = kept ? `${node}: forgotten` : `${node}: nothing is kept`;
+    report.fact({ event: "forgotten", node, kept }, text);
+  }
+}
+
+function noNode(node: string): Failure {
+  const expected = "soft:PATH, /dev/loopback or /dev/loopback-N";
+  return new Failure(
+    USAGE,
+    `Cannot forget "${node}": it is no loopback device, expected ${expected}`,
+  );
+}
+
+/** @returns whether there was something to forget */
+async function forget(keep: Keep, node: string): Promise<boolean> {
+  const kept = await keep.take(node);
+  for (const fd of kept) fd.close();
+  await keep.forget(node);
+  return kept.length > 0;
+}

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// viola forget: what a viola left for its successor is let go of.
+import { assert, assertEquals } from "@std/assert";
+import { Reactor } from "../../ffi/mod.ts";
+import { SoftNode } from "../../lib/loopback/mod.ts";
+import { OwnKeeper } from "../support/keeper.ts";
+import { withoutLeaks } from "../support/leaks.ts";
+import { TempFolder } from "../support/process.ts";
+import { facts, reported, viola } from "./viola.ts";
+
+Deno.test("viola forget says when nothing is kept, and starts no keeper", async () => {
+  await using folder = await TempFolder.create();
+  const { env } = new OwnKeeper(folder.file("keeper"));
+  const nodes = ["soft:/tmp/viola-none", "/dev/loopback-237"];
+  await using forget = viola(["forget", ...nodes], { env });
+  assertEquals((await forget.end()).code, 0, forget.report());
+  assertEquals(forget.stdout, nodes.map((node) => `${node}: nothing is kept\n`).join(""));
+  assertEquals([...Deno.readDirSync(folder.path)], []);
+});
+
+Deno.test("what viola forget let go of is taken over by nobody, the rest is", async () => {
+  await withoutLeaks(async () => {
+    await using folder = await TempFolder.create();
+    using keeper = new OwnKeeper(folder.file("keeper"));
+    const { env } = keeper;
+    await using reactor = new Reactor();
+    using nodes = new DisposableStack();
+    const names = ["a", "b"].map((name) => {
+      nodes.use(new SoftNode()).listen(folder.file(name), reactor);
+      return `soft:${folder.file(name)}`;
+    });
+    await using devices = new AsyncDisposableStack();
+    const sockets = ["sa", "sb"].map((name) => folder.file(name));
+    for (const socket of sockets) devices.use(viola(["device", "rng", "--socket", socket]));
+    const attach = () =>
+      viola([
+        ...["attach", "rng", "rng", "--keep", "--json"],
+        ...sockets.flatMap((socket) => ["--socket", socket]),
+        ...names.flatMap((name) => ["--loopback", name]),
+      ], { env });
+    const forget = async () => {
+      await using process = viola(["forget", names[0]!, "--json"], { env });
+      assertEquals((await process.end()).code, 0, process.report());
+      return facts(process);
+    };
+
+    await using first = attach();
+    for (const device of ["rng0", "rng1"]) {
+      await reported(first, "started", (fact) => fact.device === device);
+    }
+    assertEquals(await forget(), [{ event: "forgotten", node: names[0], kept: true }]);
+    assertEquals(await forget(), [{ event: "forgotten", node: names[0], kept: false }]);
+    assertEquals(first.status, null, "who serves it goes on");
+    await first.stop("SIGKILL");
+
+    await using second = attach();
+    await reported(second, "started", (fact) => fact.device === "rng0");
+    await reported(second, "adopted", (fact) => fact.device === "rng1");
+    assert(!facts(second).some(({ event, device }) => event === "adopted" && device === "rng0"));
+  });
+});

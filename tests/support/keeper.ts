@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The keeper process that viola starts for `--keep`: it outlives whoever started it, so a test must end its own.
+ *
+ * @module
+ */
+
+/** A test's own keeper, once a viola has started it; disposing of it ends it. */
+export class OwnKeeper implements Disposable {
+  /** The environment of those who shall use it. */
+  readonly env: Record<string, string>;
+
+  /** @param path Where it listens */
+  constructor(readonly path: string) {
+    this.env = { VIOLA_KEEPER: path };
+  }
+
+  [Symbol.dispose](): void {
+    for (const { name } of Deno.readDirSync("/proc")) {
+      if (!/^\d+$/.test(name)) continue;
+      try {
+        const args = Deno.readTextFileSync(`/proc/${name}/cmdline`).split("\0");
+        if (args.includes("keeper") && args.includes(this.path)) Deno.kill(Number(name), "SIGTERM");
+      } catch { /* it ended meanwhile */ }
+    }
+  }
+}
