@@ -42,16 +42,23 @@ The n-th --socket and --loopback go with the n-th DEVICE; of the other options o
 serves all, or the n-th goes with the n-th:
   viola attach sound sound --socket /run/s0 --loopback /dev/loopback-237 \\
     --socket /run/s1 --loopback /dev/loopback-238 --priority 0 --priority 1
+soft:PATH is a loopback device in software, such as viola demo makes for its driver.
 
-Back-ends may come later, go, and come back; with isolated memory nothing is lost.`;
+Back-ends may come later, go, and come back; with isolated memory nothing is lost.
+
+With --keep the next viola that attaches the node takes it over, and the driver plays on.
+Until then it is kept by systemd, as the service's unit says (FileDescriptorStoreMax=16,
+Type=simple), until that is stopped; elsewhere by a process of viola's own that listens at
+/run/viola/keeper, until viola forget NODE. Without --keep a node of AGL's driver that
+viola ended with is of no use until the machine is restarted.`;
 
 /** Adds the subcommand. */
 export function addAttach(program: Command): void {
   program.command("attach")
     .description("Join loopback devices to vhost-user back-ends, all in one process.")
     .argument("<device...>", "sound or rng, as many as there are")
-    .option("--socket <path>", "the back-end's Unix socket", collect)
-    .option("--loopback <node>", "/dev/loopback-N, /dev/loopback or soft:PATH", collect)
+    .option("--socket <path>", "the back-end's Unix socket (required)", collect)
+    .option("--loopback <node>", "/dev/loopback-N, /dev/loopback or soft:PATH (required)", collect)
     .option(
       "--memory <mode>",
       "isolated: back-ends see copies (the default);\ndirect: they map the driver's memory",
@@ -62,7 +69,7 @@ export function addAttach(program: Command): void {
     .option("--lane <name>", "devices of one lane share two threads (main)", collect)
     .option("--cpus <list>", "CPUs for the device's lane, such as 1,2", collect)
     .option("--realtime <n>", "real-time priority for the device's lane, 1 to 99", collect)
-    .option("--keep", "let the next viola go on where this one ends, however it ends")
+    .option("--keep", "let the next viola go on where this one ends,\nhowever it ends")
     .option("--json", "report as JSON lines, with counters at the end")
     .option("--until-eof", "end when standard input does")
     .addHelpText("after", HELP)

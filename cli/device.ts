@@ -22,8 +22,11 @@ export interface DeviceOptions {
 }
 
 const EXAMPLES = `
+--sink, --source, --pace and --latency are sound's. A card that is given neither sinks nor
+sources has one stream of each: null, which drops what is played, and silence.
+
 exec: gives COMMAND raw samples on its standard input, or hears its standard output;
-$RATE, $CHANNELS and $FORMAT tell it what they are:
+$RATE, $CHANNELS, $BITS and $FORMAT (ALSA's name, such as S16_LE) tell it what they are:
   viola device sound --socket /run/card0 \\
     --sink 'exec:aplay -t raw -f $FORMAT -r $RATE -c $CHANNELS'`;
 
@@ -32,7 +35,7 @@ export function addDevice(program: Command): void {
   program.command("device")
     .description("Be a vhost-user device, for one front-end after another.")
     .argument("<class>", "sound or rng")
-    .option("--socket <path>", "Unix socket to listen at")
+    .option("--socket <path>", "Unix socket to listen at (required)")
     .option(
       "--sink <sink>",
       "a playback stream's end: wav:FILE, wav:FILE,append,\nnull, exec:COMMAND; again for the next stream",
@@ -43,8 +46,14 @@ export function addDevice(program: Command): void {
       "a capture stream's beginning: wav:FILE, silence,\nexec:COMMAND; again for the next stream",
       collect,
     )
-    .option("--pace <pace>", "real: by a sound card's clock; free: as fast as it goes")
-    .option("--latency <ms>", "told to the driver on top of what is known")
+    .option(
+      "--pace <pace>",
+      "real: by a sound card's clock (the default);\nfree: as fast as it goes",
+    )
+    .option(
+      "--latency <ms>",
+      "what lies between the sinks and the ear: added to the\nlatency that is told to the driver (0)",
+    )
     .option("--json", "report as JSON lines")
     .option("--until-eof", "end when standard input does")
     .addHelpText("after", EXAMPLES)

@@ -8,7 +8,9 @@
 import {
   DEVICE_CLASSES,
   deviceClassByDropInName,
+  deviceClassById,
   UNSERVED_DROP_INS,
+  type UnservedDropIn,
 } from "../lib/virtio/classes.ts";
 import { attach, type AttachPlan } from "./attach.ts";
 import { Failure, messageOf, StopSignal, USAGE } from "./exit.ts";
@@ -24,7 +26,9 @@ export const DROP_IN_USAGE = `Usage: ${C_PROGRAM} -d DEVICE -s SOCKET [-l N] [-q
   -d   the device: ${SERVED.join(", ")}
   -s   the back-end's Unix socket, waited for up to 5 s
   -l   the N of /dev/loopback-N, or soft:PATH; without it /dev/loopback
-  -qn  number of queues (1 to 16), and -qs their size (1 to 1024), for vhublk`;
+  -qn  number of queues (1 to 16), and -qs their size (1 to 1024): accepted, and of no effect,
+       for they are vhublk's
+A node is kept for the next viola, as by viola attach --keep; viola forget lets go of it.`;
 
 /** How long the back-end is waited for, in milliseconds. */
 const BACK_END_MS = 5000;
@@ -80,16 +84,18 @@ function collect(args: readonly string[]): Map<Option, string> {
 
 function classOf(device: string | undefined): string {
   if (device === undefined) refuse("Cannot start: -d DEVICE is missing");
-  if (UNSERVED_DROP_INS.some(({ name }) => name === device)) {
-    throw new Failure(
-      USAGE,
-      `Cannot serve ${device}: this version has no such device yet, expected ${
-        SERVED.join(" or ")
-      }`,
-    );
-  }
+  const unserved = UNSERVED_DROP_INS.find(({ name }) => name === device);
+  if (unserved !== undefined) throw new Failure(USAGE, whyUnserved(unserved));
   return deviceClassByDropInName(device)?.name ??
     refuse(`Cannot serve "${device}": it is no device, expected ${SERVED.join(" or ")}`);
+}
+
+/** Of some classes only the device that the C program had built in is missing. */
+function whyUnserved({ name, id }: UnservedDropIn): string {
+  const [instead] = deviceClassById(id)?.dropInNames ?? [];
+  return instead === undefined
+    ? `Cannot serve ${name}: this version has no such device yet, expected ${SERVED.join(" or ")}`
+    : `Cannot serve ${name}: that is built into the C program, expected -d ${instead} with a back-end of its own`;
 }
 
 function checkNumber(given: Map<Option, string>, option: Option, min: number, max: number): void {

@@ -5,6 +5,8 @@
  * @module
  */
 
+import { OsError } from "../ffi/errno.ts";
+
 /** Exit status: what was asked for cannot be done as asked (options, a file of the wrong kind). */
 export const USAGE = 1;
 /** Exit status: something cannot be reached (a socket, a node, a file, a folder). */
@@ -52,7 +54,13 @@ export async function step<T>(
   } catch (error) {
     if (error instanceof Failure) throw error;
     const message = messageOf(error);
-    throw new Failure(status, /^Cannot /.test(message) ? message : `Cannot ${doing}: ${message}`);
+    if (/^Cannot /.test(message)) throw new Failure(status, message);
+    // Deno's own: "No such file or directory (os error 2): mkdir '/proc/x'"
+    const errno = / \(os error (\d+)\)/.exec(message)?.[1];
+    const text = errno === undefined
+      ? `Cannot ${doing}: ${message}`
+      : new OsError(doing, Number(errno)).message;
+    throw new Failure(status, text);
   }
 }
 

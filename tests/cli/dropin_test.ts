@@ -70,7 +70,8 @@ Deno.test("parseDropIn() refuses the rest in words, with exit status 1", () => {
     [["-d", "vhusnd", "-s", "s", "-qs", "1025"], /-qs "1025": expected a number from 1 to 1024/],
     [["-d", "vhusnd", "-s", "s", "-qs", "x"], /-qs "x"/],
   ];
-  for (const name of ["vrng", "vhublk", "vhuinput", "vhugpio", "vhucan", "vhuconsole"]) {
+  table.push([["-d", "vrng", "-s", "s"], /Cannot serve vrng: .* expected -d vhurng /]);
+  for (const name of ["vhublk", "vhuinput", "vhugpio", "vhucan", "vhuconsole"]) {
     table.push([["-d", name, "-s", "s"], new RegExp(`Cannot serve ${name}: .*vhurng or vhusnd$`)]);
   }
   for (const [args, message] of table) {

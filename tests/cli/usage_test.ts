@@ -5,14 +5,16 @@ import { WavWriter } from "../../lib/wav.ts";
 import { Process, TempFolder } from "../support/process.ts";
 import { assertFails, viola, violaAs } from "./viola.ts";
 
+const COMMANDS = ["demo", "device", "attach", "forget"];
+
 Deno.test("viola --help tells the story in a screen", async () => {
-  for (const args of [["--help"], []]) {
+  for (const args of [["--help"], [], ["help"]]) {
     await using process = viola(args);
     assertEquals((await process.end()).code, 0, process.report());
     const lines = process.stdout.trimEnd().split("\n");
     assert(lines.length <= 24, `${lines.length} lines`);
     assert(lines.every((line) => line.length <= 86), process.stdout);
-    for (const command of ["demo", "device", "attach"]) assert(process.stdout.includes(command));
+    for (const command of COMMANDS) assert(process.stdout.includes(`viola ${command}`));
     assertEquals(process.stderr, "");
   }
 });
@@ -24,8 +26,10 @@ Deno.test("viola --version says the version, and nothing else", async () => {
 });
 
 Deno.test("each command has help", async () => {
-  for (const command of ["demo", "device", "attach"]) {
-    await using process = viola([command, "--help"]);
+  const asked = COMMANDS.flatMap((command) => [[command, "--help"], ["help", command]]);
+  for (const args of asked) {
+    const command = args.find((arg) => COMMANDS.includes(arg));
+    await using process = viola(args);
     assertEquals((await process.end()).code, 0, process.report());
     assert(process.stdout.startsWith(`Usage: viola ${command} `), process.stdout);
     assert(process.stdout.split("\n").every((line) => line.length <= 90), process.stdout);
@@ -36,6 +40,7 @@ const ONE = ["--socket", "/tmp/viola-none", "--loopback", "soft:/tmp/viola-none"
 
 const TABLE: [string, string[], number, RegExp][] = [
   ["no command of ours", ["frobnicate"], 1, /unknown command 'frobnicate' \(see viola --help\)/],
+  ["help for no command of ours", ["help", "frobnicate"], 1, /unknown command 'frobnicate'/],
   ["no option of ours", ["--frobnicate"], 1, /unknown option '--frobnicate'/],
   ["a device of no class", ["device"], 1, /missing required argument 'class' \(see viola device/],
   ["a class we do not have", ["device", "tuba", "--socket", "s"], 1, /"tuba".*sound or rng/],
@@ -71,6 +76,9 @@ const TABLE: [string, string[], number, RegExp][] = [
     2,
     /ENAMETO/,
   ],
+  ["nothing to forget", ["forget"], 1, /missing required argument 'node' \(see viola forget/],
+  ["forgetting what is no node", ["forget", "rng"], 1, /"rng".*expected soft:PATH, \/dev\/loopb/],
+  ["forgetting no path", ["forget", "soft:"], 1, /Cannot forget "soft:": it is no loopback/],
   ["nothing to attach", ["attach"], 1, /missing required argument 'device' \(see viola attach/],
   ["nowhere to attach", ["attach", "sound"], 1, /--socket is missing/],
   ["half a pair", ["attach", "sound", "--socket", "s"], 1, /--loopback is missing/],
@@ -119,11 +127,18 @@ const TABLE: [string, string[], number, RegExp][] = [
     "a folder that cannot be made",
     ["demo", "--out", "/proc/viola"],
     2,
-    /Cannot make \/proc\/viola/,
+    /Cannot make \/proc\/viola: no such file or directory \(ENOENT\)$/m,
+  ],
+  [
+    "a file in place of a folder",
+    ["demo", "--out", "/dev/null"],
+    2,
+    /Cannot make \/dev\/null: file exists \(EEXIST\)$/m,
   ],
   ["a drop-in without options", ["-d"], 1, /-d: it has no value[\s\S]*Usage: virtio-loopback-ada/],
   ["a drop-in device unknown", ["-d", "vhutuba", "-s", "s"], 1, /"vhutuba"[\s\S]*Usage/],
   ["a drop-in device not served", ["-d", "vhublk", "-s", "s"], 1, /Cannot serve vhublk/],
+  ["the C program's own rng", ["-d", "vrng", "-s", "s"], 1, /Cannot serve vrng: .*-d vhurng/],
   ["a drop-in node that is absent", ["-d", "vhusnd", "-s", "s", "-l", "9999"], 1, /ENOENT/],
 ];
 
@@ -171,7 +186,7 @@ Deno.test("files that no card can play are refused before anything starts", asyn
   await using folder = await TempFolder.create();
   const path = folder.file("input.wav");
   const good = silentFile(path);
-  /** The file with one field of its header changed: channels at 22, rate at 24, bytes of a frame at 32, of all at 40. */
+  /** With one field of its header changed: channels at 22, rate at 24, bytes of a frame at 32, of all at 40. */
   const changed = (at: number, value: number) => {
     const bytes = good.slice();
     new DataView(bytes.buffer).setUint16(at, value, true);
@@ -234,5 +249,5 @@ Deno.test("a demo that cannot have sockets says so", async () => {
   await using lost = viola(["demo", "--fast", "--out", folder.file("out")], {
     env: { TMPDIR: folder.file("none") },
   });
-  await assertFails(lost, 2, /Cannot make a temporary folder/);
+  await assertFails(lost, 2, /Cannot make a temporary folder: no such file .*\(ENOENT\)$/m);
 });
