@@ -12,10 +12,6 @@ import { shim } from "./symbols.ts";
 export const EPOLLIN = 0x001;
 /** There is room to write. */
 export const EPOLLOUT = 0x004;
-/** An error is pending. Always reported. */
-export const EPOLLERR = 0x008;
-/** The other side is gone. Always reported. */
-export const EPOLLHUP = 0x010;
 /** The other side will send no more. */
 export const EPOLLRDHUP = 0x2000;
 /** Report each new event once. An eventfd watched so need never be read: every ring is a new event. */
@@ -137,6 +133,15 @@ export class Reactor implements AsyncDisposable {
   /** See {@linkcode Watches.watch}; a watcher runs on this isolate's event loop. @throws {OsError} */
   watch(number: number, events: number, watcher: Watcher): Watch {
     return this.#watches.watch(number, events, watcher);
+  }
+
+  /** Waits until there is something to read, or the other side is gone, or the time is up. @param timeoutMs Milliseconds */
+  async readable(fd: Fd, timeoutMs: number): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    using _watch = this.watch(fd.number, EPOLLIN, () => resolve());
+    const timer = setTimeout(resolve, timeoutMs);
+    await promise;
+    clearTimeout(timer);
   }
 
   async #run(): Promise<void> {

@@ -72,6 +72,16 @@ export class OsError extends Error {
   }
 }
 
+/** The number of an errno that we know. */
+const NUMBERS: ReadonlyMap<string, number> = new Map(
+  Object.entries(ERRNO).map(([number, [name]]) => [name, Number(number)]),
+);
+
+/** An error as the kernel would have given it. @param code The errno's name, one of those we know */
+export function osError(operation: string, code: string): OsError {
+  return new OsError(operation, NUMBERS.get(code)!);
+}
+
 /**
  * The value of a shim call, or an error that says what was attempted.
  *
@@ -84,8 +94,8 @@ export function unwrap(result: number, operation: string): number {
   return result;
 }
 
-/** −EAGAIN, as the shim returns it: nothing there now. */
-export const EAGAIN = -11;
+/** −EAGAIN, as the shim returns it: nothing there now, or no room. */
+export const WOULD_BLOCK = -11;
 
 const encoder = new TextEncoder();
 

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { cString, EAGAIN, unwrap } from "./errno.ts";
+import { cString, unwrap, WOULD_BLOCK } from "./errno.ts";
 import { shim } from "./symbols.ts";
 
 /** A descriptor that its owner closes exactly once. */
@@ -69,8 +69,6 @@ export class Fd implements Disposable {
 /** `open` flags, asm-generic. */
 export const O_RDONLY = 0;
 /** @see {@linkcode O_RDONLY} */
-export const O_WRONLY = 1;
-/** @see {@linkcode O_RDONLY} */
 export const O_RDWR = 2;
 
 /**
@@ -105,7 +103,7 @@ export class EventFd extends Fd {
  */
 export function signalEvent(number: number): void {
   const result = shim.viola_eventfd_signal(number);
-  if (result < 0 && result !== EAGAIN) unwrap(result, `ring eventfd ${number}`);
+  if (result < 0 && result !== WOULD_BLOCK) unwrap(result, `ring eventfd ${number}`);
 }
 
 /**
@@ -115,7 +113,7 @@ export function signalEvent(number: number): void {
  */
 export function takeEvent(number: number): number {
   const result = shim.viola_eventfd_take(number);
-  return result === EAGAIN ? 0 : unwrap(result, `read eventfd ${number}`);
+  return result === WOULD_BLOCK ? 0 : unwrap(result, `read eventfd ${number}`);
 }
 
 /** More rings than an honest party could have rung. */

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { cString, EAGAIN, unwrap } from "./errno.ts";
+import { cString, unwrap, WOULD_BLOCK } from "./errno.ts";
 import { checkRange, Fd } from "./fd.ts";
 import { shim } from "./symbols.ts";
 
@@ -16,7 +16,7 @@ const none = new Int32Array(0);
 
 /** What {@linkcode UnixSocket.receive} found. */
 export interface Received {
-  /** Bytes put into the buffer; 0 when the other side is gone; −EAGAIN (−11) when there is nothing now. */
+  /** Bytes put into the buffer; 0 when the other side is gone; −WOULD_BLOCK (−11) when there is nothing now. */
   length: number;
   /** Descriptors that came with them, each now the caller's to close. */
   fds: Fd[];
@@ -81,7 +81,7 @@ export class UnixSocket extends Fd {
       numbers,
       numbers.length,
     );
-    return result === EAGAIN ? 0 : unwrap(result, "send on a Unix socket");
+    return result === WOULD_BLOCK ? 0 : unwrap(result, "send on a Unix socket");
   }
 
   /**
@@ -104,7 +104,7 @@ export class UnixSocket extends Fd {
       received,
       Math.min(maxFds, MAX_FDS),
     );
-    if (result === EAGAIN) return { length: EAGAIN, fds: [] };
+    if (result === WOULD_BLOCK) return { length: WOULD_BLOCK, fds: [] };
     unwrap(result, "receive on a Unix socket");
     const fds = Array.from(received.subarray(1, 1 + received[0]!), (number) => new Fd(number));
     return { length: result, fds };
@@ -136,7 +136,7 @@ export class UnixListener extends Fd {
   /** A connection that waits, or null when none does. @throws {OsError} */
   accept(): UnixSocket | null {
     const result = shim.viola_unix_accept(this.number);
-    if (result === EAGAIN) return null;
+    if (result === WOULD_BLOCK) return null;
     return new UnixSocket(unwrap(result, `accept on ${this.#path}`));
   }
 

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { cString, EAGAIN, unwrap } from "./errno.ts";
+import { cString, unwrap, WOULD_BLOCK } from "./errno.ts";
 import { Epoll, EPOLLIN } from "./epoll.ts";
 import { Fd } from "./fd.ts";
 import { shim } from "./symbols.ts";
@@ -35,12 +35,20 @@ export function makeRealtime(priority: number): void {
   );
 }
 
+/** Places the calling thread as it is wished, if it is. @throws {RangeError} @throws {OsError} */
+export function placeThread(
+  { cpus, realtime }: { cpus?: readonly number[] | undefined; realtime?: number | undefined },
+): void {
+  if (cpus !== undefined) pinThread(cpus);
+  if (realtime !== undefined) makeRealtime(realtime);
+}
+
 const SIGKILL = 9;
 
 /** Ends a command that cannot be watched: nobody else would. */
 function abandon(pid: number): void {
   shim.viola_kill(-pid, SIGKILL);
-  while (shim.viola_reap(pid) === EAGAIN); // killed already: some microseconds
+  while (shim.viola_reap(pid) === WOULD_BLOCK); // killed already: some microseconds
 }
 
 /** A shell command that runs beside us, in a process group of its own. */
@@ -78,7 +86,9 @@ export class Child implements Disposable {
   status(): number | null {
     if (this.#status !== null) return this.#status;
     const result = shim.viola_reap(this.pid);
-    if (result !== EAGAIN) this.#status = unwrap(result, `ask for the end of process ${this.pid}`);
+    if (result !== WOULD_BLOCK) {
+      this.#status = unwrap(result, `ask for the end of process ${this.pid}`);
+    }
     return this.#status;
   }
 

@@ -10,9 +10,8 @@ import {
   Epoll,
   EPOLLET,
   EPOLLIN,
-  makeRealtime,
   OWNER_KEY,
-  pinThread,
+  placeThread,
   reportToOwner,
   serveBlocking,
   signalEvent,
@@ -107,8 +106,7 @@ class AccessDevice implements Scheduled {
 }
 
 serveBlocking((options: LaneOptions) => {
-  if (options.cpus !== undefined) pinThread(options.cpus);
-  if (options.realtime !== undefined) makeRealtime(options.realtime);
+  placeThread(options);
   const epoll = Epoll.create();
   const devices = new Map<number, AccessDevice>();
   const doorbells = new Map<number, number>();

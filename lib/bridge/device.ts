@@ -53,6 +53,8 @@ export class BridgedDevice {
   /** Why the device cannot go on at all. */
   #failure: Error | null = null;
   #retryMs = RETRY_MS.first;
+  #lastLoss = "";
+  #sameLosses = 0;
   /** The driver waits for the answer to a reset. */
   #held = false;
   /** Settles when the status says that the driver must reset the device. */
@@ -205,7 +207,7 @@ export class BridgedDevice {
   async #part(): Promise<void> {
     if (this.#closing || this.#lost === null) return;
     if (this.#presented !== null) this.#count("losses");
-    this.#emit("lost", this.#lost.message);
+    this.#tellLoss(this.#lost.message);
     await this.#change.until(() => this.#closing, this.#retryMs);
     this.#retryMs = Math.min(2 * this.#retryMs, RETRY_MS.most);
   }
@@ -247,6 +249,7 @@ export class BridgedDevice {
   #onLive(requeued: number, replayed: number): void {
     const resumed = this.#wasRunning;
     this.#retryMs = RETRY_MS.first;
+    this.#lastLoss = "";
     this.#wasRunning = true;
     this.#count("replays", replayed);
     const text = `${requeued} requests in flight offered again, ${replayed} repeated`;
@@ -268,6 +271,15 @@ export class BridgedDevice {
     this.#emit("error", error.message);
     this.#abort.abort();
     this.#change.notify();
+  }
+
+  /** A loss for the same reason again and again is told the 1st, the 10th, the 100th time. */
+  #tellLoss(text: string): void {
+    this.#sameLosses = text === this.#lastLoss ? this.#sameLosses + 1 : 1;
+    this.#lastLoss = text;
+    if (!Number.isInteger(Math.log10(this.#sameLosses))) return;
+    const times = this.#sameLosses === 1 ? "" : ` (for the ${this.#sameLosses}th time)`;
+    this.#emit("lost", text + times);
   }
 
   // ---- driver and back-end together ----

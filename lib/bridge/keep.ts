@@ -7,7 +7,15 @@
  *
  * @module
  */
-import { EPOLLIN, Fd, OsError, type Reactor, UnixListener, UnixSocket } from "../../ffi/mod.ts";
+import {
+  EPOLLIN,
+  Fd,
+  type OsError,
+  osError,
+  type Reactor,
+  UnixListener,
+  UnixSocket,
+} from "../../ffi/mod.ts";
 
 /** Keeps copies of descriptors under a name. */
 export interface Keep {
@@ -78,7 +86,7 @@ class SystemdKeep implements Keep {
     const bytes = new TextEncoder().encode(text);
     using socket = UnixSocket.datagram(this.socket);
     if (socket.send(bytes, 0, bytes.length, fds) === bytes.length) return;
-    throw new OsError(`tell systemd at ${this.socket} what to keep`, EAGAIN);
+    throw osError(`tell systemd at ${this.socket} what to keep`, "EAGAIN");
   }
 }
 
@@ -86,10 +94,6 @@ class SystemdKeep implements Keep {
 function fdName(name: string, index: number): string {
   return `viola-${name.replace(/[^A-Za-z0-9_.-]/g, "_")}-${index}`.slice(-255);
 }
-
-const EAGAIN = 11;
-const EPROTO = 71;
-const ETIMEDOUT = 110;
 
 // ---- a process of viola's own ----
 
@@ -106,11 +110,24 @@ interface Request {
   name: string;
 }
 
-/** Where the keeper process listens: one per user, in a folder that only that user may enter. */
+/** Where the keeper process listens: one per user, in a folder that only that user may write. */
 export function keeperPath(): string {
   const runtime = Deno.env.get("XDG_RUNTIME_DIR");
   const folder = Deno.uid() === 0 ? "/run/viola" : `${runtime ?? `/tmp/viola-${Deno.uid()}`}/viola`;
   return Deno.env.get("VIOLA_KEEPER") ?? `${folder}/keeper`;
+}
+
+/** Makes a folder that nobody else may enter. @throws {Error} when somebody else made it, or may */
+function ensurePrivate(folder: string): void {
+  Deno.mkdirSync(folder, { recursive: true, mode: 0o700 });
+  const { uid, mode, isDirectory } = Deno.lstatSync(folder);
+  if (isDirectory && uid === Deno.uid() && (mode! & 0o022) === 0) return;
+  throw new Error(
+    `Cannot keep devices in ${folder}: it belongs to user ${uid} with mode ${
+      (mode! & 0o777).toString(8)
+    }, ` +
+      `expected a folder of user ${Deno.uid()} that nobody else may write`,
+  );
 }
 
 class ProcessKeep implements Keep {
@@ -147,37 +164,28 @@ class ProcessKeep implements Keep {
   }
 
   async #startAndConnect(): Promise<UnixSocket> {
-    const folder = this.path.slice(0, this.path.lastIndexOf("/"));
-    Deno.mkdirSync(folder, { recursive: true, mode: 0o700 });
+    ensurePrivate(this.path.slice(0, this.path.lastIndexOf("/")));
     this.start(this.path);
     for (const deadline = performance.now() + KEEPER_MS; performance.now() < deadline;) {
       const socket = await this.#connect();
       if (socket !== null) return socket;
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
-    throw new OsError(`start a keeper at ${this.path}`, ETIMEDOUT);
+    throw osError(`start a keeper at ${this.path}`, "ETIMEDOUT");
   }
 
   async #ask(socket: UnixSocket, request: Request, fds: readonly number[]): Promise<Fd[]> {
     const bytes = new TextEncoder().encode(JSON.stringify(request));
     socket.send(bytes, 0, bytes.length, fds);
-    await readable(socket, this.reactor);
+    await this.reactor.readable(socket, KEEPER_MS);
     const buffer = new Uint8Array(MAX_MESSAGE);
     const reply = socket.receive(buffer, 0, MAX_MESSAGE, MAX_FDS);
     const text = new TextDecoder().decode(buffer.subarray(0, Math.max(reply.length, 0)));
     if (text === "ok") return reply.fds;
     for (const fd of reply.fds) fd.close();
     const what = text === "" ? "it says nothing" : text;
-    throw new OsError(`${request.do} with the keeper at ${this.path}: ${what}`, EPROTO);
+    throw osError(`${request.do} with the keeper at ${this.path}: ${what}`, "EPROTO");
   }
-}
-
-async function readable(socket: UnixSocket, reactor: Reactor): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  using _watch = reactor.watch(socket.number, EPOLLIN, () => resolve());
-  const timer = setTimeout(resolve, KEEPER_MS);
-  await promise;
-  clearTimeout(timer);
 }
 
 /** The keeper process's work: holds descriptors by name, and hands copies out. One request per connection. */

@@ -108,11 +108,6 @@ export class RelayedQueue {
     return this.#state.ready && this.#state.epoch === this.#epoch;
   }
 
-  /** Where the driver's used ring stands, which is where a new back-end's begins. */
-  get usedIdx(): number {
-    return this.#ring.usedIdx;
-  }
-
   /** Whether a chain waits for room. */
   get parked(): boolean {
     return this.#parkedHead >= 0;

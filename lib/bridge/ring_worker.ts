@@ -10,9 +10,8 @@ import {
   Epoll,
   EPOLLET,
   EPOLLIN,
-  makeRealtime,
   OWNER_KEY,
-  pinThread,
+  placeThread,
   reportToOwner,
   serveBlocking,
 } from "../../ffi/mod.ts";
@@ -127,8 +126,7 @@ class RingLane {
 }
 
 serveBlocking((options: LaneOptions) => {
-  if (options.cpus !== undefined) pinThread(options.cpus);
-  if (options.realtime !== undefined) makeRealtime(options.realtime);
+  placeThread(options);
   const lane = new RingLane();
   return {
     epoll: lane.epoll,

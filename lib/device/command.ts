@@ -7,7 +7,6 @@
 import {
   Child,
   createPipe,
-  EAGAIN,
   Epoll,
   EPOLLET,
   EPOLLIN,
@@ -20,6 +19,7 @@ import {
   setNonblocking,
   type Watch,
   type Watches,
+  WOULD_BLOCK,
   writeFd,
 } from "../../ffi/mod.ts";
 
@@ -57,7 +57,7 @@ export class Command {
     let done = 0;
     while (done < length) {
       const n = writeFd(this.#pipe.number, bytes, offset + done, length - done);
-      if (n === EAGAIN) break;
+      if (n === WOULD_BLOCK) break;
       if (n < 0) throw this.#ended(new OsError(`write to "${this.text}"`, -n));
       done += n;
     }
@@ -74,7 +74,7 @@ export class Command {
     let done = 0;
     while (done < length) {
       const n = readFd(this.#pipe.number, bytes, offset + done, length - done);
-      if (n === EAGAIN) break;
+      if (n === WOULD_BLOCK) break;
       if (n < 0) throw this.#ended(new OsError(`read from "${this.text}"`, -n));
       // What came before the end counts; the end is met again.
       if (n === 0 && done === 0) throw this.#ended(new Error("it closed its standard output"));

@@ -9,8 +9,8 @@
  *
  * @module
  */
-import { EventFd, Fd, ioctl, Mapping, O_RDWR, OsError, pageSize, unwrap } from "../../ffi/mod.ts";
-import { type Identity, PAGE_LAYOUT } from "./page.ts";
+import { EventFd, Fd, ioctl, Mapping, O_RDWR, osError, pageSize, unwrap } from "../../ffi/mod.ts";
+import type { Identity } from "./page.ts";
 import type { ChunkSource, RamRange } from "./chunks.ts";
 import type {
   Bell,
@@ -35,8 +35,6 @@ export interface AglAbi {
     readonly SHARE_BUF: number;
     readonly SHARE_COM_STRUCT: number;
   };
-  /** Byte offsets in the shared page. */
-  readonly page: typeof PAGE_LAYOUT;
 }
 
 const REQUESTS = {
@@ -51,8 +49,8 @@ const REQUESTS = {
 
 /** The releases by name: they differ in their nodes, one device each. */
 export const AGL_RELEASES: Record<string, AglAbi> = {
-  epsilon: { nodes: /^\/dev\/loopback$/, requests: REQUESTS, page: PAGE_LAYOUT },
-  "multi-sound": { nodes: /^\/dev\/loopback-\d+$/, requests: REQUESTS, page: PAGE_LAYOUT },
+  epsilon: { nodes: /^\/dev\/loopback$/, requests: REQUESTS },
+  "multi-sound": { nodes: /^\/dev\/loopback-\d+$/, requests: REQUESTS },
 };
 
 /** The release whose nodes are called so, null when none's are. */
@@ -69,8 +67,6 @@ export const WINDOWS = 8;
 const WINDOW_PAGES = 101;
 /** What the C adapter passes with IRQ; the driver looks at no value. */
 const IRQ_NUMBER = 44;
-const ENOENT = 2;
-const ENODEV = 19;
 
 /** An open node. The real one is a descriptor; tests have one of their own. */
 export interface AglNode extends Disposable {
@@ -98,10 +94,10 @@ export function checkAglNode(path: string): void {
     info = Deno.statSync(path);
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
-    throw new OsError(`open ${path} (is the loopback driver's module loaded?)`, ENOENT);
+    throw osError(`open ${path} (is the loopback driver's module loaded?)`, "ENOENT");
   }
   if (!info.isCharDevice) {
-    throw new OsError(`open ${path} (it is no character device, so no loopback node)`, ENODEV);
+    throw osError(`open ${path} (it is no character device, so no loopback node)`, "ENODEV");
   }
 }
 

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { type Fd, OsError, type Reactor } from "../../ffi/mod.ts";
+import { type Fd, osError, type Reactor } from "../../ffi/mod.ts";
 import {
   AGL_RELEASES,
   AglLoopback,
@@ -77,7 +77,7 @@ export function adoptLoopback(name: string, memory: MemoryMode, fds: Fd[]): Loop
   const abi = AGL_RELEASES[releaseOf(name)]!;
   const [fd] = fds;
   if (fd === undefined || fds.length !== 1) {
-    throw new OsError(`take over ${name} with ${fds.length} descriptors instead of 1`, EPROTO);
+    throw osError(`take over ${name} with ${fds.length} descriptors instead of 1`, "EPROTO");
   }
   if (memory === "direct") {
     throw new Error(
@@ -87,5 +87,3 @@ export function adoptLoopback(name: string, memory: MemoryMode, fds: Fd[]): Loop
   const ram = parseIomem(Deno.readTextFileSync("/proc/iomem"));
   return AglLoopback.open(aglNodeOf(name, fd), abi, { memory: "pieces", ram });
 }
-
-const EPROTO = 71;

@@ -36,6 +36,16 @@ export interface Identity {
   vendor: number;
 }
 
+/** The fields' places in views of their sizes. */
+const WORD = {
+  notification: PAGE_LAYOUT.notification / 4,
+  data: PAGE_LAYOUT.data / 4,
+  size: PAGE_LAYOUT.size / 4,
+  done: PAGE_LAYOUT.done / 4,
+  started: PAGE_LAYOUT.started / 4,
+  identity: PAGE_LAYOUT.identity / 4,
+} as const;
+
 /** A view of the page. One access is in it at a time; the fields of the last one stay until the next. */
 export class SharedPage {
   readonly #words: Uint32Array;
@@ -51,22 +61,22 @@ export class SharedPage {
 
   /** The register's offset. */
   get offset(): number {
-    return this.#words[0]!;
+    return this.#words[WORD.notification]!;
   }
 
   /** Bytes to be read or written: 1, 2 or 4 in a sound access, anything in a bad one. */
   get size(): number {
-    return this.#words[4]!;
+    return this.#words[WORD.size]!;
   }
 
   /** Whether it is a read. */
   get isRead(): boolean {
-    return this.#bytes[24] === 1;
+    return this.#bytes[PAGE_LAYOUT.read] === 1;
   }
 
   /** The value written, or the answer to a read. */
   get data(): number {
-    return this.#words[2]!;
+    return this.#words[WORD.data]!;
   }
 
   /**
@@ -74,44 +84,46 @@ export class SharedPage {
    * above are those of that access.
    */
   get pending(): boolean {
-    return Atomics.load(this.#signed, 7) === 0;
+    return Atomics.load(this.#signed, WORD.done) === 0;
   }
 
   /** Fills in the answer to a read. The bell that follows is what the other side waits for. */
   answer(value: number): void {
-    this.#words[2] = value;
-    this.#words[3] = 0;
+    this.#set(WORD.data, value);
   }
 
   /** Says the access is answered, where no kernel does so: release, so that the answer is seen with it. */
   finish(): void {
-    Atomics.store(this.#signed, 7, 1);
+    Atomics.store(this.#signed, WORD.done, 1);
   }
 
   /** The asking side: puts an access in the page, then releases it to the other side by `done` 0. */
   ask(offset: number, size: number, read: boolean, value: number): void {
-    this.#words[0] = offset;
-    this.#words[1] = 0;
-    this.#words[2] = value;
-    this.#words[3] = 0;
-    this.#words[4] = size;
-    this.#words[5] = 0;
-    this.#bytes[24] = read ? 1 : 0;
-    Atomics.store(this.#signed, 7, 0);
+    this.#set(WORD.notification, offset);
+    this.#set(WORD.data, value);
+    this.#set(WORD.size, size);
+    this.#bytes[PAGE_LAYOUT.read] = read ? 1 : 0;
+    Atomics.store(this.#signed, WORD.done, 0);
+  }
+
+  /** Writes a u64 whose upper half is 0. */
+  #set(word: number, value: number): void {
+    this.#words[word] = value;
+    this.#words[word + 1] = 0;
   }
 
   /** The software device's START_LOOPBACK. */
   start(identity: Identity): void {
-    const at = PAGE_LAYOUT.identity / 4;
+    const at = WORD.identity;
     this.#words.set([identity.magic, 0, identity.version, 0], at);
     this.#words.set([identity.deviceId, 0, identity.vendor, 0], at + 4);
-    Atomics.store(this.#signed, PAGE_LAYOUT.started / 4, 1);
+    Atomics.store(this.#signed, WORD.started, 1);
   }
 
   /** What {@linkcode start} announced, null before it. */
   get identity(): Identity | null {
-    if (Atomics.load(this.#signed, PAGE_LAYOUT.started / 4) === 0) return null;
-    const at = PAGE_LAYOUT.identity / 4;
+    if (Atomics.load(this.#signed, WORD.started) === 0) return null;
+    const at = WORD.identity;
     const [magic, version, deviceId, vendor] = [0, 2, 4, 6].map((i) => this.#words[at + i]!);
     return { magic: magic!, version: version!, deviceId: deviceId!, vendor: vendor! };
   }

@@ -8,7 +8,6 @@
  */
 import {
   createMemory,
-  EAGAIN,
   Epoll,
   EPOLLET,
   EPOLLIN,
@@ -17,6 +16,7 @@ import {
   Fd,
   Mapping,
   OsError,
+  osError,
   pageSize,
   type Reactor,
   signalEvent,
@@ -25,6 +25,7 @@ import {
   UnixSocket,
   viewMemory,
   type Watch,
+  WOULD_BLOCK,
 } from "../../ffi/mod.ts";
 import { GuestMemory } from "../virtio/memory.ts";
 import { type Identity, SharedPage } from "./page.ts";
@@ -55,9 +56,6 @@ export interface SoftWires {
 const HELLO_MAGIC = 0x414c4956;
 const HELLO_BYTES = 24;
 const EBUSY = 16;
-const EPROTO = 71;
-const ENOENT = 2;
-const ENOTSOCK = 88;
 
 /** The asking side's end: owns memory and bells, and lets one adapter at a time have them. */
 export class SoftNode implements Disposable {
@@ -326,7 +324,7 @@ export class SoftLoopback implements Loopback {
     const socket = UnixSocket.connect(path);
     const fds: Fd[] = [socket];
     try {
-      await readable(socket, reactor, timeoutMs);
+      await reactor.readable(socket, timeoutMs);
       const hello = receiveHello(socket, name, fds);
       return new SoftLoopback(name, wiresOf(fds, hello.getFloat64(8, true)), fds);
     } catch (error) {
@@ -345,9 +343,9 @@ export class SoftLoopback implements Loopback {
   static adopt(path: string, fds: Fd[]): SoftLoopback | null {
     const name = `soft:${path}`;
     if (fds.length !== KEPT) {
-      throw new OsError(
+      throw osError(
         `take over ${name} with ${fds.length} descriptors instead of ${KEPT}`,
-        EPROTO,
+        "EPROTO",
       );
     }
     using epoll = Epoll.create();
@@ -404,26 +402,18 @@ export function checkSoftNode(path: string): void {
     ({ isSocket } = Deno.statSync(path));
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
-    throw new OsError(`open soft:${path}`, ENOENT);
+    throw osError(`open soft:${path}`, "ENOENT");
   }
-  if (!isSocket) throw new OsError(`open soft:${path}`, ENOTSOCK);
-}
-
-async function readable(socket: UnixSocket, reactor: Reactor, timeoutMs: number): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  using _watch = reactor.watch(socket.number, EPOLLIN, () => resolve());
-  const timer = setTimeout(resolve, timeoutMs);
-  await promise;
-  clearTimeout(timer);
+  if (!isSocket) throw osError(`open soft:${path}`, "ENOTSOCK");
 }
 
 function receiveHello(socket: UnixSocket, name: string, fds: Fd[]): DataView {
   const bytes = new Uint8Array(HELLO_BYTES);
   const length = receiveInto(socket, name, bytes, fds);
   const hello = new DataView(bytes.buffer);
-  if (length === EAGAIN) throw new OsError(`open ${name} (it says nothing)`, EPROTO);
+  if (length === WOULD_BLOCK) throw osError(`open ${name} (it says nothing)`, "EPROTO");
   if (length !== HELLO_BYTES || hello.getUint32(0, true) !== HELLO_MAGIC) {
-    throw new OsError(`open ${name} (it is no soft loopback device)`, EPROTO);
+    throw osError(`open ${name} (it is no soft loopback device)`, "EPROTO");
   }
   const errno = hello.getUint32(4, true);
   if (errno === EBUSY) throw new OsError(`open ${name} (another adapter has it open)`, EBUSY);
@@ -433,7 +423,7 @@ function receiveHello(socket: UnixSocket, name: string, fds: Fd[]): DataView {
   const sound = fds.length === KEPT && page!.size() >= pageSize() &&
     size > 0 && memory!.size() === size;
   if (sound) return hello;
-  throw new OsError(`open ${name} (its descriptors are not those of a loopback device)`, EPROTO);
+  throw osError(`open ${name} (its descriptors are not those of a loopback device)`, "EPROTO");
 }
 
 /** Receives what is there. @returns its length @throws {OsError} that names the device */

@@ -38,11 +38,6 @@ export interface DeviceClass {
   readonly needsConfig: boolean;
   /** The class's own feature bits. */
   readonly featureNames: FeatureNames;
-  /**
-   * Whether every queue's chains come back in the order in which they were offered, so that the used index alone tells
-   * which are in flight.
-   */
-  readonly inOrder: boolean;
 }
 
 /** The classes that are served. */
@@ -55,7 +50,6 @@ export const DEVICE_CLASSES: readonly DeviceClass[] = [
     configSize: { min: 0, max: 0 },
     needsConfig: false,
     featureNames: {},
-    inOrder: true,
   },
   {
     id: 25, // §5.14
@@ -71,7 +65,6 @@ export const DEVICE_CLASSES: readonly DeviceClass[] = [
     configSize: { min: 12, max: 16 },
     needsConfig: true,
     featureNames: { 0: "VIRTIO_SND_F_CTLS" },
-    inOrder: false, // streams share tx and rx, and RELEASE is answered after what it waits for
   },
 ];
 

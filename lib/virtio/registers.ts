@@ -39,8 +39,6 @@ export interface RegisterEvents {
   badAccess(text: string): void;
 }
 
-export type { RingLayout as QueueLayout };
-
 /**
  * Where a queue lies that the driver has set up, in guest addresses. Unless the driver is made to wait meanwhile, compare
  * the queue's epoch before and after.

@@ -3,7 +3,6 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import {
   closeNumber,
   createPipe,
-  EAGAIN,
   EventFd,
   Fd,
   ioctl,
@@ -15,6 +14,7 @@ import {
   signalEvent,
   takeEvent,
   TimerFd,
+  WOULD_BLOCK,
   writeFd,
 } from "../../ffi/mod.ts";
 import { withoutLeaks } from "../support/leaks.ts";
@@ -133,7 +133,7 @@ Deno.test("a pipe: bytes, its end, and no wait when it is told so", async () => 
     using _reader = reader;
     setNonblocking(reader);
     const bytes = new Uint8Array(8);
-    assertEquals(readFd(reader.number, bytes, 0, 8), EAGAIN);
+    assertEquals(readFd(reader.number, bytes, 0, 8), WOULD_BLOCK);
     assertEquals(writeFd(writer.number, Uint8Array.of(1, 2, 3), 1, 2), 2);
     assertEquals(readFd(reader.number, bytes, 4, 4), 2);
     assertEquals([...bytes], [0, 0, 0, 0, 2, 3, 0, 0]);

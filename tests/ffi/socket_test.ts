@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import {
-  EAGAIN,
   EventFd,
   MAX_FDS,
   OsError,
@@ -9,6 +8,7 @@ import {
   takeEvent,
   UnixListener,
   UnixSocket,
+  WOULD_BLOCK,
 } from "../../ffi/mod.ts";
 import { withoutLeaks } from "../support/leaks.ts";
 import { TempFolder } from "../support/process.ts";
@@ -29,7 +29,7 @@ Deno.test("bytes come as they were sent, in pieces as one asks for them", () => 
   using stack = new DisposableStack();
   const [a, b] = pair(stack);
   const into = new Uint8Array(8);
-  assertEquals(b.receive(into, 0, 8), { length: EAGAIN, fds: [] });
+  assertEquals(b.receive(into, 0, 8), { length: WOULD_BLOCK, fds: [] });
   assertEquals(a.send(BYTES, 2, 5), 5);
   assertEquals(b.receive(into, 1, 2).length, 2);
   assertEquals(b.receive(into, 3, 5).length, 3);
@@ -112,7 +112,7 @@ s.recv(1)`;
     let error: OsError | null = null;
     while (error === null) {
       try {
-        assertEquals(receive().length, EAGAIN);
+        assertEquals(receive().length, WOULD_BLOCK);
         await new Promise((resolve) => setTimeout(resolve, 5));
       } catch (caught) {
         error = caught as OsError;
@@ -131,7 +131,7 @@ Deno.test("more descriptors than a message carries are refused before anything i
   const tooMany = many(event, MAX_FDS + 1);
   assertEquals(assertThrows(() => a.send(BYTES, 0, 1, tooMany), OsError).code, "EINVAL");
   assertEquals(assertThrows(() => a.send(BYTES, 0, 1, [-1]), OsError).code, "EBADF");
-  assertEquals(b.receive(new Uint8Array(8), 0, 8).length, EAGAIN);
+  assertEquals(b.receive(new Uint8Array(8), 0, 8).length, WOULD_BLOCK);
 });
 
 Deno.test("a full socket takes what fits, then nothing, and never waits", () => {
