@@ -199,6 +199,7 @@ export class BridgedDevice {
   async #adopt(): Promise<void> {
     this.#presented = await PresentedDevice.adopt(this.#setup, this.#listener);
     if (this.#presented === null) return;
+    this.#presented.start(); // the process before may have died just before it did
     this.#wasRunning = this.#presented.driverOk;
     this.#emit("adopted", `${this.#setup.loopback} taken over from the process before`);
   }

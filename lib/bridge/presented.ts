@@ -146,10 +146,12 @@ export class PresentedDevice {
     return new PresentedDevice(setup, parts, kicks, lane);
   }
 
-  /** START_LOOPBACK: the driver may probe. @throws {OsError} */
+  /** START_LOOPBACK, unless a process before did it: the driver may probe. @throws {OsError} */
   start(): void {
     const { mmioVersion: version, deviceClass } = this.#setup;
+    if (this.state.started) return;
     this.loopback.start({ magic: MAGIC, version, deviceId: deviceClass.id, vendor: VENDOR });
+    this.state.started = true;
   }
 
   /** Has the device kept, so that a successor can {@linkcode adopt} it if this process dies. @throws {OsError} */

@@ -90,6 +90,7 @@ const DRIVER_FEATURES_SEL_WORD = 10;
 const QUEUE_SEL_WORD = 11;
 const GUEST_PAGE_SIZE_WORD = 12;
 const MAPPINGS_WORD = 13;
+const STARTED_WORD = 14;
 
 const REGISTERS_AT = 64;
 const COUNTERS_AT = 128;
@@ -335,6 +336,14 @@ export class DeviceState {
   }
   set driverFeaturesSel(value: number) {
     this.#registers[DRIVER_FEATURES_SEL_WORD] = value;
+  }
+
+  /** Whether the driver was told that the device is there: that is done once. */
+  get started(): boolean {
+    return this.#registers[STARTED_WORD] !== 0;
+  }
+  set started(value: boolean) {
+    this.#registers[STARTED_WORD] = value ? 1 : 0;
   }
 
   /** How often the processes that served the device have mapped its loopback node: a reset does not change that. */
