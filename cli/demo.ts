@@ -123,7 +123,11 @@ function writePiece(folder: string, piece: Piece, files: readonly string[]): str
   return path;
 }
 
-/** Removes what an earlier demo left, so that nothing old is taken for new. @throws {Failure} when it is to be played */
+/**
+ * Removes what an earlier demo left, so that nothing old is taken for new.
+ *
+ * @throws {Failure} when it is to be played
+ */
 function clear(path: string, files: readonly string[]): void {
   try {
     const real = Deno.realPathSync(path);

@@ -26,7 +26,7 @@ export interface StageOptions {
 export class StepClock {
   readonly #start = performance.now();
   #last = this.#start;
-  /** Milliseconds by step, in order: devices listen, cards are there, sound is heard, all is played, all has ended … */
+  /** Milliseconds by step, in order: devices listen, cards are there, sound is heard, all is played, all has ended. */
   readonly steps: Record<string, number> = {};
 
   /** A step ends now. */
@@ -43,8 +43,8 @@ export class StepClock {
 }
 
 /**
- * Plays all parts at once, each on a card of its own. When this returns, or throws, everything it started has ended, and
- * the files are whole as far as they go.
+ * Plays all parts at once, each on a card of its own. When this returns, or throws, everything it started has ended,
+ * and the files are whole as far as they go.
  *
  * @param signal Ends it early
  * @throws {Failure} when a process ends, or `signal` is aborted
@@ -58,33 +58,16 @@ export async function playParts(
   signal: AbortSignal,
 ): Promise<TransferResult[]> {
   await using stack = new AsyncDisposableStack();
-  const folder = await step(
-    UNREACHABLE,
-    "make a temporary folder",
-    () => Deno.makeTempDir({ prefix: "viola-" }),
-  );
-  stack.defer(() => Deno.remove(folder, { recursive: true }));
-  const reactor = stack.use(new Reactor());
-  const nodes = parts.map(() => stack.use(new SoftNode()));
-  await step(
-    UNREACHABLE,
-    "listen in the temporary folder",
-    () => nodes.forEach((node, i) => node.listen(nodePath(folder, parts[i]!.card), reactor)),
-  );
+  const folder = await makeFolder(stack);
+  const nodes = await makeNodes(stack, folder, parts);
   const devices = parts.map((part) => stack.use(startDeviceChild(folder, part, options)));
   const adapter = stack.use(startAdapter(folder, parts, options));
   const trouble = firstTrouble([...devices, adapter], signal);
   const unlessTrouble = <T>(work: Promise<T>[]) => Promise.race([Promise.all(work), trouble]);
-
   const listening = devices.map((device) => device.fact(({ event }) => event === "listening"));
   const heard = devices.map((device) => device.fact(({ state }) => state === "running"));
-  const starting = parts.map(({ card }, i) =>
-    startGuest("sound", nodes[i]!.wires, { name: `card ${card}` })
-  );
-  stack.defer(async () => {
-    await Promise.allSettled(starting.map(async (guest) => (await guest).close()));
-  });
-  const guests = await unlessTrouble(starting);
+
+  const guests = await unlessTrouble(startGuests(stack, parts, nodes));
   await unlessTrouble(listening);
   clock.mark("devices");
   await unlessTrouble(guests.map((guest) => guest.probe(APPEAR_MS)));
@@ -98,6 +81,43 @@ export async function playParts(
   await stack.disposeAsync();
   clock.mark("ended");
   return results;
+}
+
+/** A temporary folder, gone with the stage. */
+async function makeFolder(stack: AsyncDisposableStack): Promise<string> {
+  const make = () => Deno.makeTempDir({ prefix: "viola-" });
+  const folder = await step(UNREACHABLE, "make a temporary folder", make);
+  stack.defer(() => Deno.remove(folder, { recursive: true }));
+  return folder;
+}
+
+/** A software loopback device for each part, which listens in the folder. */
+async function makeNodes(
+  stack: AsyncDisposableStack,
+  folder: string,
+  parts: readonly Part[],
+): Promise<SoftNode[]> {
+  const reactor = stack.use(new Reactor());
+  const nodes = parts.map(() => stack.use(new SoftNode()));
+  const listen = () =>
+    nodes.forEach((node, i) => node.listen(nodePath(folder, parts[i]!.card), reactor));
+  await step(UNREACHABLE, "listen in the temporary folder", listen);
+  return nodes;
+}
+
+/** A driver at each node. */
+function startGuests(
+  stack: AsyncDisposableStack,
+  parts: readonly Part[],
+  nodes: readonly SoftNode[],
+): Promise<SoundGuest>[] {
+  const starting = parts.map(({ card }, i) =>
+    startGuest("sound", nodes[i]!.wires, { name: `card ${card}` })
+  );
+  stack.defer(async () => {
+    await Promise.allSettled(starting.map(async (guest) => (await guest).close()));
+  });
+  return starting;
 }
 
 function nodePath(folder: string, card: number): string {
