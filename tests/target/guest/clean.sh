@@ -11,6 +11,8 @@ offences() {
   done
 }
 
+keepers() { pgrep -f '^[^ ]*viola keeper '; }
+
 alive() { pgrep -s "$session" >/dev/null; }
 
 # Waits up to 6 s for the processes to end.
@@ -31,6 +33,9 @@ if ! ended; then
   pkill -KILL -s "$session"
   status=1
 fi
+# What keeps nodes open for a viola to come is in a session of its own.
+for pid in $(keepers); do kill -TERM "$pid"; done
+for _ in $(seq 30); do keepers >/dev/null && sleep 0.1; done
 [ -n "$found" ] || found=$(offences)
 if [ -d /sys/module/viola_loopback ] && ! rmmod viola_loopback; then
   left="${left:-} the driver"

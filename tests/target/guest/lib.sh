@@ -13,14 +13,14 @@ fail() {
 
 # expect TEXT COMMAND…: the scenario ends if the command fails.
 expect() {
-  reason=$1
+  local reason=$1
   shift
   "$@" || fail "$reason"
 }
 
 # wait_for SECONDS TEXT COMMAND…: tries until it succeeds.
 wait_for() {
-  tries=$(($1 * 10)) reason="$2, not after $1 s"
+  local tries=$(($1 * 10)) reason="$2, not after $1 s"
   shift 2
   until "$@" >/dev/null 2>&1; do
     tries=$((tries - 1))
@@ -63,7 +63,7 @@ statistic() { sed -n "s/^$2 //p" "$DEBUGFS/$1/stats"; }
 
 # start NAME COMMAND…: in the background, what it says in a log.
 start() {
-  name=$1
+  local name=$1
   shift
   echo "at $(now) s: $*" >>"$(log "$name")"
   "$@" >>"$(log "$name")" 2>&1 &
@@ -85,11 +85,17 @@ end() {
   wait "$(pid "$1")"
 }
 
+# end_keeper: what holds the nodes for a viola to come.
+end_keeper() {
+  pkill -TERM -f '^[^ ]*viola keeper '
+  wait_for 5 "the keeper ends" sh -c "! pgrep -f '^[^ ]*viola keeper '"
+}
+
 gone() { ! kill -0 "$(pid "$1")" 2>/dev/null || grep -q '^State:.Z' "/proc/$(pid "$1")/status"; }
 
 # device NAME CLASS [OPTION…]: viola's own, at the socket that socket NAME tells.
 device() {
-  name=$1
+  local name=$1
   shift
   start "$name" viola device "$@" --socket "$(socket "$name")"
   wait_for 15 "$name listens" test -S "$(socket "$name")"
@@ -109,10 +115,16 @@ size() { stat -c %s "$1"; }
 
 # same_sound NAME FILE: whether a WAV file holds the sound, and nothing but silence behind it: ALSA fills the last period.
 same_sound() {
+  local header samples
   header=$(($(size "$SOUNDS/$1.wav") - $(size "$SOUNDS/$1.raw")))
   samples=$(size "$SOUNDS/$1.raw")
   tail -c +$((header + 1)) "$2" | head -c "$samples" | cmp - "$SOUNDS/$1.raw" &&
     [ "$(tail -c +$((header + samples + 1)) "$2" | tr -d '\000' | wc -c)" = 0 ]
+}
+
+# heard NAME FILE: whether a WAV file holds all of the sound, parts of it perhaps twice; says how much. For frames of four bytes.
+heard() {
+  sh /target/heard.sh "$SOUNDS/$1.raw" "$2" $(($(size "$SOUNDS/$1.wav") - $(size "$SOUNDS/$1.raw")))
 }
 
 # play CARD NAME: a recording, to its end.
@@ -124,6 +136,7 @@ TWO_SOUNDS="music voice"
 
 # Two sound devices: what is played goes to files, what is recorded comes from recordings.
 two_devices() {
+  local n sound
   for n in 1 2; do
     sound=$(echo $TWO_SOUNDS | cut -d ' ' -f $n)
     device sound$n sound --sink "wav:/run/scenario/played$n.wav" --source "wav:$SOUNDS/$sound.wav"
@@ -131,14 +144,16 @@ two_devices() {
 }
 
 # loopbacks: an option for each node.
-loopbacks() { for name in $NODES; do echo "--loopback /dev/$name"; done; }
+loopbacks() { local name; for name in $NODES; do echo "--loopback /dev/$name"; done; }
 
 wait_for_cards() {
+  local n
   for n in 1 2; do wait_for 20 "card $n appears" has_card "$(node $n)"; done
 }
 
 # at_once COMMAND: with 1 and with 2, both in the end successful.
 at_once() {
+  local first second
   "$@" 1 &
   first=$!
   "$@" 2 &
@@ -153,6 +168,7 @@ record_one() {
 }
 
 play_and_record() {
+  local n sound
   wait_for_cards
   expect "both are played" at_once play_one
   expect "both are recorded" at_once record_one
@@ -189,4 +205,14 @@ read_entropy() {
   zeros=$((1048576 - $(tr -d '\000' </run/scenario/entropy | wc -c)))
   expect "it looks random: $zeros zeros" test $zeros -gt 3712 -a $zeros -lt 4480
   echo "1 MiB in $took s; register access: median $(statistic $NODE median_us) us, longest $longest us"
+}
+
+# refuses STATUS TEXT COMMAND…: whether it ends within 15 s with this exit status, and says so.
+refuses() {
+  local status=$1 text=$2 got=0
+  shift 2
+  timeout 15 "$@" >/run/scenario/refusal 2>&1 || got=$?
+  cat /run/scenario/refusal
+  expect "exit status $status, not $got, from $*" test $got = "$status"
+  expect "\"$text\" is said by $*" grep -q -e "$text" /run/scenario/refusal
 }
