@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+// Two devices of a lane want something at the same moment: the one of higher priority is served first.
+import { assertEquals } from "@std/assert";
+import {
+  createMemory,
+  Epoll,
+  EPOLLET,
+  EPOLLIN,
+  EventFd,
+  Mapping,
+  takeEvent,
+  viewMemory,
+  writeFd,
+} from "../../ffi/mod.ts";
+import { createGate } from "../../lib/bridge/gate.ts";
+import { Lane } from "../../lib/bridge/lane.ts";
+import type { LaneDevice } from "../../lib/bridge/lane_messages.ts";
+import { SessionMemory } from "../../lib/bridge/session_memory.ts";
+import { GuestPages } from "../../lib/guest/pages.ts";
+import { Progress } from "../../lib/guest/progress.ts";
+import { MmioDevice, REGISTER, type VirtQueue } from "../../lib/guest/transport.ts";
+import { SoftGuestPort, SoftLoopback, SoftNode } from "../../lib/loopback/mod.ts";
+import { bit, VIRTIO_F_VERSION_1 } from "../../lib/virtio/features.ts";
+import { DeviceState } from "../../lib/virtio/state.ts";
+import { withoutLeaks } from "../support/leaks.ts";
+import { until } from "../support/process.ts";
+
+const RNG = 4;
+
+function hasEvent({ number }: EventFd): boolean {
+  using epoll = Epoll.create();
+  epoll.add(number, EPOLLIN, 0);
+  return epoll.wait(0) > 0;
+}
+
+/** An entropy device in a lane: a driver that only asks, and a back-end that only hears. */
+class Bench implements AsyncDisposable {
+  readonly #stack = new AsyncDisposableStack();
+  readonly #node = this.#stack.use(new SoftNode(1 << 20));
+  readonly #loopback = this.#stack.use(SoftLoopback.attach(this.#node));
+  readonly #port = this.#stack.use(new SoftGuestPort(this.#node.wires));
+  readonly #state: DeviceState;
+  readonly #device: LaneDevice;
+  readonly #driver: MmioDevice;
+  #queue: VirtQueue<null> | null = null;
+  #session: SessionMemory | null = null;
+  /** The eventfd that the back-end hears; whoever rings it when it is full waits. */
+  readonly heard = this.#stack.use(EventFd.createBlocking());
+
+  constructor(readonly lane: Lane, readonly id: number, priority: number) {
+    const bytes = DeviceState.sizeFor(1, 64);
+    const fd = this.#stack.use(createMemory("state", bytes));
+    const mapping = this.#stack.use(Mapping.create(fd, bytes));
+    this.#state = DeviceState.create(viewMemory(mapping), {
+      deviceId: RNG,
+      vendorId: 1,
+      mmioVersion: 2,
+      queueSizes: [64],
+      deviceFeatures: bit(VIRTIO_F_VERSION_1),
+      config: new Uint8Array(0),
+    });
+    this.#device = {
+      id,
+      name: `device ${id}`,
+      priority,
+      memory: "isolated",
+      port: this.#loopback.port,
+      state: mapping.range,
+      gate: createGate(),
+      adopted: false,
+      kicks: [this.#stack.use(EventFd.create()).number],
+    };
+    const { memory, guestBase, memorySize } = this.#port;
+    const pages = new GuestPages(memory, guestBase, memorySize);
+    this.#driver = new MmioDevice(this.#port, pages, this.#device.name, new Progress());
+  }
+
+  /** Has the driver find the device, and joins it to its back-end. */
+  async start(): Promise<void> {
+    const { lane, id } = this;
+    const failed = (error: Error): never => {
+      throw error;
+    };
+    await lane.add(this.#device, { access: () => {}, ring: () => {}, failed });
+    this.#driver.identify();
+    this.#queue = this.#driver.bind(RNG, 0n, () => this.#driver.setUpQueue("input", () => {}));
+    const session = this.#session = new SessionMemory(this.#device, this.#state);
+    const rings = session.rings.map((ring) => ({ ...ring, kick: this.heard.number }));
+    const memory = { range: session.memory!.mapping.range, guest: 0x1_0000 };
+    const { epoch } = this.#state;
+    assertEquals(await lane.attach({ id, epoch, rings, memory, eventIdx: false }), [0]);
+    await lane.prepare(id);
+    await lane.go(id);
+    this.free(); // a back-end is rung when it is new
+  }
+
+  /** The driver wants something. When this returns the ring Worker was told. */
+  ask(): void {
+    const address = this.#driver.pages.allocate(64);
+    this.#queue!.add([{ address, length: 64, writable: true }], null);
+    this.#driver.write(REGISTER.queueNotify, 0);
+  }
+
+  /** How many chains the back-end has been offered. */
+  get offered(): number {
+    const [ring] = this.#session!.rings;
+    const bytes = new Uint16Array(viewMemory(this.#session!.memory!.mapping));
+    return Atomics.load(bytes, (ring!.avail - 0x1_0000) / 2 + 1);
+  }
+
+  /** From now on whoever rings the back-end waits, until it is {@linkcode free}d. */
+  fill(): void {
+    this.free();
+    const brim = new BigUint64Array([2n ** 64n - 2n]);
+    assertEquals(writeFd(this.heard.number, new Uint8Array(brim.buffer), 0, 8), 8);
+  }
+
+  /** Empties the eventfd. */
+  free(): void {
+    if (hasEvent(this.heard)) takeEvent(this.heard.number);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.free();
+    await this.lane.remove(this.id);
+    this.#session?.close();
+    await this.#stack.disposeAsync();
+  }
+}
+
+/** The order in which back-ends are rung: that in which epoll finds their eventfds ready. */
+class Order implements Disposable {
+  readonly #epoll = Epoll.create();
+
+  constructor(benches: readonly Bench[]) {
+    for (const { id, heard } of benches) this.#epoll.add(heard.number, EPOLLIN | EPOLLET, id);
+  }
+
+  /** Waits for so many rings. @returns who was rung */
+  next(count: number): number[] {
+    const ids: number[] = [];
+    while (ids.length < count) {
+      const n = this.#epoll.wait(5000);
+      if (n === 0) throw new Error(`Only ${ids} of ${count} were rung within 5 s`);
+      for (let i = 0; i < n; i++) ids.push(this.#epoll.found[2 * i]!);
+    }
+    return ids;
+  }
+
+  [Symbol.dispose](): void {
+    this.#epoll.close();
+  }
+}
+
+const [BUSY, LOW, HIGH] = [1, 2, 3] as const;
+
+Deno.test("of two devices with work at the same moment the more urgent is served first", async () => {
+  await withoutLeaks(async () => {
+    await using lane = await Lane.start({ name: "test" });
+    await using busy = new Bench(lane, BUSY, 0);
+    await using low = new Bench(lane, LOW, 0);
+    await using high = new Bench(lane, HIGH, 1);
+    for (const bench of [busy, low, high]) await bench.start();
+    using order = new Order([low, high]);
+    let rounds = 0;
+    for (const asking of [[low, high], [high, low], [low, high]]) {
+      // The ring Worker is in the middle of serving another when both ask.
+      busy.fill();
+      busy.ask();
+      rounds++;
+      await until(() => busy.offered === rounds, "the ring Worker to be at work");
+      for (const bench of asking) bench.ask();
+      assertEquals([low.offered, high.offered], [rounds - 1, rounds - 1]);
+      busy.free();
+      assertEquals(order.next(2), [HIGH, LOW]);
+      await until(() => low.offered === rounds && high.offered === rounds, "both to be served");
+    }
+  });
+});
