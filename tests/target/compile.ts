@@ -28,6 +28,12 @@ const WORKERS = [
 /** What it may do. Deno asks for all permissions from who reads /proc/iomem, as one must who maps physical memory. */
 const PERMISSIONS = ["--allow-all"];
 
+/**
+ * The engine does all work of an isolate in the isolate's own thread. Else a lane with real-time priority would at times
+ * spin, for seconds, until a helper thread of ordinary priority has done its part.
+ */
+const ENGINE = ["--v8-flags=--single-threaded"];
+
 /** The architecture of a target triple. @throws {Error} for a triple that is not served */
 export function architectureOf(target: string): Architecture {
   const match = /^(aarch64|x86_64)-unknown-linux-gnu$/.exec(target);
@@ -47,7 +53,7 @@ export async function compile(architecture: Architecture): Promise<string> {
     await buildShim(architecture, `${stage}/ffi`);
     const output = `${ROOT}dist/viola-${architecture}`;
     const included = ["ffi/shim.so", ...WORKERS].flatMap((path) => ["--include", path]);
-    const options = [...PERMISSIONS, "--no-prompt", ...included, "--output", output];
+    const options = [...PERMISSIONS, ...ENGINE, "--no-prompt", ...included, "--output", output];
     const target = ["--target", `${architecture}-unknown-linux-gnu`];
     await run([deno, "compile", "--quiet", "--check", ...target, ...options, "cli/main.ts"], {
       cwd: stage,

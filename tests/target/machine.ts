@@ -21,7 +21,7 @@ const KERNEL_SERIES = "6.12";
 
 const USER_LAND_RELEASE: Release = { suite: "trixie", architectures: ["arm64"] };
 const USER_LAND = [
-  ...["busybox-static", "alsa-utils", "kmod", "procps", "libgcc-s1"],
+  ...["busybox-static", "alsa-utils", "kmod", "procps", "util-linux", "libgcc-s1"],
   ...["pipewire-bin", "wireplumber"],
 ];
 
@@ -136,7 +136,10 @@ async function addLinks(root: string): Promise<void> {
   for (const name of ["dev", "etc", "proc", "run", "sys", "tmp", "var/lib/alsa"]) {
     await Deno.mkdir(`${root}/${name}`, { recursive: true });
   }
-  await Deno.writeTextFile(`${root}/etc/passwd`, "root:x:0:0:root:/:/bin/sh\n");
+  await Deno.writeTextFile(
+    `${root}/etc/passwd`,
+    "root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n",
+  );
   await Deno.writeTextFile(`${root}/etc/group`, "root:x:0:\naudio:x:29:\n");
 }
 

@@ -27,6 +27,7 @@ const RECORDINGS: readonly Recording[] = [
   { name: "music", seconds: 10, format: pcm(16, 2, 48_000) },
   { name: "voice", seconds: 10, format: pcm(16, 2, 48_000) },
   { name: "short", seconds: 2, format: pcm(16, 2, 48_000) },
+  { name: "long-8k", seconds: 30, format: pcm(16, 2, 8_000) },
   { name: "mono-8k", seconds: 2, format: pcm(16, 1, 8_000) },
   { name: "stereo-44k", seconds: 2, format: pcm(16, 2, 44_100) },
   { name: "s24_3", seconds: 2, format: pcm(24, 2, 48_000) },

@@ -19,7 +19,7 @@ rm /dev/loopback-7
 
 load
 chmod 777 "$(socket rng)"
-refuses 2 "run as root" su nobody -c "$(attach_to /dev/$NODE "$(socket rng)")"
+refuses 2 "run as root" busybox su nobody -c "$(attach_to /dev/$NODE "$(socket rng)")"
 refuses 2 "config" viola attach sound --loopback /dev/$NODE --socket "$(socket rng)"
 
 start late viola attach rng --loopback /dev/$NODE --socket /run/scenario/none
