@@ -204,7 +204,6 @@ Deno.test("exec: playbacks one after the other leave no more than a few commands
     return children === "" ? 0 : children.split(" ").length;
   };
   const before = processes();
-  const started = performance.now();
   {
     // A recorder and a player that does not heed the end of its input.
     using card = new Card({
@@ -223,5 +222,4 @@ Deno.test("exec: playbacks one after the other leave no more than a few commands
     }
   }
   assertEquals(processes(), before);
-  assert(performance.now() - started < 20_000);
 });
