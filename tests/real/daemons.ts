@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The foreign vhost-user daemons that the tests attach to: which version, and how it gets onto this machine. They lie in
- * the user's cache and are built once per machine:
+ * The foreign vhost-user daemons that the tests attach to: which version, and how it gets onto this machine. They lie
+ * in the user's cache and are built once per machine:
  *
  *     deno run -A tests/real/daemons.ts
  *

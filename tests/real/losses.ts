@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * What vhost-device-sound 0.3.0 with its PipeWire back-end loses of every playback, whoever attaches it: the last frame of
- * each period (it takes the 4-byte header off the length twice), and the tail, up to one period (it completes requests
- * when it has copied them, so the end comes early). Nothing else may be missing.
+ * What vhost-device-sound 0.3.0 with its PipeWire back-end loses of every playback, whoever attaches it: the last frame
+ * of each period (it takes the 4-byte header off the length twice), and the tail, up to one period (it completes
+ * requests when it has copied them, so the end comes early). Nothing else may be missing.
  *
  * @module
  */

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Sound in which every frame can be told from every other: 16-bit stereo whose frames, taken as a little-endian u32, count
- * up. Zero is silence. Written and read here by hand, so that the product's own WAV code is no witness for itself.
+ * Sound in which every frame can be told from every other: 16-bit stereo whose frames, taken as a little-endian u32,
+ * count up. Zero is silence. Written and read here by hand, so that the product's own WAV code is no witness for
+ * itself.
  *
  * @module
  */

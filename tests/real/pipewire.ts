@@ -12,8 +12,8 @@ const PROGRAMS = ["pipewire", "wireplumber", "pw-link", "pw-play", "pw-record"];
 const INSTALL = "apt-get install pipewire pipewire-bin wireplumber";
 
 /**
- * Frames that PipeWire moves at a time, the most it takes. Whoever is late by one loses it: on a loaded machine with the
- * usual 1024 that happens every few minutes.
+ * Frames that PipeWire moves at a time, the most it takes. Whoever is late by one loses it: on a loaded machine with
+ * the usual 1024 that happens every few minutes.
  */
 export const QUANTUM = 8192;
 

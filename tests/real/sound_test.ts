@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// rust-vmm's vhost-device-sound with its PipeWire back-end, attached: a file of numbered frames, played by the driver and
-// recorded from the monitor of the sink it ends in.
+// rust-vmm's vhost-device-sound with its PipeWire back-end, attached: a file of numbered frames, played by the driver
+// and recorded from the monitor of the sink it ends in.
 import { assert, assertEquals } from "@std/assert";
 import { attach } from "../support/attachment.ts";
 import { withoutLeaks } from "../support/leaks.ts";
@@ -38,24 +38,26 @@ for (const memory of ["isolated", "direct"] as const) {
   });
 
   Deno.test(`vhost-device-sound killed in mid-play and started again plays on, ${memory}`, async () => {
-    await using session = await PipeWireSession.start();
-    const file = session.folder.file("numbered.wav");
-    writeNumbered(file, SECONDS * RATE);
-    const socket = session.folder.file("snd");
-    const first = startDaemon(session, socket);
-    await using attachment = await attach({ kind: "sound", socket, memory });
-    const { guest, events } = attachment;
-    const playing = guest.play({ file, periodFrames: PERIOD, periods: 4 });
-    await until(() => guest.progress.position >= RATE / 2, "the first half second");
-    await first.stop("SIGKILL");
-    const recording = await session.record();
-    startDaemon(session, socket);
-    const played = await playing;
-    assertEquals([played.frames, played.ioErrors], [SECONDS * RATE, 0]);
-    assertEquals(events.filter(({ kind }) => kind === "resumed").length, 1);
-    // What the first one had completed is not played again, and from there on all is there.
-    const heard = numbersOf(await recording.finish());
-    assert(heard[0]! >= RATE / 2 && heard[0]! % PERIOD === 0, `heard from frame ${heard[0]}`);
-    assertEquals(unexcused(heard, SECONDS * RATE, PERIOD, heard[0]), []);
+    await withoutLeaks(async () => {
+      await using session = await PipeWireSession.start();
+      const file = session.folder.file("numbered.wav");
+      writeNumbered(file, SECONDS * RATE);
+      const socket = session.folder.file("snd");
+      const first = startDaemon(session, socket);
+      await using attachment = await attach({ kind: "sound", socket, memory });
+      const { guest, events } = attachment;
+      const playing = guest.play({ file, periodFrames: PERIOD, periods: 4 });
+      await until(() => guest.progress.position >= RATE / 2, "the first half second");
+      await first.stop("SIGKILL");
+      const recording = await session.record();
+      startDaemon(session, socket);
+      const played = await playing;
+      assertEquals([played.frames, played.ioErrors], [SECONDS * RATE, 0]);
+      assertEquals(events.filter(({ kind }) => kind === "resumed").length, 1);
+      // What the first one had completed is not played again, and from there on all is there.
+      const heard = numbersOf(await recording.finish());
+      assert(heard[0]! >= RATE / 2 && heard[0]! % PERIOD === 0, `heard from frame ${heard[0]}`);
+      assertEquals(unexcused(heard, SECONDS * RATE, PERIOD, heard[0]), []);
+    });
   });
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * What a process holds that Deno's own sanitizers do not see: descriptors made by native code, mappings of shared memory,
- * threads, child processes; and sockets left in folders.
+ * What a process holds that Deno's own sanitizers do not see: descriptors made by native code, mappings of shared
+ * memory, threads, child processes; and sockets left in folders.
  *
  * @module
  */
