@@ -5,7 +5,6 @@
  * @module
  */
 import type { Command } from "commander";
-import type { Keep } from "../lib/bridge/keep.ts";
 import { Failure, step, UNREACHABLE, USAGE } from "./exit.ts";
 import { Report } from "./report.ts";
 
@@ -42,10 +41,14 @@ async function runForget(nodes: string[], options: { json?: boolean }): Promise<
   }
   await using reactor = new Reactor();
   const keep = findKeep(reactor, () => {});
-  for (const node of nodes) {
-    const kept = await step(UNREACHABLE, `forget ${node}`, () => forget(keep, node));
-    const text = kept ? `${node}: forgotten` : `${node}: nothing is kept`;
-    report.fact({ event: "forgotten", node, kept }, text);
+  try {
+    for (const node of nodes) {
+      const kept = await step(UNREACHABLE, `forget ${node}`, () => keep.forget(node));
+      const text = kept ? `${node}: forgotten` : `${node}: nothing is kept`;
+      report.fact({ event: "forgotten", node, kept }, text);
+    }
+  } finally {
+    keep.close();
   }
 }
 
@@ -55,12 +58,4 @@ function noNode(node: string): Failure {
     USAGE,
     `Cannot forget "${node}": it is no loopback device, expected ${expected}`,
   );
-}
-
-/** @returns whether there was something to forget */
-async function forget(keep: Keep, node: string): Promise<boolean> {
-  const kept = await keep.take(node);
-  for (const fd of kept) fd.close();
-  await keep.forget(node);
-  return kept.length > 0;
 }

@@ -114,6 +114,8 @@ export class UnixSocket extends Fd {
 /** A listening socket, its file removed when it is closed. */
 export class UnixListener extends Fd {
   #path = "";
+  /** Which file it made: another process may have put its own in that place since. */
+  #inode: number | null = null;
 
   /**
    * Listens at `path`. A socket file that nobody listens on any more, left by a process that was killed, is replaced.
@@ -123,13 +125,11 @@ export class UnixListener extends Fd {
   static listen(path: string): UnixListener {
     removeStaleSocket(path);
     const listener = new UnixListener(unwrap(shim.viola_unix_socket(), "create a Unix socket"));
-    try {
-      unwrap(shim.viola_unix_listen(listener.number, cString(path)), `listen on ${path}`);
-    } catch (error) {
-      listener.close();
-      throw error;
-    }
+    const result = shim.viola_unix_listen(listener.number, cString(path));
+    if (result < 0) listener.close();
+    unwrap(result, `listen on ${path}`);
     listener.#path = path;
+    listener.#inode = inodeOf(path);
     return listener;
   }
 
@@ -142,12 +142,17 @@ export class UnixListener extends Fd {
 
   override close(): void {
     if (this.closed) return;
-    if (this.#path !== "") {
-      try {
-        Deno.removeSync(this.#path);
-      } catch { /* someone else removed it: what we want */ }
-    }
+    if (this.#inode !== null && inodeOf(this.#path) === this.#inode) Deno.removeSync(this.#path);
     super.close();
+  }
+}
+
+/** The number of the file at a path, null if there is none. */
+function inodeOf(path: string): number | null {
+  try {
+    return Deno.lstatSync(path).ino;
+  } catch {
+    return null;
   }
 }
 

@@ -87,6 +87,11 @@ function fingerprint(bytes: Uint8Array): string {
   return (hash >>> 0).toString(16).padStart(8, "0");
 }
 
+/** A file URL's path, whatever its folders are called. */
+function pathOf(file: URL): string {
+  return decodeURIComponent(file.pathname);
+}
+
 /**
  * Compiles `shim.c` into `library`, by way of a file of its own so that two processes may do it at once.
  *
@@ -99,7 +104,7 @@ function build(source: URL, library: URL): void {
   let output: Deno.CommandOutput;
   try {
     output = new Deno.Command(compiler, {
-      args: [...args, "-o", partial.pathname, source.pathname],
+      args: [...args, "-o", pathOf(partial), pathOf(source)],
       stderr: "piped",
     }).outputSync();
   } catch (cause) {

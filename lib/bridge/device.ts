@@ -406,7 +406,10 @@ export class BridgedDevice {
   }
 }
 
-/** Whether a failure of a first back-end may be over with the next one: it went, as a process that starts up may. */
+/**
+ * Whether a failure of a first back-end may be over with the next attempt: it went, or did not answer, as a process that
+ * starts up, is busy with another front-end or stands still for a while may.
+ */
 function isTransient(error: unknown): boolean {
-  return error instanceof VhostUserError && error.fault === "lost";
+  return error instanceof VhostUserError && (error.fault === "lost" || error.fault === "late");
 }

@@ -124,6 +124,7 @@ export class Bridge implements AsyncDisposable {
     for (const lane of await Promise.allSettled(this.#lanes.values())) {
       if (lane.status === "fulfilled") await lane.value.close();
     }
+    this.#keep?.close();
     await this.#reactor.close();
   }
 

@@ -6,6 +6,8 @@
  * @module
  */
 import {
+  decodePcmSetParams,
+  FRAME_RATES,
   PCM_HDR_SIZE,
   PCM_SET_PARAMS_SIZE,
   R_PCM_PREPARE,
@@ -14,6 +16,7 @@ import {
   R_PCM_START,
   R_PCM_STOP,
   S_OK,
+  SAMPLE_FORMATS,
   SOUND_DEVICE_ID,
   VQ_CONTROL,
   VQ_RX,
@@ -56,6 +59,8 @@ const HEADER_BYTES = 32;
 /** Then the mark of the request that was answered last. */
 const ANSWERED_AT = 4;
 const STREAM_BYTES = 32;
+/** A stream with longer periods than these, in milliseconds, is not watched: it may be silent for so long and well. */
+const LONGEST_WATCHED_MS = 2000;
 const UNSET = 0;
 const PARAMS = 1;
 const PREPARED = 2;
@@ -135,7 +140,17 @@ class SoundReplay implements Replay {
 
   isDue(queue: number, stream: number): boolean {
     const isIo = queue === VQ_TX || queue === VQ_RX;
-    return isIo && stream < this.#streams && this.#state(stream) === RUNNING;
+    if (!isIo || stream >= this.#streams || this.#state(stream) !== RUNNING) return false;
+    return !(this.#periodMs(stream) > LONGEST_WATCHED_MS);
+  }
+
+  /** How long a period of the stream lasts, by its parameters. */
+  #periodMs(stream: number): number {
+    const { buffer, byteOffset } = this.#params(stream);
+    const params = decodePcmSetParams(new DataView(buffer), byteOffset);
+    const { bytes = 0 } = SAMPLE_FORMATS.find(({ code }) => code === params.format) ?? {};
+    const perSecond = bytes * params.channels * (FRAME_RATES[params.rate] ?? 0);
+    return 1000 * params.periodBytes / perSecond;
   }
 
   #state(stream: number): number {

@@ -128,6 +128,10 @@ export function parseSound(spec: SoundSpec): { sinks: SinkSpec[]; sources: Sourc
   const paths = sinks.flatMap((sink) => sink.kind === "wav" ? [sink.path] : []);
   const twice = paths.find((path, i) => paths.indexOf(path) !== i);
   if (twice !== undefined) throw new SpecError(`Cannot play two streams to one file, ${twice}`);
+  const both = sources.find((source) => source.kind === "wav" && paths.includes(source.path));
+  if (both?.kind === "wav") {
+    throw new SpecError(`Cannot play to ${both.path} and capture from it at the same time`);
+  }
   return { sinks, sources };
 }
 

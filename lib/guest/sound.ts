@@ -101,7 +101,9 @@ export class SoundCard {
     const view = this.device.pages.view(address, EVENT_SIZE);
     const code = view.getUint32(0, true);
     const data = view.getUint32(4, true);
-    if (code === EVT_PCM_XRUN) this.device.progress.count("xruns");
+    // What runs dry after the last buffer, before STOP comes, is no gap in the sound.
+    const { progress } = this.device;
+    if (code === EVT_PCM_XRUN && progress.state === "running") progress.count("xruns");
     // An event may come while the card is still being asked what it has.
     const jack = this.info?.jacks[data];
     if (jack !== undefined && (code === EVT_JACK_CONNECTED || code === EVT_JACK_DISCONNECTED)) {

@@ -10,8 +10,8 @@
  * | 64 | registers, 16 × u32: written by the isolate that serves accesses, but for those with methods of their own |
  * | 128 | counters, 24 × f64 |
  * | 320 | config space, twice 256: the low bit of the generation says which one counts |
- * | 832 | class area, 1024 |
- * | 1856 | the queues, one block each: see `queue_state.ts` |
+ * | 832 | class area, 1088 |
+ * | 1920 | the queues, one block each: see `queue_state.ts` |
  *
  * @module
  */
@@ -35,7 +35,7 @@ export const INTERRUPT_CONFIG_CHANGE = 0x2;
 /** Bytes of config space at most. */
 export const CONFIG_SPACE_BYTES = 256;
 /** Bytes for what a class must tell a new back-end. */
-export const REPLAY_BYTES = 1024;
+export const REPLAY_BYTES = 1088;
 /** Queues of a device at most. */
 export const MAX_QUEUES = 64;
 

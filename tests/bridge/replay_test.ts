@@ -186,3 +186,12 @@ Deno.test("sound: requests that the driver makes are watched on their way back",
   }
   assertEquals(codes(bench.replay.before()), ["101 1", "102 1"]);
 });
+
+Deno.test("sound: a stream whose periods last longer than the watchdog's patience is not watched", () => {
+  const bytesPerSecond = 8000; // U8, mono
+  const of = (seconds: number): DataView =>
+    request(SET_PARAMS!, 0, [4 * bytesPerSecond * seconds, bytesPerSecond * seconds, 0, 0x010401]);
+  const short = after(of(1), request(PREPARE!, 0), request(START!, 0)).replay;
+  const long = after(of(7), request(PREPARE!, 0), request(START!, 0)).replay;
+  assertEquals([short.isDue(TX!, 0), long.isDue(TX!, 0)], [true, false]);
+});

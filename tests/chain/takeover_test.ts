@@ -91,3 +91,30 @@ for (const { signal, memory, times } of CASES) {
     });
   });
 }
+
+Deno.test("a device that one viola serves and has kept is not served by a second", async () => {
+  await withoutLeaks(async () => {
+    await using folder = await TempFolder.create();
+    await using reactor = new Reactor();
+    using node = new SoftNode();
+    node.listen(folder.file("node"), reactor);
+    await using _device = DeviceProcess.start(["rng", "--socket", folder.file("card")]);
+    using keeper = new OwnKeeper(folder.file("keeper"));
+    const args = ["attach", "rng", "--socket", folder.file("card"), "--keep"];
+    args.push("--loopback", `soft:${folder.file("node")}`);
+    const start = (): Process =>
+      Process.start(Deno.execPath(), ["run", "-A", "--no-prompt", MAIN, ...args], {
+        env: keeper.env,
+      });
+    await using first = start();
+    await using guest = await startGuest("rng", node.wires);
+    await guest.probe();
+    assertEquals((await guest.readEntropy(64)).length, 64);
+    await using second = start();
+    const { code } = await second.ended;
+    assertEquals(code, 2, second.stderr);
+    assertStringIncludes(second.stderr, "another viola serves it");
+    assertEquals((await guest.readEntropy(64)).length, 64);
+    assertEquals(first.status, null);
+  });
+});

@@ -10,7 +10,7 @@
 const SETTLE_MS = 5000;
 
 /** Held by the runtime for itself: its caches, its thread pools. They come and go as it likes. */
-const RUNTIME_FILE = /_cache_v\d+(-wal|-shm|-journal)?$/;
+const RUNTIME_FILE = /_cache_v\d+(-wal|-shm|-journal)?( \(deleted\))?$/;
 const RUNTIME_THREAD = /^(tokio|V8|deno-test)/;
 
 /** What is counted: a description, such as "descriptor anon_inode:[eventfd]", and how often it is there. */

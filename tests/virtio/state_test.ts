@@ -102,16 +102,16 @@ Deno.test("the layout in memory is the one a successor of another build expects"
   assertEquals(new DataView(memory).getFloat64(128 + 8 * 8, true), 7); // interrupts
   assertEquals(new Uint8Array(memory, 320, 16), SOUND_CONFIG);
   assertEquals(new Uint8Array(memory, 832, 3), Uint8Array.of(1, 2, 3));
-  const queue0 = [0, 4, 8, 12, 16, 20, 24, 28, 32, 36, 40].map((at) => u32(1856 + at));
+  const queue0 = [0, 4, 8, 12, 16, 20, 24, 28, 32, 36, 40].map((at) => u32(1920 + at));
   assertEquals(queue0, [64, 64, 0, 1, 0x40000000, 0, 0x40001000, 0, 0x40002000, 0, 1]);
-  assertEquals(u32(1856 + 64), 4); // chains taken
-  assertEquals(u32(1856 + 68), 1); // in this epoch
-  assertEquals(new DataView(memory).getFloat64(1856 + 128 + 8 * 8, true), 4); // chains counted
-  assertEquals(u32(1856 + 256 + 4 * 5), 0x80000000); // the first chain
-  assertEquals(u32(1856 + 256), 0x80000002); // the third
+  assertEquals(u32(1920 + 64), 4); // chains taken
+  assertEquals(u32(1920 + 68), 1); // in this epoch
+  assertEquals(new DataView(memory).getFloat64(1920 + 128 + 8 * 8, true), 4); // chains counted
+  assertEquals(u32(1920 + 256 + 4 * 5), 0x80000000); // the first chain
+  assertEquals(u32(1920 + 256), 0x80000002); // the third
   const block = 256 + 4 * 64;
-  assertEquals(u32(1856 + block + 16), 0x40010000); // queue 1
-  assertEquals(memory.byteLength, 1856 + 4 * block);
+  assertEquals(u32(1920 + block + 16), 0x40010000); // queue 1
+  assertEquals(memory.byteLength, 1920 + 4 * block);
   assertEquals(DeviceState.sizeFor(4, 64), memory.byteLength);
   assertEquals(state.queues.length, 4);
 });
@@ -202,15 +202,15 @@ const BLOCK = 256 + 4 * 64;
 const DAMAGE: [string, number, readonly number[]][] = [
   ["magic 0x0, expected 0x6c6f6976", 0, [0]],
   ["layout 2, expected 1", 4, [2]],
-  ["size 3903, expected 3904", 8, [3903]],
+  ["size 3967, expected 3968", 8, [3967]],
   ["0 queues", 12, [0]],
   ["65 queues", 12, [65]],
-  ["expected 4416", 12, [5]],
+  ["expected 4480", 12, [5]],
   ["4294967295 queues", 12, [0xffffffff]],
   ["largest queue size 0", 16, [0]],
   ["largest queue size 63", 16, [63]],
   ["largest queue size 65536", 16, [65536]],
-  ["size 3904, expected 3136", 16, [4]],
+  ["size 3968, expected 3200", 16, [4]],
   ["virtio-mmio version 3", 24, [3]],
   ["virtio-mmio version 0", 24, [0]],
   ["257 bytes of config space", 32, [257]],
@@ -219,17 +219,17 @@ const DAMAGE: [string, number, readonly number[]][] = [
   ["a counter of the device", 128, f64(NaN)],
   ["a counter of the device", 128, f64(-1)],
   ["a counter of the device", 128 + 23 * 8, f64(0.5)],
-  ["a counter of queue 3", 1856 + 3 * BLOCK + 128, f64(Infinity)],
-  ["queue 0 has largest size 128", 1856, [128]],
-  ["queue 0 has largest size 0", 1856, [0]],
-  ["queue 3 has largest size 3", 1856 + 3 * BLOCK, [3]],
-  ["queue 0 has size 0,", 1856 + 4, [0]],
-  ["queue 1 has size 128,", 1856 + BLOCK + 4, [128]],
-  ["queue 1 has its descriptor table at 0x40010001", 1856 + BLOCK + 16, [0x40010001]],
-  ["queue 0 has its used ring at 0xffffffff40002000", 1856 + 36, [0xffffffff]],
-  ["queue 2 has size 0,", 1856 + 2 * BLOCK + 12, [1]],
-  ["queue 0 has a chain in flight without its mark", 1856 + 256 + 4, [3]],
-  ["queue 0 has two chains in flight with one sequence number", 1856 + 256 + 4, [0x80000002]],
+  ["a counter of queue 3", 1920 + 3 * BLOCK + 128, f64(Infinity)],
+  ["queue 0 has largest size 128", 1920, [128]],
+  ["queue 0 has largest size 0", 1920, [0]],
+  ["queue 3 has largest size 3", 1920 + 3 * BLOCK, [3]],
+  ["queue 0 has size 0,", 1920 + 4, [0]],
+  ["queue 1 has size 128,", 1920 + BLOCK + 4, [128]],
+  ["queue 1 has its descriptor table at 0x40010001", 1920 + BLOCK + 16, [0x40010001]],
+  ["queue 0 has its used ring at 0xffffffff40002000", 1920 + 36, [0xffffffff]],
+  ["queue 2 has size 0,", 1920 + 2 * BLOCK + 12, [1]],
+  ["queue 0 has a chain in flight without its mark", 1920 + 256 + 4, [3]],
+  ["queue 0 has two chains in flight with one sequence number", 1920 + 256 + 4, [0x80000002]],
 ];
 
 for (const [reason, at, words] of DAMAGE) {
@@ -242,7 +242,7 @@ for (const [reason, at, words] of DAMAGE) {
 
 Deno.test("open() refuses a chain in flight beyond the ring that the driver set up", () => {
   const { memory, state } = running();
-  new Uint32Array(memory)[(1856 + 4) / 4] = 32;
+  new Uint32Array(memory)[(1920 + 4) / 4] = 32;
   DeviceState.open(memory);
   state.queues[0]!.takeOn(32);
   assertThrows(
@@ -286,7 +286,7 @@ Deno.test("chains in flight are known in the order in which they were taken, ove
   for (const start of [0, 0xfffe, 0x7ffffffd, 0xfffffffd]) {
     const { memory, state } = createState();
     const queue = state.queues[0]!;
-    new DataView(memory).setUint32(1856 + 64, start, true);
+    new DataView(memory).setUint32(1920 + 64, start, true);
     const heads = [7, 3, 60, 0, 21, 4];
     for (const head of heads) queue.takeOn(head);
     assertEquals(queue.headsInFlight(), heads);
@@ -304,10 +304,10 @@ Deno.test("chains in flight are known in the order in which they were taken, ove
 Deno.test("a process that dies between noting a chain and counting it has not taken it", () => {
   for (const start of [0, 0xffff, 0x7fffffff, 0xffffffff]) {
     const { memory } = createState();
-    new DataView(memory).setUint32(1856 + 64, start, true);
+    new DataView(memory).setUint32(1920 + 64, start, true);
     DeviceState.open(memory).queues[0]!.takeOn(9);
     const uncounted = memory.slice(0);
-    new DataView(uncounted).setUint32(1856 + 64, start, true);
+    new DataView(uncounted).setUint32(1920 + 64, start, true);
     const queue = DeviceState.open(uncounted).queues[0]!;
     queue.resumeProgress();
     assertEquals(queue.headsInFlight(), []);
@@ -406,9 +406,9 @@ Deno.test("publishConfig() moves the generation and leaves the version being rea
 Deno.test("addresses are numbers below 2^53 or an error", () => {
   const { memory, state } = running();
   const queue = state.queues[0]!;
-  new DataView(memory).setUint32(1856 + 20, 0x1fffff, true);
+  new DataView(memory).setUint32(1920 + 20, 0x1fffff, true);
   assertEquals(queue.desc, 0x1fffff_40000000);
-  new DataView(memory).setUint32(1856 + 20, 0x200000, true);
+  new DataView(memory).setUint32(1920 + 20, 0x200000, true);
   assertThrows(() => queue.desc, RangeError, "descriptor table at 0x20000040000000");
 });
 
