@@ -84,6 +84,8 @@ interface Layout {
   dataStart: number;
   /** Bytes of whole frames. */
   dataBytes: number;
+  /** Bytes behind the last whole frame. */
+  rest: number;
   /** Offset of the count in the `fact` chunk, 0 when there is none. */
   factAt: number;
   /** Whether nothing follows the samples and all sizes are told, so that the file can go on. */
@@ -97,6 +99,8 @@ export class WavReader implements Disposable {
   readonly format: WavFormat;
   /** Frames in the file. */
   readonly frames: number;
+  /** Bytes behind the last whole frame: part of one, and not read. */
+  readonly rest: number;
   #file: Deno.FsFile;
   #remaining: number;
 
@@ -104,6 +108,7 @@ export class WavReader implements Disposable {
     this.#file = file;
     this.format = layout.format;
     this.frames = layout.dataBytes / frameBytes(layout.format);
+    this.rest = layout.rest;
     this.#remaining = layout.dataBytes;
     file.seekSync(layout.dataStart, Deno.SeekMode.Start);
   }
@@ -218,10 +223,12 @@ function readLayout(action: string, path: string, file: Deno.FsFile): Layout {
       if (format === null) return fail("its samples come before their format");
       const bytes = dataSize(riff.getUint32(4, true), size, fileSize - start, fail);
       const end = start + bytes + bytes % 2;
+      const rest = bytes % frameBytes(format);
       return {
         format,
         dataStart: start,
-        dataBytes: bytes - bytes % frameBytes(format),
+        dataBytes: bytes - rest,
+        rest,
         factAt,
         endsWithData: bytes === size && riff.getUint32(4, true) + 8 === end,
       };
