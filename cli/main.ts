@@ -5,8 +5,8 @@
  * @module
  */
 import { isDropIn, runDropIn } from "./dropin.ts";
-import { FAILED, messageOf, statusOf, USAGE } from "./exit.ts";
-import { complain } from "./report.ts";
+import { messageOf, statusOf, step, UNREACHABLE, USAGE } from "./exit.ts";
+import { complain, complaints, said } from "./report.ts";
 
 /** The name by which this program was called: `Deno.execPath()` is the file's, whatever link led to it. */
 function calledAs(): string {
@@ -25,22 +25,28 @@ async function run(): Promise<void> {
   await runProgram(Deno.args);
 }
 
+let ending: Promise<never> | null = null;
+
+/** Ends the process, once: what was said gets out if that can be, and last of all what failed. */
+function end(error?: unknown): Promise<never> {
+  return ending ??= (async () => {
+    let failure = error;
+    const flush = () => said.flush();
+    await step(UNREACHABLE, "write to standard output", flush).catch((late) => failure ??= late);
+    if (failure !== undefined) complain(messageOf(failure));
+    await complaints.flush();
+    Deno.exit(failure === undefined ? 0 : dropIn ? USAGE : statusOf(failure));
+  })();
+}
+
 /** Nobody waits for what failed here: the end, all the same with a message and not a stack. */
 function failLoose(event: ErrorEvent | PromiseRejectionEvent): void {
   event.preventDefault();
-  complain(messageOf("reason" in event ? event.reason : event.error));
-  Deno.exit(dropIn ? USAGE : FAILED);
+  void end("reason" in event ? event.reason : event.error);
 }
 
 if (import.meta.main) {
   addEventListener("error", failLoose);
   addEventListener("unhandledrejection", failLoose);
-  let status = 0;
-  try {
-    await run();
-  } catch (error) {
-    complain(messageOf(error));
-    status = statusOf(error);
-  }
-  Deno.exit(status);
+  await run().then(() => end(), end);
 }

@@ -12,6 +12,7 @@ import { addDevice } from "./device.ts";
 import { Failure, USAGE } from "./exit.ts";
 import { addForget } from "./forget.ts";
 import { addKeeper } from "./keeper.ts";
+import { said } from "./report.ts";
 
 /** `viola --help`: one screen. */
 export const STORY =
@@ -46,7 +47,7 @@ export function buildProgram(): Command {
     .version(metadata.version, "--version")
     .helpCommand(false)
     .exitOverride()
-    .configureOutput({ outputError: () => {} });
+    .configureOutput({ writeOut: (text) => said.owe(text), outputError: () => {} });
   program.helpInformation = () => STORY;
   for (const add of [addDemo, addDevice, addAttach, addForget, addKeeper]) add(program);
   return program;

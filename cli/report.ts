@@ -4,18 +4,16 @@
  *
  * @module
  */
+import { Lines } from "./lines.ts";
 
-const encoder = new TextEncoder();
+/** What the command reports. */
+export const said = new Lines(Deno.stdout);
+/** What it complains about. */
+export const complaints = new Lines(Deno.stderr);
 
 /** Tells the user about a failure, on standard error. */
 export function complain(message: string): void {
-  write(Deno.stderr, `viola: ${message}\n`);
-}
-
-/** Where reports go: standard output, or what a test puts in its place. */
-export interface Output {
-  writeSync(bytes: Uint8Array): number;
-  isTerminal(): boolean;
+  complaints.put(`viola: ${message}\n`);
 }
 
 /** A fact as scripts get it: `event` names its kind. */
@@ -28,13 +26,16 @@ export class Report {
 
   /**
    * @param json JSON lines rather than sentences
+   * @param out Where they go
    * @param columns Width of the terminal
    */
   constructor(
     readonly json: boolean,
-    readonly output: Output = Deno.stdout,
+    readonly out: Lines = said,
     readonly columns: () => number = terminalColumns,
-  ) {}
+  ) {
+    if (json) out.tell = (lost) => `${JSON.stringify({ event: "dropped", lines: lost })}\n`;
+  }
 
   /** One fact: a line of JSON, or `text` (an empty one says nothing to people). */
   fact(fact: Fact, text: string): void {
@@ -47,6 +48,12 @@ export class Report {
     this.endLive();
     complain(text);
     this.object(fact);
+  }
+
+  /** What the command was run for, as one JSON object or in words: it is never dropped. */
+  result(value: unknown, text: string): void {
+    this.endLive();
+    this.out.owe(`${this.json ? JSON.stringify(value) : text}\n`);
   }
 
   /** Only for people. */
@@ -66,7 +73,7 @@ export class Report {
    * @param now Milliseconds of a clock that does not go back
    */
   live(lines: readonly string[], now: number = performance.now()): void {
-    const terminal = this.output.isTerminal();
+    const terminal = this.out.output.isTerminal();
     if (this.json || now - this.#lastLive < (terminal ? 100 : 1000)) return;
     this.#lastLive = now;
     if (!terminal) return this.#lines(lines);
@@ -92,17 +99,7 @@ export class Report {
   }
 
   #write(text: string): void {
-    write(this.output, text);
-  }
-}
-
-function write(output: Pick<Output, "writeSync">, text: string): void {
-  const bytes = encoder.encode(text);
-  try {
-    for (let at = 0; at < bytes.length;) at += output.writeSync(bytes.subarray(at));
-  } catch (error) {
-    // Whoever read the reports is gone; that is no reason to stop the sound.
-    if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
+    this.out.put(text);
   }
 }
 

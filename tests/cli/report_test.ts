@@ -1,47 +1,54 @@
 // SPDX-License-Identifier: Apache-2.0
 import { assertEquals, assertRejects } from "@std/assert";
 import { FAILED, Failure, messageOf, statusOf, step, UNREACHABLE } from "../../cli/exit.ts";
-import { counted, duration, type Output, Report } from "../../cli/report.ts";
+import { Lines, type Output } from "../../cli/lines.ts";
+import { counted, duration, Report } from "../../cli/report.ts";
 
 class Sink implements Output {
   text = "";
   constructor(readonly terminal: boolean) {}
-  writeSync(bytes: Uint8Array): number {
+  write(bytes: Uint8Array): Promise<number> {
     const part = bytes.subarray(0, 7); // a pipe may take a part
     this.text += new TextDecoder().decode(part);
-    return part.length;
+    return Promise.resolve(part.length);
   }
   isTerminal(): boolean {
     return this.terminal;
   }
 }
 
-Deno.test("Report says facts to people, or to scripts", () => {
+Deno.test("Report says facts to people, or to scripts", async () => {
   const people = new Sink(false);
   const scripts = new Sink(false);
   for (const [json, output] of [[false, people], [true, scripts]] as const) {
-    const report = new Report(json, output);
+    const lines = new Lines(output);
+    const report = new Report(json, lines);
     report.fact({ event: "listening", socket: "/tmp/s" }, "listening at /tmp/s");
     report.fact({ event: "position", frames: 1 }, "");
     report.text("by the way");
     report.object({ ok: true });
     report.live(["one", "two"], 0);
+    report.result({ done: 1 }, "done");
+    await lines.flush();
   }
-  assertEquals(people.text, "listening at /tmp/s\nby the way\none\ntwo\n");
+  assertEquals(people.text, "listening at /tmp/s\nby the way\none\ntwo\ndone\n");
   assertEquals(
     scripts.text,
-    '{"event":"listening","socket":"/tmp/s"}\n{"event":"position","frames":1}\n{"ok":true}\n',
+    '{"event":"listening","socket":"/tmp/s"}\n{"event":"position","frames":1}\n{"ok":true}\n' +
+      '{"done":1}\n',
   );
 });
 
-Deno.test("Report draws live lines over the last ones on a terminal, no wider than it is", () => {
+Deno.test("Report draws live lines over the last ones on a terminal, no wider than it is", async () => {
   const sink = new Sink(true);
-  const report = new Report(false, sink, () => 6);
+  const lines = new Lines(sink);
+  const report = new Report(false, lines, () => 6);
   report.live(["card 0", "card 1"], 1000);
   report.live(["never", "seen"], 1099);
   report.live(["card2", "card3"], 1100);
   report.text("done");
   report.endLive();
+  await lines.flush();
   assertEquals(
     sink.text,
     "\x1b[2Kcard \n\x1b[2Kcard \n" +
@@ -50,21 +57,22 @@ Deno.test("Report draws live lines over the last ones on a terminal, no wider th
   );
 });
 
-Deno.test("Report says live lines once a second where there is no terminal", () => {
+Deno.test("Report says live lines once a second where there is no terminal", async () => {
   const sink = new Sink(false);
-  const report = new Report(false, sink);
+  const lines = new Lines(sink);
+  const report = new Report(false, lines);
   for (let ms = 0; ms <= 2000; ms += 100) report.live([`at ${ms}`], ms);
+  await lines.flush();
   assertEquals(sink.text, "at 0\nat 1000\nat 2000\n");
 });
 
-Deno.test("Report goes on when nobody reads it any more", () => {
-  const gone: Output = {
-    writeSync: () => {
-      throw new Deno.errors.BrokenPipe("gone");
-    },
-    isTerminal: () => false,
-  };
-  new Report(true, gone).object({});
+Deno.test("Report tells scripts in JSON that lines were dropped", async () => {
+  const sink = new Sink(false);
+  const lines = new Lines(sink);
+  const report = new Report(true, lines);
+  for (let i = 0; i < 1002; i++) report.object(i);
+  await lines.flush();
+  assertEquals(sink.text.split("\n").slice(-3), ["1000", '{"event":"dropped","lines":1}', ""]);
 });
 
 Deno.test("duration() and counted() read well", () => {
