@@ -7,7 +7,17 @@
 import type { Command } from "commander";
 import type { BridgeDeviceOptions, BridgeEvent, LaneOptions } from "../lib/bridge/mod.ts";
 import { DEVICE_CLASSES, deviceClassByName } from "../lib/virtio/classes.ts";
-import { check, FAILED, Failure, messageOf, step, StopSignal, UNREACHABLE, USAGE } from "./exit.ts";
+import {
+  check,
+  FAILED,
+  Failure,
+  load,
+  messageOf,
+  step,
+  StopSignal,
+  UNREACHABLE,
+  USAGE,
+} from "./exit.ts";
 import { choice, collect, forEach, oneEach, whole, wholes } from "./options.ts";
 import { startKeeper } from "./keeper.ts";
 import { Report } from "./report.ts";
@@ -179,10 +189,8 @@ function planLanes(names: readonly string[], options: AttachOptions): LaneOption
  * device fails later
  */
 export async function attach(plan: AttachPlan, report: Report, stop: StopSignal): Promise<void> {
-  const [{ Bridge }, { checkLoopback }] = await Promise.all([
-    import("../lib/bridge/mod.ts"),
-    import("../lib/loopback/mod.ts"),
-  ]);
+  const { Bridge } = await load(() => import("../lib/bridge/mod.ts"));
+  const { checkLoopback } = await load(() => import("../lib/loopback/mod.ts"));
   for (const { loopback } of plan.devices) {
     await check(`open ${loopback}`, () => checkLoopback(loopback));
   }

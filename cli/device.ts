@@ -6,7 +6,7 @@
  */
 import type { Command } from "commander";
 import { checkSpec, type DeviceEvent, type DeviceSpec } from "../lib/device/spec.ts";
-import { check, Failure, step, StopSignal, UNREACHABLE, USAGE } from "./exit.ts";
+import { check, Failure, load, step, StopSignal, UNREACHABLE, USAGE } from "./exit.ts";
 import { choice, collect, whole } from "./options.ts";
 import { Report } from "./report.ts";
 
@@ -101,7 +101,7 @@ async function runDevice(spec: DeviceSpec, options: DeviceOptions): Promise<void
   if (options.untilEof) void stop.untilEof();
   const report = new Report(options.json === true);
   await check("be such a device", () => checkSpec(spec));
-  const { startDevice } = await import("../lib/device/mod.ts");
+  const { startDevice } = await load(() => import("../lib/device/mod.ts"));
   const { promise: failed, reject } = Promise.withResolvers<never>();
   failed.catch(() => {}); // it may fail while it is being closed
   const onEvent = (event: DeviceEvent) => reportEvent(report, event);

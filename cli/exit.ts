@@ -80,10 +80,34 @@ export async function check<T>(doing: string, look: () => T | Promise<T>): Promi
   }
 }
 
-/** The wish to end, from SIGINT or SIGTERM. While it lives, neither ends the process by itself. */
+/**
+ * Loads the part of viola that needs the shim, which may have to be built first.
+ *
+ * @throws {Failure} with status 2 and one line when that cannot be, however much a compiler said
+ */
+export function load<T>(code: () => Promise<T>): Promise<T> {
+  const inOneLine = (error: unknown) => {
+    throw new Error(messageOf(error).split(/\s*\n\s*/).slice(0, 3).join("; "));
+  };
+  return step(UNREACHABLE, "load viola", () => code().catch(inOneLine));
+}
+
+/** Whether this process was started with hang-ups ignored, as by nohup: then they stay so. */
+function ignoresHangUp(): boolean {
+  const ignored = /^SigIgn:.*([0-9a-f])$/m.exec(Deno.readTextFileSync("/proc/self/status"))?.[1];
+  return ignored !== undefined && (parseInt(ignored, 16) & 1) === 1;
+}
+
+/**
+ * The wish to end, from SIGINT, SIGTERM, or SIGHUP when the terminal is closed. While it lives, none of them ends the
+ * process by itself.
+ */
 export class StopSignal implements Disposable {
   #controller = new AbortController();
-  #listeners = (["SIGINT", "SIGTERM"] as const).map((name) => {
+  #names: readonly Deno.Signal[] = ignoresHangUp()
+    ? ["SIGINT", "SIGTERM"]
+    : ["SIGINT", "SIGTERM", "SIGHUP"];
+  #listeners = this.#names.map((name) => {
     const listener = () => this.#controller.abort(name);
     Deno.addSignalListener(name, listener);
     return { name, listener };

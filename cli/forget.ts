@@ -5,13 +5,13 @@
  * @module
  */
 import type { Command } from "commander";
-import { Failure, step, UNREACHABLE, USAGE } from "./exit.ts";
+import { Failure, load, step, UNREACHABLE, USAGE } from "./exit.ts";
 import { Report } from "./report.ts";
 
 const HELP = `
-NODE is what --loopback was, word for word. A viola that serves the node is not disturbed,
-but has no successor then. It is of use when what was kept cannot be taken over, and for
-nodes that are not to be served again.
+NODE is what --loopback was, word for word. It is of use when what was kept cannot be taken
+over, and for nodes that are not to be served again. While a viola serves the node, what is
+kept for its successor stays.
 
 WARNING: AGL's driver cannot do without whoever opened a node. Forgotten while its viola
 is dead, the device ends, and there is no other until the machine is restarted.
@@ -31,11 +31,9 @@ export function addForget(program: Command): void {
 /** @throws {Failure} with status 1 for what is no node, 2 when the keeper cannot be reached */
 async function runForget(nodes: string[], options: { json?: boolean }): Promise<void> {
   const report = new Report(options.json === true);
-  const [{ Reactor }, { findKeep }, { aglRelease }] = await Promise.all([
-    import("../ffi/mod.ts"),
-    import("../lib/bridge/keep.ts"),
-    import("../lib/loopback/mod.ts"),
-  ]);
+  const { Reactor } = await load(() => import("../ffi/mod.ts"));
+  const { findKeep } = await load(() => import("../lib/bridge/keep.ts"));
+  const { aglRelease } = await load(() => import("../lib/loopback/mod.ts"));
   for (const node of nodes) {
     if (!/^soft:./.test(node) && aglRelease(node) === null) throw noNode(node);
   }

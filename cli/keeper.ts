@@ -7,7 +7,7 @@
  */
 import type { Command } from "commander";
 import { programArgs } from "./child.ts";
-import { step, UNREACHABLE } from "./exit.ts";
+import { load, step, UNREACHABLE } from "./exit.ts";
 
 /** Adds the subcommand. */
 export function addKeeper(program: Command): void {
@@ -31,10 +31,8 @@ export function startKeeper(path: string): void {
 /** Runs until SIGTERM; a terminal's end or ^C is meant for others. */
 async function runKeeper(path: string): Promise<void> {
   for (const signal of ["SIGINT", "SIGHUP"] as const) Deno.addSignalListener(signal, () => {});
-  const [{ Reactor }, { Keeper }] = await Promise.all([
-    import("../ffi/mod.ts"),
-    import("../lib/bridge/keep.ts"),
-  ]);
+  const { Reactor } = await load(() => import("../ffi/mod.ts"));
+  const { Keeper } = await load(() => import("../lib/bridge/keep.ts"));
   await using reactor = new Reactor();
   using _keeper = await step(UNREACHABLE, `listen at ${path}`, () => new Keeper(path, reactor));
   const stop = Promise.withResolvers<void>();
