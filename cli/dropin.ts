@@ -77,6 +77,7 @@ function collect(args: readonly string[]): Map<Option, string> {
     if (!OPTIONS.includes(option)) refuse(`Cannot understand "${option}"`);
     const value = args[i + 1];
     if (value === undefined || value === "") refuse(`Cannot understand ${option}: it has no value`);
+    if (given.has(option)) refuse(`Cannot understand a second ${option}: expected one device`);
     given.set(option, value);
   }
   return given;

@@ -77,11 +77,29 @@ export function oneEach(
     const is = given.length === 0 ? `${option} is missing` : `${given.length} × ${option} given`;
     throw new Failure(USAGE, `Cannot attach ${devices(count)}: ${is}, expected ${count}`);
   }
-  const twice = given.find((value, i) => given.indexOf(value) !== i);
+  const places = given.map(placeOf);
+  const twice = given.find((_, i) => places.indexOf(places[i]!) !== i);
   if (twice !== undefined) {
     throw new Failure(USAGE, `Cannot attach two devices to one: ${option} ${twice} is given twice`);
   }
   return given;
+}
+
+/** What a path leads to, however it is spelled. A soft node's is behind its colon; a socket may not be there yet. */
+function placeOf(value: string): string {
+  const kind = value.startsWith("soft:") ? "soft:" : "";
+  const path = value.slice(kind.length);
+  const name = path.lastIndexOf("/") + 1;
+  const folder = path.slice(0, name);
+  return kind + (realPath(path) ?? `${realPath(folder || ".") ?? folder}/${path.slice(name)}`);
+}
+
+function realPath(path: string): string | null {
+  try {
+    return Deno.realPathSync(path);
+  } catch {
+    return null;
+  }
 }
 
 function devices(count: number): string {

@@ -70,6 +70,10 @@ Deno.test("planAttach() refuses options that contradict, with exit status 1", ()
     [["sound"], TWO, /Cannot attach 1 device: 2 × --socket given, expected 1/],
     [["sound", "rng"], { ...TWO, socket: ["a", "a"] }, /--socket a is given twice/],
     [["sound", "rng"], { ...TWO, loopback: ["soft:x", "soft:x"] }, /soft:x is given twice/],
+    [["sound", "rng"], { ...TWO, socket: ["./a", "a"] }, /--socket a is given twice/],
+    [["sound", "rng"], { ...TWO, socket: ["/tmp/a", "/tmp/../tmp//a"] }, /is given twice/],
+    [["sound", "rng"], { ...TWO, loopback: ["soft:/tmp/x", "soft:/tmp/./x"] }, /is given twice/],
+    [["sound", "rng"], { ...TWO, loopback: ["/dev/null", "/dev//null"] }, /is given twice/],
     [["tuba"], ONE, /Cannot attach "tuba": it is no device, expected rng or sound/],
     [["sound"], { ...ONE, memory: ["some"] }, /--memory "some": expected isolated or direct/],
     [["sound"], { ...ONE, mmioVersion: ["3"] }, /--mmio-version "3": expected 1 or 2/],
@@ -86,4 +90,10 @@ Deno.test("planAttach() refuses options that contradict, with exit status 1", ()
     assertEquals(error.status, 1);
     assert(message.test(error.message), error.message);
   }
+});
+
+Deno.test("planAttach() takes the same name in two folders for two places", () => {
+  const socket = ["/none/a", "/nowhere/a"];
+  const plan = planAttach(["sound", "rng"], { socket, loopback: ["soft:/tmp/a", "/tmp/a"] });
+  assertEquals(plan.devices.map((device) => device.socket), socket);
 });

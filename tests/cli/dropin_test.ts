@@ -34,7 +34,6 @@ Deno.test("parseDropIn() accepts what scripts for the C program say", () => {
     ["-d vhusnd -s s -l soft:/tmp/n", { class: "sound", socket: "s", loopback: "soft:/tmp/n" }],
     ["-d vhusnd -s s -qn 1 -qs 64", { class: "sound", socket: "s", loopback: "/dev/loopback" }],
     ["-d vhusnd -s s -qn 16", { class: "sound", socket: "s", loopback: "/dev/loopback" }],
-    ["-d vhurng -d vhusnd -s a -s b", { class: "sound", socket: "b", loopback: "/dev/loopback" }],
   ];
   for (const [line, expected] of table) {
     const { devices: [device], lanes, backEndMs, keep } = parseDropIn(line.split(" "));
@@ -60,6 +59,8 @@ Deno.test("parseDropIn() refuses the rest in words, with exit status 1", () => {
     [["-s", "/tmp/s"], /-d DEVICE is missing/],
     [["-d", "sound", "-s", "s"], /"sound": it is no device, expected vhurng or vhusnd/],
     [["--help"], /Cannot understand "--help"[\s\S]*Usage/],
+    [["-d", "vhurng", "-d", "vhusnd", "-s", "s"], /a second -d: expected one device[\s\S]*Usage/],
+    [["-d", "vhusnd", "-s", "s", "-s", "s"], /a second -s/],
     [["-d", "vhusnd", "-s", "s", "more"], /Cannot understand "more"/],
     [["-d", "vhusnd", "-s", "s", "-x", "1"], /Cannot understand "-x"/],
     [["-d", "vhusnd", "-s", "s", "-l", "one"], /-l "one": expected the N/],
