@@ -11,6 +11,8 @@ import type { Fact } from "./report.ts";
 const GRACE_MS = 5000;
 /** Characters kept of what it says on standard error: the last ones. */
 const COMPLAINTS = 4096;
+/** Different errors kept of those it reports: the first ones. */
+const ERRORS = 3;
 
 const MAIN = new URL("./main.ts", import.meta.url).href;
 
@@ -23,6 +25,7 @@ export function programArgs(args: readonly string[]): string[] {
 export class ViolaChild implements AsyncDisposable {
   #process: Deno.ChildProcess;
   #complaints = "";
+  #errors = new Set<string>();
   #waiting: { wanted: (fact: Fact) => boolean; resolve: (fact: Fact) => void }[] = [];
   #stopped: Promise<void> | null = null;
   #ended: Promise<Deno.CommandStatus>;
@@ -48,6 +51,11 @@ export class ViolaChild implements AsyncDisposable {
   /** Its process id. */
   get pid(): number {
     return this.#process.pid;
+  }
+
+  /** What it reported as errors although it went on: the first few different ones. */
+  get errors(): string[] {
+    return [...this.#errors];
   }
 
   /** Rejects with a {@linkcode Failure} when it ends without having been asked to. */
@@ -99,6 +107,7 @@ export class ViolaChild implements AsyncDisposable {
   }
 
   #take(fact: Fact): void {
+    if (fact.event === "error" && this.#errors.size < ERRORS) this.#errors.add(`${fact.text}`);
     this.#waiting = this.#waiting.filter(({ wanted, resolve }) => {
       if (!wanted(fact)) return true;
       resolve(fact);

@@ -6,15 +6,32 @@
  */
 import type { Command } from "commander";
 import { MAX_CHANNELS } from "../lib/device/spec.ts";
-import type { TransferResult } from "../lib/guest/mod.ts";
 import { formatOfWav, FRAME_RATES } from "../lib/virtio/sound.ts";
-import { type WavFormat, wavFormatText, WavReader, WavWriter } from "../lib/wav.ts";
-import { compareWav } from "./compare.ts";
-import { check, FAILED, Failure, step, StopSignal, UNREACHABLE, USAGE } from "./exit.ts";
+import { wavFormatText, WavReader, WavWriter } from "../lib/wav.ts";
+import { compareWav, type Comparison } from "./compare.ts";
+import {
+  check,
+  FAILED,
+  Failure,
+  load,
+  messageOf,
+  step,
+  StopSignal,
+  UNREACHABLE,
+  USAGE,
+} from "./exit.ts";
 import { choice, collect } from "./options.ts";
 import { gong, pcmBytes, type Piece, prelude } from "./pieces.ts";
 import { Report, tenths } from "./report.ts";
-import { cardFault, type CardVerdict, type Part, type Verdict, verdictText } from "./verdict.ts";
+import type { Played } from "./stage.ts";
+import {
+  cardFault,
+  type CardVerdict,
+  type Part,
+  restText,
+  type Verdict,
+  verdictText,
+} from "./verdict.ts";
 
 /** As commander gives them. */
 interface DemoOptions {
@@ -24,6 +41,9 @@ interface DemoOptions {
   memory: string;
   json?: boolean;
 }
+
+/** How long a folder that nobody else uses may take to be ours, in milliseconds. */
+const LOCK_MS = 1000;
 
 /** What a card without a file plays. */
 const PIECES = [prelude, gong] as const;
@@ -48,45 +68,77 @@ async function runDemo(options: DemoOptions): Promise<void> {
   const report = new Report(options.json === true);
   const memory = choice("--memory", options.memory, ["isolated", "direct"]);
   const pace = options.fast === true ? "free" : "real";
-  const parts = await prepareParts(options.play ?? [], options.out);
-  for (const { card, input, format } of parts) {
-    report.text(`card ${card}  plays ${input}, ${wavFormatText(format)}`);
+  const files = options.play ?? [];
+  await checkFiles(files);
+  using _folder = await occupy(options.out);
+  const parts = await prepareParts(files, options.out);
+  const { playParts, StepClock } = await load(() => import("./stage.ts"));
+  for (const part of parts) {
+    const { card, input, format } = part;
+    report.text(`card ${card}  plays ${input}, ${wavFormatText(format)}${restText(part)}`);
   }
-  const { playParts, StepClock } = await import("./stage.ts");
   const clock = new StepClock();
   const results = await playParts(parts, { memory, pace }, clock, report, stop.signal);
-  const cards = await step(
-    FAILED,
-    "compare",
-    () => parts.map((part, i) => judge(part, results[i]!)),
-  );
+  const cards = parts.map((part, i) => judge(part, results[i]!));
   clock.mark("compared");
   const faults = cards.map(cardFault).filter((fault) => fault !== "");
   const ok = faults.length === 0;
   const verdict: Verdict = { ok, pace, memory, cards, steps: clock.steps, ms: clock.ms };
-  report.object(verdict);
-  report.text(verdictText(verdict));
+  report.result(verdict, verdictText(verdict));
   if (!ok) throw new Failure(FAILED, `Cannot call it well: ${faults.join("; ")}`);
 }
 
-function judge(part: Part, { xruns, longestPeriodMs }: TransferResult): CardVerdict {
-  const comparison = compareWav(part.input, part.output);
-  return { ...part, ...comparison, xruns, longestPeriodMs: tenths(longestPeriodMs) };
+function judge(part: Part, played: Played): CardVerdict {
+  const { xruns, ioErrors, deviceErrors } = played;
+  const longestPeriodMs = tenths(played.longestPeriodMs);
+  return { ...part, ...compare(part), xruns, ioErrors, deviceErrors, longestPeriodMs };
+}
+
+/** A device that failed may have left no file, or none that can be read. */
+function compare({ input, output }: Part): Comparison {
+  try {
+    return compareWav(input, output);
+  } catch (error) {
+    return { equal: false, frames: 0, difference: messageOf(error) };
+  }
+}
+
+/** @throws {Failure} with status 1 for files that no card can play, 2 for those that cannot be read */
+async function checkFiles(files: readonly string[]): Promise<void> {
+  if (files.length > PIECES.length) {
+    const is = `${files.length} × --play given, expected at most ${PIECES.length}`;
+    throw new Failure(USAGE, `Cannot play on ${PIECES.length} cards: ${is}`);
+  }
+  for (const file of files) await check(`play ${file}`, () => readPlayable(file));
+}
+
+/**
+ * Makes the folder for what comes out, and keeps other demos from it until that is disposed of or this process ends.
+ *
+ * @throws {Failure} with status 1 for no folder, 2 for one that cannot be made, or has a demo in it
+ */
+async function occupy(folder: string): Promise<Disposable> {
+  if (folder === "") throw new Failure(USAGE, 'Cannot use --out "": expected a folder');
+  const make = () => Deno.mkdir(folder, { recursive: true });
+  await step(UNREACHABLE, `make ${folder}`, make);
+  const handle = await step(UNREACHABLE, `open ${folder}`, () => Deno.open(folder));
+  // Where there are no locks, every demo is taken for the only one.
+  const locked = handle.lock(true).then(() => true, () => true);
+  let timer;
+  const late = new Promise<false>((resolve) => timer = setTimeout(resolve, LOCK_MS, false));
+  const isOurs = await Promise.race([locked, late]);
+  clearTimeout(timer);
+  if (isOurs) return handle;
+  throw new Failure(UNREACHABLE, `Cannot use ${folder}: another demo writes to it, expected none`);
 }
 
 /**
  * Finds or makes what the cards play, and makes room for what comes out.
  *
  * @param files Those of the first cards; the others play pieces of their own
- * @throws {Failure} with status 1 for files that no card can play, 2 for what cannot be reached
+ * @throws {Failure} with status 1 for a file that would be written to, 2 for what cannot be reached
  */
 async function prepareParts(files: readonly string[], folder: string): Promise<Part[]> {
-  if (files.length > PIECES.length) {
-    const is = `${files.length} × --play given, expected at most ${PIECES.length}`;
-    throw new Failure(USAGE, `Cannot play on ${PIECES.length} cards: ${is}`);
-  }
-  for (const file of files) await check(`play ${file}`, () => readPlayable(file));
-  await step(UNREACHABLE, `make ${folder}`, () => Deno.mkdir(folder, { recursive: true }));
   const outputs = PIECES.map((_, card) => `${folder}/card${card}.wav`);
   for (const path of outputs) await check(`write ${path}`, () => clear(path, files));
   const inputs = await step(
@@ -100,7 +152,7 @@ async function prepareParts(files: readonly string[], folder: string): Promise<P
 }
 
 /** What a file holds. @throws {Failure} when no card can play it @throws {WavError} when it is no WAV file */
-function readPlayable(path: string): { format: WavFormat; frames: number } {
+function readPlayable(path: string): Pick<Part, "format" | "frames" | "restBytes"> {
   using reader = WavReader.open(path);
   const { format, frames } = reader;
   const known = formatOfWav(format) !== undefined && FRAME_RATES.includes(format.rate);
@@ -110,7 +162,7 @@ function readPlayable(path: string): { format: WavFormat; frames: number } {
     throw new Failure(USAGE, `Cannot play ${path}: it is ${is}, expected ${expected}`);
   }
   if (frames === 0) throw new Failure(USAGE, `Cannot play ${path}: it holds no sound`);
-  return { format, frames };
+  return { format, frames, restBytes: reader.rest };
 }
 
 function writePiece(folder: string, piece: Piece, files: readonly string[]): string {

@@ -9,7 +9,7 @@ import { Reactor } from "../ffi/mod.ts";
 import { type SoundGuest, startGuest, type TransferResult } from "../lib/guest/mod.ts";
 import { SoftNode } from "../lib/loopback/mod.ts";
 import { ViolaChild } from "./child.ts";
-import { FAILED, Failure, step, UNREACHABLE } from "./exit.ts";
+import { FAILED, Failure, messageOf, step, UNREACHABLE } from "./exit.ts";
 import { type Report, tenths } from "./report.ts";
 import { liveLine, type Part } from "./verdict.ts";
 
@@ -42,13 +42,19 @@ export class StepClock {
   }
 }
 
+/** How playing a part went. */
+export interface Played extends TransferResult {
+  /** What its device reported as errors: the first few. */
+  deviceErrors: string[];
+}
+
 /**
  * Plays all parts at once, each on a card of its own. When this returns, or throws, everything it started has ended,
  * and the files are whole as far as they go.
  *
  * @param signal Ends it early
  * @throws {Failure} when a process ends, or `signal` is aborted
- * @throws {Error} what the drivers throw
+ * @throws {Error} what the drivers throw, with what the devices said
  */
 export async function playParts(
   parts: readonly Part[],
@@ -56,37 +62,67 @@ export async function playParts(
   clock: StepClock,
   report: Report,
   signal: AbortSignal,
-): Promise<TransferResult[]> {
+): Promise<Played[]> {
   await using stack = new AsyncDisposableStack();
   const folder = await makeFolder(stack);
   const nodes = await makeNodes(stack, folder, parts);
   const devices = parts.map((part) => stack.use(startDeviceChild(folder, part, options)));
   const adapter = stack.use(startAdapter(folder, parts, options));
   const trouble = firstTrouble([...devices, adapter], signal);
-  const unlessTrouble = <T>(work: Promise<T>[]) => Promise.race([Promise.all(work), trouble]);
+  const unlessTrouble: Unless = (work) => Promise.race([Promise.all(work), trouble]);
+  try {
+    const starting = startGuests(stack, parts, nodes);
+    const results = await perform(parts, devices, starting, unlessTrouble, clock, report);
+    await stack.disposeAsync();
+    clock.mark("ended");
+    return results.map((result, i) => ({ ...result, deviceErrors: devices[i]!.errors }));
+  } catch (error) {
+    await stack.disposeAsync(); // so that all they said is here
+    throw withErrors(error, devices);
+  }
+}
+
+/** Waits for all, unless there is no use in going on. */
+type Unless = <T>(work: Promise<T>[]) => Promise<T[]>;
+
+/** From devices that start to the last sample that was played. */
+async function perform(
+  parts: readonly Part[],
+  devices: readonly ViolaChild[],
+  starting: Promise<SoundGuest>[],
+  unlessTrouble: Unless,
+  clock: StepClock,
+  report: Report,
+): Promise<TransferResult[]> {
   const listening = devices.map((device) => device.fact(({ event }) => event === "listening"));
   const heard = devices.map((device) => device.fact(({ state }) => state === "running"));
-
-  const guests = await unlessTrouble(startGuests(stack, parts, nodes));
+  const guests = await unlessTrouble(starting);
   await unlessTrouble(listening);
   clock.mark("devices");
   await unlessTrouble(guests.map((guest) => guest.probe(APPEAR_MS)));
   clock.mark("cards");
   using _live = showLive(parts, guests, report);
   const played = guests.map((guest, i) => guest.play({ file: parts[i]!.input }));
-  await unlessTrouble(heard);
+  const all = Promise.all(played); // a card that cannot even start is never heard
+  await unlessTrouble([Promise.race([Promise.all(heard), all])]);
   clock.mark("sound");
-  const results = await unlessTrouble(played);
+  const [results] = await unlessTrouble([all]);
   clock.mark("played");
-  await stack.disposeAsync();
-  clock.mark("ended");
-  return results;
+  return results!;
+}
+
+/** A driver knows that its device failed, the device why. */
+function withErrors(error: unknown, devices: readonly ViolaChild[]): unknown {
+  const said = devices.flatMap(({ name, errors }) => errors.map((text) => `; ${name}: ${text}`));
+  if (error instanceof Failure || said.length === 0) return error;
+  return new Failure(FAILED, messageOf(error) + said.join(""));
 }
 
 /** A temporary folder, gone with the stage. */
 async function makeFolder(stack: AsyncDisposableStack): Promise<string> {
   const make = () => Deno.makeTempDir({ prefix: "viola-" });
-  const folder = await step(UNREACHABLE, "make a temporary folder", make);
+  const where = Deno.env.get("TMPDIR") ?? "/tmp";
+  const folder = await step(UNREACHABLE, `make a temporary folder in ${where}`, make);
   stack.defer(() => Deno.remove(folder, { recursive: true }));
   return folder;
 }

@@ -19,6 +19,8 @@ export interface Part {
   output: string;
   format: WavFormat;
   frames: number;
+  /** Bytes behind the input's last whole frame, which nobody can play. */
+  restBytes: number;
   priority: number;
 }
 
@@ -26,6 +28,10 @@ export interface Part {
 export interface CardVerdict extends Part, Comparison {
   /** XRUN events of the device. */
   xruns: number;
+  /** Buffers that the device could not play. */
+  ioErrors: number;
+  /** What the device reported as errors: the first few. */
+  deviceErrors: string[];
   /** The longest time between two buffers given back, in milliseconds. */
   longestPeriodMs: number;
 }
@@ -64,9 +70,20 @@ export function liveLine(part: Part, now: ProgressSnapshot): string {
 }
 
 /** What is wrong with a card, in words; empty when nothing is. */
-export function cardFault({ card, output, equal, difference, xruns }: CardVerdict): string {
-  if (!equal) return `card ${card}: ${output} does not equal what was played: ${difference}`;
-  return xruns > 0 ? `card ${card}: ${counted(xruns, "xrun")}, the sound had gaps` : "";
+export function cardFault(verdict: CardVerdict): string {
+  const { card, output, equal, difference, xruns, ioErrors, deviceErrors } = verdict;
+  const faults = [
+    ...(equal ? [] : [`${output} does not equal what was played: ${difference}`]),
+    ...(ioErrors > 0 ? [counted(ioErrors, "io error")] : []),
+    ...(xruns > 0 ? [`${counted(xruns, "xrun")}, the sound had gaps`] : []),
+  ];
+  if (faults.length === 0) return "";
+  return `card ${card}: ${[...faults, ...deviceErrors].join("; ")}`;
+}
+
+/** What is said of bytes that are no whole frame; empty when there are none. */
+export function restText({ restBytes }: Part): string {
+  return restBytes === 0 ? "" : `, without its last ${counted(restBytes, "byte")}: no whole frame`;
 }
 
 const STEP_NAMES: Record<string, string> = {
@@ -81,7 +98,7 @@ export function verdictText({ cards, steps, ms, ok }: Verdict): string {
   const lines = cards.map((card) => {
     const relation = card.equal ? "equals" : "does not equal";
     const facts = `${card.frames} frames, ${wavFormatText(card.format)}`;
-    return `card ${card.card}  ${card.output} ${relation} ${card.input}\n` +
+    return `card ${card.card}  ${card.output} ${relation} ${card.input}${restText(card)}\n` +
       `        ${facts}; ${counted(card.xruns, "xrun")}`;
   });
   const times = Object.entries(steps).map(([step, time]) =>
@@ -90,6 +107,11 @@ export function verdictText({ cards, steps, ms, ok }: Verdict): string {
   return [
     ...lines,
     `times   ${times.join(", ")}; ${duration(ms)} in all`,
-    ...(ok ? ["verdict all is well: what came out is what went in, to the last bit"] : []),
+    ...(ok ? [`verdict all is well: what came out is ${whatWentIn(cards)}, to the last bit`] : []),
   ].join("\n");
+}
+
+function whatWentIn(cards: readonly Part[]): string {
+  const isWhole = cards.every(({ restBytes }) => restBytes === 0);
+  return isWhole ? "what went in" : "every whole frame that went in";
 }

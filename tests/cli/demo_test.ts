@@ -2,8 +2,8 @@
 import { assert, assertEquals } from "@std/assert";
 import { frameBytes, sameWavFormat, type WavFormat, WavReader, WavWriter } from "../../lib/wav.ts";
 import type { Verdict } from "../../cli/verdict.ts";
-import { type Process, TempFolder, until } from "../support/process.ts";
-import { assertFails, viola } from "./viola.ts";
+import { type Process, run, TempFolder, until } from "../support/process.ts";
+import { assertFails, viola, violaBy } from "./viola.ts";
 
 /** A file whose every byte depends on its place. */
 function numbered(path: string, format: WavFormat, frames: number): string {
@@ -37,6 +37,11 @@ function childrenOf(pid: number): number[] {
   const threads = [...Deno.readDirSync(`/proc/${pid}/task`)].map(({ name }) => name);
   const lists = threads.map((id) => Deno.readTextFileSync(`/proc/${pid}/task/${id}/children`));
   return lists.join(" ").split(/\s+/).filter((id) => id !== "").map(Number);
+}
+
+/** Which of these processes plays to a file. */
+function deviceOf(pids: readonly number[], output: string): number {
+  return pids.find((pid) => Deno.readTextFileSync(`/proc/${pid}/cmdline`).includes(output))!;
 }
 
 function isAlive(pid: number): boolean {
@@ -152,7 +157,7 @@ function assertBeginning(path: string, whole: string): void {
   assertEquals(heard.bytes, played.bytes.subarray(0, heard.bytes.length));
 }
 
-for (const signal of ["SIGINT", "SIGTERM"] as const) {
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   Deno.test(`${signal} ends a demo in order: valid files, no process, no socket`, async () => {
     await using folder = await TempFolder.create();
     await using process = demo(folder, []);
@@ -171,13 +176,68 @@ Deno.test("a demo whose device is killed says so, and ends in order", async () =
   await using folder = await TempFolder.create();
   await using process = demo(folder, []);
   const children = await playing(process);
-  const isDevice = (pid: number) =>
-    Deno.readTextFileSync(`/proc/${pid}/cmdline`).includes(folder.file("out/card1.wav"));
-  Deno.kill(children.find(isDevice)!, "SIGKILL");
+  Deno.kill(deviceOf(children, folder.file("out/card1.wav")), "SIGKILL");
   await assertFails(process, 3, /Cannot go on: the device of card 1 ended with SIGKILL/);
   assertEquals(children.filter(isAlive), []);
   assertEquals(leftIn(folder.file("tmp")), []);
   assertBeginning(folder.file("out/card1.wav"), folder.file("out/gong.wav"));
+});
+
+Deno.test("a demo whose disk is full names the cause", async () => {
+  await using folder = await TempFolder.create();
+  Deno.mkdirSync(folder.file("tmp"));
+  // A limit on a file's size, which is told by an errno as the disk's is.
+  await using process = violaBy(`trap '' XFSZ; exec "$@"`, ["demo", "--out", folder.file("out")], {
+    env: { TMPDIR: folder.file("tmp") },
+  });
+  const device = deviceOf(await playing(process), folder.file("out/card1.wav"));
+  await run("prlimit", [`--pid=${device}`, "--fsize=100000"]);
+  const words = new RegExp(
+    "Cannot call it well: card 1: \\S*/card1.wav does not equal what was played: it has \\d+ frames, " +
+      "expected 220500; \\d+ io errors; Cannot write \\S*/card1.wav: File too large",
+  );
+  await assertFails(process, 3, words, 20_000);
+  assert(/card 0 {2}\S*card0.wav equals/.test(process.stdout), process.report());
+  assert(!/verdict/.test(process.stdout), process.report());
+});
+
+Deno.test("a second demo does not write where one is at work; one that was killed is no hindrance", async () => {
+  await using folder = await TempFolder.create();
+  await using first = demo(folder, []);
+  const children = await playing(first);
+  await using second = demo(folder, ["--fast"]);
+  await assertFails(second, 2, /Cannot use \S*\/out: another demo writes to it, expected none/);
+  assertEquals(second.stdout, "");
+  first.signal("SIGKILL");
+  await first.ended;
+  await until(() => !children.some(isAlive), "the end of the first demo's children", 5000);
+  await using third = demo(folder, ["--fast"]);
+  assertEquals((await third.end()).code, 0, third.report());
+});
+
+Deno.test("a demo whose file ends in part of a frame says that this is not played", async () => {
+  await using folder = await TempFolder.create();
+  const path = folder.file("in.wav");
+  numbered(path, { encoding: "pcm", bits: 16, channels: 2, rate: 48000 }, 1000);
+  const bytes = new Uint8Array([...Deno.readFileSync(path), 1, 2, 3, 0]);
+  new DataView(bytes.buffer).setUint32(4, bytes.length - 8, true);
+  new DataView(bytes.buffer).setUint32(40, 4003, true);
+  Deno.writeFileSync(path, bytes);
+  await using process = demo(folder, ["--fast", "--play", path]);
+  assertEquals((await process.end()).code, 0, process.report());
+  const { stdout } = process;
+  assert(/card 0 {2}plays \S*in.wav, .*, without its last 3 bytes: no whole frame$/m.test(stdout));
+  assert(/card 0 .* equals \S*in.wav, without its last 3 bytes: no whole frame$/m.test(stdout));
+  assert(/what came out is every whole frame that went in, to the last bit$/m.test(stdout), stdout);
+});
+
+Deno.test("a demo's verdict waits for a reader that is slow", async () => {
+  await using folder = await TempFolder.create();
+  await using process = violaBy(`"$@" | (sleep 3; cat)`, [
+    ...["demo", "--fast", "--json", "--out", folder.file("out")],
+  ]);
+  assertEquals((await process.end()).code, 0, process.report());
+  assertEquals(JSON.parse(process.stdout).ok, true);
 });
 
 Deno.test("a demo that is killed takes its processes with it", async () => {

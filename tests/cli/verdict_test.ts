@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { assert, assertEquals } from "@std/assert";
-import { cardFault, type CardVerdict, liveLine, verdictText } from "../../cli/verdict.ts";
+import { cardFault, type CardVerdict, liveLine, restText, verdictText } from "../../cli/verdict.ts";
 import type { ProgressSnapshot } from "../../lib/guest/mod.ts";
 
 const CARD: CardVerdict = {
@@ -9,10 +9,13 @@ const CARD: CardVerdict = {
   output: "out/card1.wav",
   format: { encoding: "pcm", bits: 16, channels: 2, rate: 48000 },
   frames: 96000,
+  restBytes: 0,
   priority: 1,
   equal: true,
   difference: "",
   xruns: 0,
+  ioErrors: 0,
+  deviceErrors: [],
   longestPeriodMs: 20,
 };
 
@@ -47,8 +50,15 @@ Deno.test("cardFault() is silent when all is well, and says what is not", () => 
   const other = { ...CARD, equal: false, difference: "frame 7 is another", xruns: 3 };
   assertEquals(
     cardFault(other),
-    "card 1: out/card1.wav does not equal what was played: frame 7 is another",
+    "card 1: out/card1.wav does not equal what was played: frame 7 is another; " +
+      "3 xruns, the sound had gaps",
   );
+  const full = { ...CARD, ioErrors: 1, deviceErrors: ["Cannot write x: no space left (ENOSPC)"] };
+  assertEquals(
+    cardFault(full),
+    "card 1: 1 io error; Cannot write x: no space left (ENOSPC)",
+  );
+  assertEquals(cardFault({ ...full, ioErrors: 0 }), "", "an error that cost no sound is no fault");
   assertEquals(cardFault({ ...CARD, xruns: 1 }), "card 1: 1 xrun, the sound had gaps");
 });
 
@@ -73,4 +83,22 @@ Deno.test("verdictText() calls it well only when it is", () => {
   const bad = verdictText({ ...verdict, ok: false, cards: [{ ...CARD, equal: false }] });
   assert(bad.startsWith("card 1  out/card1.wav does not equal in.wav\n"), bad);
   assert(!/verdict/.test(bad), bad);
+});
+
+Deno.test("a file that ends in part of a frame is not said to have come out whole", () => {
+  assertEquals(restText(CARD), "");
+  assertEquals(
+    restText({ ...CARD, restBytes: 1 }),
+    ", without its last 1 byte: no whole frame",
+  );
+  const text = verdictText({
+    ok: true,
+    pace: "real",
+    memory: "isolated",
+    cards: [CARD, { ...CARD, restBytes: 3 }],
+    steps: {},
+    ms: 1,
+  });
+  assert(/equals in.wav, without its last 3 bytes: no whole frame$/m.test(text), text);
+  assert(/what came out is every whole frame that went in, to the last bit$/.test(text), text);
 });
