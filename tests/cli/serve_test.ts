@@ -9,7 +9,7 @@ import { bit, VIRTIO_F_VERSION_1 } from "../../lib/virtio/features.ts";
 import { type WavFormat, WavReader, WavWriter } from "../../lib/wav.ts";
 import { socketsIn } from "../support/leaks.ts";
 import { TempFolder } from "../support/process.ts";
-import { assertFails, facts, reported, viola, violaAs } from "./viola.ts";
+import { assertFails, facts, reported, viola, violaAs, violaBy } from "./viola.ts";
 
 /** A folder, a soft node in it at `node`, and room for sockets. */
 class Place implements AsyncDisposable {
@@ -81,7 +81,7 @@ function strangeServer(path: string, serve: (connection: Deno.UnixConn) => void)
 }
 
 Deno.test("viola device listens, serves, and leaves no socket", async (t) => {
-  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
     await t.step(signal, async () => {
       await using folder = await TempFolder.create();
       await using device = viola(["device", "rng", "--socket", folder.file("s"), "--json"]);
@@ -104,6 +104,61 @@ Deno.test("viola device --until-eof ends with its standard input", async () => {
   ]);
   assertEquals((await device.end(5000)).code, 0, device.report());
   assertEquals(socketsIn(folder.path), []);
+});
+
+Deno.test("viola attach ends in order with its terminal, but not under nohup", async () => {
+  await using place = await Place.create();
+  const args = ["attach", "rng", ...place.here, "--json"];
+  await using adapter = viola(args);
+  await reported(adapter, "waiting");
+  adapter.signal("SIGHUP");
+  assertEquals((await adapter.end(5000)).code, 0, adapter.report());
+  assertEquals(facts(adapter).at(-1)!.event, "counters");
+
+  await using stubborn = violaBy(`trap '' HUP; exec "$@"`, args);
+  await reported(stubborn, "waiting");
+  stubborn.signal("SIGHUP");
+  await using _device = viola(["device", "rng", "--socket", place.socket]);
+  await using guest = await startGuest("rng", place.node.wires);
+  await guest.probe();
+  assertEquals((await guest.readEntropy(64)).length, 64);
+});
+
+/** A pipe that is full, and that nobody reads. */
+async function fullPipe(path: string): Promise<Disposable> {
+  assert((await new Deno.Command("mkfifo", { args: [path] }).output()).success);
+  const pipe = Deno.openSync(path, { read: true, write: true });
+  pipe.writeSync(new Uint8Array(65536));
+  return pipe;
+}
+
+Deno.test("viola attach and viola device serve although their reports cannot be written", async (t) => {
+  const table: [string, string][] = [
+    ["nobody reads", 'exec "$@" >PIPE'],
+    ["nobody reads complaints", 'exec "$@" 2>PIPE'],
+    ["nobody reads anything", 'exec "$@" >PIPE 2>&1'],
+    ["the disk is full", 'exec "$@" >/dev/full'],
+    ["the disk is full for complaints", 'exec "$@" 2>/dev/full'],
+    ["all is closed", 'exec "$@" <&- >&- 2>&-'],
+    ["the reader is gone", 'exec "$@" > >(:) 2>&1'],
+  ];
+  for (const [name, redirection] of table) {
+    await t.step(name, async () => {
+      await using place = await Place.create();
+      using _pipe = await fullPipe(place.folder.file("pipe"));
+      const script = redirection.replace("PIPE", place.folder.file("pipe"));
+      await using adapter = violaBy(script, ["attach", "rng", ...place.here, "--json"]);
+      await using device = violaBy(script, ["device", "rng", "--socket", place.socket]);
+      await using guest = await startGuest("rng", place.node.wires);
+      await guest.probe(20_000);
+      assertEquals((await guest.readEntropy(64)).length, 64);
+      for (const process of [adapter, device]) {
+        process.signal("SIGTERM");
+        assertEquals((await process.end(10_000)).code, 0, process.report());
+      }
+      assertEquals(socketsIn(place.folder.path), ["node"]);
+    });
+  }
 });
 
 Deno.test("viola attach waits for a back-end, says so, and meets it when it comes", async () => {
@@ -148,11 +203,6 @@ Deno.test("viola attach refuses back-ends that do not fit", async (t) => {
       (place) => strangeServer(place.socket, (connection) => void connection.write(garbage)),
       /Cannot .*sound/,
     ],
-    [
-      "silent",
-      (place) => strangeServer(place.socket, () => {}),
-      /no answer, expected in 2000 ms/,
-    ],
   ];
   for (const [name, company, message] of table) {
     await t.step(name, async () => {
@@ -164,7 +214,7 @@ Deno.test("viola attach refuses back-ends that do not fit", async (t) => {
   }
 });
 
-Deno.test("viola attach waits for back-ends that are not there, or hang up", async (t) => {
+Deno.test("viola attach waits for back-ends that are not there, hang up, or are silent", async (t) => {
   const table: [string, (place: Place) => Disposable, string, RegExp][] = [
     [
       "a file in place of the socket",
@@ -180,6 +230,12 @@ Deno.test("viola attach waits for back-ends that are not there, or hang up", asy
       (place) => strangeServer(place.socket, (connection) => connection.close()),
       "lost",
       /^viola: sound: /,
+    ],
+    [
+      "one that is silent",
+      (place) => strangeServer(place.socket, () => {}),
+      "lost",
+      /^viola: sound: .*no answer, expected in 2000 ms/,
     ],
   ];
   for (const [name, company, event, message] of table) {
@@ -285,6 +341,15 @@ Deno.test("the drop-in command line waits 5 s for the socket, opens no node befo
   assert(!place.node.isOpen);
   await assertFails(adapter, 1, /Cannot reach \S*socket: no back-end answered within 5 s/);
   assert(performance.now() - start >= 5000);
+});
+
+Deno.test("the drop-in command line fails with 1 when the back-end is silent for 5 s", async () => {
+  await using place = await Place.create();
+  using _silent = strangeServer(place.socket, () => {});
+  const args = ["-d", "vhusnd", "-s", place.socket, "-l", place.loopback];
+  await using adapter = violaAs("virtio-loopback-adapter", args);
+  await assertFails(adapter, 1, /Cannot reach \S*socket: no back-end answered within 5 s/);
+  assert(!place.node.isOpen);
 });
 
 Deno.test("the drop-in command line fails with 1 when the back-end does not fit", async () => {

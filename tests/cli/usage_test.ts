@@ -2,8 +2,8 @@
 import { assert, assertEquals } from "@std/assert";
 import metadata from "../../deno.json" with { type: "json" };
 import { WavWriter } from "../../lib/wav.ts";
-import { Process, TempFolder } from "../support/process.ts";
-import { assertFails, viola, violaAs } from "./viola.ts";
+import { Process, run, TempFolder } from "../support/process.ts";
+import { assertFails, viola, violaAs, violaBy } from "./viola.ts";
 
 const COMMANDS = ["demo", "device", "attach", "forget"];
 
@@ -122,6 +122,7 @@ const TABLE: [string, string[], number, RegExp][] = [
     /3 × --play given, expected at most 2/,
   ],
   ["a file that is absent", ["demo", "--play", "/tmp/viola-none.wav"], 2, /no such file/],
+  ["a folder without a name", ["demo", "--out", ""], 1, /Cannot use --out "": expected a folder/],
   ["no memory mode for the demo", ["demo", "--memory", "x"], 1, /isolated or direct/],
   [
     "a folder that cannot be made",
@@ -136,6 +137,12 @@ const TABLE: [string, string[], number, RegExp][] = [
     /Cannot make \/dev\/null: file exists \(EEXIST\)$/m,
   ],
   ["a drop-in without options", ["-d"], 1, /-d: it has no value[\s\S]*Usage: virtio-loopback-ada/],
+  [
+    "a drop-in of two devices",
+    ["-d", "vhusnd", "-s", "s", "-d", "vhurng", "-s", "t"],
+    1,
+    /Cannot understand a second -d: expected one device/,
+  ],
   ["a drop-in device unknown", ["-d", "vhutuba", "-s", "s"], 1, /"vhutuba"[\s\S]*Usage/],
   ["a drop-in device not served", ["-d", "vhublk", "-s", "s"], 1, /Cannot serve vhublk/],
   ["the C program's own rng", ["-d", "vrng", "-s", "s"], 1, /Cannot serve vrng: .*-d vhurng/],
@@ -249,5 +256,67 @@ Deno.test("a demo that cannot have sockets says so", async () => {
   await using lost = viola(["demo", "--fast", "--out", folder.file("out")], {
     env: { TMPDIR: folder.file("none") },
   });
-  await assertFails(lost, 2, /Cannot make a temporary folder: no such file .*\(ENOENT\)$/m);
+  await assertFails(lost, 2, /Cannot make a temporary folder in \S*\/none: no such .*\(ENOENT\)$/m);
+});
+
+Deno.test("help goes out whole, or its absence is told", async (t) => {
+  const table: [string, string, number, RegExp][] = [
+    ["a disk that is full", 'exec "$@" >/dev/full', 2, /^viola: Cannot write .*\(ENOSPC\)\n$/],
+    ["a reader that is gone", 'exec "$@" > >(:)', 0, /^$/],
+    ["a reader that is slow", '"$@" | (sleep 2; cat)', 0, /^$/],
+  ];
+  for (const [name, script, status, said] of table) {
+    await t.step(name, async () => {
+      await using process = violaBy(script, ["--help"]);
+      assertEquals((await process.end()).code, status, process.report());
+      assert(said.test(process.stderr), process.report());
+      if (script.endsWith("cat)")) assert(process.stdout.endsWith("running.\n"), process.stdout);
+    });
+  }
+});
+
+/** viola as it is where it was never run: the native part is still to be built, and `CC` is to do it. */
+async function freshViola(folder: TempFolder): Promise<string> {
+  const root = new URL("../../", import.meta.url).pathname;
+  const script =
+    'cp -r "$1"/cli "$1"/lib "$1"/ffi "$1"/deno.json "$1"/deno.lock "$2" && rm -f "$2"/ffi/*.so';
+  await run("bash", ["-c", script, "bash", root, folder.path]);
+  return folder.file("cli/main.ts");
+}
+
+Deno.test("without a C compiler viola says what is missing, in one line, and begins nothing", async (t) => {
+  await using folder = await TempFolder.create();
+  const main = await freshViola(folder);
+  const broken = folder.file("cc");
+  await Deno.writeTextFile(
+    broken,
+    "#!/bin/sh\nprintf 'one\\n  two\\nthree\\nfour\\n' >&2; exit 1\n",
+    {
+      mode: 0o755,
+    },
+  );
+  const socket = folder.file("s");
+  const commands: [string[], number][] = [
+    [["demo", "--fast", "--out", folder.file("out")], 2],
+    [["device", "rng", "--socket", socket], 2],
+    [["attach", "rng", "--socket", socket, "--loopback", "soft:x"], 2],
+    [["forget", "soft:x"], 2],
+    [["-d", "vhurng", "-s", socket, "-l", "soft:x"], 1],
+  ];
+  const compilers: [string, RegExp][] = [
+    ["/none/cc", /^viola: Cannot build ffi\/shim.c: no C compiler "\/none\/cc" \(apt-get .*\)\n$/],
+    [broken, /^viola: Cannot build ffi\/shim.c with \S*: one; two; three\n$/],
+  ];
+  for (const [compiler, message] of compilers) {
+    for (const [args, status] of commands) {
+      await t.step(`${args[0]}, ${compiler}`, async () => {
+        const env = { CC: compiler };
+        const line = ["run", "-A", "--no-prompt", "--no-check", main, ...args];
+        await using process = Process.start(Deno.execPath(), line, { env });
+        assertEquals((await process.end()).code, status, process.report());
+        assertEquals(process.stdout, "");
+        assert(message.test(process.stderr), process.report());
+      });
+    }
+  }
 });

@@ -22,6 +22,11 @@ export function violaAs(name: string, args: string[], options?: ProcessOptions):
   return Process.start("bash", command, options);
 }
 
+/** Starts it by way of a shell, such as `trap '' HUP; exec "$@" >&-`. */
+export function violaBy(script: string, args: string[], options?: ProcessOptions): Process {
+  return Process.start("bash", ["-c", script, "bash", Deno.execPath(), ...RUN, ...args], options);
+}
+
 /** Waits for the end of a command that must fail: its status, one message, no stack trace. */
 export async function assertFails(
   process: Process,
