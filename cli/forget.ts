@@ -9,9 +9,9 @@ import { Failure, load, step, UNREACHABLE, USAGE } from "./exit.ts";
 import { Report } from "./report.ts";
 
 const HELP = `
-NODE is what --loopback was, word for word. It is of use when what was kept cannot be taken
-over, and for nodes that are not to be served again. While a viola serves the node, what is
-kept for its successor stays.
+NODE is what --loopback was, word for word. A viola that serves the node is not disturbed,
+but has no successor then. It is of use when what was kept cannot be taken over, and for
+nodes that are not to be served again.
 
 WARNING: AGL's driver cannot do without whoever opened a node. Forgotten while its viola
 is dead, the device ends, and there is no other until the machine is restarted.
