@@ -92,7 +92,7 @@ export function load<T>(code: () => Promise<T>): Promise<T> {
   return step(UNREACHABLE, "load viola", () => code().catch(inOneLine));
 }
 
-/** Whether this process was started with hang-ups ignored, as by nohup: then they stay so. */
+/** Whether this process was started with hang-ups ignored, as by nohup. */
 function ignoresHangUp(): boolean {
   const ignored = /^SigIgn:.*([0-9a-f])$/m.exec(Deno.readTextFileSync("/proc/self/status"))?.[1];
   return ignored !== undefined && (parseInt(ignored, 16) & 1) === 1;
@@ -104,11 +104,11 @@ function ignoresHangUp(): boolean {
  */
 export class StopSignal implements Disposable {
   #controller = new AbortController();
-  #names: readonly Deno.Signal[] = ignoresHangUp()
-    ? ["SIGINT", "SIGTERM"]
-    : ["SIGINT", "SIGTERM", "SIGHUP"];
-  #listeners = this.#names.map((name) => {
-    const listener = () => this.#controller.abort(name);
+  // Asked before there is a listener: with its first one Deno takes hang-ups over, ignored or not.
+  #staysOn = ignoresHangUp();
+  #listeners = (["SIGINT", "SIGTERM", "SIGHUP"] as const).map((name) => {
+    const isIgnored = name === "SIGHUP" && this.#staysOn;
+    const listener = () => isIgnored || this.#controller.abort(name);
     Deno.addSignalListener(name, listener);
     return { name, listener };
   });
