@@ -29,10 +29,11 @@ const WORKERS = [
 const PERMISSIONS = ["--allow-all"];
 
 /**
- * The engine does all work of an isolate in the isolate's own thread. Else a lane with real-time priority would at times
- * spin, for seconds, until a helper thread of ordinary priority has done its part.
+ * How the engine collects garbage: each isolate in its own thread, or a lane with real-time priority would spin, at times
+ * for seconds, until helper threads of ordinary priority have done their part; and never just because it is idle, for the
+ * lane's turn comes meanwhile. Code is compiled in helper threads, as ever: nobody waits for that.
  */
-const ENGINE = ["--v8-flags=--single-threaded"];
+const ENGINE = ["--v8-flags=--single-threaded-gc,--no-memory-reducer"];
 
 /** The architecture of a target triple. @throws {Error} for a triple that is not served */
 export function architectureOf(target: string): Architecture {

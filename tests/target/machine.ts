@@ -10,6 +10,7 @@
 import { cached } from "./cache.ts";
 import { needPrograms, run } from "./command.ts";
 import { buildDaemons } from "./daemons.ts";
+import { findEmulator } from "./emulator.ts";
 import { Apt, type Release } from "./packages.ts";
 
 const KERNEL_RELEASE: Release = {
@@ -55,6 +56,8 @@ export interface Kernel {
 
 /** All that every boot needs. */
 export interface Machine {
+  /** The program that emulates it. */
+  readonly emulator: string;
   readonly kernel: Kernel;
   /** The user land as an archive for the initial RAM file system. */
   readonly userLand: string;
@@ -71,7 +74,8 @@ export async function assembleMachine(): Promise<Machine> {
   const recipeText = `${kernelFolder}\n${recipe(makeUserLand, addModules, addLinks)}`;
   const userLandFolder = await cached("userland", recipeText, make);
   const daemons = await buildDaemons();
-  return { kernel, userLand: `${userLandFolder}/userland.cpio`, daemons };
+  const emulator = await findEmulator();
+  return { emulator, kernel, userLand: `${userLandFolder}/userland.cpio`, daemons };
 }
 
 /** What a made folder depends on: the code that makes it, and the tables above. */

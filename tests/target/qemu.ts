@@ -45,7 +45,7 @@ export async function runMachine(options: RunOptions): Promise<boolean> {
   using listener = Deno.listen({ transport: "unix", path });
   await joinFiles([options.machine.userLand, options.archive], `${folder}/initrd`);
   const emulator = new Deno.Command("nice", {
-    args: ["-n", "10", "qemu-system-aarch64", ...emulatorArguments(options)],
+    args: ["-n", "10", options.machine.emulator, ...emulatorArguments(options)],
     stdin: "null",
     stdout: "null",
     stderr: "piped",
