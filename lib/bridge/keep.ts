@@ -160,7 +160,7 @@ class ProcessKeep implements Keep {
       } catch (error) {
         socket.close();
         // A viola that was just killed may still have it for a moment.
-        const isInUse = (error as Error).message.includes(IN_USE);
+        const isInUse = (error as OsError).code === "EBUSY";
         if (!isInUse || performance.now() > deadline) throw error;
       }
       await new Promise((resolve) => setTimeout(resolve, 50));
@@ -221,7 +221,7 @@ class ProcessKeep implements Keep {
     const what = text === "" ? "it says nothing" : text;
     throw osError(
       `${request.do} ${request.name} with the keeper at ${this.path} (${what})`,
-      "EPROTO",
+      text === IN_USE ? "EBUSY" : "EPROTO",
     );
   }
 }
