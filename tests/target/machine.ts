@@ -22,7 +22,7 @@ const KERNEL_SERIES = "6.12";
 
 const USER_LAND_RELEASE: Release = { suite: "trixie", architectures: ["arm64"] };
 const USER_LAND = [
-  ...["busybox-static", "alsa-utils", "kmod", "procps", "util-linux", "libgcc-s1"],
+  ...["busybox-static", "alsa-utils", "kmod", "procps", "util-linux", "bsdutils", "libgcc-s1"],
   ...["pipewire-bin", "wireplumber"],
 ];
 

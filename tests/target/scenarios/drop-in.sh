@@ -9,6 +9,8 @@ refuses 1 "vhublk" virtio-loopback-adapter -s /run/scenario/none -d vhublk -qn 1
 refuses 1 "module loaded" virtio-loopback-adapter -s /run/scenario/none -d vhurng
 
 load
+refuses 1 "/run/scenario/none.*ENOENT" virtio-loopback-adapter -s /run/scenario/none -d vhurng
+expect "the node was not opened without a back-end" test "$(offence $NODE release)" = 0
 device rng rng
 start adapter virtio-loopback-adapter -s "$(socket rng)" -d vhurng
 wait_for 15 "the driver uses it" grep -q virtio_rng /sys/class/misc/hw_random/rng_current
@@ -29,5 +31,5 @@ TWO_SOUNDS="short short"
 wait_for_cards
 expect "both are played" at_once play_one
 for n in 1 2; do expect "card $n plays bit for bit" same_sound short "/run/scenario/played$n.wav"; done
-refuses 1 "EBUSY" virtio-loopback-adapter -l "$(major 2)" -d vhusnd -s "$(socket sound1)"
+refuses 1 "another viola serves it.*EBUSY" virtio-loopback-adapter -l "$(major 2)" -d vhusnd -s "$(socket sound1)"
 echo "vhurng on /dev/loopback, vhusnd on two /dev/loopback-N"
