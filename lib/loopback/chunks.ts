@@ -35,20 +35,36 @@ export interface MappingCount {
   mappings: number;
 }
 
+/**
+ * What to map for `length` bytes at an address. Pieces lie side by side, so that no page is in two of them, in whatever
+ * order pages are asked for; but for bytes that lie across the border of two.
+ */
+export function pieceAround(
+  ram: readonly RamRange[],
+  address: number,
+  length: number,
+): RamRange | null {
+  const range = ram.find(({ start, end }) => address >= start && address < end);
+  if (range === undefined) return null;
+  const size = CHUNK_PAGES * pageSize();
+  const piece = address - (address - range.start) % size;
+  const page = address - address % pageSize();
+  const start = address + length <= piece + size ? piece : page;
+  const end = Math.min(start + size, range.end);
+  return address + length <= end ? { start, end } : null;
+}
+
 /** The pieces that one process has mapped, and how it maps more. */
 export class Chunks implements Disposable {
   readonly #mappings: Mapping[] = [];
 
   constructor(readonly source: ChunkSource, readonly count: MappingCount) {}
 
-  /** Maps what follows an address, as far as a mapping reaches; null where there is no memory, or no more mapping. */
+  /** Maps the piece of memory around an address; null where there is no memory, or more than a mapping reaches. */
   readonly grow: Grow = (address, length) => {
-    const start = address - address % pageSize();
-    const range = this.source.ram.find(({ start: first, end }) => start >= first && start < end);
-    if (range === undefined) return null;
-    const end = Math.min(start + CHUNK_PAGES * pageSize(), range.end);
-    if (address + length > end) return null;
-    return { guest: start, buffer: this.#map(start, end - start) };
+    const piece = pieceAround(this.source.ram, address, length);
+    if (piece === null) return null;
+    return { guest: piece.start, buffer: this.#map(piece.start, piece.end - piece.start) };
   };
 
   #map(start: number, length: number): ArrayBuffer {

@@ -953,6 +953,7 @@ static int stats_show(struct seq_file *file, void *unused)
 	seq_printf(file, "waited_us %llu\nmedian_us %u\np99_us %u\nlongest_us %llu\n", div_u64(node->waited_ns, 1000),
 		   percentile(node, 50), percentile(node, 99), div_u64(node->longest_ns, 1000));
 	spin_unlock(&node->stats_lock);
+	seq_printf(file, "mappings %u\n", READ_ONCE(node->mappings));
 	return 0;
 }
 

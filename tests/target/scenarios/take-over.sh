@@ -35,4 +35,4 @@ for n in 1 2; do
   echo "card $n: $summary"
   expect "node $n was never released" test "$(offence "$(node $n)" release)" = 0
 done
-echo "killed 10 times; $summary"
+echo "killed 10 times; $summary; $(statistic "$(node 2)" mappings) of 200 mappings"
