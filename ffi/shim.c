@@ -174,12 +174,15 @@ EXPORT int32_t viola_unix_connect(int32_t fd, const char *path) {
   return length < 0 ? length : RESULT(connect(fd, (struct sockaddr *)&address, (socklen_t)length));
 }
 
-EXPORT int32_t viola_unix_listen(int32_t fd, const char *path) {
+EXPORT int32_t viola_unix_bind(int32_t fd, const char *path) {
   struct sockaddr_un address;
   int length = address_of(&address, path);
-  if (length < 0) return length;
-  if (bind(fd, (struct sockaddr *)&address, (socklen_t)length) < 0) return -errno;
-  return RESULT(listen(fd, 4));
+  return length < 0 ? length : RESULT(bind(fd, (struct sockaddr *)&address, (socklen_t)length));
+}
+
+EXPORT int32_t viola_unix_listen(int32_t fd, const char *path) {
+  int result = viola_unix_bind(fd, path);
+  return result < 0 ? result : RESULT(listen(fd, 4));
 }
 
 EXPORT int32_t viola_unix_accept(int32_t fd) { return RESULT(accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)); }

@@ -51,6 +51,19 @@ export class UnixSocket extends Fd {
     return socket.#connect(path);
   }
 
+  /**
+   * A datagram socket that others send to at `path`, which must be free; "@…" is in no folder.
+   *
+   * @throws {OsError} EADDRINUSE …
+   */
+  static datagramAt(path: string): UnixSocket {
+    const socket = new UnixSocket(unwrap(shim.viola_unix_datagram(), "create a Unix socket"));
+    const result = shim.viola_unix_bind(socket.number, cString(path));
+    if (result < 0) socket.close();
+    unwrap(result, `receive at ${path}`);
+    return socket;
+  }
+
   /** Two ends of one connection. @throws {OsError} */
   static pair(): [UnixSocket, UnixSocket] {
     const fds = new Int32Array(2);

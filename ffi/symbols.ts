@@ -58,6 +58,7 @@ const SYMBOLS = {
   viola_unix_socket: { parameters: [], result: "i32" },
   viola_unix_datagram: { parameters: [], result: "i32" },
   viola_unix_connect: { parameters: ["i32", "buffer" /* const char *path */], result: "i32" },
+  viola_unix_bind: { parameters: ["i32", "buffer" /* const char *path */], result: "i32" },
   viola_unix_listen: { parameters: ["i32", "buffer" /* const char *path */], result: "i32" },
   viola_unix_accept: { parameters: ["i32"], result: "i32" },
   viola_unix_pair: { parameters: ["buffer" /* int32_t fds[2] */], result: "i32" },
