@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { RingError } from "../virtio/error.ts";
 import { copyBytes, type GuestMemory } from "../virtio/memory.ts";
 import {
   Chain,
@@ -39,17 +40,27 @@ export function firstWord(chain: Chain): number {
 }
 
 /**
- * Drops the chain that a process gave back and died before it noted that: its element is the last of the used ring, and
- * there is one chain in flight more than the indices say.
+ * Makes what is known of chains in flight agree with the ring. A process that gave a chain back and died before it noted
+ * that leaves one more than the indices say, the last of the used ring: it is dropped.
+ *
+ * @throws {RingError} when they differ by anything else
  */
-function dropFinished(state: QueueState, memory: GuestMemory, layout: RingLayout): void {
-  const { used, size } = layout;
+function settle(
+  state: QueueState,
+  memory: GuestMemory,
+  { used, size }: RingLayout,
+  device: string,
+): void {
   const { u16, u32, guest } = memory.region(used, usedBytes(size));
   const usedIdx = Atomics.load(u16, (used - guest) / 2 + 1);
   const pending = (state.nextAvail - usedIdx) & 0xffff;
-  if (state.headsInFlight().length !== pending + 1) return;
-  const last = (used - guest) / 4 + 1 + 2 * ((usedIdx - 1) & (size - 1));
-  if (state.isInFlight(u32[last]!)) state.giveBack(u32[last]!);
+  const known = state.headsInFlight().length;
+  if (known === pending) return;
+  const last = u32[(used - guest) / 4 + 1 + 2 * ((usedIdx - 1) & (size - 1))]!;
+  if (known === pending + 1 && state.isInFlight(last)) return state.giveBack(last);
+  const problem = `${known} chains are in flight, expected ${pending} between available entry ` +
+    `${state.nextAvail} and used element ${usedIdx}`;
+  throw new RingError(device, state.index, "set up", problem);
 }
 
 /** A queue whose chains are copied, for one life of the driver and any number of back-ends. */
@@ -89,7 +100,7 @@ export class RelayedQueue {
     chain: Chain,
   ) {
     state.resumeProgress();
-    dropFinished(state, memory, layout);
+    settle(state, memory, layout, options.deviceName);
     this.index = state.index;
     this.#state = state;
     this.#memory = memory;

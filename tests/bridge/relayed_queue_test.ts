@@ -192,6 +192,26 @@ Deno.test("a successor takes the ring up where the last process left it, also be
   assertEquals(bench.taken().map(([token]) => token), ["a", "b", "c"]);
 });
 
+Deno.test("chains in flight that the ring knows nothing of, or too few of them, are refused", () => {
+  for (const [taken, expected] of [[3, 1], [0, 1], [2, 0]] as const) {
+    const bench = new RelayBench();
+    bench.attach();
+    for (const name of ["a", "b", "c"]) bench.offer(name, name, 1);
+    bench.queue.forward(expected);
+    const mark = 0x80000100; // of no chain that there is
+    const state = bench.queueState;
+    if (taken === 0) state.inflight.fill(0);
+    for (let head = 0, extra = taken - expected; extra > 0; head++) {
+      if (state.inflight[head] === 0 && extra-- > 0) state.inflight[head] = mark + head;
+    }
+    assertThrows(
+      () => bench.open(),
+      RingError,
+      `${taken} chains are in flight, expected ${expected} between available entry ${expected}`,
+    );
+  }
+});
+
 /** What a back-end can do to its ring. */
 const LIES: Record<string, { lie: (bench: RelayBench) => void; text: string }> = {
   "gives back what it has not": {
