@@ -38,7 +38,7 @@ async function runForget(nodes: string[], options: { json?: boolean }): Promise<
     if (!/^soft:./.test(node) && aglRelease(node) === null) throw noNode(node);
   }
   await using reactor = new Reactor();
-  const keep = findKeep(reactor, () => {});
+  const keep = await step(USAGE, "find the keeper", () => findKeep(reactor, () => {}));
   try {
     for (const node of nodes) {
       const kept = await step(UNREACHABLE, `forget ${node}`, () => keep.forget(node));

@@ -35,6 +35,8 @@ import { Watchdog } from "./watchdog.ts";
 
 /** Waits between connections that end before they serve: 50 ms, doubled up to 2 s. */
 const RETRY_MS = { first: 50, most: 2000 };
+/** How long a driver that was told of the device may take for its first access. */
+const FIRST_ACCESS_MS = 200;
 
 /** A device that is bridged. */
 export class BridgedDevice {
@@ -57,6 +59,8 @@ export class BridgedDevice {
   #sameLosses = 0;
   /** The driver waits for the answer to a reset. */
   #held = false;
+  /** Settles when the device is kept, or cannot be. */
+  #storing: Promise<void> = Promise.resolve();
   /** Settles when the status says that the driver must reset the device. */
   #told: Promise<void> = Promise.resolve();
   /** The driver's present life was joined to a back-end before. */
@@ -181,12 +185,9 @@ export class BridgedDevice {
 
   /** Presents the device to the driver. @throws {Error} and if the driver cannot be told, no other back-end will do */
   async #present(profile: Profile): Promise<void> {
-    const { loopback: name } = this.#setup;
     const presented = await PresentedDevice.create(this.#setup, profile, this.#listener);
     this.#presented = presented;
-    await presented.store().catch(({ message }) => {
-      this.#emit("error", `Cannot keep ${name} for a successor: ${message}`);
-    });
+    await (this.#storing = this.#store());
     try {
       presented.start();
     } catch (error) {
@@ -195,11 +196,34 @@ export class BridgedDevice {
     }
   }
 
+  /** Has the device kept for a successor, or says why it is not. */
+  async #store(): Promise<void> {
+    try {
+      await this.#presented!.store(() => this.#onUnkept());
+    } catch (error) {
+      const { message } = error as Error;
+      this.#emit("error", `Cannot keep ${this.#setup.loopback} for a successor: ${message}`);
+    }
+  }
+
+  /** What kept the device has ended: another must, before this process does. */
+  #onUnkept(): void {
+    if (this.#closing || this.#presented === null) return;
+    const { loopback } = this.#setup;
+    this.#emit("error", `the keeper of ${loopback} ended, another is started`);
+    this.#storing = this.#store();
+  }
+
   /** Takes the device over, if a process before this one had it kept. @throws {Error} if that cannot be trusted */
   async #adopt(): Promise<void> {
-    this.#presented = await PresentedDevice.adopt(this.#setup, this.#listener);
+    const onLost = (): void => this.#onUnkept();
+    this.#presented = await PresentedDevice.adopt(this.#setup, this.#listener, onLost);
     if (this.#presented === null) return;
-    this.#presented.start(); // the process before may have died just before it did
+    // The process before may have died just before START_LOOPBACK, or just after: then the driver makes itself known.
+    const { counters, started } = this.#presented.state;
+    const isProbed = (): boolean => counters[DEVICE_COUNTERS.accesses]! > 0;
+    if (!started && !await this.#change.until(isProbed, FIRST_ACCESS_MS)) this.#presented.start();
+    this.#presented.state.started = true;
     this.#wasRunning = this.#presented.driverOk;
     this.#emit("adopted", `${this.#setup.loopback} taken over from the process before`);
   }
@@ -398,6 +422,7 @@ export class BridgedDevice {
 
   async #free(): Promise<void> {
     const presented = this.#presented;
+    await this.#storing;
     if (presented !== null) {
       await presented.close();
       this.#presented = null;

@@ -9,6 +9,7 @@
  */
 import {
   EPOLLIN,
+  EPOLLRDHUP,
   Fd,
   type OsError,
   osError,
@@ -18,18 +19,27 @@ import {
   type Watch,
 } from "../../ffi/mod.ts";
 
-/** Keeps copies of descriptors under a name. */
+/** Keeps copies of descriptors under a name, which is a loopback device's. */
 export interface Keep {
-  /** Keeps copies of these, in place of what was kept under the name. @throws {OsError} */
-  store(name: string, fds: readonly number[]): Promise<void>;
+  /**
+   * Keeps copies of these, in place of what was kept under the name.
+   *
+   * @param onLost Called once if what keeps them ends
+   * @throws {Error}
+   */
+  store(name: string, fds: readonly number[], onLost: () => void): Promise<void>;
   /**
    * Copies of what is kept under the name, in the order in which they were given; none if nothing is.
    *
+   * @param onLost Called once if what keeps them ends
    * @throws {OsError} when another viola serves it
+   * @throws {Error} when not all is there
    */
-  take(name: string): Promise<Fd[]>;
+  take(name: string, onLost: () => void): Promise<Fd[]>;
   /** Lets go of what is kept under the name; who serves it goes on. @returns whether there was anything @throws {OsError} */
   forget(name: string): Promise<boolean>;
+  /** What the user can do to have it let go of, as it continues a sentence in brackets. */
+  wayOut(name: string): string;
   /** Ends this process's hold on all names: another may take what is kept. */
   close(): void;
 }
@@ -39,6 +49,7 @@ export interface Keep {
  * is something to keep.
  *
  * @param start Starts a keeper process that listens at a path
+ * @throws {RangeError} when no keeper can listen where it should
  */
 export function findKeep(reactor: Reactor, start: (path: string) => void): Keep {
   const notify = Deno.env.get("NOTIFY_SOCKET");
@@ -47,63 +58,169 @@ export function findKeep(reactor: Reactor, start: (path: string) => void): Keep 
     : new SystemdKeep(notify, inheritedFds());
 }
 
+/** How long a keep may take to start, to answer, and to listen. */
+const KEEP_MS = 3000;
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
 // ---- systemd ----
 
 /** Descriptors begin here in a process that systemd starts (sd_listen_fds(3)). */
 const LISTEN_FDS_START = 3;
+const O_CLOEXEC = 0o2000000;
+/** Characters of a name at systemd at most. */
+const MAX_FD_NAME = 255;
 
-/** What systemd kept for this process, by name. */
-function inheritedFds(): Map<string, Fd> {
-  const [pid, count, names] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"]
-    .map((name) => Deno.env.get(name) ?? "");
-  const fds = new Map<string, Fd>();
-  if (Number(pid) !== Deno.pid) return fds;
-  names!.split(":").slice(0, Number(count)).forEach((name, i) => {
-    // Its copy is closed when a child is started, as the one that systemd made is not.
-    using original = new Fd(LISTEN_FDS_START + i);
-    fds.set(name, original.duplicate());
-  });
-  return fds;
+/** A descriptor that systemd kept for this process. */
+interface Stored {
+  fdName: string;
+  fd: Fd;
 }
 
-/** systemd's descriptor store (sd_pid_notify_with_fds(3)). */
+/**
+ * What systemd kept of viola's for this process, by the device's name as it stands in the descriptors' names. Whatever
+ * else it passes is left alone: it is not ours.
+ */
+function inheritedFds(): Map<string, Stored[]> {
+  const [pid, count, names] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"]
+    .map((name) => Deno.env.get(name) ?? "");
+  const found = new Map<string, Stored[]>();
+  if (Number(pid) !== Deno.pid) return found;
+  names!.split(":").forEach((fdName, i) => {
+    const number = LISTEN_FDS_START + i;
+    const device = FD_NAME.exec(fdName)?.groups?.device;
+    if (device === undefined || !(i < Number(count)) || !cameThroughExec(number)) return;
+    // Its copy is closed when a child is started, as the one that systemd made is not.
+    using original = new Fd(number);
+    const fd = original.duplicate();
+    found.set(device, [...found.get(device) ?? [], { fdName, fd }]);
+  });
+  return found;
+}
+
+/** Whether a descriptor was passed to this process: its own are all to be closed at the next exec. */
+function cameThroughExec(number: number): boolean {
+  try {
+    const flags = /^flags:\s*(\d+)/m.exec(Deno.readTextFileSync(`/proc/self/fdinfo/${number}`));
+    return (parseInt(flags![1]!, 8) & O_CLOEXEC) === 0;
+  } catch {
+    return false; // there is none of that number
+  }
+}
+
+/**
+ * systemd's descriptor store (sd_pid_notify_with_fds(3)). It tells nobody what it has not kept, so each name says how many
+ * belong together.
+ */
 class SystemdKeep implements Keep {
-  constructor(readonly socket: string, readonly inherited: Map<string, Fd>) {}
+  /** By device: the names under which systemd has descriptors of it. */
+  readonly #names = new Map<string, string[]>();
+  /** Not yet taken, by device. */
+  readonly #inherited: Map<string, Stored[]>;
+
+  constructor(readonly socket: string, inherited: Map<string, Stored[]>) {
+    this.#inherited = inherited;
+    for (const [device, stored] of inherited) {
+      this.#names.set(device, stored.map(({ fdName }) => fdName));
+    }
+  }
 
   async store(name: string, fds: readonly number[]): Promise<void> {
+    const device = encodeName(name);
+    const names = fds.map((_, i) => `viola-${i + 1}of${fds.length}-${device}`);
+    if (names.some(({ length }) => length > MAX_FD_NAME)) {
+      throw new RangeError(`Cannot name ${name} to systemd: the name is too long`);
+    }
     await this.forget(name);
-    // One message each: systemd does not promise to give descriptors of one name back in their order.
-    fds.forEach((fd, i) => this.#send(`FDSTORE=1\nFDNAME=${fdName(name, i)}`, [fd]));
+    this.#checkRoom(names.length);
+    this.#names.set(device, names);
+    // One message each: systemd does not promise to give descriptors of one name back in their order. FDPOLL: one whose
+    // other side is gone must come back too, or what is left is not understood.
+    for (const [i, fd] of fds.entries()) {
+      await this.#send(`FDSTORE=1\nFDPOLL=0\nFDNAME=${names[i]}`, [fd]);
+    }
+  }
+
+  /** systemd from version 254 on says how many it keeps at most. @throws {RangeError} */
+  #checkRoom(more: number): void {
+    const most = Number(Deno.env.get("FDSTORE") ?? Infinity);
+    const all = [...this.#names.values()].flat().length + more;
+    if (all <= most) return;
+    throw new RangeError(
+      `systemd keeps ${most} descriptors of this service at most, expected ${all} or more ` +
+        "(FileDescriptorStoreMax= in its unit)",
+    );
   }
 
   // deno-lint-ignore require-await -- as its interface wants it
   async take(name: string): Promise<Fd[]> {
-    const fds: Fd[] = [];
-    for (let fd; (fd = this.inherited.get(fdName(name, fds.length))) !== undefined;) fds.push(fd);
-    for (let i = 0; i < fds.length; i++) this.inherited.delete(fdName(name, i));
-    return fds;
+    const device = encodeName(name);
+    const stored = this.#inherited.get(device) ?? [];
+    this.#inherited.delete(device);
+    stored.sort((a, b) => placeOf(a) - placeOf(b));
+    const count = stored.length;
+    const isWhole = stored.every(({ fdName }, i) =>
+      fdName === `viola-${i + 1}of${count}-${device}`
+    );
+    const fds = stored.map(({ fd }) => fd);
+    if (isWhole) return fds;
+    for (const fd of fds) fd.close();
+    const kept = stored.map(({ fdName }) => FD_NAME.exec(fdName)!.groups!.place).join(", ");
+    throw new RangeError(
+      `Cannot take over ${name}: of its descriptors systemd kept ${kept}, expected all ` +
+        `(is FileDescriptorStoreMax= in the unit too small? ${this.wayOut()})`,
+    );
   }
 
-  // deno-lint-ignore require-await -- as its interface wants it
   async forget(name: string): Promise<boolean> {
-    for (let i = 0; i < MAX_FDS; i++) this.#send(`FDSTOREREMOVE=1\nFDNAME=${fdName(name, i)}`, []);
-    return this.inherited.has(fdName(name, 0));
+    const device = encodeName(name);
+    const names = this.#names.get(device) ?? [];
+    this.#names.delete(device);
+    this.#drop(device);
+    for (const fdName of names) await this.#send(`FDSTOREREMOVE=1\nFDNAME=${fdName}`, []);
+    return names.length > 0;
   }
 
-  /** systemd runs one process of a service at a time: there is nothing to let go. */
-  close(): void {}
+  wayOut(): string {
+    return "systemd lets go of it when the service is stopped";
+  }
 
-  #send(text: string, fds: readonly number[]): void {
+  /** systemd runs one process of a service at a time: there is nothing to let go but copies. */
+  close(): void {
+    for (const device of this.#inherited.keys()) this.#drop(device);
+  }
+
+  #drop(device: string): void {
+    for (const { fd } of this.#inherited.get(device) ?? []) fd.close();
+    this.#inherited.delete(device);
+  }
+
+  async #send(text: string, fds: readonly number[]): Promise<void> {
     const bytes = new TextEncoder().encode(text);
     using socket = UnixSocket.datagram(this.socket);
-    if (socket.send(bytes, 0, bytes.length, fds) === bytes.length) return;
+    for (const deadline = performance.now() + KEEP_MS; performance.now() < deadline;) {
+      if (socket.send(bytes, 0, bytes.length, fds) === bytes.length) return;
+      await pause(10); // its queue is full: it has as much to do as ten messages at least
+    }
     throw osError(`tell systemd at ${this.socket} what to keep`, "EAGAIN");
   }
 }
 
-/** A name that systemd takes: no colon, no control character, at most 255. */
-function fdName(name: string, index: number): string {
-  return `viola-${name.replace(/[^A-Za-z0-9_.-]/g, "_")}-${index}`.slice(-255);
+const FD_NAME = /^viola-(?<place>(?<number>\d+)of\d+)-(?<device>.+)$/;
+
+function placeOf({ fdName }: Stored): number {
+  return Number(FD_NAME.exec(fdName)!.groups!.number);
+}
+
+/** A device's name as systemd takes it, and no other's: printable ASCII without colons. */
+function encodeName(name: string): string {
+  const bytes = new TextEncoder().encode(name);
+  return Array.from(bytes, (byte) => {
+    const char = String.fromCharCode(byte);
+    return /[!-$&-9;-~]/.test(char) ? char : `%${byte.toString(16).padStart(2, "0")}`;
+  }).join("");
 }
 
 // ---- a process of viola's own ----
@@ -113,19 +230,29 @@ const MAX_FDS = 16;
 /** The most names. */
 const MAX_NAMES = 64;
 const MAX_MESSAGE = 1024;
-/** How long a keeper may take to start, and to answer. */
-const KEEPER_MS = 3000;
+/** Bytes of a Unix socket's path at most. */
+const MAX_PATH = 107;
 
 interface Request {
   do: "store" | "take" | "forget";
   name: string;
 }
 
-/** Where the keeper process listens: one per user, in a folder that only that user may write. */
+/**
+ * Where the keeper process listens: one per user, in a folder that only that user may write.
+ *
+ * @throws {RangeError} when nobody can listen there
+ */
 export function keeperPath(): string {
   const runtime = Deno.env.get("XDG_RUNTIME_DIR");
   const folder = Deno.uid() === 0 ? "/run/viola" : `${runtime ?? `/tmp/viola-${Deno.uid()}`}/viola`;
-  return Deno.env.get("VIOLA_KEEPER") ?? `${folder}/keeper`;
+  const path = Deno.env.get("VIOLA_KEEPER") ?? `${folder}/keeper`;
+  const { length } = new TextEncoder().encode(path);
+  if (length <= MAX_PATH) return path;
+  throw new RangeError(
+    `Cannot keep devices at ${path}: the path has ${length} bytes, expected at most ${MAX_PATH} ` +
+      "(VIOLA_KEEPER sets it, else XDG_RUNTIME_DIR its beginning)",
+  );
 }
 
 /** What a keeper answers: done; there was nothing to forget; the device is another's. */
@@ -133,9 +260,16 @@ const OK = "ok";
 const NOTHING = "nothing is kept";
 const IN_USE = "another viola serves it";
 
+/** A connection to the keeper over which a device is ours, for as long as it is open. */
+interface Lease {
+  socket: UnixSocket;
+  watch: Watch;
+}
+
 class ProcessKeep implements Keep {
-  /** By name: the connection over which the device is ours, for as long as it is open. */
-  readonly #leases = new Map<string, UnixSocket>();
+  readonly #leases = new Map<string, Lease>();
+  /** A keeper is being started: one for all devices. */
+  #starting: Promise<void> | null = null;
 
   constructor(
     readonly path: string,
@@ -143,41 +277,73 @@ class ProcessKeep implements Keep {
     readonly start: (path: string) => void,
   ) {}
 
-  async store(name: string, fds: readonly number[]): Promise<void> {
-    const lease = this.#leases.get(name) ?? this.#connect() ?? await this.#startAndConnect();
-    this.#leases.set(name, lease);
-    await this.#ask(lease, { do: "store", name }, fds);
+  store(name: string, fds: readonly number[], onLost: () => void): Promise<void> {
+    return this.#persist(async () => {
+      const socket = this.#unlease(name) ?? this.#connect() ?? await this.#startAndConnect();
+      await this.#leaseBy(socket, { do: "store", name }, fds, onLost);
+    });
   }
 
-  async take(name: string): Promise<Fd[]> {
-    for (const deadline = performance.now() + KEEPER_MS;;) {
+  take(name: string, onLost: () => void): Promise<Fd[]> {
+    return this.#persist(async () => {
       const socket = this.#connect();
       if (socket === null) return [];
+      return await this.#leaseBy(socket, { do: "take", name }, [], onLost);
+    });
+  }
+
+  /** Tries again what fails for a moment only: a viola that was just killed still has it, or the keeper itself is ending. */
+  async #persist<T>(attempt: () => Promise<T>): Promise<T> {
+    for (const deadline = performance.now() + KEEP_MS;;) {
       try {
-        const { fds } = await this.#ask(socket, { do: "take", name }, []);
-        this.#leases.set(name, socket);
-        return fds;
+        return await attempt();
       } catch (error) {
-        socket.close();
-        // A viola that was just killed may still have it for a moment.
-        const isInUse = (error as OsError).code === "EBUSY";
-        if (!isInUse || performance.now() > deadline) throw error;
+        const isPassing = ["EBUSY", "ECONNRESET", "EPIPE"].includes((error as OsError).code);
+        if (!isPassing || performance.now() > deadline) throw error;
       }
-      await new Promise((resolve) => setTimeout(resolve, 50));
+      await pause(50);
     }
   }
 
   async forget(name: string): Promise<boolean> {
-    const lease = this.#leases.get(name);
-    this.#leases.delete(name);
-    using socket = lease ?? this.#connect();
+    using socket = this.#unlease(name) ?? this.#connect();
     if (socket === null) return false;
     return (await this.#ask(socket, { do: "forget", name }, [])).text === OK;
   }
 
+  wayOut(name: string): string {
+    return `"viola forget ${name}" lets go of it`;
+  }
+
   close(): void {
-    for (const lease of this.#leases.values()) lease.close();
-    this.#leases.clear();
+    for (const name of this.#leases.keys()) this.#unlease(name)!.close();
+  }
+
+  /** Makes a request, after which the device is ours. @returns the descriptors of the answer */
+  async #leaseBy(
+    socket: UnixSocket,
+    request: Request,
+    fds: readonly number[],
+    onLost: () => void,
+  ): Promise<Fd[]> {
+    const { name } = request;
+    const answer = await this.#ask(socket, request, fds).catch((error) => {
+      socket.close();
+      throw error;
+    });
+    const watch = this.reactor.watch(socket.number, EPOLLRDHUP, () => {
+      this.#unlease(name)!.close();
+      onLost();
+    });
+    this.#leases.set(name, { socket, watch });
+    return answer.fds;
+  }
+
+  #unlease(name: string): UnixSocket | null {
+    const lease = this.#leases.get(name);
+    this.#leases.delete(name);
+    lease?.watch.close();
+    return lease?.socket ?? null;
   }
 
   /** null when no keeper runs. @throws {Error} when somebody else could have put it there */
@@ -193,14 +359,23 @@ class ProcessKeep implements Keep {
   }
 
   async #startAndConnect(): Promise<UnixSocket> {
+    this.#starting ??= this.#startKeeper().finally(() => this.#starting = null);
+    await this.#starting;
+    const socket = this.#connect();
+    if (socket !== null) return socket;
+    throw osError(`reach the keeper at ${this.path}`, "ECONNREFUSED");
+  }
+
+  /** Starts a keeper and waits until it listens. */
+  async #startKeeper(): Promise<void> {
     const folder = folderOf(this.path);
     Deno.mkdirSync(folder, { recursive: true, mode: 0o700 });
     checkPrivate(folder);
     this.start(this.path);
-    for (const deadline = performance.now() + KEEPER_MS; performance.now() < deadline;) {
-      const socket = this.#connect();
-      if (socket !== null) return socket;
-      await new Promise((resolve) => setTimeout(resolve, 20));
+    for (const deadline = performance.now() + KEEP_MS; performance.now() < deadline;) {
+      using socket = this.#connect();
+      if (socket !== null) return;
+      await pause(20);
     }
     throw osError(`start a keeper at ${this.path}`, "ETIMEDOUT");
   }
@@ -212,17 +387,15 @@ class ProcessKeep implements Keep {
   ): Promise<{ text: string; fds: Fd[] }> {
     const bytes = new TextEncoder().encode(JSON.stringify(request));
     socket.send(bytes, 0, bytes.length, fds);
-    await this.reactor.readable(socket, KEEPER_MS);
+    await this.reactor.readable(socket, KEEP_MS);
     const buffer = new Uint8Array(MAX_MESSAGE);
     const reply = socket.receive(buffer, 0, MAX_MESSAGE, MAX_FDS);
     const text = new TextDecoder().decode(buffer.subarray(0, Math.max(reply.length, 0)));
     if (text === OK || text === NOTHING) return { text, fds: reply.fds };
     for (const fd of reply.fds) fd.close();
     const what = text === "" ? "it says nothing" : text;
-    throw osError(
-      `${request.do} ${request.name} with the keeper at ${this.path} (${what})`,
-      text === IN_USE ? "EBUSY" : "EPROTO",
-    );
+    const code = text === IN_USE ? "EBUSY" : reply.length === 0 ? "ECONNRESET" : "EPROTO";
+    throw osError(`${request.do} ${request.name} with the keeper at ${this.path} (${what})`, code);
   }
 }
 
@@ -265,6 +438,9 @@ export class Keeper implements Disposable {
 
   /** @throws {OsError} EADDRINUSE when another keeper listens there */
   constructor(path: string, readonly reactor: Reactor) {
+    // Of two that replace what a third left behind, one must not take the other's socket for it.
+    using folder = Deno.openSync(folderOf(path));
+    folder.lockSync(true);
     this.#listener = UnixListener.listen(path);
     Deno.chmodSync(path, 0o600);
     reactor.watch(this.#listener.number, EPOLLIN, () => this.#accept());

@@ -55,18 +55,23 @@ export class Bridge implements AsyncDisposable {
   readonly #reactor = new Reactor();
   readonly #lanes = new Map<string, Promise<Lane>>();
   readonly #devices: BridgedDevice[] = [];
-  readonly #keep: Keep | null;
+  #keep: Keep | null = null;
   #nextId = 1;
 
   private constructor(readonly options: BridgeOptions) {
-    this.#keep = options.keep === undefined ? null : findKeep(this.#reactor, options.keep.start);
     for (const lane of options.lanes ?? []) this.#lanes.set(lane.name, Lane.start(lane));
   }
 
-  /** Starts the lanes. @throws {Error} when a lane's threads cannot be placed as asked */
+  /**
+   * Starts the lanes.
+   *
+   * @throws {Error} when a lane's threads cannot be placed as asked
+   * @throws {RangeError} when no keeper can listen where it should
+   */
   static async start(options: BridgeOptions): Promise<Bridge> {
     const bridge = new Bridge(options);
     try {
+      if (options.keep !== undefined) bridge.#keep = findKeep(bridge.#reactor, options.keep.start);
       await Promise.all(bridge.#lanes.values());
     } catch (error) {
       await bridge.close();

@@ -80,10 +80,11 @@ export class PresentedDevice {
     const queueSizes = deviceClass.queues.map(({ size }) => size);
     const bytes = DeviceState.sizeFor(queueSizes.length, Math.max(...queueSizes));
     using undo = new DisposableStack();
-    const memory = undo.use(createMemory(`viola-state-${name}`, bytes));
+    const memory = undo.use(createMemory(STATE_FILE + name, bytes));
     const mapping = undo.use(Mapping.create(memory, bytes));
     const loopback = undo.use(await setup.openLoopback(node, mode, reactor));
     const state = DeviceState.create(viewMemory(mapping), {
+      name: node,
       deviceId: deviceClass.id,
       vendorId: VENDOR,
       mmioVersion,
@@ -98,24 +99,32 @@ export class PresentedDevice {
   /**
    * Takes a device over that a process before this one had kept: the driver goes on where it stands.
    *
+   * @param onLost Called once if what keeps the device ends
    * @returns null when nothing is kept, or what is kept has ended
    * @throws {Error} when what is kept cannot be trusted
    */
-  static async adopt(setup: DeviceSetup, listener: LaneListener): Promise<PresentedDevice | null> {
+  static async adopt(
+    setup: DeviceSetup,
+    listener: LaneListener,
+    onLost: () => void,
+  ): Promise<PresentedDevice | null> {
     const { loopback: name, memory: mode, keep } = setup;
     using undo = new DisposableStack();
-    const [memory, ...rest] = (await keep!.take(name)).map((fd) => undo.use(fd));
-    if (memory === undefined) return null;
-    const loopback = adoptLoopback(name, mode, rest);
-    if (loopback === null) {
+    const fds = (await keep!.take(name, onLost)).map((fd) => undo.use(fd));
+    if (fds.length === 0) return null;
+    const trusted = trusting(setup, () => {
+      const [memory, ...rest] = fds;
+      const mapping = undo.use(mapState(memory!));
+      const state = openState(setup, mapping); // before anything is done to the node
+      const loopback = adoptLoopback(name, mode, rest);
+      return loopback === null ? null : { state, mapping, memory: memory!, loopback };
+    });
+    if (trusted === null) {
       await keep!.forget(name);
       return null;
     }
-    undo.use(loopback);
-    const mapping = undo.use(Mapping.create(memory, memory.size()));
-    const state = trust(setup, mapping);
-    const parts = { state, mapping, memory, loopback };
-    return await PresentedDevice.#enter(setup, undo, parts, true, listener);
+    undo.use(trusted.loopback);
+    return await PresentedDevice.#enter(setup, undo, trusted, true, listener);
   }
 
   /** Gives the device to its lane: from now on accesses are answered. */
@@ -154,10 +163,15 @@ export class PresentedDevice {
     this.state.started = true;
   }
 
-  /** Has the device kept, so that a successor can {@linkcode adopt} it if this process dies. @throws {OsError} */
-  async store(): Promise<void> {
+  /**
+   * Has the device kept, so that a successor can {@linkcode adopt} it if this process dies.
+   *
+   * @param onLost Called once if what keeps it ends
+   * @throws {Error}
+   */
+  async store(onLost: () => void): Promise<void> {
     const { keep, loopback: name } = this.#setup;
-    await keep?.store(name, [this.#parts.memory.number, ...this.loopback.kept]);
+    await keep?.store(name, [this.#parts.memory.number, ...this.loopback.kept], onLost);
   }
 
   /** Whether the driver is at work. */
@@ -188,19 +202,38 @@ export class PresentedDevice {
   }
 }
 
-/** @throws {Error} naming what is wrong with a state that was kept */
-function trust(setup: DeviceSetup, mapping: Mapping): DeviceState {
+/** What a state's memory is called, before the device's name. */
+const STATE_FILE = "viola-state-";
+
+/** Maps what should be a state. @throws {OsError} @throws {TypeError} when it is something else */
+function mapState(memory: Fd): Mapping {
+  // A node could be mapped as well, and on the AGL driver that changes it.
+  const found = Deno.readLinkSync(`/proc/self/fd/${memory.number}`);
+  if (found.startsWith(`/memfd:${STATE_FILE}`)) return Mapping.create(memory, memory.size());
+  throw new TypeError(`the state is ${found}, expected a memory file ${STATE_FILE}…`);
+}
+
+/** @throws {RangeError} when the state is not one that this device can go on from */
+function openState(setup: DeviceSetup, mapping: Mapping): DeviceState {
   const { loopback: name, deviceClass, mmioVersion } = setup;
+  const state = DeviceState.open(viewMemory(mapping));
+  if (!state.isOf(name)) throw new RangeError("it is the state of another node");
+  const found = [state.deviceId, state.queueCount, state.mmioVersion].join(", ");
+  const expected = [deviceClass.id, deviceClass.queues.length, mmioVersion].join(", ");
+  if (found === expected) return state;
+  throw new RangeError(`device id, queues and version are ${found}, expected ${expected}`);
+}
+
+/** @throws {Error} naming what is wrong with what was kept, and what to do about it */
+function trusting<T>({ loopback: name, keep }: DeviceSetup, look: () => T): T {
   try {
-    const state = DeviceState.open(viewMemory(mapping));
-    const found = [state.deviceId, state.queueCount, state.mmioVersion].join(", ");
-    const expected = [deviceClass.id, deviceClass.queues.length, mmioVersion].join(", ");
-    if (found === expected) return state;
-    throw new RangeError(`device id, queues and version are ${found}, expected ${expected}`);
+    return look();
   } catch (cause) {
+    const way = keep!.wayOut(name);
+    const end = name.startsWith("soft:") ? "" : ", and the machine must be restarted then";
     throw new Error(
-      `Cannot take over ${name}: its kept state cannot be trusted: ${(cause as Error).message} ` +
-        `("viola forget ${name}" lets go of it)`,
+      `Cannot take over ${name}: what is kept of it cannot be trusted: ` +
+        `${(cause as Error).message} (${way}${end})`,
       { cause },
     );
   }

@@ -79,6 +79,10 @@ export function adoptLoopback(name: string, memory: MemoryMode, fds: Fd[]): Loop
   if (fd === undefined || fds.length !== 1) {
     throw osError(`take over ${name} with ${fds.length} descriptors instead of 1`, "EPROTO");
   }
+  const found = Deno.readLinkSync(`/proc/self/fd/${fd.number}`);
+  if (found !== name && aglRelease(found) !== null) {
+    throw osError(`take over ${name} with the descriptor of ${found}`, "EPROTO");
+  }
   if (memory === "direct") {
     throw new Error(
       `Cannot take over ${name} with direct memory: the driver gives it to one back-end only (use isolated memory)`,

@@ -348,6 +348,12 @@ export class SoftLoopback implements Loopback {
         "EPROTO",
       );
     }
+    fds.forEach(({ number }, i) => {
+      const kind = Deno.readLinkSync(`/proc/self/fd/${number}`);
+      if (kind.startsWith(KINDS[i]!)) return;
+      const expected = `${KINDS[i]}… as number ${i + 1}`;
+      throw osError(`take over ${name} with ${kind}, expected ${expected}`, "EPROTO");
+    });
     using epoll = Epoll.create();
     epoll.add(fds[0]!.number, EPOLLRDHUP, 0);
     if (epoll.wait(0) > 0) return null;
@@ -370,8 +376,16 @@ export class SoftLoopback implements Loopback {
   }
 }
 
-/** What an open node is made of: the connection, then these. */
-const KEPT = 6;
+/** What an open node is made of, as /proc names it: the connection, page and memory, three bells. */
+const KINDS = [
+  "socket:",
+  "/memfd:viola-page",
+  "/memfd:viola-memory",
+  "anon_inode:[eventfd]",
+  "anon_inode:[eventfd]",
+  "anon_inode:[eventfd]",
+];
+const KEPT = KINDS.length;
 
 function wiresOf(fds: readonly Fd[], guestBase: number): SoftWires {
   const [page, memory, doorbell, answer, interrupt] = fds.slice(1);

@@ -64,7 +64,7 @@ export function namedCounters<Name extends string>(
 }
 
 const MAGIC = 0x6c6f6976; // "viol"
-const LAYOUT_VERSION = 1;
+const LAYOUT_VERSION = 2;
 
 // Words of the header.
 const MAGIC_WORD = 0;
@@ -76,6 +76,7 @@ const DEVICE_ID_WORD = 5;
 const MMIO_VERSION_WORD = 6;
 const VENDOR_ID_WORD = 7;
 const CONFIG_SIZE_WORD = 8;
+const NAME_WORD = 9;
 
 // Words of the registers.
 const STATUS_WORD = 0;
@@ -103,6 +104,8 @@ type Words = Uint32Array<ArrayBuffer>;
 
 /** What {@linkcode DeviceState.create} puts into a new state. */
 export interface DeviceStateOptions {
+  /** Whose state it is: see {@linkcode DeviceState.isOf}. */
+  readonly name: string;
   /** Virtio device id. */
   readonly deviceId: number;
   readonly vendorId: number;
@@ -173,6 +176,7 @@ export class DeviceState {
     header[MMIO_VERSION_WORD] = options.mmioVersion;
     header[VENDOR_ID_WORD] = options.vendorId;
     header[CONFIG_SIZE_WORD] = config.length;
+    header[NAME_WORD] = hashOf(options.name);
     const features = new BigUint64Array(buffer, REGISTERS_AT + 4 * DEVICE_FEATURES_WORD, 1);
     features[0] = options.deviceFeatures;
     new Uint8Array(buffer, CONFIG_AT).set(config);
@@ -208,6 +212,11 @@ export class DeviceState {
       if (!queue.counters.every(isCount)) return `a counter of queue ${queue.index} is not a count`;
     }
     return null;
+  }
+
+  /** Whether it was created under this name: two names in four thousand million are taken for one. */
+  isOf(name: string): boolean {
+    return this.#header[NAME_WORD] === hashOf(name);
   }
 
   /** Virtio device id. */
@@ -387,6 +396,13 @@ export class DeviceState {
   #features(word: number): bigint {
     return BigInt(this.#registers[word + 1]!) << 32n | BigInt(this.#registers[word]!);
   }
+}
+
+/** 32-bit FNV-1a. */
+function hashOf(name: string): number {
+  let hash = 0x811c9dc5;
+  for (const byte of new TextEncoder().encode(name)) hash = Math.imul(hash ^ byte, 0x01000193);
+  return hash >>> 0;
 }
 
 function isCount(n: number): boolean {

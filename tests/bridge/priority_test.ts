@@ -52,6 +52,7 @@ class Bench implements AsyncDisposable {
     const fd = this.#stack.use(createMemory("state", bytes));
     const mapping = this.#stack.use(Mapping.create(fd, bytes));
     this.#state = DeviceState.create(viewMemory(mapping), {
+      name: "test",
       deviceId: RNG,
       vendorId: 1,
       mmioVersion: 2,

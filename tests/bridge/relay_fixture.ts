@@ -98,6 +98,7 @@ export class RelayBench {
     this.ringOptions = { indirect: true, eventIdx, deviceName: "card0" };
     const queueSizes = Array(index + 1).fill(size);
     this.state = DeviceState.create(new ArrayBuffer(DeviceState.sizeFor(index + 1, size)), {
+      name: "test",
       deviceId,
       vendorId: 1,
       mmioVersion: 2,

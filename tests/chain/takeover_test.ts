@@ -8,6 +8,7 @@ import { numbersOf, RATE, readNumbered, writeNumbered } from "../real/numbered.t
 import { OwnKeeper } from "../support/keeper.ts";
 import { withoutLeaks } from "../support/leaks.ts";
 import { Process, TempFolder } from "../support/process.ts";
+import { ServiceManager } from "../support/service_manager.ts";
 import { coverageOf } from "./coverage.ts";
 import { DeviceProcess } from "./device_process.ts";
 
@@ -15,50 +16,74 @@ const PERIOD_FRAMES = 960;
 const PERIODS = 8;
 const MAIN = new URL("../../cli/main.ts", import.meta.url).pathname;
 
-/** `viola attach … --keep` with a keeper of the test's own. */
+/** Who keeps the devices of an {@linkcode Adapter} while it does not run, and starts it. */
+interface Keeping extends AsyncDisposable {
+  start(program: string, args: string[]): Promise<Process>;
+}
+
+/** viola's own keeper, the test's own of it. */
+function byKeeper(folder: TempFolder): Keeping {
+  const keeper = new OwnKeeper(folder.file("keeper"));
+  const { env } = keeper;
+  return {
+    start: (program, args) => Promise.resolve(Process.start(program, args, { env })),
+    [Symbol.asyncDispose]: () => Promise.resolve(keeper[Symbol.dispose]()),
+  };
+}
+
+const KEEPINGS = {
+  keeper: byKeeper,
+  systemd: (folder: TempFolder) => ServiceManager.create(folder),
+  "systemd at an abstract address": (folder: TempFolder) =>
+    ServiceManager.create(folder, { abstract: true }),
+};
+
+/** `viola attach … --keep`. */
 class Adapter implements AsyncDisposable {
-  readonly #keeper: OwnKeeper;
-  #process: Process;
+  #said = "";
 
-  constructor(readonly folder: TempFolder, readonly memory: string) {
-    this.#keeper = new OwnKeeper(folder.file("keeper"));
-    this.#process = this.#spawn();
-  }
+  private constructor(
+    readonly keeping: Keeping,
+    readonly args: string[],
+    private process: Process,
+  ) {}
 
-  #spawn(): Process {
-    const { folder, memory } = this;
-    const args = ["attach", "sound", "--socket", folder.file("card"), "--keep"];
+  static async start(folder: TempFolder, memory: string, keeping: Keeping): Promise<Adapter> {
+    const args = ["run", "-A", "--no-prompt", "--no-check", MAIN];
+    args.push("attach", "sound", "--socket", folder.file("card"), "--keep");
     args.push("--loopback", `soft:${folder.file("node")}`, "--memory", memory);
-    return Process.start(Deno.execPath(), ["run", "-A", "--no-prompt", MAIN, ...args], {
-      env: this.#keeper.env,
-    });
+    return new Adapter(keeping, args, await keeping.start(Deno.execPath(), args));
   }
 
   get output(): string {
-    return this.#process.stdout + this.#process.stderr;
+    return this.#said + this.process.stdout + this.process.stderr;
   }
 
   async restart(signal: Deno.Signal): Promise<void> {
-    this.#process.signal(signal);
-    await this.#process.ended;
-    this.#process = this.#spawn();
+    this.process.signal(signal);
+    await this.process.ended;
+    this.#said = this.output;
+    this.process = await this.keeping.start(Deno.execPath(), this.args);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#process[Symbol.asyncDispose]();
-    this.#keeper[Symbol.dispose]();
+    await this.process[Symbol.asyncDispose]();
   }
 }
 
 const CASES = [
-  { signal: "SIGKILL", memory: "isolated", times: 10 },
-  { signal: "SIGKILL", memory: "direct", times: 5 },
-  { signal: "SIGTERM", memory: "isolated", times: 4 },
-  { signal: "SIGTERM", memory: "direct", times: 3 },
+  { signal: "SIGKILL", memory: "isolated", times: 10, by: "keeper" },
+  { signal: "SIGKILL", memory: "direct", times: 5, by: "keeper" },
+  { signal: "SIGTERM", memory: "isolated", times: 4, by: "keeper" },
+  { signal: "SIGTERM", memory: "direct", times: 3, by: "keeper" },
+  { signal: "SIGKILL", memory: "isolated", times: 5, by: "systemd" },
+  { signal: "SIGKILL", memory: "direct", times: 3, by: "systemd at an abstract address" },
+  { signal: "SIGTERM", memory: "isolated", times: 3, by: "systemd at an abstract address" },
+  { signal: "SIGTERM", memory: "direct", times: 3, by: "systemd" },
 ] as const;
 
-for (const { signal, memory, times } of CASES) {
-  Deno.test(`viola ended by ${signal} ${times} times in one playback is taken over, ${memory}`, async () => {
+for (const { signal, memory, times, by } of CASES) {
+  Deno.test(`viola ended by ${signal} ${times} times in one playback is taken over, ${memory}, from ${by}`, async () => {
     await withoutLeaks(async () => {
       await using folder = await TempFolder.create();
       const frames = Math.ceil(0.8 * times) * RATE;
@@ -70,7 +95,8 @@ for (const { signal, memory, times } of CASES) {
       await using _device = DeviceProcess.start([
         ...["sound", "--socket", folder.file("card"), "--sink", `wav:${output},append`],
       ]);
-      await using adapter = new Adapter(folder, memory);
+      await using keeping = await KEEPINGS[by](folder);
+      await using adapter = await Adapter.start(folder, memory, keeping);
       await using guest = await startGuest("sound", node.wires, { controlTimeoutMs: 5000 });
       await guest.probe();
       const playing = guest.play({ file: input, periodFrames: PERIOD_FRAMES, periods: PERIODS });
@@ -88,6 +114,7 @@ for (const { signal, memory, times } of CASES) {
       assertEquals(found.missing.slice(0, 10), [], text);
       assert(found.repeated <= times * PERIODS * PERIOD_FRAMES, `${found.repeated} frames twice`);
       assertStringIncludes(adapter.output, "taken over");
+      if (keeping instanceof ServiceManager) assertEquals(keeping.refused, []);
     });
   });
 }

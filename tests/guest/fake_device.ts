@@ -105,6 +105,7 @@ export class FakeDevice {
       (options.eventIdx ? bit(VIRTIO_F_RING_EVENT_IDX) : 0n);
     const buffer = new ArrayBuffer(DeviceState.sizeFor(queueSizes.length, queueSize));
     this.state = DeviceState.create(buffer, {
+      name: "test",
       deviceId: IDS[kind],
       vendorId: vendor,
       mmioVersion,

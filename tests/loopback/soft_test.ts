@@ -150,6 +150,11 @@ softTest(
     assert(node.isOpen); // the connection is among them
     const few = fds.slice(0, 5);
     assertThrows(() => SoftLoopback.adopt(path, few), OsError, "with 5 descriptors instead of 6");
+    for (const [i, expected] of ["socket", "viola-page", "viola-memory"].entries()) {
+      const swapped = fds.with(i, fds[i + 1]!).with(i + 1, fds[i]!);
+      const message = `expected ${i === 0 ? "" : "/memfd:"}${expected}`;
+      assertThrows(() => SoftLoopback.adopt(path, swapped), OsError, message);
+    }
     {
       using second = SoftLoopback.adopt(path, fds)!;
       ring(second.port.interrupt);

@@ -15,13 +15,22 @@ export class OwnKeeper implements Disposable {
     this.env = { VIOLA_KEEPER: path };
   }
 
-  [Symbol.dispose](): void {
+  /** Signals every keeper that listens, or listened, there. @returns how many there were */
+  signal(signal: Deno.Signal): number {
+    let count = 0;
     for (const { name } of Deno.readDirSync("/proc")) {
       if (!/^\d+$/.test(name)) continue;
       try {
         const args = Deno.readTextFileSync(`/proc/${name}/cmdline`).split("\0");
-        if (args.includes("keeper") && args.includes(this.path)) Deno.kill(Number(name), "SIGTERM");
+        if (!args.includes("keeper") || !args.includes(this.path)) continue;
+        Deno.kill(Number(name), signal);
+        count++;
       } catch { /* it ended meanwhile */ }
     }
+    return count;
+  }
+
+  [Symbol.dispose](): void {
+    this.signal("SIGTERM");
   }
 }

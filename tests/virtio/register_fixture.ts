@@ -31,6 +31,7 @@ export function createState(
   options: Partial<DeviceStateOptions> = {},
 ): { state: DeviceState; memory: ArrayBuffer } {
   const all: DeviceStateOptions = {
+    name: "a",
     deviceId: 25,
     vendorId: VENDOR_ID,
     mmioVersion: 2,

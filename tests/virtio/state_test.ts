@@ -22,6 +22,7 @@ import {
 } from "./register_fixture.ts";
 
 const BASE: DeviceStateOptions = {
+  name: "b",
   deviceId: 25,
   vendorId: VENDOR_ID,
   mmioVersion: 2,
@@ -69,6 +70,7 @@ Deno.test("create() leaves nothing of what the memory held", () => {
   const dirty = new ArrayBuffer(DeviceState.sizeFor(1, 4));
   new Uint8Array(dirty).fill(0xff);
   const options = {
+    name: "b",
     deviceId: 4,
     vendorId: 1,
     mmioVersion: 2,
@@ -87,8 +89,8 @@ Deno.test("the layout in memory is the one a successor of another build expects"
   const { memory, state } = running();
   const u32 = (at: number) => new DataView(memory).getUint32(at, true);
   assertEquals(new TextDecoder().decode(new Uint8Array(memory, 0, 4)), "viol");
-  assertEquals([4, 8, 12, 16, 20, 24, 28, 32].map(u32), [
-    1,
+  assertEquals([4, 8, 12, 16, 20, 24, 28, 32, 36].map(u32), [
+    2,
     memory.byteLength,
     4,
     64,
@@ -96,6 +98,7 @@ Deno.test("the layout in memory is the one a successor of another build expects"
     2,
     VENDOR_ID,
     16,
+    0xe40c292c, // FNV-1a of "a"
   ]);
   assertEquals([64, 68, 72, 76].map(u32), [0xf, 0, 0, 1]); // status, interrupts, generation, epoch
   assertEquals([80, 84, 88, 92].map(u32), [0x30000000, 1, 0, 1]); // features
@@ -201,7 +204,8 @@ const BLOCK = 256 + 4 * 64;
 /** What is written where into a running device's memory, as u32, and what open() must say. */
 const DAMAGE: [string, number, readonly number[]][] = [
   ["magic 0x0, expected 0x6c6f6976", 0, [0]],
-  ["layout 2, expected 1", 4, [2]],
+  ["layout 3, expected 2", 4, [3]],
+  ["layout 1, expected 2", 4, [1]],
   ["size 3967, expected 3968", 8, [3967]],
   ["0 queues", 12, [0]],
   ["65 queues", 12, [65]],
@@ -250,6 +254,13 @@ Deno.test("open() refuses a chain in flight beyond the ring that the driver set 
     RangeError,
     "queue 0 of size 32 has a chain in flight beyond it",
   );
+});
+
+Deno.test("a state tells whose it is", () => {
+  const { memory } = createState({ name: "/dev/loopback-237" });
+  const state = DeviceState.open(memory);
+  const names = ["/dev/loopback-237", "/dev/loopback-238", "/dev/loopback", ""];
+  assertEquals(names.map((name) => state.isOf(name)), [true, false, false, false]);
 });
 
 Deno.test("open() refuses every shorter piece of a state", () => {
