@@ -13,9 +13,11 @@ export interface Figure {
   value: number;
   /** The 99th percentile, where there are enough samples for one. */
   p99?: number;
-  unit: "µs" | "ms" | "MB" | "×" | "";
+  unit: "µs" | "ms" | "s" | "MB" | "kB/s" | "×" | "";
   /** The most it should be. */
   goal?: number;
+  /** What it may be compared with, in words. */
+  reference?: string;
 }
 
 /** Lines that belong together. */
@@ -25,12 +27,22 @@ export interface Group {
 }
 
 /** Whether a figure reaches its goal; null when it has none. */
-export function reached({ value, goal }: Figure): boolean | null {
+function reached({ value, goal }: Figure): boolean | null {
   return goal === undefined ? null : value <= goal;
 }
 
-/** The table, one line per figure: name, value, 99th percentile, goal and whether it is reached. */
-export function table(groups: readonly Group[]): string {
+/** What a run prints: the table, or JSON for scripts. */
+export function reportText(groups: readonly Group[], asJson: boolean): string {
+  if (!asJson) return table(groups);
+  const verdicts = groups.map(({ title, figures }) => ({
+    title,
+    figures: figures.map((figure) => ({ ...figure, reached: reached(figure) })),
+  }));
+  return JSON.stringify(verdicts, null, 2);
+}
+
+/** The table, one line per figure: name, value, 99th percentile, goal and whether it is reached, or what compares. */
+function table(groups: readonly Group[]): string {
   const rows = groups.flatMap(({ title, figures }) => [[title], ...figures.map(cells), [""]]);
   const widths = [0, 1, 2].map((i) => Math.max(...rows.map((row) => width(row, i))));
   const lines = rows.map(([name, value = "", p99 = "", goal = ""]) =>
@@ -48,13 +60,13 @@ function width(row: string[], column: number): number {
 }
 
 function cells(figure: Figure): string[] {
-  const { name, value, p99, unit, goal } = figure;
+  const { name, value, p99, unit, goal, reference = "" } = figure;
   const verdict = reached(figure) ? "reached" : "NOT reached";
   return [
     `  ${name}`,
     amount(value, unit),
     p99 === undefined ? "" : `p99 ${amount(p99, unit)}`,
-    goal === undefined ? "" : `goal ≤ ${goal} ${unit}, ${verdict}`,
+    goal === undefined ? reference : `goal ≤ ${goal} ${unit}, ${verdict}`,
   ];
 }
 

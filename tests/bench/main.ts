@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { type Group, reached, table } from "./figures.ts";
+import { type Group, reportText } from "./figures.ts";
 import { measureAccesses, measureRequests } from "./latency.ts";
 import { measureStart } from "./start.ts";
 
@@ -13,9 +13,5 @@ const groups: Group[] = [];
 for (const measure of [measureAccesses, measureRequests, measureStart]) {
   groups.push(...await measure());
 }
-const json = groups.map(({ title, figures }) => ({
-  title,
-  figures: figures.map((figure) => ({ ...figure, reached: reached(figure) })),
-}));
 // deno-lint-ignore no-console -- this is what it is for
-console.log(Deno.args.includes("--json") ? JSON.stringify(json, null, 2) : table(groups));
+console.log(reportText(groups, Deno.args.includes("--json")));
