@@ -3,15 +3,18 @@
  * Scenarios in the emulated arm64 machine:
  *
  *     deno task target [--json] [--host-clock] [--executable FILE] [SCENARIO…]
+ *     deno task target --bench [--json] [--executable FILE] [MEASUREMENT…]
  *
  * builds the executable and the test driver, assembles the machine, boots it, runs the scenarios (all of them when none
  * is named) and prints a line for each. What they and the kernel wrote is kept. A scenario that brings the machine down
  * fails, and the rest run in a new boot. Seconds are the machine's own: it counts instructions, unless --host-clock says
- * that it shall go by the host's time.
+ * that it shall go by the host's time. With --bench it does, and measures: measurements are written as scenarios are.
  *
  * @module
  */
 import { parseArgs } from "node:util";
+import { reportText } from "../bench/figures.ts";
+import { buildFloor, readGroups } from "./bench.ts";
 import { cacheFolder } from "./cache.ts";
 import { isJudged, judge } from "./car.ts";
 import { run } from "./command.ts";
@@ -34,23 +37,26 @@ interface Result {
   text: string;
 }
 
+/** The folder that scripts are in. */
+type Suite = "scenarios" | "measurements";
+
 /** All scenarios, by name. */
-export async function scenarioNames(): Promise<string[]> {
-  const entries = await Array.fromAsync(Deno.readDir(`${HERE}scenarios`));
+export async function scenarioNames(suite: Suite): Promise<string[]> {
+  const entries = await Array.fromAsync(Deno.readDir(`${HERE}${suite}`));
   return entries.map(({ name }) => name.replace(/\.sh$/, "")).sort();
 }
 
 /** Puts together what one boot needs on top of the user land. @returns the archive */
 async function packRun(
   folder: string,
-  machine: Machine,
-  executable: string,
+  { machine, executable, suite }: Setting,
   scenarios: readonly string[],
 ): Promise<string> {
   const root = `${folder}/root`;
   await Deno.mkdir(`${root}/target/sounds`, { recursive: true });
   await Deno.mkdir(`${root}/target/bin`);
-  await run(["cp", "-r", `${HERE}guest/.`, `${HERE}scenarios`, `${root}/target/`]);
+  await run(["cp", "-r", `${HERE}guest/.`, `${root}/target/`]);
+  await run(["cp", "-r", `${HERE}${suite}`, `${root}/target/scenarios`]);
   await Deno.rename(`${root}/target/init`, `${root}/init`);
   await run(["chmod", "+x", `${root}/init`, `${root}/target/run.sh`]);
   await Deno.copyFile(executable, `${root}/target/bin/viola`);
@@ -60,6 +66,7 @@ async function packRun(
   await writeRecordings(`${root}/target/sounds`);
   writeParts(`${root}/target/sounds`);
   await run(["cp", "-r", `${machine.daemons}/.`, `${root}/target/bin/`]);
+  if (suite === "measurements") await buildFloor(`${root}/target/bin/floor`);
   await Deno.writeTextFile(`${root}/target/list`, scenarios.join("\n"));
   await archive(root, `${folder}/run.cpio`);
   return `${folder}/run.cpio`;
@@ -69,12 +76,13 @@ async function packRun(
 interface Setting {
   machine: Machine;
   executable: string;
+  suite: Suite;
   clock: Clock;
 }
 
 /** One boot. Reports a result for each scenario that began, the one that brought the machine down included. */
 async function boot(
-  { machine, executable, clock }: Setting,
+  setting: Setting,
   scenarios: readonly string[],
   folder: string,
   onResult: (result: Result) => void,
@@ -83,7 +91,7 @@ async function boot(
   let running: string | null = null;
   const unjudged: Result[] = [];
   try {
-    const archive = await packRun(work, machine, executable, scenarios);
+    const archive = await packRun(work, setting, scenarios);
     const onLine = (line: string): void => {
       const [, word, scenario, rest] = /^(begin|end) (\S+) ?(.*)$/.exec(line) ?? [];
       running = word === "begin" ? scenario! : null;
@@ -95,6 +103,7 @@ async function boot(
       else onResult(result);
     };
     await Deno.mkdir(folder, { recursive: true });
+    const { machine, clock } = setting;
     const options = { machine, archive, folder: work, onLine, silenceMs: SILENCE_MS, clock };
     const ended = await runMachine(options);
     await Deno.copyFile(`${work}/console.log`, `${folder}/console.log`);
@@ -118,6 +127,11 @@ function judged(result: Result, folder: string): Result {
   }
 }
 
+/** Where what the last run wrote is kept. */
+function lastRun(): string {
+  return `${cacheFolder()}/last`;
+}
+
 /** Runs scenarios in as many boots as they need. */
 async function runScenarios(
   setting: Setting,
@@ -125,12 +139,11 @@ async function runScenarios(
   onResult: (result: Result) => void,
 ): Promise<Result[]> {
   const results: Result[] = [];
-  const root = `${cacheFolder()}/last`;
-  await Deno.remove(root, { recursive: true }).catch(() => {});
+  await Deno.remove(lastRun(), { recursive: true }).catch(() => {});
   let left = scenarios;
   for (let n = 1; left.length > 0; n++) {
     const before = results.length;
-    await boot(setting, left, `${root}/boot${n}`, (result) => {
+    await boot(setting, left, `${lastRun()}/boot${n}`, (result) => {
       results.push(result);
       onResult(result);
     });
@@ -149,34 +162,46 @@ function say(text: string): void {
   Deno.stdout.writeSync(new TextEncoder().encode(`${text}\n`));
 }
 
+function complain(text: string): void {
+  Deno.stderr.writeSync(new TextEncoder().encode(`${text}\n`));
+}
+
+/** A result for people. */
+function lineOf({ scenario, ok, seconds, text }: Result): string {
+  return `${ok ? "ok    " : "FAILED"} ${scenario.padEnd(12)} ${seconds.toFixed(1)} s  ${text}`;
+}
+
 async function main(args: string[]): Promise<boolean> {
   const { values, positionals } = parseArgs({
     args,
     allowPositionals: true,
     options: {
       json: { type: "boolean" },
+      bench: { type: "boolean" },
       executable: { type: "string" },
       "host-clock": { type: "boolean" },
     },
   });
-  const known = await scenarioNames();
+  const suite = values.bench ? "measurements" : "scenarios";
+  const known = await scenarioNames(suite);
   const unknown = positionals.find((name) => !known.includes(name));
   if (unknown !== undefined) {
-    throw new Error(`Cannot run scenario "${unknown}", expected some of ${known.join(", ")}`);
+    throw new Error(`Cannot run "${unknown}", expected some of ${known.join(", ")}`);
   }
   const setting: Setting = {
     executable: values.executable ?? await compile("aarch64"),
     machine: await assembleMachine(),
-    clock: values["host-clock"] ? "host" : "instructions",
+    suite,
+    clock: values.bench || values["host-clock"] ? "host" : "instructions",
   };
   const scenarios = positionals.length === 0 ? known : positionals;
   const results = await runScenarios(setting, scenarios, (result) => {
-    const { scenario, ok, seconds, text } = result;
-    if (values.json) say(JSON.stringify(result));
-    else say(`${ok ? "ok    " : "FAILED"} ${scenario.padEnd(12)} ${seconds.toFixed(1)} s  ${text}`);
+    if (values.bench) complain(lineOf(result));
+    else say(values.json ? JSON.stringify(result) : lineOf(result));
   });
   const failed = results.filter(({ ok }) => !ok).length;
-  if (!values.json) say(`${results.length - failed} passed, ${failed} failed`);
+  if (values.bench) say(reportText(await readGroups(lastRun()), values.json === true));
+  else if (!values.json) say(`${results.length - failed} passed, ${failed} failed`);
   return failed === 0;
 }
 
@@ -184,7 +209,7 @@ if (import.meta.main) {
   try {
     if (!await main(Deno.args)) Deno.exit(1);
   } catch (error) {
-    Deno.stderr.writeSync(new TextEncoder().encode(`${(error as Error).message}\n`));
+    complain((error as Error).message);
     Deno.exit(1);
   }
 }
