@@ -150,6 +150,15 @@ export class WavReader implements Disposable {
   }
 }
 
+function isThere(path: string): boolean {
+  try {
+    Deno.lstatSync(path);
+    return true;
+  } catch {
+    return false; // or nobody may look: then opening it says why
+  }
+}
+
 function openFile(action: string, path: string, options: Deno.OpenOptions): Deno.FsFile {
   try {
     // A FIFO would block the open, and none of this works on a terminal: look first.
@@ -307,6 +316,13 @@ export class WavWriter implements Disposable {
     this.#header = header;
     this.#factAt = factAt;
     this.#counted = counted;
+  }
+
+  /** Refuses a file that could not be written. One that was not there is not there afterwards. @throws {WavError} */
+  static check(path: string): void {
+    const isNew = !isThere(path);
+    openFile("write", path, { write: true, create: true }).close();
+    if (isNew) Deno.removeSync(path);
   }
 
   /** Begins a file anew, in place of what was there. @throws {WavError} */

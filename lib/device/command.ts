@@ -34,6 +34,7 @@ export class Command {
   #pipe: Fd;
   #watch: Watch;
   #waiting = new Int32Array(1);
+  #failed = false;
 
   constructor(
     readonly text: string,
@@ -84,6 +85,11 @@ export class Command {
     return done;
   }
 
+  /** Whether it takes or gives no more. */
+  get ended(): boolean {
+    return this.#failed || this.child.status() !== null;
+  }
+
   /** Bytes in the pipe that it has not yet taken. */
   waiting(): number {
     const bytes = new Uint8Array(this.#waiting.buffer);
@@ -97,9 +103,11 @@ export class Command {
   }
 
   #ended(cause: Error): Error {
+    this.#failed = true;
     const status = this.child.status();
     const what = status === null ? cause.message : `it ended with status ${status}`;
-    return new Error(`Cannot go on with "${this.text}": ${what}`, { cause });
+    const hope = "it is run again when its stream is started again";
+    return new Error(`Cannot go on with "${this.text}": ${what} (${hope})`, { cause });
   }
 }
 

@@ -19,6 +19,8 @@ export interface StreamFormat {
 
 /** Takes one playback's samples, from START to RELEASE. */
 export interface Sink {
+  /** The stream starts, the first time or again: begins anew if it has ended. @throws {OsError} */
+  restart?(): void;
   /**
    * Takes samples from `bytes[offset…]`.
    *
@@ -98,12 +100,20 @@ class WavSink implements Sink {
 }
 
 class ExecSink implements Sink {
-  #commands: Commands;
+  readonly #commands: Commands;
+  readonly #start: () => Command;
   #command: Command;
 
   constructor(text: string, format: StreamFormat, { commands, onReady }: Surroundings) {
     this.#commands = commands;
-    this.#command = commands.startWriting(text, variablesOf(format), onReady);
+    this.#start = () => commands.startWriting(text, variablesOf(format), onReady);
+    this.#command = this.#start();
+  }
+
+  restart(): void {
+    if (!this.#command.ended) return;
+    this.close();
+    this.#command = this.#start();
   }
 
   write(bytes: Uint8Array<ArrayBuffer>, offset: number, length: number): number {

@@ -11,6 +11,8 @@ import type { SourceSpec } from "./spec.ts";
 
 /** Gives one capture's samples, from START to RELEASE. */
 export interface Source {
+  /** The stream starts, the first time or again: begins anew if it has ended. @throws {OsError} */
+  restart?(): void;
   /**
    * Puts samples to `bytes[offset…]`.
    *
@@ -70,12 +72,20 @@ class WavSource implements Source {
 }
 
 class ExecSource implements Source {
-  #commands: Commands;
+  readonly #commands: Commands;
+  readonly #start: () => Command;
   #command: Command;
 
   constructor(text: string, format: StreamFormat, { commands, onReady }: Surroundings) {
     this.#commands = commands;
-    this.#command = commands.startReading(text, variablesOf(format), onReady);
+    this.#start = () => commands.startReading(text, variablesOf(format), onReady);
+    this.#command = this.#start();
+  }
+
+  restart(): void {
+    if (!this.#command.ended) return;
+    this.close();
+    this.#command = this.#start();
   }
 
   read(bytes: Uint8Array<ArrayBuffer>, offset: number, length: number): number {

@@ -5,7 +5,7 @@
  * @module
  */
 import { formatOfWav, FRAME_RATES, type PcmState } from "../virtio/sound.ts";
-import { type WavFormat, wavFormatText, WavReader } from "../wav.ts";
+import { type WavFormat, wavFormatText, WavReader, WavWriter } from "../wav.ts";
 
 /** A device to run; `socket` is the path it listens at. */
 export type DeviceSpec = SoundSpec | RngSpec;
@@ -17,7 +17,8 @@ export interface SoundSpec {
   /**
    * One playback stream each:
    * `wav:FILE` begins the file anew with each playback, `wav:FILE,append` goes on in it; `null` drops;
-   * `exec:COMMAND` runs a shell command per playback and writes samples to its standard input. The command finds
+   * `exec:COMMAND` runs a shell command per playback and writes samples to its standard input; after one that ends before
+   * that, buffers fail until the stream is started again, and so is the command. The command finds
    * `$RATE`, `$CHANNELS`, `$BITS` and `$FORMAT` (ALSA's name, such as S16_LE) in its environment.
    */
   sinks?: string[];
@@ -139,7 +140,7 @@ export function parseSound(spec: SoundSpec): { sinks: SinkSpec[]; sources: Sourc
 export function checkSpec(spec: DeviceSpec): void {
   if (spec.socket === "") throw new SpecError("Cannot listen at an empty path");
   if (spec.class !== "sound") return;
-  for (const source of parseSound(spec).sources) {
-    if (source.kind === "wav") sourceFormat(source.path);
-  }
+  const { sinks, sources } = parseSound(spec);
+  for (const source of sources) if (source.kind === "wav") sourceFormat(source.path);
+  for (const sink of sinks) if (sink.kind === "wav") WavWriter.check(sink.path);
 }

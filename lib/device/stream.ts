@@ -173,15 +173,15 @@ export class Stream {
   #prepare(): number {
     this.frames = this.xruns = 0;
     this.#origin = this.#elapsed = null;
-    this.#failing = false;
     return S_OK;
   }
 
   // Only now: to be prepared costs nothing, and programs that merely look at a card prepare it too.
   #open(): void {
     const { openSink, openSource } = this.#options.endpoint;
-    if (this.isPlayback) this.#sink ??= openSink!(this.#format!);
-    else this.#source ??= openSource!(this.#format!);
+    if (this.isPlayback) (this.#sink ??= openSink!(this.#format!)).restart?.();
+    else (this.#source ??= openSource!(this.#format!)).restart?.();
+    this.#failing = false;
   }
 
   #start(): number {
@@ -406,7 +406,7 @@ export class Stream {
       const given = this.#source!.read(piece, 0, length);
       chain.scatter(this.#moved, piece, 0, given);
       this.#moved += given;
-      if (given < length) return false;
+      if (given === 0) return false; // after some, it is asked again: it may have ended
     }
     return true;
   }

@@ -198,6 +198,55 @@ Deno.test("exec: capture hears what a command writes, waits for it, and IO_ERR f
   });
 });
 
+Deno.test("exec: a command that wrote less than a buffer and ended is known to have ended when the buffer's time is over", () => {
+  for (const bytes of [0, 10, PERIOD + 10]) {
+    const command = `head -c ${bytes} /dev/zero`;
+    using card = new Card({ sinks: [], sources: [`exec:${command}`] });
+    card.prepare();
+    card.control(snd.R_PCM_START, 0);
+    while (card.dispatch(200)); // its samples, and its end
+    for (let i = 0; i < 3; i++) card.capture(PERIOD);
+    const whole = Math.floor(bytes / PERIOD);
+    for (let i = 0; i < 3; i++) {
+      card.clock.pass(10);
+      assertEquals(card.done().map(({ status }) => status), [i < whole ? S_OK : S_IO_ERR]);
+    }
+    const told = card.reported("error").map(({ text }) => text);
+    assert(told[0]!.startsWith(`Cannot go on with "${command}": it `), told[0]);
+    assertEquals(told.length, 1);
+  }
+});
+
+Deno.test("exec: a command that ended in mid-stream is run again by the next START, one that runs is not", () => {
+  withFolder((folder) => {
+    const path = `${folder}/count`;
+    const lives = () => Deno.readTextFileSync(path);
+    // The first ends after a period, the others do not.
+    const command = `echo x >> ${path}; test $(wc -l < ${path}) -gt 1 && exec cat; ` +
+      `head -c ${PERIOD} > /dev/null`;
+    using card = new Card({ sinks: [`exec:${command}`], pace: "free" });
+    card.prepare();
+    card.control(snd.R_PCM_START, 0);
+    const play = (): number => {
+      card.play(noise(PERIOD));
+      return card.done()[0]!.status;
+    };
+    while (play() === S_OK) card.dispatch(10);
+    assertEquals(play(), S_IO_ERR);
+    assertEquals(card.reported("error").length, 1);
+    for (let life = 0; life < 2; life++) {
+      card.control(snd.R_PCM_STOP, 0);
+      assertEquals(card.control(snd.R_PCM_START, 0), S_OK);
+      for (let i = 0; i < 4; i++) assertEquals(play(), S_OK);
+    }
+    card.control(snd.R_PCM_STOP, 0);
+    card.control(snd.R_PCM_RELEASE, 0);
+    assertEquals(card.reported("error").length, 1);
+    while (lives().length < 4) card.dispatch(10);
+    assertEquals(lives(), "x\n".repeat(2));
+  });
+});
+
 Deno.test("exec: playbacks one after the other leave no more than a few commands behind, and close() none", () => {
   const processes = (): number => {
     const children = Deno.readTextFileSync(`/proc/self/task/${Deno.pid}/children`).trim();

@@ -60,3 +60,23 @@ Deno.test("a source's file is looked at before the device starts", () => {
     Deno.removeSync(path);
   }
 });
+
+Deno.test("a sink's file that cannot be written is found out before the device starts, and none is left behind", () => {
+  const folder = Deno.makeTempDirSync();
+  try {
+    const check = (path: string) =>
+      checkSpec({ class: "sound", socket: "s", sinks: [`wav:${path}`] });
+    for (const append of ["", ",append"]) {
+      assertThrows(() => check(`${folder}/none/a.wav${append}`), WavError, "no such file");
+      assertThrows(() => check(`${folder}${append}`), WavError, "no regular file");
+      assertThrows(() => check(`/proc/a.wav${append}`), WavError, "/proc/a.wav");
+      check(`${folder}/a.wav${append}`);
+      assertEquals([...Deno.readDirSync(folder)], []);
+    }
+    Deno.writeTextFileSync(`${folder}/a.wav`, "kept until it is played to");
+    check(`${folder}/a.wav`);
+    assertEquals(Deno.readTextFileSync(`${folder}/a.wav`), "kept until it is played to");
+  } finally {
+    Deno.removeSync(folder, { recursive: true });
+  }
+});
