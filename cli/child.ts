@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { part } from "../ffi/parts.ts";
 import { FAILED, Failure, USAGE } from "./exit.ts";
 import type { Fact } from "./report.ts";
 
@@ -14,11 +15,11 @@ const COMPLAINTS = 4096;
 /** Different errors kept of those it reports: the first ones. */
 const ERRORS = 3;
 
-const MAIN = new URL("./main.ts", import.meta.url).href;
-
 /** The arguments that make Deno.execPath() run viola: the executable itself, or Deno from source. */
 export function programArgs(args: readonly string[]): string[] {
-  return Deno.build.standalone ? [...args] : ["run", "-A", "--no-prompt", MAIN, ...args];
+  return Deno.build.standalone
+    ? [...args]
+    : ["run", "-A", "--no-prompt", part("cli/main.ts").href, ...args];
 }
 
 /** A running child. */

@@ -9,6 +9,7 @@ export * from "./epoll.ts";
 export * from "./errno.ts";
 export * from "./fd.ts";
 export * from "./memory.ts";
+export { part } from "./parts.ts";
 export * from "./socket.ts";
 export * from "./thread.ts";
 export * from "./worker.ts";

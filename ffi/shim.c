@@ -48,6 +48,11 @@ EXPORT int32_t viola_write(int32_t fd, const uint8_t *buffer, uint32_t offset, u
   return RESULT(write(fd, buffer + offset, length));
 }
 
+// The link's target, not terminated.
+EXPORT int32_t viola_readlink(const char *path, char *buffer, uint32_t length) {
+  return RESULT(readlink(path, buffer, length));
+}
+
 // The file's size, found as the vhost-user back-ends find it.
 EXPORT double viola_size(int32_t fd) { return RESULT(lseek(fd, 0, SEEK_END)); }
 

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { part } from "./parts.ts";
 
 /** Every function of `shim.c`, in its order, each parameter with its C text. */
 const SYMBOLS = {
@@ -16,6 +17,10 @@ const SYMBOLS = {
   },
   viola_write: {
     parameters: ["i32", "buffer", "u32", /* offset */ "u32" /* length */],
+    result: "i32",
+  },
+  viola_readlink: {
+    parameters: ["buffer", /* const char *path */ "buffer", "u32" /* length */],
     result: "i32",
   },
   viola_size: { parameters: ["i32" /* fd */], result: "f64" },
@@ -99,9 +104,10 @@ function pathOf(file: URL): string {
  * @throws {Error} when there is no C compiler, or it fails; the message says what to install.
  */
 function build(source: URL, library: URL): void {
-  const compiler = Deno.env.get("CC") ?? "cc";
+  const command = Deno.env.get("CC") || "cc";
+  const [compiler, ...own] = command.trim().split(/\s+/) as [string, ...string[]];
   const partial = new URL(`${library.href}.${Deno.pid}`);
-  const args = ["-O2", "-Wall", "-shared", "-fPIC", "-fvisibility=hidden"];
+  const args = [...own, "-O2", "-Wall", "-shared", "-fPIC", "-fvisibility=hidden"];
   let output: Deno.CommandOutput;
   try {
     output = new Deno.Command(compiler, {
@@ -110,13 +116,13 @@ function build(source: URL, library: URL): void {
     }).outputSync();
   } catch (cause) {
     throw new Error(
-      `Cannot build ffi/shim.c: no C compiler "${compiler}" (apt-get install gcc libc6-dev, or set CC)`,
+      `Cannot build ffi/shim.c: no C compiler "${command}" (apt-get install gcc libc6-dev, or set CC)`,
       { cause },
     );
   }
   if (!output.success) {
     throw new Error(
-      `Cannot build ffi/shim.c with "${compiler}": ${
+      `Cannot build ffi/shim.c with "${command}": ${
         new TextDecoder().decode(output.stderr).trim()
       }`,
     );
@@ -124,12 +130,12 @@ function build(source: URL, library: URL): void {
   Deno.renameSync(partial, library);
 }
 
-/** Where the shim lies: embedded beside this module in an executable, else built from `shim.c` once per state of it. */
+/** Where the shim lies: embedded in an executable, else built from `shim.c` once per state of it. */
 function locate(): URL {
-  if (Deno.build.standalone) return new URL("./shim.so", import.meta.url);
-  const source = new URL("./shim.c", import.meta.url);
-  const name = `./shim-${Deno.build.arch}-${fingerprint(Deno.readFileSync(source))}.so`;
-  const library = new URL(name, import.meta.url);
+  if (Deno.build.standalone) return part("ffi/shim.so");
+  const source = part("ffi/shim.c");
+  const name = `shim-${Deno.build.arch}-${fingerprint(Deno.readFileSync(source))}.so`;
+  const library = new URL(name, source);
   try {
     Deno.statSync(library);
   } catch {

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { BlockingWorker } from "../../ffi/mod.ts";
+import { BlockingWorker, part } from "../../ffi/mod.ts";
 import type { AccessEvent, LaneDevice, LaneOptions, RingEvent, Session } from "./lane_messages.ts";
 
 /** How long a Worker may take for nothing, in milliseconds. */
@@ -34,16 +34,16 @@ export class Lane implements AsyncDisposable {
       for (const listener of listeners.values()) listener.failed(error);
     };
     const start = (script: string, name: string, onEvent: (event: unknown) => void) =>
-      BlockingWorker.start(new URL(script, import.meta.url), {
+      BlockingWorker.start(part(script), {
         name: `${name} of lane ${options.name}`,
         init: options,
         onEvent,
         onFailure,
       });
-    const access = start("./access_worker.ts", "the access Worker", (event) => {
+    const access = start("lib/bridge/access_worker.ts", "the access Worker", (event) => {
       listeners.get((event as AccessEvent).id)?.access(event as AccessEvent);
     });
-    const rings = start("./ring_worker.ts", "the ring Worker", (event) => {
+    const rings = start("lib/bridge/ring_worker.ts", "the ring Worker", (event) => {
       listeners.get((event as RingEvent).id)?.ring(event as RingEvent);
     });
     const started = await Promise.allSettled([access, rings]);

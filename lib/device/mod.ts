@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { BlockingWorker } from "../../ffi/mod.ts";
+import { BlockingWorker, part } from "../../ffi/mod.ts";
 import { checkSpec, type DeviceEvent, type DeviceSpec } from "./spec.ts";
 
 export {
@@ -49,7 +49,7 @@ export async function startDevice(
   { onEvent, onFailure }: DeviceOptions = {},
 ): Promise<RunningDevice> {
   checkSpec(spec);
-  const worker = await BlockingWorker.start(new URL("./worker.ts", import.meta.url), {
+  const worker = await BlockingWorker.start(part("lib/device/worker.ts"), {
     name: `${spec.class} device at ${spec.socket}`,
     init: spec,
     onEvent: (event) => onEvent?.(event as DeviceEvent),

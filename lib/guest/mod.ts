@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { BlockingWorker, signalEvent } from "../../ffi/mod.ts";
+import { BlockingWorker, part, signalEvent } from "../../ffi/mod.ts";
 import type { SoftWires } from "../loopback/soft.ts";
 import { ORDER, Progress, type ProgressSnapshot } from "./progress.ts";
 import type { Patience, ProbeResult } from "./session.ts";
@@ -183,7 +183,7 @@ export async function startGuest(
   const progress = new Progress();
   const { shared } = progress;
   const init = { kind, wires, name, shared, controlTimeoutMs, stallTimeoutMs, accessTimeoutMs };
-  const worker = await BlockingWorker.start(new URL("./worker.ts", import.meta.url), {
+  const worker = await BlockingWorker.start(part("lib/guest/worker.ts"), {
     name: `guest ${name}`,
     init: init satisfies GuestInit,
     onEvent: (event) => onTrouble?.(event as string),

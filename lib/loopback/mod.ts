@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { type Fd, osError, type Reactor } from "../../ffi/mod.ts";
+import { type Fd, osError, type Reactor, readSystemFile, readSystemLink } from "../../ffi/mod.ts";
 import {
   AGL_RELEASES,
   AglLoopback,
@@ -60,7 +60,7 @@ export async function openLoopback(
 ): Promise<Loopback> {
   if (name.startsWith(SOFT)) return await SoftLoopback.open(name.slice(SOFT.length), reactor);
   const abi = AGL_RELEASES[releaseOf(name)]!;
-  const ram = memory === "isolated" ? parseIomem(Deno.readTextFileSync("/proc/iomem")) : [];
+  const ram = memory === "isolated" ? parseIomem(readSystemFile("/proc/iomem")) : [];
   return AglLoopback.open(openAglNode(name), abi, { memory, ram });
 }
 
@@ -79,7 +79,7 @@ export function adoptLoopback(name: string, memory: MemoryMode, fds: Fd[]): Loop
   if (fd === undefined || fds.length !== 1) {
     throw osError(`take over ${name} with ${fds.length} descriptors instead of 1`, "EPROTO");
   }
-  const found = Deno.readLinkSync(`/proc/self/fd/${fd.number}`);
+  const found = readSystemLink(`/proc/self/fd/${fd.number}`);
   if (found !== name && aglRelease(found) !== null) {
     throw osError(`take over ${name} with the descriptor of ${found}`, "EPROTO");
   }
@@ -88,6 +88,6 @@ export function adoptLoopback(name: string, memory: MemoryMode, fds: Fd[]): Loop
       `Cannot take over ${name} with direct memory: the driver gives it to one back-end only (use isolated memory)`,
     );
   }
-  const ram = parseIomem(Deno.readTextFileSync("/proc/iomem"));
+  const ram = parseIomem(readSystemFile("/proc/iomem"));
   return AglLoopback.open(aglNodeOf(name, fd), abi, { memory: "pieces", ram });
 }

@@ -11,6 +11,7 @@ import {
   EPOLLET,
   EPOLLIN,
   type Fd,
+  readSystemLink,
   setNonblocking,
   signalEvent,
   type Watch,
@@ -185,7 +186,7 @@ export class Vring {
  * so ringing it must not wait either.
  */
 function checkEventFd(fd: Fd, what: string): void {
-  const kind = Deno.readLinkSync(`/proc/self/fd/${fd.number}`);
+  const kind = readSystemLink(`/proc/self/fd/${fd.number}`);
   if (kind !== "anon_inode:[eventfd]") {
     throw new VhostUserError(
       "protocol",

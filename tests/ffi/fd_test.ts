@@ -10,6 +10,8 @@ import {
   O_RDONLY,
   OsError,
   readFd,
+  readSystemFile,
+  readSystemLink,
   setNonblocking,
   signalEvent,
   takeEvent,
@@ -167,4 +169,21 @@ Deno.test("an OsError names what was done, the errno, and what it means", () => 
   const error = new OsError("open the door", 13);
   assertEquals(error.message, "Cannot open the door: permission denied (EACCES)");
   assertEquals(new OsError("do it", 4711).message, "Cannot do it: unknown error (E4711)");
+});
+
+Deno.test("a system's file is read to its end, whatever size it says", () => {
+  const status = readSystemFile("/proc/self/status");
+  assertEquals(/^Pid:\t(\d+)$/m.exec(status)?.[1], String(Deno.pid));
+  const maps = readSystemFile("/proc/self/maps");
+  assert(
+    maps.length > 4096 && maps.endsWith("\n"),
+    "expected more than one piece, and whole lines",
+  );
+  assertThrows(() => readSystemFile("/proc/none"), Error, "Cannot open /proc/none");
+});
+
+Deno.test("a descriptor's link tells what it is", () => {
+  using event = EventFd.create();
+  assertEquals(readSystemLink(`/proc/self/fd/${event.number}`), "anon_inode:[eventfd]");
+  assertThrows(() => readSystemLink("/proc/self/status"), Error, "EINVAL");
 });
