@@ -87,9 +87,10 @@ export function addAttach(program: Command): void {
 }
 
 async function runAttach(classes: string[], options: AttachOptions): Promise<void> {
-  using stop = new StopSignal();
+  const plan = planAttach(classes, options);
+  using stop = await StopSignal.listen();
   if (options.untilEof === true) void stop.untilEof();
-  await attach(planAttach(classes, options), new Report(options.json === true), stop);
+  await attach(plan, new Report(options.json === true), stop);
 }
 
 const CLASS_NAMES = DEVICE_CLASSES.map(({ name }) => name);

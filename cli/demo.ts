@@ -64,12 +64,12 @@ export function addDemo(program: Command): void {
 
 /** @throws {Failure} with status 3 unless all is well */
 async function runDemo(options: DemoOptions): Promise<void> {
-  using stop = new StopSignal();
   const report = new Report(options.json === true);
   const memory = choice("--memory", options.memory, ["isolated", "direct"]);
   const pace = options.fast === true ? "free" : "real";
   const files = options.play ?? [];
   await checkFiles(files);
+  using stop = await StopSignal.listen();
   using _folder = await occupy(options.out);
   const parts = await prepareParts(files, options.out);
   const { playParts, StepClock } = await load(() => import("./stage.ts"));

@@ -97,10 +97,10 @@ function refuseForRng(options: Record<string, unknown>): void {
  * @throws {Failure} with status 1 for what the device cannot be, 2 when it cannot listen, 3 when it fails later
  */
 async function runDevice(spec: DeviceSpec, options: DeviceOptions): Promise<void> {
-  using stop = new StopSignal();
-  if (options.untilEof) void stop.untilEof();
   const report = new Report(options.json === true);
   await check("be such a device", () => checkSpec(spec));
+  using stop = await StopSignal.listen();
+  if (options.untilEof) void stop.untilEof();
   const { startDevice } = await load(() => import("../lib/device/mod.ts"));
   const { promise: failed, reject } = Promise.withResolvers<never>();
   failed.catch(() => {}); // it may fail while it is being closed

@@ -126,9 +126,10 @@ function refuse(message: string): never {
  * @throws {Failure} with status 1, whatever failed
  */
 export async function runDropIn(args: readonly string[]): Promise<void> {
-  using stop = new StopSignal();
+  const plan = parseDropIn(args);
   try {
-    await attach(parseDropIn(args), new Report(false), stop);
+    using stop = await StopSignal.listen();
+    await attach(plan, new Report(false), stop);
   } catch (error) {
     throw new Failure(USAGE, messageOf(error));
   }

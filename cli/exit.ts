@@ -32,10 +32,14 @@ export function statusOf(error: unknown): number {
   return error instanceof Failure ? error.status : FAILED;
 }
 
+/** Deno's words for a file that it gives an executable no access to, whatever the user may do. */
+const NO_ACCESS = /Requires \w+ access to ("[^"]*"), (run again|specify the required)[^\n]*/;
+
 /** What to tell the user about an error: its message, without the place in the code it came from. */
 export function messageOf(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
-  return message.split(/\n\s+at /, 1)[0]!.trimEnd();
+  return message.split(/\n\s+at /, 1)[0]!.trimEnd()
+    .replace(NO_ACCESS, "viola may not use $1 (no file below /dev, /proc and /sys)");
 }
 
 /**
@@ -93,8 +97,9 @@ export function load<T>(code: () => Promise<T>): Promise<T> {
 }
 
 /** Whether this process was started with hang-ups ignored, as by nohup. */
-function ignoresHangUp(): boolean {
-  const ignored = /^SigIgn:.*([0-9a-f])$/m.exec(Deno.readTextFileSync("/proc/self/status"))?.[1];
+async function ignoresHangUp(): Promise<boolean> {
+  const { readSystemFile } = await load(() => import("../ffi/mod.ts"));
+  const ignored = /^SigIgn:.*([0-9a-f])$/m.exec(readSystemFile("/proc/self/status"))?.[1];
   return ignored !== undefined && (parseInt(ignored, 16) & 1) === 1;
 }
 
@@ -104,14 +109,22 @@ function ignoresHangUp(): boolean {
  */
 export class StopSignal implements Disposable {
   #controller = new AbortController();
-  // Asked before there is a listener: with its first one Deno takes hang-ups over, ignored or not.
-  #staysOn = ignoresHangUp();
-  #listeners = (["SIGINT", "SIGTERM", "SIGHUP"] as const).map((name) => {
-    const isIgnored = name === "SIGHUP" && this.#staysOn;
-    const listener = () => isIgnored || this.#controller.abort(name);
-    Deno.addSignalListener(name, listener);
-    return { name, listener };
-  });
+  #listeners: { name: Deno.Signal; listener: () => void }[];
+
+  private constructor(staysOn: boolean) {
+    this.#listeners = (["SIGINT", "SIGTERM", "SIGHUP"] as const).map((name) => {
+      const isIgnored = name === "SIGHUP" && staysOn;
+      const listener = () => isIgnored || this.#controller.abort(name);
+      Deno.addSignalListener(name, listener);
+      return { name, listener };
+    });
+  }
+
+  /** Begins to listen. @throws {Failure} with status 2 when viola cannot be loaded */
+  static async listen(): Promise<StopSignal> {
+    // Asked before there is a listener: with its first one Deno takes hang-ups over, ignored or not.
+    return new StopSignal(await ignoresHangUp());
+  }
 
   /** Aborted by the first of them, with its name as the reason. */
   get signal(): AbortSignal {

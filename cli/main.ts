@@ -4,20 +4,13 @@
  *
  * @module
  */
+import { argv0 } from "node:process";
 import { isDropIn, runDropIn } from "./dropin.ts";
 import { messageOf, statusOf, step, UNREACHABLE, USAGE } from "./exit.ts";
 import { complain, complaints, said } from "./report.ts";
 
-/** The name by which this program was called: `Deno.execPath()` is the file's, whatever link led to it. */
-function calledAs(): string {
-  try {
-    return Deno.readTextFileSync("/proc/self/cmdline").split("\0", 1)[0]!;
-  } catch {
-    return Deno.execPath();
-  }
-}
-
-const dropIn = isDropIn(calledAs(), Deno.args);
+// Deno.execPath() is the file's name, whatever link led to it.
+const dropIn = isDropIn(argv0, Deno.args);
 
 async function run(): Promise<void> {
   if (dropIn) return await runDropIn(Deno.args);

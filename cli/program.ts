@@ -6,12 +6,7 @@
  */
 import { Command, CommanderError } from "commander";
 import metadata from "../deno.json" with { type: "json" };
-import { addAttach } from "./attach.ts";
-import { addDemo } from "./demo.ts";
-import { addDevice } from "./device.ts";
 import { Failure, USAGE } from "./exit.ts";
-import { addForget } from "./forget.ts";
-import { addKeeper } from "./keeper.ts";
 import { said } from "./report.ts";
 
 /** `viola --help`: one screen. */
@@ -41,16 +36,32 @@ Exit status: 0 all is well, 1 asked for wrongly, 2 something cannot be reached,
 3 failed while running.
 `;
 
-/** The program with its subcommands, which throws rather than exits. */
-export function buildProgram(): Command {
+/** What adds each subcommand; none is loaded but for who wants it. */
+const COMMANDS: Record<string, () => Promise<(program: Command) => void>> = {
+  demo: async () => (await import("./demo.ts")).addDemo,
+  device: async () => (await import("./device.ts")).addDevice,
+  attach: async () => (await import("./attach.ts")).addAttach,
+  forget: async () => (await import("./forget.ts")).addForget,
+  keeper: async () => (await import("./keeper.ts")).addKeeper,
+};
+const NAMES = Object.keys(COMMANDS);
+
+/** The program with the subcommand that the first word names, which throws rather than exits. */
+async function buildProgram(word: string): Promise<Command> {
   const program = new Command("viola")
     .version(metadata.version, "--version")
     .helpCommand(false)
     .exitOverride()
     .configureOutput({ writeOut: (text) => said.owe(text), outputError: () => {} });
   program.helpInformation = () => STORY;
-  for (const add of [addDemo, addDevice, addAttach, addForget, addKeeper]) add(program);
+  for (const name of namesFor(word)) (await COMMANDS[name]!())(program);
   return program;
+}
+
+/** Options need no subcommand, a subcommand needs no other; for a word that is none, commander looks for one like it. */
+function namesFor(word: string): readonly string[] {
+  if (word.startsWith("-")) return [];
+  return NAMES.includes(word) ? [word] : NAMES;
 }
 
 /**
@@ -59,31 +70,27 @@ export function buildProgram(): Command {
  * @throws {Failure} with status 1 for bad usage, else what the subcommand throws
  */
 export async function runProgram(args: readonly string[]): Promise<void> {
-  const program = buildProgram();
-  const names = program.commands.map((command) => command.name());
+  const line = withHelp(args);
   try {
-    await program.parseAsync(withHelp(args, names), { from: "user" });
+    const program = await buildProgram(line[0]!);
+    await program.parseAsync(line, { from: "user" });
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
-    if (error.exitCode !== 0) throw new Failure(USAGE, usageMessage(error.message, args, names));
+    if (error.exitCode !== 0) throw new Failure(USAGE, usageMessage(error.message, args));
   }
 }
 
 /** `viola help attach` is `viola attach --help`; no command at all, or `help` alone, is `viola --help`. */
-function withHelp(args: readonly string[], names: readonly string[]): readonly string[] {
+function withHelp(args: readonly string[]): readonly string[] {
   const [first = "help", second] = args;
   if (first !== "help") return args;
   if (second === undefined) return ["--help"];
-  return names.includes(second) ? [second, "--help"] : [second];
+  return NAMES.includes(second) ? [second, "--help"] : [second];
 }
 
 /** "error: unknown option '--x'" as a sentence that says where help is. */
-function usageMessage(
-  message: string,
-  [first]: readonly string[],
-  names: readonly string[],
-): string {
+function usageMessage(message: string, [first]: readonly string[]): string {
   const what = message.replace(/^error: /, "").replace(/\n/g, " ");
-  const command = names.includes(first ?? "") ? ` ${first}` : "";
+  const command = NAMES.includes(first ?? "") ? ` ${first}` : "";
   return `Cannot understand the command line: ${what} (see viola${command} --help)`;
 }
