@@ -2,38 +2,74 @@
 /**
  * viola as one executable:
  *
- *     deno task compile [--target aarch64-unknown-linux-gnu | x86_64-unknown-linux-gnu]
+ *     deno task compile [--target aarch64-unknown-linux-gnu | x86_64-unknown-linux-gnu] [--plain] [--steps] [--json]
  *
- * writes dist/viola-<arch>, with the shim and the Workers' scripts in it. Compiles a copy of the tree, so that the tree
- * stays as it is; the copy's version says which commit it is of.
+ * writes dist/viola-<arch>, with the shim and the Workers' scripts in it, and says what it costs; with --steps also what
+ * each step of making it gave. Compiles a copy of the tree, so that the tree stays as it is; the copy's version says which
+ * commit it is of.
+ *
+ * What is compiled is a bundle of the tree: `deno bundle` takes esbuild from npm, as `deno compile` takes commander. Where
+ * that one package cannot be had, --plain compiles the tree itself.
  *
  * @module
  */
+import { parseArgs } from "node:util";
+import { bundledName } from "../../ffi/parts.ts";
 import { run } from "./command.ts";
-import { type Architecture, findToolchain } from "./denort.ts";
+import { type Cost, costText, measureCost, runnerOf } from "./cost.ts";
+import { type Architecture, findToolchain, type Toolchain } from "./denort.ts";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
 
 /** What the executable is made of. */
 const PARTS = ["cli", "lib", "ffi", "deno.json", "deno.lock"];
 
+const MAIN = "cli/main.ts";
+const SHIM = "ffi/shim.so";
+
 /** Scripts that run in Workers of their own: nothing imports them, so they are named. */
-const WORKERS = [
+export const WORKERS: readonly string[] = [
   "lib/bridge/access_worker.ts",
   "lib/bridge/ring_worker.ts",
   "lib/device/worker.ts",
   "lib/guest/worker.ts",
 ];
 
-/** What it may do. Deno asks for all permissions from who reads /proc/iomem, as one must who maps physical memory. */
-const PERMISSIONS = ["--allow-all"];
+/** What the environment may tell: where to keep devices and files, and commander whether colours are wanted. */
+const VARIABLES = [
+  ...["NOTIFY_SOCKET", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"],
+  ...["XDG_RUNTIME_DIR", "VIOLA_KEEPER", "TMPDIR"],
+  ...["NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE"],
+];
 
 /**
- * How the engine collects garbage: each isolate in its own thread, or a lane with real-time priority would spin, at times
- * for seconds, until helper threads of ordinary priority have done their part; and never just because it is idle, for the
- * lane's turn comes meanwhile. Code is compiled in helper threads, as ever: nobody waits for that.
+ * What it may do. Sockets and files are where the user says, the shim is where Deno unpacks it, and the program it runs
+ * is itself, wherever that was put: none of these has a name yet. No network, and of what lies below /dev, /proc and /sys
+ * only what the shim opens.
  */
-const ENGINE = ["--v8-flags=--single-threaded-gc,--no-memory-reducer"];
+export const PERMISSIONS: readonly string[] = [
+  ...["--allow-ffi", "--allow-read", "--allow-write", "--allow-run", "--allow-sys=uid"],
+  `--allow-env=${VARIABLES.join(",")}`,
+  "--no-prompt",
+];
+
+/**
+ * The engine does all work of an isolate in the isolate's own thread. Else a lane with real-time priority would at times
+ * spin, for seconds, until a helper thread of ordinary priority has done its part. And it keeps no compiled code: that
+ * would be a file of a known name in /tmp, which runs as whoever starts viola and can be put there by anybody.
+ */
+const ENGINE = ["--v8-flags=--single-threaded", "--no-code-cache"];
+
+/** The steps of making it, with what bundles; the last is what is delivered. */
+const STEPS = {
+  plain: null,
+  bundled: [],
+  "code splitting": ["--code-splitting"],
+  minified: ["--code-splitting", "--minify"],
+} as const satisfies Record<string, readonly string[] | null>;
+
+/** How an executable is made. */
+export type Step = keyof typeof STEPS;
 
 /** The architecture of a target triple. @throws {Error} for a triple that is not served */
 export function architectureOf(target: string): Architecture {
@@ -45,41 +81,114 @@ export function architectureOf(target: string): Architecture {
 }
 
 /** Compiles viola. @returns the executable's path */
-export async function compile(architecture: Architecture): Promise<string> {
-  const { deno, image } = await findToolchain(architecture);
+export async function compile(
+  architecture: Architecture,
+  step: Step = "minified",
+  output = `${ROOT}dist/viola-${architecture}`,
+): Promise<string> {
+  const toolchain = await findToolchain(architecture);
   const stage = await Deno.makeTempDir({ prefix: "viola-compile-" });
   try {
     await run(["cp", "-r", ...PARTS.map((part) => ROOT + part), stage]);
     await describe(stage);
     await buildShim(architecture, `${stage}/ffi`);
-    const output = `${ROOT}dist/viola-${architecture}`;
-    const included = ["ffi/shim.so", ...WORKERS].flatMap((path) => ["--include", path]);
-    const options = [...PERMISSIONS, ...ENGINE, "--no-prompt", ...included, "--output", output];
+    await runDeno(toolchain, stage, ["check", "--quiet", MAIN, ...WORKERS]);
+    const bundling = STEPS[step];
+    const folder = bundling === null ? stage : await bundle(toolchain, stage, bundling);
+    const nameOf = bundling === null ? (path: string) => path : bundledName;
+    const included = [SHIM, ...WORKERS].flatMap((path) => ["--include", nameOf(path)]);
+    const options = [...PERMISSIONS, ...ENGINE, ...included, "--output", output];
     const target = ["--target", `${architecture}-unknown-linux-gnu`];
-    await run([deno, "compile", "--quiet", "--check", ...target, ...options, "cli/main.ts"], {
-      cwd: stage,
-      env: { DENORT_BIN: image, DENO_TLS_CA_STORE: "system,mozilla" },
-    });
+    const config = bundling === null ? [] : ["--no-config"];
+    const compiling = ["compile", "--quiet", "--no-check", ...config, ...target, ...options];
+    await runDeno(toolchain, folder, [...compiling, nameOf(MAIN)]);
     return output;
   } finally {
     await Deno.remove(stage, { recursive: true });
   }
 }
 
+/** Runs the toolchain's Deno in a folder. */
+async function runDeno({ deno, image }: Toolchain, cwd: string, args: string[]): Promise<void> {
+  await run([deno, ...args], {
+    cwd,
+    env: { DENORT_BIN: image, DENO_TLS_CA_STORE: "system,mozilla", NO_COLOR: "1" },
+  });
+}
+
+/** Bundles main and each Worker's script, each for itself. @returns the folder that all of it lies in */
+async function bundle(
+  toolchain: Toolchain,
+  stage: string,
+  options: readonly string[],
+): Promise<string> {
+  const folder = `${stage}/bundle`;
+  const bundling = ["bundle", "--quiet", "--platform", "deno"];
+  try {
+    for (const path of [MAIN, ...WORKERS]) {
+      await runDeno(toolchain, stage, [...bundling, ...options, "--outdir", folder, path]);
+      const made = path.split("/").at(-1)!.replace(/\.ts$/, ".js");
+      await Deno.rename(`${folder}/${made}`, `${folder}/${bundledName(path)}`);
+    }
+  } catch (error) {
+    throw new Error(
+      `${
+        (error as Error).message
+      }\nThat was to bundle viola, with esbuild from npm; --plain compiles it as it is`,
+    );
+  }
+  await Deno.copyFile(`${stage}/${SHIM}`, `${folder}/${bundledName(SHIM)}`);
+  return folder;
+}
+
 /** Puts the commit behind the copy's version, and leaves out what only tests import. */
 async function describe(stage: string): Promise<void> {
   const config = JSON.parse(await Deno.readTextFile(`${stage}/deno.json`));
-  const commit = await run(["git", "-C", ROOT, "describe", "--always", "--dirty=.dirty"])
-    .catch(() => ""); // a tree without its history
-  if (commit !== "") config.version += `+${commit.trim()}`;
+  config.version += await commitOf(ROOT);
   delete config.imports["@std/assert"];
   await Deno.writeTextFile(`${stage}/deno.json`, JSON.stringify(config));
 }
 
-/** Compiles the shim as ffi/shim.so, where an executable looks for it; with $CC, or the compiler for the target. */
+/**
+ * The commit that a tree is of, as a version's end: "+7a85dee", ".dirty" behind it when files that git tracks are not as
+ * they were then.
+ *
+ * @param root With a slash at its end
+ * @returns "" for a tree without a history of its own, whatever repository it lies in
+ */
+export async function commitOf(root: string): Promise<string> {
+  const git = ["git", `--git-dir=${root}.git`, `--work-tree=${root}`];
+  const describe = [...git, "describe", "--always", "--exclude=*", "--dirty=.dirty"];
+  const commit = await run(describe, { cwd: root }).catch(() => "");
+  return commit === "" ? "" : `+${commit.trim()}`;
+}
+
+/** The compiler for an architecture: $CC, or Debian's. */
+export function compilerFor(architecture: Architecture, cc = Deno.env.get("CC")): string[] {
+  const usual = architecture === Deno.build.arch ? "cc" : `${architecture}-linux-gnu-gcc`;
+  return (cc?.trim() || usual).split(/\s+/);
+}
+
+/** What to install for it. */
+function compilerPackages(architecture: Architecture): string {
+  if (architecture === Deno.build.arch) return "gcc libc6-dev";
+  const [gcc, libc] = { aarch64: ["aarch64", "arm64"], x86_64: ["x86-64", "amd64"] }[architecture];
+  return `gcc-${gcc}-linux-gnu libc6-dev-${libc}-cross`;
+}
+
+/** Compiles the shim as ffi/shim.so, where an executable looks for it. */
 async function buildShim(architecture: Architecture, folder: string): Promise<void> {
-  const cross = architecture === Deno.build.arch ? "cc" : `${architecture}-linux-gnu-gcc`;
-  const compiler = (Deno.env.get("CC") ?? cross).split(/\s+/);
+  const compiler = compilerFor(architecture);
+  try {
+    await new Deno.Command(compiler[0]!, { args: ["--version"], stdout: "null" }).output();
+  } catch {
+    const packages = compilerPackages(architecture);
+    throw new Error(
+      `Cannot build ffi/shim.c: no C compiler "${
+        compiler[0]
+      }" (apt-get install ${packages}, or set CC)`,
+    );
+  }
   const options = ["-O2", "-Wall", "-shared", "-fPIC", "-fvisibility=hidden", "-s"];
   await run([...compiler, ...options, "-o", `${folder}/shim.so`, `${folder}/shim.c`]);
   for await (const { name } of Deno.readDir(folder)) {
@@ -87,56 +196,50 @@ async function buildShim(architecture: Architecture, folder: string): Promise<vo
   }
 }
 
-// ---- what it costs ----
-
-/** Milliseconds from start to end of `--version`, the median of some. */
-async function startTime(executable: string): Promise<number> {
-  const times: number[] = [];
-  for (let i = 0; i < 11; i++) {
-    const since = performance.now();
-    await run([executable, "--version"]);
-    times.push(performance.now() - since);
+/** What is to be measured: from source where that can be, the steps if they are asked for, what is delivered. */
+async function candidates(
+  architecture: Architecture,
+  delivered: string,
+  folder: string,
+): Promise<Record<string, string[]>> {
+  const source = [Deno.execPath(), "run", "-A", "--no-prompt", "--no-check", ROOT + MAIN];
+  const all: Record<string, string[]> = architecture === Deno.build.arch ? { source } : {};
+  for (const step of Object.keys(STEPS) as Step[]) {
+    const isDelivered = step === "minified";
+    const path = isDelivered ? delivered : await compile(architecture, step, `${folder}/${step}`);
+    all[step] = [path];
   }
-  return times.sort((a, b) => a - b)[5]!;
+  return all;
 }
 
-/** Resident MiB of a device that nobody uses. */
-async function idleMemory(executable: string): Promise<number> {
-  const folder = await Deno.makeTempDir();
-  const device = new Deno.Command(executable, {
-    args: ["device", "sound", "--socket", `${folder}/socket`],
-    stdout: "piped",
-  }).spawn();
+async function main(args: string[]): Promise<void> {
+  const { values } = parseArgs({
+    args,
+    options: {
+      target: { type: "string", default: `${Deno.build.arch}-unknown-linux-gnu` },
+      plain: { type: "boolean" },
+      steps: { type: "boolean" },
+      json: { type: "boolean" },
+    },
+  });
+  const architecture = architectureOf(values.target);
+  const executable = await compile(architecture, values.plain ? "plain" : "minified");
+  const runner = await runnerOf(architecture);
+  const folder = await Deno.makeTempDir({ prefix: "viola-steps-" });
+  let costs: Cost[] = [];
   try {
-    const reader = device.stdout.getReader();
-    await reader.read(); // it says that it listens
-    await reader.cancel();
-    const status = await Deno.readTextFile(`/proc/${device.pid}/status`);
-    return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)![1]) / 1024;
+    const commands = values.steps
+      ? await candidates(architecture, executable, folder)
+      : { [values.plain ? "plain" : "minified"]: [executable] };
+    if (runner !== null) costs = await measureCost(commands, runner);
   } finally {
-    device.kill();
-    await device.status;
     await Deno.remove(folder, { recursive: true });
   }
-}
-
-async function main(args: readonly string[]): Promise<void> {
-  const target = args.length === 0 ? `${Deno.build.arch}-unknown-linux-gnu` : args[1];
-  if (target === undefined || args.length > 2 || (args.length > 0 && args[0] !== "--target")) {
-    throw new Error(`Cannot understand "${args.join(" ")}", expected --target TRIPLE or nothing`);
-  }
-  const architecture = architectureOf(target);
-  const executable = await compile(architecture);
-  const say = (text: string): number =>
-    Deno.stdout.writeSync(new TextEncoder().encode(`${text}\n`));
-  say(`${executable}: ${((await Deno.stat(executable)).size / 2 ** 20).toFixed(1)} MiB`);
-  if (architecture !== Deno.build.arch) {
-    say("start and memory: deno task target executable");
-    return;
-  }
-  say((await run([executable, "--version"])).trim());
-  say(`start (--version): ${(await startTime(executable)).toFixed(0)} ms`);
-  say(`resident, as an idle sound device: ${(await idleMemory(executable)).toFixed(0)} MiB`);
+  const { size } = await Deno.stat(executable);
+  const text = values.json
+    ? JSON.stringify({ executable, bytes: size, costs })
+    : costText(executable, size, costs, runner);
+  Deno.stdout.writeSync(new TextEncoder().encode(`${text}\n`));
 }
 
 if (import.meta.main) {
