@@ -37,7 +37,7 @@ export const WORKERS: readonly string[] = [
 
 /** What the environment may tell: where to keep devices and files, and commander whether colours are wanted. */
 const VARIABLES = [
-  ...["NOTIFY_SOCKET", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"],
+  ...["NOTIFY_SOCKET", "FDSTORE", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"],
   ...["XDG_RUNTIME_DIR", "VIOLA_KEEPER", "TMPDIR"],
   ...["NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE"],
 ];

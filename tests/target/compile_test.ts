@@ -113,6 +113,20 @@ Deno.test("what is printed of costs", () => {
   assert(costText("v", 1, costs, null).includes("deno task target --bench"));
 });
 
+Deno.test("what viola asks of its environment it may ask", async () => {
+  const allowed = PERMISSIONS.find((text) => text.startsWith("--allow-env="))!.split(/[=,]/);
+  const info = await loadedWith("cli/main.ts", () => true);
+  const asked = new Set<string>();
+  for (const file of [...info].filter((name) => /^(cli|lib|ffi)\//.test(name))) {
+    const text = await Deno.readTextFile(ROOT + file);
+    const names = /env\.get\("(\w+)"\)|"(LISTEN_\w+)"/g;
+    for (const [, one, other] of text.matchAll(names)) asked.add((one ?? other)!);
+  }
+  asked.delete("CC"); // where there is no executable yet
+  assert(asked.has("NOTIFY_SOCKET") && asked.has("LISTEN_FDS"), [...asked].join(" "));
+  assertEquals([...asked].filter((name) => !allowed.includes(name)), []);
+});
+
 /** viola from source with no more permissions than the executable has. */
 function confined(args: string[]): Process {
   const main = `${ROOT}cli/main.ts`;
