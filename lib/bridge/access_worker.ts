@@ -2,7 +2,8 @@
 /**
  * The access Worker of a lane: answers register accesses of all its devices, highest priority first, and turns
  * QUEUE_NOTIFY into a kick. It never waits for the kernel or a back-end: the driver, the application above it and the
- * interrupt handler all wait for it.
+ * interrupt handler all wait for it. An answer that must wait for a back-end is held, and other devices are served
+ * meanwhile.
  *
  * @module
  */
@@ -39,7 +40,7 @@ class AccessDevice implements Scheduled {
   readonly #port: LoopbackPort;
   readonly #page: SharedPage;
   readonly #registers: RegisterFile;
-  /** The write of STATUS 0 is answered later, by the main isolate. */
+  /** The write of STATUS at hand is answered later, when the main isolate says so. */
   #held = false;
 
   constructor(device: LaneDevice) {
@@ -58,8 +59,11 @@ class AccessDevice implements Scheduled {
         signalEvent(kicks[queue]!);
       },
       statusChanged: (status) => {
-        wasRunning = (status & STATUS_DRIVER_OK) !== 0;
-        report({ id, kind: "status", status });
+        const isRunning = (status & STATUS_DRIVER_OK) !== 0;
+        // Linux gives a device's first requests a second from here on: its rings had better be served by then.
+        this.#held = isRunning && !wasRunning;
+        wasRunning = isRunning;
+        report({ id, kind: "status", status, held: this.#held });
       },
       reset: () => {
         settle(gate);
@@ -89,7 +93,8 @@ class AccessDevice implements Scheduled {
   needReset(epoch: number): void {
     if (this.#state.epoch !== epoch) return;
     this.#state.orStatus(STATUS_DEVICE_NEEDS_RESET);
-    reportToOwner({ id: this.#id, kind: "status", status: this.#state.status } as AccessEvent);
+    const { status } = this.#state;
+    reportToOwner({ id: this.#id, kind: "status", status, held: false } as AccessEvent);
   }
 
   /** Answers the access that was held. */

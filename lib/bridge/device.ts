@@ -35,6 +35,8 @@ import { Watchdog } from "./watchdog.ts";
 
 /** Waits between connections that end before they serve: 50 ms, doubled up to 2 s. */
 const RETRY_MS = { first: 50, most: 2000 };
+/** How long a driver that is ready waits at most for its rings to be served. */
+const DRIVER_OK_MS = 2000;
 /** How long a driver that was told of the device may take for its first access. */
 const FIRST_ACCESS_MS = 200;
 
@@ -57,8 +59,9 @@ export class BridgedDevice {
   #retryMs = RETRY_MS.first;
   #lastLoss = "";
   #sameLosses = 0;
-  /** The driver waits for the answer to a reset. */
+  /** The driver waits for the answer to a reset, or to DRIVER_OK. */
   #held = false;
+  #heldTimer: ReturnType<typeof setTimeout> | undefined;
   /** Settles when the device is kept, or cannot be. */
   #storing: Promise<void> = Promise.resolve();
   /** Settles when the status says that the driver must reset the device. */
@@ -239,10 +242,7 @@ export class BridgedDevice {
 
   #onAccess(event: AccessEvent): void {
     if (event.kind === "bad access") this.#emit("error", event.text);
-    if (event.kind === "reset" && event.held) {
-      this.#held = true;
-      if (this.#join === null) this.#release().catch((error) => this.#fail(error));
-    }
+    if ((event.kind === "reset" || event.kind === "status") && event.held) this.#hold(event.kind);
     if (event.kind === "config") this.#noteConfigWrite(event.offset, event.bytes);
     if (event.kind === "reset" && this.#wasRunning) {
       this.#wasRunning = false;
@@ -277,6 +277,7 @@ export class BridgedDevice {
     this.#lastLoss = "";
     this.#wasRunning = true;
     this.#count("replays", replayed);
+    this.#release().catch((error) => this.#fail(error));
     const text = `${requeued} requests in flight offered again, ${replayed} repeated`;
     if (resumed) this.#emit("resumed", `a back-end goes on: ${text}`);
     else this.#emit("running", "the driver and the back-end are joined");
@@ -346,10 +347,19 @@ export class BridgedDevice {
     return this.#lost !== null || this.#closing;
   }
 
-  /** Answers a reset that was held until the back-end let go of the driver's memory. */
+  /** A reset is answered when the back-end has let go of the driver's memory, DRIVER_OK when it serves the rings. */
+  #hold(kind: "reset" | "status"): void {
+    this.#held = true;
+    const release = (): void => void this.#release().catch((error) => this.#fail(error));
+    if (kind === "status") this.#heldTimer = setTimeout(release, DRIVER_OK_MS);
+    else if (this.#join === null) release();
+  }
+
+  /** Answers what is held, if anything is. */
   async #release(): Promise<void> {
     if (!this.#held) return;
     this.#held = false;
+    clearTimeout(this.#heldTimer);
     await this.#setup.lane.release(this.#setup.id);
   }
 
@@ -424,6 +434,7 @@ export class BridgedDevice {
     const presented = this.#presented;
     await this.#storing;
     if (presented !== null) {
+      await this.#release();
       await presented.close();
       this.#presented = null;
     }

@@ -14,6 +14,7 @@ import {
   type OsError,
   osError,
   type Reactor,
+  readSystemFile,
   UnixListener,
   UnixSocket,
   type Watch,
@@ -103,7 +104,7 @@ function inheritedFds(): Map<string, Stored[]> {
 /** Whether a descriptor was passed to this process: its own are all to be closed at the next exec. */
 function cameThroughExec(number: number): boolean {
   try {
-    const flags = /^flags:\s*(\d+)/m.exec(Deno.readTextFileSync(`/proc/self/fdinfo/${number}`));
+    const flags = /^flags:\s*(\d+)/m.exec(readSystemFile(`/proc/self/fdinfo/${number}`));
     return (parseInt(flags![1]!, 8) & O_CLOEXEC) === 0;
   } catch {
     return false; // there is none of that number

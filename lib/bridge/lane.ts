@@ -121,7 +121,7 @@ export class Lane implements AsyncDisposable {
     return this.rings.call("configInterrupt", id);
   }
 
-  /** Answers a reset that was held. */
+  /** Answers the access that is held. */
   release(id: number): Promise<void> {
     return unlessFailed(this.access, "release", id);
   }

@@ -60,8 +60,8 @@ export interface Session {
 
 /** What the access Worker reports. */
 export type AccessEvent =
-  | { id: number; kind: "status"; status: number }
   /** `held`: the driver waits for `Lane.release`. */
+  | { id: number; kind: "status"; status: number; held: boolean }
   | { id: number; kind: "reset"; held: boolean }
   | { id: number; kind: "config"; offset: number; bytes: Uint8Array }
   | { id: number; kind: "bad access"; text: string };

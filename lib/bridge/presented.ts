@@ -5,7 +5,14 @@
  *
  * @module
  */
-import { createMemory, EventFd, type Fd, Mapping, viewMemory } from "../../ffi/mod.ts";
+import {
+  createMemory,
+  EventFd,
+  type Fd,
+  Mapping,
+  readSystemLink,
+  viewMemory,
+} from "../../ffi/mod.ts";
 import { adoptLoopback, type Loopback } from "../loopback/mod.ts";
 import {
   bit,
@@ -208,7 +215,7 @@ const STATE_FILE = "viola-state-";
 /** Maps what should be a state. @throws {OsError} @throws {TypeError} when it is something else */
 function mapState(memory: Fd): Mapping {
   // A node could be mapped as well, and on the AGL driver that changes it.
-  const found = Deno.readLinkSync(`/proc/self/fd/${memory.number}`);
+  const found = readSystemLink(`/proc/self/fd/${memory.number}`);
   if (found.startsWith(`/memfd:${STATE_FILE}`)) return Mapping.create(memory, memory.size());
   throw new TypeError(`the state is ${found}, expected a memory file ${STATE_FILE}…`);
 }

@@ -19,6 +19,7 @@ import {
   osError,
   pageSize,
   type Reactor,
+  readSystemLink,
   signalEvent,
   takeEvent,
   UnixListener,
@@ -198,12 +199,25 @@ export class SoftGuestPort implements Disposable {
     this.#access(offset, size, false, value);
   }
 
-  #access(offset: number, size: number, read: boolean, value: number): void {
-    const page = this.#page;
-    page.ask(offset, size, read, value);
+  /** Begins to write a register, for a caller that has other things to do until it is no longer {@linkcode pending}. */
+  beginWrite(offset: number, size: number, value: number): void {
+    this.#ask(offset, size, false, value);
+  }
+
+  /** Whether an access is not answered yet. */
+  get pending(): boolean {
+    return this.#page.pending;
+  }
+
+  #ask(offset: number, size: number, read: boolean, value: number): void {
+    this.#page.ask(offset, size, read, value);
     signalEvent(this.wires.doorbell);
+  }
+
+  #access(offset: number, size: number, read: boolean, value: number): void {
+    this.#ask(offset, size, read, value);
     const deadline = performance.now() + this.deadlineMs;
-    while (page.pending) {
+    while (this.pending) {
       const left = deadline - performance.now();
       if (left <= 0) {
         const what = `${read ? "read" : "write"} register 0x${offset.toString(16)}`;
@@ -349,7 +363,7 @@ export class SoftLoopback implements Loopback {
       );
     }
     fds.forEach(({ number }, i) => {
-      const kind = Deno.readLinkSync(`/proc/self/fd/${number}`);
+      const kind = readSystemLink(`/proc/self/fd/${number}`);
       if (kind.startsWith(KINDS[i]!)) return;
       const expected = `${KINDS[i]}… as number ${i + 1}`;
       throw osError(`take over ${name} with ${kind}, expected ${expected}`, "EPROTO");

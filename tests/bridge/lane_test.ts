@@ -61,10 +61,21 @@ class Bench implements AsyncDisposable {
   }
 
   /** DRIVER_OK, without a queue. */
-  start(): void {
+  async start(): Promise<void> {
     this.guest.write(0x24, 4, 1);
     this.guest.write(0x20, 4, 1);
-    for (const status of [1, 3, 0xb, 0xf]) this.guest.write(STATUS, 4, status);
+    for (const status of [1, 3, 0xb]) this.guest.write(STATUS, 4, status);
+    const before = this.held;
+    this.guest.beginWrite(STATUS, 4, 0xf);
+    await until(() => this.held > before, "DRIVER_OK to be reported");
+    assert(this.guest.pending);
+    await this.lane.release(this.device.id);
+    await until(() => !this.guest.pending, "DRIVER_OK to be answered");
+  }
+
+  /** How many accesses were held. */
+  get held(): number {
+    return this.accesses.filter((event) => "held" in event && event.held).length;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -90,11 +101,23 @@ laneTest(
     for (let i = 0; i < 100; i++) {
       for (const { guest } of [a, b]) assertEquals(guest.read(0, 4), 0x74726976);
     }
-    a.start();
+    await a.start();
     assertEquals([a.guest.read(STATUS, 4), b.guest.read(STATUS, 4)], [0xf, 0]);
-    await until(() => a.accesses.length === 4, "the status to be reported");
-    assertEquals(a.accesses.at(-1), { id: 1, kind: "status", status: 0xf });
+    assertEquals(a.accesses.at(-1), { id: 1, kind: "status", status: 0xf, held: true });
     assertEquals(b.accesses, []);
+  },
+);
+
+laneTest(
+  "DRIVER_OK is answered when it is released, but once in a life of the driver",
+  async (lane) => {
+    await using bench = new Bench(1, lane);
+    await bench.add();
+    await bench.start();
+    bench.guest.write(STATUS, 4, 0xf);
+    bench.guest.write(STATUS, 4, 0);
+    await bench.start();
+    assertEquals(bench.held, 2);
   },
 );
 
@@ -104,7 +127,7 @@ laneTest(
     for (const memory of ["isolated", "direct"] as const) {
       await using bench = new Bench(1, lane, memory);
       await bench.add();
-      bench.start();
+      await bench.start();
       if (memory === "isolated") bench.guest.write(STATUS, 4, 0);
       else {
         using impatient = new SoftGuestPort(bench.node.wires, 20);
@@ -132,14 +155,14 @@ laneTest(
   async (lane) => {
     await using bench = new Bench(1, lane);
     await bench.add();
-    bench.start();
+    await bench.start();
     bench.guest.write(STATUS, 4, 0);
-    bench.start();
+    await bench.start();
     await lane.needReset(1, 0);
     assertEquals(bench.guest.read(STATUS, 4), 0xf);
     await lane.needReset(1, 1);
     assertEquals(bench.guest.read(STATUS, 4), 0x4f);
-    assertEquals(bench.accesses.at(-1), { id: 1, kind: "status", status: 0x4f });
+    assertEquals(bench.accesses.at(-1), { id: 1, kind: "status", status: 0x4f, held: false });
     await lane.configInterrupt(1);
     assert(bench.guest.waitInterrupt(1000));
     assertEquals(bench.guest.read(0x60, 4), 2);

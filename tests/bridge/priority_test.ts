@@ -21,7 +21,7 @@ import { Progress } from "../../lib/guest/progress.ts";
 import { MmioDevice, REGISTER, type VirtQueue } from "../../lib/guest/transport.ts";
 import { SoftGuestPort, SoftLoopback, SoftNode } from "../../lib/loopback/mod.ts";
 import { bit, VIRTIO_F_VERSION_1 } from "../../lib/virtio/features.ts";
-import { DeviceState } from "../../lib/virtio/state.ts";
+import { DeviceState, STATUS_DRIVER_OK } from "../../lib/virtio/state.ts";
 import { withoutLeaks } from "../support/leaks.ts";
 import { until } from "../support/process.ts";
 
@@ -33,12 +33,21 @@ function hasEvent({ number }: EventFd): boolean {
   return epoll.wait(0) > 0;
 }
 
+/** Leaves DRIVER_OK unanswered: the lane answers it when this thread says so. */
+class Port extends SoftGuestPort {
+  override write(offset: number, size: number, value: number): void {
+    const isReady = offset === REGISTER.status && (value & STATUS_DRIVER_OK) !== 0;
+    if (isReady) this.beginWrite(offset, size, value);
+    else super.write(offset, size, value);
+  }
+}
+
 /** An entropy device in a lane: a driver that only asks, and a back-end that only hears. */
 class Bench implements AsyncDisposable {
   readonly #stack = new AsyncDisposableStack();
   readonly #node = this.#stack.use(new SoftNode(1 << 20));
   readonly #loopback = this.#stack.use(SoftLoopback.attach(this.#node));
-  readonly #port = this.#stack.use(new SoftGuestPort(this.#node.wires));
+  readonly #port = this.#stack.use(new Port(this.#node.wires));
   readonly #state: DeviceState;
   readonly #device: LaneDevice;
   readonly #driver: MmioDevice;
@@ -85,6 +94,11 @@ class Bench implements AsyncDisposable {
     await lane.add(this.#device, { access: () => {}, ring: () => {}, failed });
     this.#driver.identify();
     this.#queue = this.#driver.bind(RNG, 0n, () => this.#driver.setUpQueue("input", () => {}));
+    const isAnswered = async (): Promise<boolean> => {
+      await lane.release(id);
+      return !this.#port.pending;
+    };
+    await until(isAnswered, "DRIVER_OK to be answered");
     const session = this.#session = new SessionMemory(this.#device, this.#state);
     const rings = session.rings.map((ring) => ({ ...ring, kick: this.heard.number }));
     const memory = { range: session.memory!.mapping.range, guest: 0x1_0000 };
