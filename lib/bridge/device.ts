@@ -59,8 +59,8 @@ export class BridgedDevice {
   #retryMs = RETRY_MS.first;
   #lastLoss = "";
   #sameLosses = 0;
-  /** The driver waits for the answer to a reset, or to DRIVER_OK. */
-  #held = false;
+  /** What the driver waits for the answer to: a reset, or DRIVER_OK. */
+  #held: "reset" | "ready" | null = null;
   #heldTimer: ReturnType<typeof setTimeout> | undefined;
   /** Settles when the device is kept, or cannot be. */
   #storing: Promise<void> = Promise.resolve();
@@ -242,7 +242,8 @@ export class BridgedDevice {
 
   #onAccess(event: AccessEvent): void {
     if (event.kind === "bad access") this.#emit("error", event.text);
-    if ((event.kind === "reset" || event.kind === "status") && event.held) this.#hold(event.kind);
+    if (event.kind === "reset" && event.held) this.#holdReset();
+    if (event.kind === "status" && event.held) this.#holdReady();
     if (event.kind === "config") this.#noteConfigWrite(event.offset, event.bytes);
     if (event.kind === "reset" && this.#wasRunning) {
       this.#wasRunning = false;
@@ -277,7 +278,7 @@ export class BridgedDevice {
     this.#lastLoss = "";
     this.#wasRunning = true;
     this.#count("replays", replayed);
-    this.#release().catch((error) => this.#fail(error));
+    this.#answer("ready");
     const text = `${requeued} requests in flight offered again, ${replayed} repeated`;
     if (resumed) this.#emit("resumed", `a back-end goes on: ${text}`);
     else this.#emit("running", "the driver and the back-end are joined");
@@ -288,6 +289,7 @@ export class BridgedDevice {
     const { id, lane } = this.#setup;
     this.#emit("error", text);
     this.#told = lane.needReset(id, epoch).catch((error) => this.#fail(error));
+    this.#answer("ready");
   }
 
   /** Cannot go on at all: a Worker failed. */
@@ -334,7 +336,7 @@ export class BridgedDevice {
       during: (condition, look) => this.#during(frontEnd, condition, look),
       release: () => {
         this.#join = null; // from here on a reset need not wait
-        return this.#release();
+        return this.#release("reset");
       },
       told: () => this.#told,
     };
@@ -347,18 +349,26 @@ export class BridgedDevice {
     return this.#lost !== null || this.#closing;
   }
 
-  /** A reset is answered when the back-end has let go of the driver's memory, DRIVER_OK when it serves the rings. */
-  #hold(kind: "reset" | "status"): void {
-    this.#held = true;
-    const release = (): void => void this.#release().catch((error) => this.#fail(error));
-    if (kind === "status") this.#heldTimer = setTimeout(release, DRIVER_OK_MS);
-    else if (this.#join === null) release();
+  /** A reset is answered when the back-end has let go of the driver's memory. */
+  #holdReset(): void {
+    this.#held = "reset";
+    if (this.#join === null) this.#answer("reset");
   }
 
-  /** Answers what is held, if anything is. */
-  async #release(): Promise<void> {
-    if (!this.#held) return;
-    this.#held = false;
+  /** DRIVER_OK is answered when the back-end serves the rings; a driver that finds none is left to its own time limits. */
+  #holdReady(): void {
+    this.#held = "ready";
+    this.#heldTimer = setTimeout(() => this.#answer("ready"), DRIVER_OK_MS);
+  }
+
+  #answer(held: "reset" | "ready"): void {
+    this.#release(held).catch((error) => this.#fail(error));
+  }
+
+  /** Answers what is held, if it is this. */
+  async #release(held: "reset" | "ready"): Promise<void> {
+    if (this.#held !== held) return;
+    this.#held = null;
     clearTimeout(this.#heldTimer);
     await this.#setup.lane.release(this.#setup.id);
   }
@@ -434,7 +444,7 @@ export class BridgedDevice {
     const presented = this.#presented;
     await this.#storing;
     if (presented !== null) {
-      await this.#release();
+      await this.#release("ready");
       await presented.close();
       this.#presented = null;
     }

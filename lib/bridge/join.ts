@@ -31,7 +31,7 @@ export interface JoinHost {
   until(condition: () => boolean, timeoutMs: number): Promise<boolean>;
   /** Waits while `condition` holds and nothing ended, doing what comes up, and `look` now and then. */
   during(condition: () => boolean, look?: () => Promise<void>): Promise<void>;
-  /** Answers what the driver waits for. */
+  /** Answers a reset for which the driver is held. */
   release(): Promise<void>;
   /** Settles when the driver was told of all errors of its own. */
   told(): Promise<void>;

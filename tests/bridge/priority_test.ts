@@ -19,9 +19,10 @@ import { SessionMemory } from "../../lib/bridge/session_memory.ts";
 import { GuestPages } from "../../lib/guest/pages.ts";
 import { Progress } from "../../lib/guest/progress.ts";
 import { MmioDevice, REGISTER, type VirtQueue } from "../../lib/guest/transport.ts";
-import { SoftGuestPort, SoftLoopback, SoftNode } from "../../lib/loopback/mod.ts";
+import { SoftLoopback, SoftNode } from "../../lib/loopback/mod.ts";
 import { bit, VIRTIO_F_VERSION_1 } from "../../lib/virtio/features.ts";
-import { DeviceState, STATUS_DRIVER_OK } from "../../lib/virtio/state.ts";
+import { DeviceState } from "../../lib/virtio/state.ts";
+import { EagerPort } from "../support/eager_port.ts";
 import { withoutLeaks } from "../support/leaks.ts";
 import { until } from "../support/process.ts";
 
@@ -33,21 +34,12 @@ function hasEvent({ number }: EventFd): boolean {
   return epoll.wait(0) > 0;
 }
 
-/** Leaves DRIVER_OK unanswered: the lane answers it when this thread says so. */
-class Port extends SoftGuestPort {
-  override write(offset: number, size: number, value: number): void {
-    const isReady = offset === REGISTER.status && (value & STATUS_DRIVER_OK) !== 0;
-    if (isReady) this.beginWrite(offset, size, value);
-    else super.write(offset, size, value);
-  }
-}
-
 /** An entropy device in a lane: a driver that only asks, and a back-end that only hears. */
 class Bench implements AsyncDisposable {
   readonly #stack = new AsyncDisposableStack();
   readonly #node = this.#stack.use(new SoftNode(1 << 20));
   readonly #loopback = this.#stack.use(SoftLoopback.attach(this.#node));
-  readonly #port = this.#stack.use(new Port(this.#node.wires));
+  readonly #port = this.#stack.use(new EagerPort(this.#node.wires));
   readonly #state: DeviceState;
   readonly #device: LaneDevice;
   readonly #driver: MmioDevice;

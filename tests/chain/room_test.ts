@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Chains that are as large as memory: what a back-end has no room for waits, and waits again with the next one.
 import { assertEquals, assertMatch } from "@std/assert";
-import { SoftGuestPort } from "../../lib/loopback/mod.ts";
 import { SoftNode } from "../../lib/loopback/mod.ts";
 import { VIRTQ_DESC_F_INDIRECT, VIRTQ_DESC_F_NEXT } from "../../lib/virtio/split_ring.ts";
 import { Chain as DescriptorChain, VIRTQ_DESC_F_WRITE } from "../../lib/virtio/split_ring.ts";
 import { STATUS_DEVICE_NEEDS_RESET } from "../../lib/virtio/state.ts";
 import { HostileDriver } from "../guest/hostile_driver.ts";
+import { EagerPort } from "../support/eager_port.ts";
 import { withoutLeaks } from "../support/leaks.ts";
 import { until } from "../support/process.ts";
 import { fill, Filler } from "./back_ends.ts";
@@ -14,7 +14,7 @@ import { Chain } from "./chain.ts";
 
 const MIB = 2 ** 20;
 
-/** An entropy device with a driver in this isolate, which may do anything to its ring. Isolated memory: no access waits. */
+/** An entropy device with a driver in this isolate, which may do anything to its ring. Isolated memory: no access waits but DRIVER_OK. */
 async function withDriver(
   body: (chain: Chain, back: Filler, driver: HostileDriver) => Promise<void>,
 ): Promise<void> {
@@ -25,9 +25,10 @@ async function withDriver(
     node.listen(chain.file("node"), chain.reactor);
     await chain.add({ class: "rng" });
     await chain.event("started");
-    const driver = new HostileDriver(chain.use(new SoftGuestPort(node.wires)));
+    const port = chain.use(new EagerPort(node.wires));
+    const driver = new HostileDriver(port);
     driver.bringUp(true);
-    await chain.event("running");
+    await until(() => !port.pending, "DRIVER_OK to be answered");
     await body(chain, back, driver);
   });
 }

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # viola is killed ten times while it serves two cards that play, and started anew each time: the nodes and what is known of
-# the devices outlive it. The buffers are not larger than need be: each life maps their pages, which may lie far apart, and
-# a node has 200 mappings.
+# the devices outlive it. Each life maps the pages of the buffers, and a node has 200 mappings: so memory is made such that
+# pages do not lie far apart.
 # limit: 150 s
 
 load multi_sound=2
@@ -15,6 +15,7 @@ start_viola() {
 # goes_on COUNT: whether as many violas said so of both cards.
 goes_on() { test "$(grep -c 'goes on' "$(log viola)")" -ge $((2 * $1)); }
 
+echo 1 >/proc/sys/vm/compact_memory
 start_viola
 wait_for_cards
 for n in 1 2; do
