@@ -19,7 +19,7 @@ echo 1 >/proc/sys/vm/compact_memory
 start_viola
 wait_for_cards
 for n in 1 2; do
-  start aplay$n aplay -q -D "hw:$(card "$(node $n)"),0" --buffer-time=2000000 --period-time=250000 $SOUNDS/long-8k.wav
+  start aplay$n aplay -q -D "hw:$(card "$(node $n)"),0" --buffer-time=1750000 --period-time=125000 $SOUNDS/long-8k.wav
 done
 for round in 1 2 3 4 5 6 7 8 9 10; do
   sleep 1
