@@ -39,7 +39,10 @@ const NO_ACCESS = /Requires \w+ access to ("[^"]*"), (run again|specify the requ
 export function messageOf(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
   return message.split(/\n\s+at /, 1)[0]!.trimEnd()
-    .replace(NO_ACCESS, "viola may not use $1 (no file below /dev, /proc and /sys)");
+    .replace(
+      NO_ACCESS,
+      "viola may not open $1 (as an executable it opens no file below /dev, /proc and /sys by name)",
+    );
 }
 
 /**

@@ -101,10 +101,12 @@ function pathOf(file: URL): string {
 /**
  * Compiles `shim.c` into `library`, by way of a file of its own so that two processes may do it at once.
  *
+ * By `HOSTCC`, for this machine: where executables for others are made, `CC` is a compiler for those.
+ *
  * @throws {Error} when there is no C compiler, or it fails; the message says what to install.
  */
 function build(source: URL, library: URL): void {
-  const command = Deno.env.get("CC") || "cc";
+  const command = Deno.env.get("HOSTCC") || "cc";
   const [compiler, ...own] = command.trim().split(/\s+/) as [string, ...string[]];
   const partial = new URL(`${library.href}.${Deno.pid}`);
   const args = [...own, "-O2", "-Wall", "-shared", "-fPIC", "-fvisibility=hidden"];
@@ -116,7 +118,7 @@ function build(source: URL, library: URL): void {
     }).outputSync();
   } catch (cause) {
     throw new Error(
-      `Cannot build ffi/shim.c: no C compiler "${command}" (apt-get install gcc libc6-dev, or set CC)`,
+      `Cannot build ffi/shim.c: no C compiler "${command}" (apt-get install gcc libc6-dev, or set HOSTCC)`,
       { cause },
     );
   }
@@ -130,9 +132,8 @@ function build(source: URL, library: URL): void {
   Deno.renameSync(partial, library);
 }
 
-/** Where the shim lies: embedded in an executable, else built from `shim.c` once per state of it. */
+/** Where the shim lies: built from `shim.c` once per state of it. */
 function locate(): URL {
-  if (Deno.build.standalone) return part("ffi/shim.so");
   const source = part("ffi/shim.c");
   const name = `shim-${Deno.build.arch}-${fingerprint(Deno.readFileSync(source))}.so`;
   const library = new URL(name, source);
@@ -144,5 +145,48 @@ function locate(): URL {
   return library;
 }
 
+/** Folders to load the embedded shim from, the first of which will do: `TMPDIR`, and others where that is read-only or `noexec`. */
+const FOLDERS = [undefined, "/run", "/var/tmp"];
+
+/**
+ * Loads the shim that is embedded in an executable, by way of a folder that is nobody else's and is gone at once: Deno by
+ * itself would write it to a name in /tmp that anybody can tell, and anybody take beforehand.
+ *
+ * @throws {Error} when no folder will do
+ */
+function loadEmbedded(): Library {
+  const bytes = Deno.readFileSync(part("ffi/shim.so"));
+  const problems: string[] = [];
+  for (const dir of FOLDERS) {
+    try {
+      return loadFrom(
+        Deno.makeTempDirSync({ prefix: "viola-", ...(dir === undefined ? {} : { dir }) }),
+        bytes,
+      );
+    } catch (error) {
+      problems.push((error as Error).message);
+    }
+  }
+  throw new Error(
+    `Cannot load viola's native part (TMPDIR may name a folder to write to and execute from): ${
+      problems.join("; ")
+    }`,
+  );
+}
+
+function loadFrom(folder: string, bytes: Uint8Array): Library {
+  const library = `${folder}/shim.so`;
+  try {
+    Deno.writeFileSync(library, bytes, { mode: 0o700, createNew: true });
+    return Deno.dlopen(library, SYMBOLS);
+  } finally {
+    Deno.removeSync(folder, { recursive: true });
+  }
+}
+
+type Library = Deno.DynamicLibrary<typeof SYMBOLS>;
+
+const library = Deno.build.standalone ? loadEmbedded() : Deno.dlopen(locate(), SYMBOLS);
+
 /** The shim's functions. Each isolate loads the library for itself, and keeps it until it ends. */
-export const shim = Deno.dlopen(locate(), SYMBOLS).symbols;
+export const shim = library.symbols;

@@ -31,6 +31,9 @@ import { settle } from "./gate.ts";
 import type { AccessEvent, LaneDevice, LaneOptions } from "./lane_messages.ts";
 import { Schedule, type Scheduled } from "./schedule.ts";
 
+/** The register that DRIVER_OK is written to (virtio 1.2 §4.2.2). */
+const STATUS = 0x070;
+
 /** One device: its page on one side, its registers on the other. */
 class AccessDevice implements Scheduled {
   readonly priority: number;
@@ -47,12 +50,12 @@ class AccessDevice implements Scheduled {
     const { id, port, gate, kicks } = device;
     const state = DeviceState.open(viewMemory(device.state));
     const report = (event: AccessEvent): void => reportToOwner(event);
-    let wasRunning = (state.status & STATUS_DRIVER_OK) !== 0;
     this.priority = device.priority;
     this.#id = id;
     this.#state = state;
     this.#port = port;
     this.#page = new SharedPage(viewMemory(port.page));
+    let wasRunning = (state.status & STATUS_DRIVER_OK) !== 0;
     this.#registers = new RegisterFile(state, {
       notify: (queue) => {
         state.queues[queue]!.counters[QUEUE_COUNTERS.kicks]!++;
@@ -78,6 +81,19 @@ class AccessDevice implements Scheduled {
       },
       badAccess: (text) => report({ id, kind: "bad access", text }),
     });
+  }
+
+  /** Does again what the process before left unanswered; a DRIVER_OK that it held is held still. */
+  takeOver(): void {
+    const page = this.#page;
+    const { status } = this.#state;
+    const isStart = page.pending && !page.isRead && page.offset === STATUS &&
+      (page.data & status & STATUS_DRIVER_OK) !== 0;
+    if (isStart) {
+      this.#held = true;
+      reportToOwner({ id: this.#id, kind: "status", status, held: true } as AccessEvent);
+    }
+    this.serve();
   }
 
   serve(): void {
@@ -128,7 +144,7 @@ serveBlocking((options: LaneOptions) => {
         schedule.add(device);
         // Edge-triggered: each ring is reported once, and the eventfd need never be read.
         epoll.add(lane.port.doorbell, EPOLLIN | EPOLLET, lane.id);
-        if (lane.adopted) device.serve();
+        if (lane.adopted) device.takeOver();
       },
       remove: (id: number) => {
         const device = devices.get(id);

@@ -278,6 +278,7 @@ export class BridgedDevice {
     this.#lastLoss = "";
     this.#wasRunning = true;
     this.#count("replays", replayed);
+    this.#join?.tellLive();
     this.#answer("ready");
     const text = `${requeued} requests in flight offered again, ${replayed} repeated`;
     if (resumed) this.#emit("resumed", `a back-end goes on: ${text}`);
@@ -351,8 +352,10 @@ export class BridgedDevice {
 
   /** A reset is answered when the back-end has let go of the driver's memory. */
   #holdReset(): void {
+    clearTimeout(this.#heldTimer);
     this.#held = "reset";
     if (this.#join === null) this.#answer("reset");
+    else this.#join.cutShort();
   }
 
   /** DRIVER_OK is answered when the back-end serves the rings; a driver that finds none is left to its own time limits. */
@@ -444,7 +447,9 @@ export class BridgedDevice {
     const presented = this.#presented;
     await this.#storing;
     if (presented !== null) {
-      await this.#release("ready");
+      // A successor finds it unanswered, and holds it in its turn.
+      if (this.#setup.keep === null) await this.#release("ready");
+      clearTimeout(this.#heldTimer);
       await presented.close();
       this.#presented = null;
     }

@@ -43,6 +43,7 @@ export class Join {
   readonly epoch: number;
   /** The back-end knows what it must before it sees the driver's own rings. */
   #prepared = false;
+  #live = false;
   /** The back-end serves rings: it must be stopped in order. */
   atWork = false;
 
@@ -53,6 +54,16 @@ export class Join {
   /** The ring Worker says that the back-end is prepared. */
   tellPrepared(): void {
     this.#prepared = true;
+  }
+
+  /** The driver does not wait for a back-end that has not begun to serve. */
+  cutShort(): void {
+    if (!this.#live) this.host.frontEnd.close();
+  }
+
+  /** The ring Worker says that the rings are served. */
+  tellLive(): void {
+    this.#live = true;
   }
 
   /** Whether the driver is still in the life that this start is of. */

@@ -60,8 +60,8 @@ class Bench implements AsyncDisposable {
     });
   }
 
-  /** DRIVER_OK, without a queue. */
-  async start(): Promise<void> {
+  /** DRIVER_OK, without a queue. It is held. */
+  async begin(): Promise<void> {
     this.guest.write(0x24, 4, 1);
     this.guest.write(0x20, 4, 1);
     for (const status of [1, 3, 0xb]) this.guest.write(STATUS, 4, status);
@@ -69,6 +69,11 @@ class Bench implements AsyncDisposable {
     this.guest.beginWrite(STATUS, 4, 0xf);
     await until(() => this.held > before, "DRIVER_OK to be reported");
     assert(this.guest.pending);
+  }
+
+  /** DRIVER_OK, and its answer. */
+  async start(): Promise<void> {
+    await this.begin();
     await this.lane.release(this.device.id);
     await until(() => !this.guest.pending, "DRIVER_OK to be answered");
   }
@@ -120,6 +125,22 @@ laneTest(
     assertEquals(bench.held, 2);
   },
 );
+
+laneTest("a DRIVER_OK that one process held is held by its successor", async (lane) => {
+  await using bench = new Bench(1, lane);
+  await bench.add();
+  await bench.start();
+  bench.guest.write(STATUS, 4, 0);
+  await bench.begin();
+  await lane.remove(1);
+  assert(bench.guest.pending);
+  await bench.add({ ...bench.device, adopted: true });
+  await until(() => bench.held === 3, "DRIVER_OK to be reported again");
+  assert(bench.guest.pending);
+  await lane.release(1);
+  await until(() => !bench.guest.pending, "DRIVER_OK to be answered");
+  assertEquals(bench.guest.read(STATUS, 4), 0xf);
+});
 
 laneTest(
   "a reset is answered at once, but with direct memory when it is released",

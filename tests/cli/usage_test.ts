@@ -275,7 +275,7 @@ Deno.test("help goes out whole, or its absence is told", async (t) => {
   }
 });
 
-/** viola as it is where it was never run: the native part is still to be built, and `CC` is to do it. */
+/** viola as it is where it was never run: the native part is still to be built, and `HOSTCC` is to do it. */
 async function freshViola(folder: TempFolder): Promise<string> {
   const root = new URL("../../", import.meta.url).pathname;
   const script =
@@ -310,7 +310,7 @@ Deno.test("without a C compiler viola says what is missing, in one line, and beg
   for (const [compiler, message] of compilers) {
     for (const [args, status] of commands) {
       await t.step(`${args[0]}, ${compiler}`, async () => {
-        const env = { CC: compiler };
+        const env = { HOSTCC: compiler };
         const line = ["run", "-A", "--no-prompt", "--no-check", main, ...args];
         await using process = Process.start(Deno.execPath(), line, { env });
         assertEquals((await process.end()).code, status, process.report());

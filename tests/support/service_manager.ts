@@ -67,7 +67,7 @@ export class ServiceManager implements AsyncDisposable {
   ): Promise<ServiceManager> {
     const launcher = folder.file("with_fds");
     const source = new URL("./with_fds.c", import.meta.url).pathname;
-    const cc = Deno.env.get("CC") ?? "cc";
+    const cc = Deno.env.get("HOSTCC") ?? "cc";
     await run(cc, ["-Wall", "-Werror", "-O1", "-o", launcher, source]);
     const address = options.abstract === true ? `@${launcher}` : folder.file("notify");
     return new ServiceManager(folder, launcher, address, options);

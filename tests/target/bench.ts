@@ -90,7 +90,7 @@ const TABLE: Record<string, Row[]> = {
 
 /** Compiles the ping-pong for the machine. */
 export async function buildFloor(path: string): Promise<void> {
-  const source = new URL("../bench/floor.c", import.meta.url).pathname;
+  const source = decodeURIComponent(new URL("../bench/floor.c", import.meta.url).pathname);
   await run(["aarch64-linux-gnu-gcc", "-O2", "-static", "-pthread", "-o", path, source]);
 }
 
@@ -130,5 +130,7 @@ function figureOf({ from, over, ...row }: Row, rounds: Rounds): Figure[] {
     return [{ ...row, value: median(ratios) }];
   }
   const p99 = rounds.get(`${from}-p99`);
-  return [{ ...row, value: median(values), ...(p99 === undefined ? {} : { p99: median(p99) }) }];
+  // What should not happen at all is told as often as it did in the worst round.
+  const value = row.unit === "" ? Math.max(...values) : median(values);
+  return [{ ...row, value, ...(p99 === undefined ? {} : { p99: median(p99) }) }];
 }

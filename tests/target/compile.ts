@@ -19,7 +19,7 @@ import { run } from "./command.ts";
 import { type Cost, costText, measureCost, runnerOf } from "./cost.ts";
 import { type Architecture, findToolchain, type Toolchain } from "./denort.ts";
 
-const ROOT = new URL("../../", import.meta.url).pathname;
+const ROOT = decodeURIComponent(new URL("../../", import.meta.url).pathname);
 
 /** What the executable is made of. */
 const PARTS = ["cli", "lib", "ffi", "deno.json", "deno.lock"];
@@ -54,11 +54,12 @@ export const PERMISSIONS: readonly string[] = [
 ];
 
 /**
- * The engine does all work of an isolate in the isolate's own thread. Else a lane with real-time priority would at times
- * spin, for seconds, until a helper thread of ordinary priority has done its part. And it keeps no compiled code: that
- * would be a file of a known name in /tmp, which runs as whoever starts viola and can be put there by anybody.
+ * How the engine works. Garbage is collected by each isolate in its own thread, or a lane with real-time priority would
+ * spin, at times for seconds, until helper threads of ordinary priority have done their part; and never just because it is
+ * idle, for the lane's turn comes meanwhile. Code is compiled in helper threads: nobody waits for that. It is not kept
+ * either: Deno would read it from a file in /tmp whose name anybody can tell.
  */
-const ENGINE = ["--v8-flags=--single-threaded", "--no-code-cache"];
+const ENGINE = ["--v8-flags=--single-threaded-gc,--no-memory-reducer", "--no-code-cache"];
 
 /** The steps of making it, with what bundles; the last is what is delivered. */
 const STEPS = {
@@ -97,11 +98,13 @@ export async function compile(
     const folder = bundling === null ? stage : await bundle(toolchain, stage, bundling);
     const nameOf = bundling === null ? (path: string) => path : bundledName;
     const included = [SHIM, ...WORKERS].flatMap((path) => ["--include", nameOf(path)]);
-    const options = [...PERMISSIONS, ...ENGINE, ...included, "--output", output];
+    const partial = `${output}.partial`;
+    const options = [...PERMISSIONS, ...ENGINE, ...included, "--output", partial];
     const target = ["--target", `${architecture}-unknown-linux-gnu`];
     const config = bundling === null ? [] : ["--no-config"];
     const compiling = ["compile", "--quiet", "--no-check", ...config, ...target, ...options];
     await runDeno(toolchain, folder, [...compiling, nameOf(MAIN)]);
+    await Deno.rename(partial, output);
     return output;
   } finally {
     await Deno.remove(stage, { recursive: true });
@@ -191,9 +194,21 @@ async function buildShim(architecture: Architecture, folder: string): Promise<vo
   }
   const options = ["-O2", "-Wall", "-shared", "-fPIC", "-fvisibility=hidden", "-s"];
   await run([...compiler, ...options, "-o", `${folder}/shim.so`, `${folder}/shim.c`]);
+  if (await machineOf(`${folder}/shim.so`) !== MACHINES[architecture]) {
+    throw new Error(`Cannot use "${compiler.join(" ")}": it does not compile for ${architecture}`);
+  }
   for await (const { name } of Deno.readDir(folder)) {
     if (/^shim-.*\.so/.test(name)) await Deno.remove(`${folder}/${name}`);
   }
+}
+
+/** Machines as ELF files number them (e_machine). */
+const MACHINES: Record<Architecture, number> = { aarch64: 183, x86_64: 62 };
+
+/** 0 for what is no library. */
+async function machineOf(library: string): Promise<number> {
+  const header = await Deno.readFile(library).catch(() => new Uint8Array());
+  return header.length < 20 ? 0 : new DataView(header.buffer).getUint16(18, true);
 }
 
 /** What is to be measured: from source where that can be, the steps if they are asked for, what is delivered. */

@@ -2,8 +2,8 @@
 /**
  * What `deno compile` joins a program to: the run-time image, and a Deno of the same version.
  *
- * Deno downloads the image from a site of its own, or takes the file that DENORT_BIN names. Where neither can be had,
- * here is a third way: a package on PyPI is an executable made by `deno compile`, and its front part is the image.
+ * Deno itself would download the image from a site of its own. Here it is the file that DENORT_BIN names, else it is cut
+ * from a package on PyPI: that is an executable made by `deno compile`, and its front part is the image.
  *
  * @module
  */

@@ -27,7 +27,7 @@ const USER_LAND = [
 ];
 
 /** Modules of the kernel that the machine has at hand, each with those it needs. */
-const MODULES = ["virtio_snd", "virtio-rng", "virtio_input", "virtio_blk", "snd-aloop"];
+const MODULES = ["virtio_snd", "virtio-rng"];
 
 /** What of the packages is of no use to a machine that nobody logs in to, and that has an init of its own. */
 const LEFT_OUT = [
@@ -90,7 +90,10 @@ function recipe(...makers: Function[]): string {
 async function unpackKernel(folder: string): Promise<void> {
   const apt = await Apt.create(`${folder}/apt`, KERNEL_RELEASE);
   const names = await apt.search(`^linux-headers-${KERNEL_SERIES}.*[0-9]-arm64$`);
-  const version = names.sort().at(-1)?.replace("linux-headers-", "");
+  const version = names.sort((a, b) => a.localeCompare(b, "en", { numeric: true })).at(-1)?.replace(
+    "linux-headers-",
+    "",
+  );
   if (version === undefined) throw new Error(`Cannot find a kernel ${KERNEL_SERIES} for arm64`);
   const common = version.replace(/-arm64$/, "");
   await apt.fetch(
@@ -179,7 +182,7 @@ const MODULE = new URL("./module/", import.meta.url);
 /** Builds the test driver for a kernel. @returns the module's path in `folder` */
 export async function buildModule({ headers }: Kernel, folder: string): Promise<string> {
   const source = `${folder}/module`;
-  await run(["cp", "-r", MODULE.pathname, source]);
+  await run(["cp", "-r", decodeURIComponent(MODULE.pathname), source]);
   const cross = ["ARCH=arm64", "CROSS_COMPILE=aarch64-linux-gnu-", "CC=aarch64-linux-gnu-gcc"];
   await run(["make", "-C", headers, `M=${source}`, ...cross, "KCFLAGS=-Werror", "modules"]);
   const module = `${source}/viola_loopback.ko`;

@@ -24,7 +24,7 @@ import { writeParts } from "./mix.ts";
 import { type Clock, runMachine } from "./qemu.ts";
 import { writeRecordings } from "./recordings.ts";
 
-const HERE = new URL("./", import.meta.url).pathname;
+const HERE = decodeURIComponent(new URL("./", import.meta.url).pathname);
 
 /** The longest a scenario may be silent: no limit in a scenario is above it. */
 const SILENCE_MS = 200_000;

@@ -11,7 +11,7 @@ export async function runC(source: string): Promise<string> {
   try {
     const program = `${folder}/program`;
     await Deno.writeTextFile(`${program}.c`, source);
-    await run(Deno.env.get("CC") ?? "cc", "-Wall", "-Werror", "-o", program, `${program}.c`);
+    await run(Deno.env.get("HOSTCC") ?? "cc", "-Wall", "-Werror", "-o", program, `${program}.c`);
     return await run(program);
   } finally {
     await Deno.remove(folder, { recursive: true });

@@ -3,13 +3,7 @@
 # Ends what a scenario left: its processes, in order if they will, and the driver. Fails if the driver counted an offence
 # that the scenario did not announce (a release is none: every node ends so), or if something will not end.
 session=$(cat /run/scenario/session)
-debugfs=/sys/kernel/debug/viola-loopback
-
-offences() {
-  for node in $(ls $debugfs 2>/dev/null); do
-    grep -v -e ' 0$' -e '^release ' $debugfs/$node/offences | grep -vxFf /run/scenario/allowed | sed "s/^/$node: offence /"
-  done
-}
+. /target/lib.sh
 
 keepers() { pgrep -f '^[^ ]*viola keeper '; }
 

@@ -56,6 +56,20 @@ allow() { echo "$1 $2" >>/run/scenario/allowed; }
 # offence NODE KIND: how often it was counted.
 offence() { sed -n "s/^$2 //p" "$DEBUGFS/$1/offences"; }
 
+# offences: those that the scenario did not announce; a release is none, every node ends so.
+offences() {
+  local node
+  for node in $(ls $DEBUGFS 2>/dev/null); do
+    grep -v -e ' 0$' -e '^release ' $DEBUGFS/$node/offences | grep -vxFf /run/scenario/allowed | sed "s/^/$node: offence /"
+  done
+}
+
+# unload: the driver, with all that it counted.
+unload() {
+  expect "no offence: $(echo $(offences))" test -z "$(offences)"
+  rmmod viola_loopback
+}
+
 # statistic NODE NAME
 statistic() { sed -n "s/^$2 //p" "$DEBUGFS/$1/stats"; }
 
@@ -114,17 +128,19 @@ has_card() { [ -e "/dev/snd/controlC$(card "$1")" ] && ls /dev/snd/pcmC"$(card "
 size() { stat -c %s "$1"; }
 
 # same_sound NAME FILE: whether a WAV file holds the sound, and nothing but silence behind it: ALSA fills the last period.
+# The file is gone then, so that it cannot be taken for the next one.
 same_sound() {
   local header samples
   header=$(($(size "$SOUNDS/$1.wav") - $(size "$SOUNDS/$1.raw")))
   samples=$(size "$SOUNDS/$1.raw")
   tail -c +$((header + 1)) "$2" | head -c "$samples" | cmp - "$SOUNDS/$1.raw" &&
-    [ "$(tail -c +$((header + samples + 1)) "$2" | tr -d '\000' | wc -c)" = 0 ]
+    [ "$(tail -c +$((header + samples + 1)) "$2" | tr -d '\000' | wc -c)" = 0 ] && rm "$2"
 }
 
-# heard NAME FILE: whether a WAV file holds all of the sound, parts of it perhaps twice; says how much. For frames of four bytes.
+# heard NAME FILE TIMES FRAMES: whether a WAV file holds all of the sound, and in so many places at most so many frames of
+# it twice; says how much. For frames of four bytes.
 heard() {
-  sh /target/heard.sh "$SOUNDS/$1.raw" "$2" $(($(size "$SOUNDS/$1.wav") - $(size "$SOUNDS/$1.raw")))
+  sh /target/heard.sh "$SOUNDS/$1.raw" "$2" $(($(size "$SOUNDS/$1.wav") - $(size "$SOUNDS/$1.raw"))) "$3" "$4"
 }
 
 # play CARD NAME: a recording, to its end.
@@ -189,12 +205,12 @@ read_entropy() {
   began=$(now)
   before=0
   start dd dd if=/dev/hwrng bs=64 count=16384 of=/run/scenario/entropy
-  sleep 1
+  sleep 0.5
   until gone dd; do
     bytes=$(size /run/scenario/entropy)
     expect "it goes on: $bytes bytes after $(since "$began") s" test "$bytes" -gt "$before"
     before=$bytes
-    sleep 1
+    sleep 0.5
   done
   took=$(since "$began")
   expect "1 MiB was read" test "$(size /run/scenario/entropy)" = 1048576

@@ -8,7 +8,7 @@
 port() { echo "/dev/$(basename "$(dirname "$(grep -lx "$1" /sys/class/virtio-ports/*/name)")")"; }
 
 # What the kernel says when something of it broke.
-broken='WARNING:|BUG:|Oops|Call trace|Unable to handle|blocked for more than|scheduling while atomic'
+broken='WARNING:|BUG:|Oops|Call trace|Unable to handle|blocked for more than|rcu.*stall|scheduling while atomic'
 
 uptime_s() { cut -d ' ' -f 1 /proc/uptime; }
 

@@ -6,7 +6,8 @@
  * served by the process that opened the node. A register access is put into a page that both share, an eventfd is rung,
  * and the answer is waited for. The process raises interrupts by an ioctl and reaches the rings by mmap.
  *
- * What AGL's driver does wrong, this one does too, as far as a correct server can notice it: a parameter each. What would
+ * What AGL's driver does wrong, this one does too, as far as a correct server can notice it: a parameter each,
+ * but for the one access in flight: the one page makes it so. What would
  * corrupt the kernel's memory there is refused here, reported as an "offence" and counted in debugfs:
  *
  *	/sys/kernel/debug/viola-loopback/<node>/offences	one line per kind: name, count

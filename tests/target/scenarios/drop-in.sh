@@ -18,7 +18,7 @@ expect "/dev/hwrng can be read" dd if=/dev/hwrng bs=64 count=16 of=/dev/null
 end adapter
 end_keeper
 end rng
-rmmod viola_loopback
+unload
 
 major() { node "$1" | cut -d - -f 2; }
 

@@ -51,4 +51,4 @@ expect "speaker-test" speaker-test -D "$hw" -c 2 -t sine -l 1 -F S16_LE >/dev/nu
 expect "amixer" amixer -c "$(card $NODE)" >/dev/null
 expect "alsactl" alsactl -f /run/scenario/state store "$(card $NODE)"
 expect "no error" sh -c "! grep -i cannot $(log viola)"
-echo "7 formats, 4 period sizes, pause, drop, underrun, speaker-test, amixer, alsactl"
+echo "7 recordings in 4 formats, 4 period sizes, pause, drop, underrun, speaker-test, amixer, alsactl"

@@ -10,7 +10,7 @@ exec 5>&-
 expect "the release is counted" test "$(offence $NODE release)" = 1
 exec 5<>/dev/loopback 5>&-
 expect "the open after it is counted" test "$(offence $NODE reopen)" = 1
-rmmod viola_loopback
+unload
 
 load multi_sound=2
 expect "multi-sound has two nodes" test "$(echo "$NODES" | grep -c '^loopback-[0-9]*$')" = 2

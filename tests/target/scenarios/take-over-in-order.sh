@@ -18,10 +18,10 @@ for round in 1 2 3; do
   kill "$(pid adapter)"
   wait_for 5 "the adapter ends" gone adapter
   start_adapter
-  wait_for 10 "the next adapter goes on" goes_on $round
+  wait_for 5 "the next adapter goes on" goes_on $round
 done
 wait_for 40 "aplay ends" gone aplay
 expect "aplay ends well" wait "$(pid aplay)"
-summary=$(heard long-8k /run/scenario/played.wav) || fail "$summary"
+summary=$(heard long-8k /run/scenario/played.wav 3 32000) || fail "$summary"
 expect "the node was never released" test "$(offence $NODE release)" = 0
 echo "ended 3 times; $summary"

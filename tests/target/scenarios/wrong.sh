@@ -32,4 +32,4 @@ exec 5<>/dev/$NODE
 refuses 2 "open /dev/$NODE.*EBUSY" $(attach_to /dev/$NODE "$(socket rng)")
 exec 5>&-
 allow reopen 1
-echo "8 refusals, the node never opened to look"
+echo "7 refusals, the node never opened to look"
