@@ -54,12 +54,12 @@ export const PERMISSIONS: readonly string[] = [
 ];
 
 /**
- * How the engine works. Garbage is collected by each isolate in its own thread, or a lane with real-time priority would
- * spin, at times for seconds, until helper threads of ordinary priority have done their part; and never just because it is
- * idle, for the lane's turn comes meanwhile. Code is compiled in helper threads: nobody waits for that. It is not kept
- * either: Deno would read it from a file in /tmp whose name anybody can tell.
+ * How the engine works: all of an isolate's work in the isolate's own thread, or a lane with real-time priority would wait,
+ * at times for seconds, until helper threads of ordinary priority have done their part; and no garbage collection just
+ * because an isolate is idle, for the lane's turn comes meanwhile. No compiled code is kept: Deno would read it from a file
+ * in /tmp whose name anybody can tell.
  */
-const ENGINE = ["--v8-flags=--single-threaded-gc,--no-memory-reducer", "--no-code-cache"];
+const ENGINE = ["--v8-flags=--single-threaded,--no-memory-reducer", "--no-code-cache"];
 
 /** The steps of making it, with what bundles; the last is what is delivered. */
 const STEPS = {

@@ -4,7 +4,7 @@
 # that plays on it has; what plays on the other must share a processor.
 # limit: 100 s
 
-PERIODS="--period-time=10000 --buffer-time=40000"
+PERIODS="--period-time=10000 --buffer-time=160000"
 
 load multi_sound=2
 two_devices
