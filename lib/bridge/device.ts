@@ -12,6 +12,7 @@
  *
  * @module
  */
+import { MAX_MAPPINGS } from "../loopback/mod.ts";
 import {
   DEVICE_COUNTERS,
   namedCounters,
@@ -228,7 +229,9 @@ export class BridgedDevice {
     if (!started && !await this.#change.until(isProbed, FIRST_ACCESS_MS)) this.#presented.start();
     this.#presented.state.started = true;
     this.#wasRunning = this.#presented.driverOk;
-    this.#emit("adopted", `${this.#setup.loopback} taken over from the process before`);
+    const { mappings } = this.#presented.state;
+    const used = mappings === 0 ? "" : `, ${mappings} of its ${MAX_MAPPINGS} mappings used`;
+    this.#emit("adopted", `${this.#setup.loopback} taken over from the process before${used}`);
   }
 
   /** After a back-end was lost: says so, and waits before the next if this one did not last. */

@@ -29,6 +29,9 @@ const HERE = decodeURIComponent(new URL("./", import.meta.url).pathname);
 /** The longest a scenario may be silent: no limit in a scenario is above it. */
 const SILENCE_MS = 200_000;
 
+/** Lines of each of a failed scenario's logs that are shown: the rest is kept. */
+const LAST_WORDS = 8;
+
 /** What became of a scenario. */
 interface Result {
   scenario: string;
@@ -158,6 +161,19 @@ async function runScenarios(
   return results;
 }
 
+/** The last lines of what a scenario wrote in its logs, each after its file's name. */
+async function* lastWords(scenario: string): AsyncGenerator<string> {
+  for await (const { name: boot } of Deno.readDir(lastRun())) {
+    const folder = `${lastRun()}/${boot}`;
+    const names = (await Array.fromAsync(Deno.readDir(folder))).map(({ name }) => name).sort();
+    for (const name of names) {
+      if (!name.startsWith(`${scenario}.`) || !/\.(log|dmesg)$/.test(name)) continue;
+      const lines = (await Deno.readTextFile(`${folder}/${name}`)).trimEnd().split("\n");
+      for (const line of lines.slice(-LAST_WORDS)) yield `${name}: ${line}`;
+    }
+  }
+}
+
 function say(text: string): void {
   Deno.stdout.writeSync(new TextEncoder().encode(`${text}\n`));
 }
@@ -199,10 +215,13 @@ async function main(args: string[]): Promise<boolean> {
     if (values.bench) complain(lineOf(result));
     else say(values.json ? JSON.stringify(result) : lineOf(result));
   });
-  const failed = results.filter(({ ok }) => !ok).length;
+  const failed = results.filter(({ ok }) => !ok);
   if (values.bench) say(reportText(await readGroups(lastRun()), values.json === true));
-  else if (!values.json) say(`${results.length - failed} passed, ${failed} failed`);
-  return failed === 0;
+  else if (!values.json) say(`${results.length - failed.length} passed, ${failed.length} failed`);
+  for (const { scenario } of failed) {
+    for await (const line of lastWords(scenario)) complain(line);
+  }
+  return failed.length === 0;
 }
 
 if (import.meta.main) {

@@ -27,7 +27,7 @@ const RECORDINGS: readonly Recording[] = [
   { name: "music", seconds: 10, format: pcm(16, 2, 48_000) },
   { name: "voice", seconds: 10, format: pcm(16, 2, 48_000) },
   { name: "short", seconds: 2, format: pcm(16, 2, 48_000) },
-  { name: "long-8k", seconds: 30, format: pcm(16, 2, 8_000) },
+  { name: "long-8k", seconds: 30, format: pcm(16, 1, 8_000) },
   { name: "mono-8k", seconds: 2, format: pcm(16, 1, 8_000) },
   { name: "stereo-44k", seconds: 2, format: pcm(16, 2, 44_100) },
   { name: "s24_3", seconds: 2, format: pcm(24, 2, 48_000) },
@@ -36,7 +36,7 @@ const RECORDINGS: readonly Recording[] = [
   { name: "float", seconds: 1, format: float },
 ];
 
-/** xorshift32: the same bytes for the same seed. */
+/** xorshift32: the same bytes for the same seed; no word of four bytes comes twice. */
 function fillWithNoise(bytes: Uint8Array<ArrayBuffer>, seed: number): void {
   const words = new Uint32Array(bytes.buffer, 0, bytes.length >>> 2);
   let state = seed;

@@ -137,8 +137,8 @@ same_sound() {
     [ "$(tail -c +$((header + samples + 1)) "$2" | tr -d '\000' | wc -c)" = 0 ] && rm "$2"
 }
 
-# heard NAME FILE TIMES FRAMES: whether a WAV file holds all of the sound, and in so many places at most so many frames of
-# it twice; says how much. For frames of four bytes.
+# heard NAME FILE TIMES WORDS: whether a WAV file holds all of the sound, and in so many places at most so many words (of
+# four bytes) of it twice; says how much.
 heard() {
   sh /target/heard.sh "$SOUNDS/$1.raw" "$2" $(($(size "$SOUNDS/$1.wav") - $(size "$SOUNDS/$1.raw"))) "$3" "$4"
 }

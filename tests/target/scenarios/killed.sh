@@ -30,5 +30,5 @@ kill "$(pid restarter)" "$(cat /run/scenario/device.pid)"
 wait_for 5 "the device ends" sh -c "! kill -0 $(cat /run/scenario/device.pid)"
 
 expect "each loss is told" test "$(grep -c 'goes on' "$(log viola)")" = 10
-summary=$(heard long-8k /run/scenario/played.wav 10 32000) || fail "$summary"
+summary=$(heard long-8k /run/scenario/played.wav 10 16000) || fail "$summary"
 echo "10 times; $summary"

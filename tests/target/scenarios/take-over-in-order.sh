@@ -22,6 +22,6 @@ for round in 1 2 3; do
 done
 wait_for 40 "aplay ends" gone aplay
 expect "aplay ends well" wait "$(pid aplay)"
-summary=$(heard long-8k /run/scenario/played.wav 3 32000) || fail "$summary"
+summary=$(heard long-8k /run/scenario/played.wav 3 16000) || fail "$summary"
 expect "the node was never released" test "$(offence $NODE release)" = 0
 echo "ended 3 times; $summary"
