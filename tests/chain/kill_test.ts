@@ -8,10 +8,20 @@ import { numbersOf, RATE, readNumbered, writeNumbered } from "../real/numbered.t
 import { coverageOf } from "./coverage.ts";
 import { DeviceProcess } from "./device_process.ts";
 
+/** In pairs: at a random frame, then at a random moment of the restart or soon after it. */
 const KILLS = 20;
 const SECONDS = 8;
+/** Frames in which the first of a pair falls: the second is in the playback too, however slow the machine. */
+const KILLED_FRAMES = (SECONDS - 1) * RATE;
+const SOON_MS = 300;
 const PERIOD_FRAMES = 960;
 const PERIODS = 8;
+
+const delay = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+function randomFrames(count: number): number[] {
+  return Array.from({ length: count }, () => Math.random() * KILLED_FRAMES).sort((a, b) => a - b);
+}
 
 for (const memory of ["isolated", "direct"] as const) {
   Deno.test(`a sound device killed ${KILLS} times in one playback loses nothing, ${memory}`, async () => {
@@ -28,14 +38,21 @@ for (const memory of ["isolated", "direct"] as const) {
         await using attachment = await attach({ kind: "sound", socket: socket!, memory });
         const { guest, bridge, events } = attachment;
         const playing = guest.play({ file: input!, periodFrames: PERIOD_FRAMES, periods: PERIODS });
+        let hasEnded = false;
+        playing.catch(() => {}).finally(() => hasEnded = true);
         /** How many frames had come back at each kill. */
         const kills: number[] = [];
+        const kill = async () => {
+          kills.push(guest.progress.position);
+          await device.killAndRestart();
+        };
         const killing = (async () => {
-          while (kills.length < KILLS) {
-            // Anywhere in a period, in a restart or in between.
-            await new Promise((resolve) => setTimeout(resolve, 100 + Math.random() * 700));
-            kills.push(guest.progress.position);
-            await device.killAndRestart();
+          for (const frame of randomFrames(KILLS / 2)) {
+            while (guest.progress.position < frame && !hasEnded) await delay(1);
+            await delay(Math.random() * 1000 * PERIOD_FRAMES / RATE); // Anywhere in a period.
+            await kill();
+            await delay(Math.random() * SOON_MS);
+            await kill();
           }
         })();
         const [result] = await Promise.all([playing, killing]);
