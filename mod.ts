@@ -14,7 +14,7 @@
  * node.listen("/tmp/rng.node", reactor);
  *
  * await using bridge = await Bridge.start({ onEvent: () => {} });
- * await bridge.add({
+ * bridge.add({
  *   class: "rng",
  *   socket: "/tmp/rng.sock",
  *   loopback: "soft:/tmp/rng.node",

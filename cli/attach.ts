@@ -208,8 +208,9 @@ export async function attach(plan: AttachPlan, report: Report, stop: StopSignal)
     const devices = await step(
       UNREACHABLE,
       "attach",
-      () => Promise.all(plan.devices.map((device) => bridge.add(device))),
+      () => plan.devices.map((device) => bridge.add(device)),
     );
+    await step(USAGE, "set up the lanes", () => bridge.ready);
     const ends = devices.map(({ name, done }) =>
       done.catch((error) => {
         throw new Failure(answers.hasStarted(name) ? FAILED : UNREACHABLE, messageOf(error));

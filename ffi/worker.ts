@@ -19,6 +19,8 @@ type ToOwner =
   | { event: unknown }
   | { failure: string; stack?: string | undefined };
 
+/** The number of the answer that tells of set-up; calls are numbered from 1. */
+const SET_UP = 0;
 /** The call by which the owner asks the Worker to end. */
 const END = "end";
 
@@ -26,7 +28,7 @@ const END = "end";
 // deno-lint-ignore no-explicit-any -- each handler names its own argument; the owner's call names it too
 export type Handlers = Record<string, (argument: any) => unknown>;
 
-/** Options of {@linkcode BlockingWorker.start}. */
+/** Options of a {@linkcode BlockingWorker}. */
 export interface BlockingWorkerOptions {
   /** How it is called in errors. */
   name: string;
@@ -40,6 +42,8 @@ export interface BlockingWorkerOptions {
 
 /** The owner's side of a Worker that blocks. */
 export class BlockingWorker implements AsyncDisposable {
+  /** Settles when the Worker is set up; rejects with what its set-up threw, when it has ended. */
+  readonly ready: Promise<void>;
   #worker: Worker;
   #doorbell = EventFd.create();
   #pending = new Map<number, PromiseWithResolvers<unknown>>();
@@ -47,32 +51,39 @@ export class BlockingWorker implements AsyncDisposable {
   #failure: Error | null = null;
   #closed: Promise<void> | null = null;
 
-  private constructor(script: URL, readonly options: BlockingWorkerOptions) {
+  /**
+   * Begins to start a Worker. Calls may be made at once: they are answered when it is {@linkcode ready}.
+   *
+   * @param script Calls {@linkcode serveBlocking}
+   */
+  constructor(script: URL, readonly options: BlockingWorkerOptions) {
     this.#worker = new Worker(script, { type: "module", name: options.name });
     this.#worker.onmessage = (message: MessageEvent<ToOwner>) => this.#receive(message.data);
     this.#worker.onerror = (event) => {
       event.preventDefault();
       this.#fail(new Error(`${options.name} failed: ${event.message}`));
     };
+    this.#worker.postMessage({ doorbell: this.#doorbell.number, init: options.init });
+    this.ready = this.#settled();
+    this.ready.catch(() => {}); // whoever cares awaits it
   }
 
-  /**
-   * Starts a Worker whose script calls {@linkcode serveBlocking}, and waits until it is set up.
-   *
-   * @throws {Error} what its set-up threw
-   */
+  /** Starts a Worker, and waits until it is set up. @throws {Error} what its set-up threw */
   static async start(script: URL, options: BlockingWorkerOptions): Promise<BlockingWorker> {
     const worker = new BlockingWorker(script, options);
-    const ready = worker.#expect(0);
-    worker.#worker.postMessage({ doorbell: worker.#doorbell.number, init: options.init });
+    await worker.ready;
+    return worker;
+  }
+
+  async #settled(): Promise<void> {
     try {
-      await ready;
+      await this.#expect(SET_UP);
     } catch (error) {
-      worker.#failure = error as Error;
-      await worker.close();
+      this.#failure = error as Error;
+      this.#rejectAll(this.#failure);
+      await this.close();
       throw error;
     }
-    return worker;
   }
 
   /**
@@ -216,7 +227,7 @@ export function serveBlocking<Init>(
     let service: BlockingService | null = null;
     try {
       service = await setUp(first.data.init);
-      scope.postMessage({ id: 0, value: undefined } satisfies ToOwner);
+      scope.postMessage({ id: SET_UP, value: undefined } satisfies ToOwner);
       await serve(service, first.data.doorbell, async () => {
         while (inbox.length === 0) {
           await new Promise<void>((resolve) => arrived = resolve);
@@ -226,8 +237,9 @@ export function serveBlocking<Init>(
       });
     } catch (error) {
       const { message, stack } = error as Error;
-      if (service === null) scope.postMessage({ id: 0, error: message, stack } satisfies ToOwner);
-      else scope.postMessage({ failure: message, stack } satisfies ToOwner);
+      if (service === null) {
+        scope.postMessage({ id: SET_UP, error: message, stack } satisfies ToOwner);
+      } else scope.postMessage({ failure: message, stack } satisfies ToOwner);
     } finally {
       service?.close();
     }

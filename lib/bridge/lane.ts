@@ -20,47 +20,49 @@ export interface LaneListener {
 
 /** Two Workers and the devices they serve. */
 export class Lane implements AsyncDisposable {
-  private constructor(
-    readonly options: LaneOptions,
-    private readonly listeners: Map<number, LaneListener>,
-    private readonly access: BlockingWorker,
-    private readonly rings: BlockingWorker,
-  ) {}
+  /** Settles when both Workers are there; rejects when their threads cannot be placed as asked, and none is left then. */
+  readonly ready: Promise<void>;
+  readonly #listeners = new Map<number, LaneListener>();
+  readonly #access: BlockingWorker;
+  readonly #rings: BlockingWorker;
 
-  /** @throws {Error} when the threads cannot be placed as asked */
-  static async start(options: LaneOptions): Promise<Lane> {
-    const listeners = new Map<number, LaneListener>();
-    const onFailure = (error: Error): void => {
-      for (const listener of listeners.values()) listener.failed(error);
-    };
-    const start = (script: string, name: string, onEvent: (event: unknown) => void) =>
-      BlockingWorker.start(part(script), {
-        name: `${name} of lane ${options.name}`,
-        init: options,
-        onEvent,
-        onFailure,
-      });
-    const access = start("lib/bridge/access_worker.ts", "the access Worker", (event) => {
-      listeners.get((event as AccessEvent).id)?.access(event as AccessEvent);
+  /** Begins to start both Workers; they can be asked for things at once. */
+  constructor(readonly options: LaneOptions) {
+    this.#access = this.#start("lib/bridge/access_worker.ts", "the access Worker", (event) => {
+      this.#listeners.get((event as AccessEvent).id)?.access(event as AccessEvent);
     });
-    const rings = start("lib/bridge/ring_worker.ts", "the ring Worker", (event) => {
-      listeners.get((event as RingEvent).id)?.ring(event as RingEvent);
+    this.#rings = this.#start("lib/bridge/ring_worker.ts", "the ring Worker", (event) => {
+      this.#listeners.get((event as RingEvent).id)?.ring(event as RingEvent);
     });
-    const started = await Promise.allSettled([access, rings]);
-    const failed = started.find((result) => result.status === "rejected");
-    if (failed !== undefined) {
-      for (const result of started) if (result.status === "fulfilled") await result.value.close();
-      throw failed.reason;
+    this.ready = this.#settled();
+    this.ready.catch(() => {}); // whoever cares awaits it
+  }
+
+  #start(script: string, name: string, onEvent: (event: unknown) => void): BlockingWorker {
+    return new BlockingWorker(part(script), {
+      name: `${name} of lane ${this.options.name}`,
+      init: this.options,
+      onEvent,
+      onFailure: (error) => {
+        for (const listener of this.#listeners.values()) listener.failed(error);
+      },
+    });
+  }
+
+  async #settled(): Promise<void> {
+    try {
+      await all([this.#access.ready, this.#rings.ready]);
+    } catch (error) {
+      await this.close();
+      throw error;
     }
-    return new Lane(options, listeners, await access, await rings);
   }
 
   /** Takes a device in: from now on its accesses are answered. @throws {Error} and nothing of it is touched any more */
   async add(device: LaneDevice, listener: LaneListener): Promise<void> {
-    this.listeners.set(device.id, listener);
+    this.#listeners.set(device.id, listener);
     try {
-      await this.rings.call("add", device);
-      await this.access.call("add", device);
+      await all([this.#rings.call("add", device), this.#access.call("add", device)]);
     } catch (error) {
       await this.remove(device.id);
       throw error;
@@ -74,14 +76,14 @@ export class Lane implements AsyncDisposable {
    * @throws {Error} when a Worker hangs, and may still touch it
    */
   async remove(id: number): Promise<void> {
-    await unlessFailed(this.rings, "remove", id);
-    await unlessFailed(this.access, "remove", id);
-    this.listeners.delete(id);
+    await unlessFailed(this.#rings, "remove", id);
+    await unlessFailed(this.#access, "remove", id);
+    this.#listeners.delete(id);
   }
 
   /** Makes the rings of a new back-end. @returns where each begins; null when the driver's rings cannot be true */
   attach(session: Session): Promise<number[] | null> {
-    return this.rings.call("attach", session);
+    return this.#rings.call("attach", session);
   }
 
   /**
@@ -90,22 +92,22 @@ export class Lane implements AsyncDisposable {
    * @throws {Error} when the Worker hangs, and may still touch them
    */
   detach(id: number): Promise<void> {
-    return unlessFailed(this.rings, "detach", id);
+    return unlessFailed(this.#rings, "detach", id);
   }
 
   /** The back-end listens at the relayed rings; "prepared" follows. */
   prepare(id: number): Promise<void> {
-    return this.rings.call("prepare", id);
+    return this.#rings.call("prepare", id);
   }
 
   /** All rings are started; "live" follows. */
   go(id: number): Promise<void> {
-    return this.rings.call("go", id);
+    return this.#rings.call("go", id);
   }
 
   /** Whether both Workers answer: one that a hostile back-end made wait does not. */
   async answers(): Promise<boolean> {
-    const pings = [this.access, this.rings].map((worker) =>
+    const pings = [this.#access, this.#rings].map((worker) =>
       worker.call("ping", undefined, PING_MS)
     );
     return (await Promise.allSettled(pings)).every(({ status }) => status === "fulfilled");
@@ -113,32 +115,38 @@ export class Lane implements AsyncDisposable {
 
   /** Whether chains in flight in a queue should have come back by now. */
   isDue(id: number, queue: number): Promise<boolean> {
-    return this.rings.call("isDue", { id, queue });
+    return this.#rings.call("isDue", { id, queue });
   }
 
   /** Raises a config interrupt. */
   configInterrupt(id: number): Promise<void> {
-    return this.rings.call("configInterrupt", id);
+    return this.#rings.call("configInterrupt", id);
   }
 
   /** Answers the access that is held. */
   release(id: number): Promise<void> {
-    return unlessFailed(this.access, "release", id);
+    return unlessFailed(this.#access, "release", id);
   }
 
   /** Says to the driver that it must reset the device, if it is still in this life; its status is reported. */
   needReset(id: number, epoch: number): Promise<void> {
-    return this.access.call("needReset", { id, epoch });
+    return this.#access.call("needReset", { id, epoch });
   }
 
   /** Ends both Workers. */
   async close(): Promise<void> {
-    await Promise.all([this.access.close(), this.rings.close()]);
+    await Promise.all([this.#access.close(), this.#rings.close()]);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
+}
+
+/** Waits until all have settled. @throws what the first of them that failed did */
+async function all(promises: readonly Promise<unknown>[]): Promise<void> {
+  await Promise.allSettled(promises);
+  await Promise.all(promises);
 }
 
 /** A Worker that failed touches nothing any more, and answers nothing. */

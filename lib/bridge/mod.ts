@@ -52,27 +52,29 @@ const LOOPBACKS = { check: checkLoopback, open: openLoopback };
 
 /** Any number of devices in one process. */
 export class Bridge implements AsyncDisposable {
+  /** Settles when the lanes that were wished for are there; rejects when one's threads cannot be placed as asked. */
+  readonly ready: Promise<void>;
   readonly #reactor = new Reactor();
-  readonly #lanes = new Map<string, Promise<Lane>>();
+  readonly #lanes = new Map<string, Lane>();
   readonly #devices: BridgedDevice[] = [];
   #keep: Keep | null = null;
   #nextId = 1;
 
   private constructor(readonly options: BridgeOptions) {
-    for (const lane of options.lanes ?? []) this.#lanes.set(lane.name, Lane.start(lane));
+    for (const lane of options.lanes ?? []) this.#lanes.set(lane.name, new Lane(lane));
+    this.ready = Promise.all(this.#lanes.values().map((lane) => lane.ready)).then(() => {});
+    this.ready.catch(() => {}); // whoever cares awaits it
   }
 
   /**
-   * Starts the lanes.
+   * Begins to start the lanes. Devices may be added at once: they get to know their back-ends meanwhile.
    *
-   * @throws {Error} when a lane's threads cannot be placed as asked
    * @throws {RangeError} when no keeper can listen where it should
    */
   static async start(options: BridgeOptions): Promise<Bridge> {
     const bridge = new Bridge(options);
     try {
       if (options.keep !== undefined) bridge.#keep = findKeep(bridge.#reactor, options.keep.start);
-      await Promise.all(bridge.#lanes.values());
     } catch (error) {
       await bridge.close();
       throw error;
@@ -86,7 +88,7 @@ export class Bridge implements AsyncDisposable {
    * @throws {TypeError} for a class or loopback device we do not know
    * @throws {OsError} when the loopback device is not there
    */
-  async add(options: BridgeDeviceOptions): Promise<BridgedDevice> {
+  add(options: BridgeDeviceOptions): BridgedDevice {
     const deviceClass = deviceClassByName(options.class);
     if (deviceClass === undefined) {
       const known = DEVICE_CLASSES.map(({ name }) => name).join(", ");
@@ -94,7 +96,6 @@ export class Bridge implements AsyncDisposable {
     }
     const { check, open } = this.options.loopbacks ?? LOOPBACKS;
     check(options.loopback);
-    const lane = await this.#lane(options.lane);
     const id = this.#nextId++;
     const device = new BridgedDevice({
       ...options,
@@ -104,7 +105,7 @@ export class Bridge implements AsyncDisposable {
       openLoopback: open,
       keep: this.#keep,
       patience: { ...PATIENCE, ...this.options.patience },
-      lane,
+      lane: this.#lane(options.lane),
       reactor: this.#reactor,
       onEvent: this.options.onEvent,
     });
@@ -112,8 +113,8 @@ export class Bridge implements AsyncDisposable {
     return device;
   }
 
-  #lane(name: string): Promise<Lane> {
-    const lane = this.#lanes.get(name) ?? Lane.start({ name });
+  #lane(name: string): Lane {
+    const lane = this.#lanes.get(name) ?? new Lane({ name });
     this.#lanes.set(name, lane);
     return lane;
   }
@@ -126,9 +127,7 @@ export class Bridge implements AsyncDisposable {
   /** Ends all devices, then the lanes. */
   async close(): Promise<void> {
     await Promise.all(this.#devices.map((device) => device.close()));
-    for (const lane of await Promise.allSettled(this.#lanes.values())) {
-      if (lane.status === "fulfilled") await lane.value.close();
-    }
+    for (const lane of this.#lanes.values()) await lane.close();
     this.#keep?.close();
     await this.#reactor.close();
   }

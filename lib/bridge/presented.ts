@@ -76,7 +76,7 @@ export class PresentedDevice {
    * Makes the device's state and opens the loopback device; {@linkcode start} lets the driver probe it.
    *
    * @param profile The first back-end's: it decides what the driver is offered
-   * @throws {OsError} when the loopback device cannot be opened
+   * @throws {OsError} when the loopback device cannot be opened; {Error} when its lane cannot be had, and it was not opened
    */
   static async create(
     setup: DeviceSetup,
@@ -84,6 +84,7 @@ export class PresentedDevice {
     listener: LaneListener,
   ): Promise<PresentedDevice> {
     const { name, deviceClass, mmioVersion, memory: mode, loopback: node, reactor } = setup;
+    await setup.lane.ready;
     const queueSizes = deviceClass.queues.map(({ size }) => size);
     const bytes = DeviceState.sizeFor(queueSizes.length, Math.max(...queueSizes));
     using undo = new DisposableStack();
@@ -119,6 +120,7 @@ export class PresentedDevice {
     using undo = new DisposableStack();
     const fds = (await keep!.take(name, onLost)).map((fd) => undo.use(fd));
     if (fds.length === 0) return null;
+    await setup.lane.ready;
     const trusted = trusting(setup, () => {
       const [memory, ...rest] = fds;
       const mapping = undo.use(mapState(memory!));

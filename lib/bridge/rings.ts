@@ -8,6 +8,7 @@
 import { signalEvent, viewMemory } from "../../ffi/mod.ts";
 import { Chunks } from "../loopback/chunks.ts";
 import { type LoopbackPort, ring } from "../loopback/port.ts";
+import { viewsOf } from "../loopback/views.ts";
 import { deviceClassById, type QueueKind } from "../virtio/classes.ts";
 import { MemoryError, RingError } from "../virtio/error.ts";
 import { VIRTIO_F_RING_EVENT_IDX, VIRTIO_F_RING_INDIRECT_DESC } from "../virtio/features.ts";
@@ -84,13 +85,10 @@ export class LaneRings implements Scheduled {
     this.#state = DeviceState.open(viewMemory(state));
     this.#kinds = deviceClassById(this.#state.deviceId)!.queues.map(({ kind }) => kind);
     this.#marks = new Uint8Array(this.#state.queueCount);
-    const regions = port.memory.map((range) => ({
-      guest: range.guest,
-      buffer: viewMemory(range),
-    }));
     this.#chunks = port.chunks === null ? null : new Chunks(port.chunks, this.#state);
-    const grow = this.#chunks?.grow ?? null;
-    this.#memory = regions.length === 0 && grow === null ? null : new GuestMemory(regions, grow);
+    const isMapped = this.#chunks !== null || port.memory.length > 0;
+    const grow = this.#chunks?.grow ?? viewsOf(port.memory);
+    this.#memory = isMapped ? new GuestMemory([], grow) : null;
     this.#owesInterrupt = device.adopted;
   }
 
@@ -195,8 +193,9 @@ export class LaneRings implements Scheduled {
     this.#requeued = this.#replayed = 0;
     try {
       if (!resumes) this.#begin(session);
+      const memory = sessionMemory(session);
       const bases = session.rings.map((ring) =>
-        this.#trusting(ring.index, () => this.#attachRing(ring, session, resumes))
+        this.#trusting(ring.index, () => this.#attachRing(ring, session, memory, resumes))
       );
       if (!this.#stands(session)) return null;
       this.#phase = "attached";
@@ -231,19 +230,27 @@ export class LaneRings implements Scheduled {
     }
   }
 
-  #attachRing(ring: SessionRing, session: Session, resumes: boolean): number {
+  #attachRing(
+    ring: SessionRing,
+    session: Session,
+    memory: GuestMemory | null,
+    resumes: boolean,
+  ): number {
     const queue = this.#queues[ring.index]!;
     this.#kicks[ring.index] = ring.kick;
-    if (queue instanceof RelayedQueue) return this.#attachRelayed(queue, ring, session);
+    if (queue instanceof RelayedQueue) return this.#attachRelayed(queue, ring, session, memory!);
     if (resumes) this.#requeue(queue.index, queue.waiting);
     return queue.base;
   }
 
-  #attachRelayed(queue: RelayedQueue, ring: SessionRing, session: Session): number {
-    const { guest, range } = session.memory!;
-    const buffer = viewMemory(range);
-    const memory = new GuestMemory([{ guest, buffer }]);
-    const options = this.#options(session.eventIdx, `the back-end of ${this.device.name}`);
+  #attachRelayed(
+    queue: RelayedQueue,
+    ring: SessionRing,
+    { eventIdx }: Session,
+    memory: GuestMemory,
+  ): number {
+    const { guest, buffer } = memory.regions[0]!;
+    const options = this.#options(eventIdx, `the back-end of ${this.device.name}`);
     // Not the driver's: some daemons take no index but 0 for a ring of a new connection (rng 0.1.0), and it is ours.
     const base = 0;
     const bounce = new Bounce(ring.bounce!.start, ring.bounce!.end, ring.size);
@@ -401,4 +408,10 @@ export class LaneRings implements Scheduled {
       return false; // the driver's ring cannot be true: its next chain will say so
     }
   }
+}
+
+/** A session's own memory, in one view; null when it has none. */
+function sessionMemory({ memory }: Session): GuestMemory | null {
+  if (memory === null) return null;
+  return new GuestMemory([{ guest: memory.guest, buffer: viewMemory(memory.range) }]);
 }

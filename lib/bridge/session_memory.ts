@@ -13,8 +13,11 @@ import { isRelayed } from "./replay.ts";
 /** The guest address of a session's memory in the back-end's eyes; not 0, which some take for "not set up". */
 export const SESSION_GUEST = 0x1_0000;
 
-/** Room for one queue's chains in bytes; pages are taken only when touched. */
-const BOUNCE_BYTES = 16 * 2 ** 20;
+/**
+ * Room for one queue's chains in bytes: a second of eight channels at 96 kHz. Pages are taken only when touched, but each
+ * process that looks at it has its engine count all of it (see lib/loopback/views.ts).
+ */
+export const BOUNCE_BYTES = 4 * 2 ** 20;
 
 /** The rings of one back-end's life, with all that they need. */
 export class SessionMemory implements Disposable {

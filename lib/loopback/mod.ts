@@ -22,6 +22,7 @@ export * from "./chunks.ts";
 export * from "./page.ts";
 export * from "./port.ts";
 export * from "./soft.ts";
+export * from "./views.ts";
 
 const SOFT = "soft:";
 

@@ -107,6 +107,14 @@ export class GuestMemory {
     return this.#last = region;
   }
 
+  /** What there is instead: where it grows, what it has grown by says nothing of that. */
+  #describe(): string {
+    if (this.#grow !== null) return "there is no such memory";
+    const regions = this.#regions
+      .map(({ guest, end }) => `0x${guest.toString(16)} to 0x${end.toString(16)}`);
+    return `memory is ${regions.join(", ")}`;
+  }
+
   /**
    * The region that holds all of `length` bytes at a guest address.
    *
@@ -115,9 +123,7 @@ export class GuestMemory {
   region(address: number, length: number): RegionView {
     const found = this.find(address, length);
     if (found !== null) return found;
-    const regions = this.#regions
-      .map(({ guest, end }) => `0x${guest.toString(16)} to 0x${end.toString(16)}`);
-    throw new MemoryError(address, length, `memory is ${regions.join(", ")}`);
+    throw new MemoryError(address, length, this.#describe());
   }
 }
 

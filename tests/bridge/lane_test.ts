@@ -92,7 +92,7 @@ class Bench implements AsyncDisposable {
 function laneTest(name: string, body: (lane: Lane) => Promise<void>): void {
   Deno.test(name, () =>
     withoutLeaks(async () => {
-      await using lane = await Lane.start({ name: "test" });
+      await using lane = new Lane({ name: "test" });
       await body(lane);
     }));
 }
@@ -228,7 +228,7 @@ laneTest("a device that cannot be taken in is not in, and the lane goes on", asy
 
 Deno.test("a lane that is closed refuses in words, and closing again is no harm", async () => {
   await withoutLeaks(async () => {
-    const lane = await Lane.start({ name: "test" });
+    const lane = new Lane({ name: "test" });
     await lane.close();
     await lane.close();
     await assertRejects(() => lane.configInterrupt(1), Error, "the ring Worker of lane test");
@@ -238,7 +238,8 @@ Deno.test("a lane that is closed refuses in words, and closing again is no harm"
 
 Deno.test("a lane's threads run where they are told", async () => {
   await withoutLeaks(async () => {
-    await using _lane = await Lane.start({ name: "test", cpus: [0, 0] });
+    await using lane = new Lane({ name: "test", cpus: [0, 0] });
+    await lane.ready;
     const masks = [...Deno.readDirSync("/proc/self/task")].map(({ name }) =>
       Deno.readTextFileSync(`/proc/self/task/${name}/status`).match(
         /Cpus_allowed_list:\s*(\S+)/,
@@ -260,9 +261,10 @@ for (const [name, options, text] of REFUSED) {
   Deno.test(`a lane is refused ${name}, and so is its bridge`, async () => {
     await withoutLeaks(async () => {
       const lane = { name: "fast", ...options };
-      await assertRejects(() => Lane.start(lane), Error, text);
-      const bridge = () => Bridge.start({ lanes: [{ name: "other" }, lane], onEvent: () => {} });
-      await assertRejects(bridge, Error, text);
+      await assertRejects(() => new Lane(lane).ready, Error, text);
+      const lanes = [{ name: "other" }, lane];
+      await using bridge = await Bridge.start({ lanes, onEvent: () => {} });
+      await assertRejects(() => bridge.ready, Error, text);
     });
   });
 }

@@ -163,7 +163,7 @@ const [BUSY, LOW, HIGH] = [1, 2, 3] as const;
 
 Deno.test("of two devices with work at the same moment the more urgent is served first", async () => {
   await withoutLeaks(async () => {
-    await using lane = await Lane.start({ name: "test" });
+    await using lane = new Lane({ name: "test" });
     await using busy = new Bench(lane, BUSY, 0);
     await using low = new Bench(lane, LOW, 0);
     await using high = new Bench(lane, HIGH, 1);

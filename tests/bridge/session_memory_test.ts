@@ -59,7 +59,7 @@ Deno.test("isolated: each queue that is set up has a ring and room of its own in
     for (const { desc, avail, used, bounce } of session.rings) {
       assert(desc - SESSION_GUEST >= end && desc % 4096 === 0);
       assert(desc < avail && avail < used && used + 6 + 8 * 64 <= SESSION_GUEST + bounce!.start);
-      assert(bounce!.end - bounce!.start >= 16 * 2 ** 20);
+      assert(bounce!.end - bounce!.start >= 4 * 2 ** 20);
       end = bounce!.end;
     }
     assertEquals(end, mapping.length);

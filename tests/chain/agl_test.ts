@@ -33,7 +33,7 @@ async function attach(
             ),
         },
       });
-      await chain.add({ class: "sound", memory, loopback: machine.name });
+      chain.add({ class: "sound", memory, loopback: machine.name });
       assertEquals(machine.calls, []); // the node is not opened before a back-end has answered
       await chain.device(spec(chain));
       await chain.event("started");

@@ -30,7 +30,7 @@ const FIRST_MESSAGES: readonly FrontEndMessage[] = [
 async function meet(chain: Chain, name: string, at: FrontEndMessage, fault: Fault): Promise<Error> {
   const socket = chain.file(name);
   using _back = new HostileBackEnd(chain.reactor, socket, { faults: { [at]: fault } });
-  const device = await chain.add({ class: "sound", name, socket });
+  const device = chain.add({ class: "sound", name, socket });
   try {
     return await firstFailure(chain, device);
   } finally {
@@ -70,7 +70,7 @@ for (const kind of ["lost", "protocol", "late"] as const) {
       });
       assertEquals(node.isOpen, false);
       using _good = new HostileBackEnd(chain.reactor, chain.file("socket"));
-      await chain.add({ class: "sound", name: "good" });
+      chain.add({ class: "sound", name: "good" });
       await chain.event("started", 0, "good");
       assertEquals(node.isOpen, true);
     });
@@ -89,12 +89,12 @@ Deno.test("a back-end that is no such device is not attached, and why is said", 
     const node = chain.node("node");
     for (const [behaviour, says] of cases) {
       using _back = new HostileBackEnd(chain.reactor, chain.file("socket"), behaviour);
-      const device = await chain.add({ class: "sound" });
+      const device = chain.add({ class: "sound" });
       const error = await assertRejects(() => device.done, Error);
       assertMatch(error.message, says);
     }
     using _rng = new Filler(chain.reactor, chain.file("socket"));
-    const device = await chain.add({ class: "sound" });
+    const device = chain.add({ class: "sound" });
     await assertRejects(() => device.done, Error, "it has no config space");
     assertEquals(node.isOpen, false);
   });
@@ -159,7 +159,7 @@ for (const { memory, mmioVersion } of DIAGONAL) {
         const loopback = chain.loopback(`${name}.node`);
         let good = new Filler(chain.reactor, socket);
         const node = chain.node(`${name}.node`);
-        await chain.add({ class: "rng", name, socket, loopback, memory, mmioVersion });
+        chain.add({ class: "rng", name, socket, loopback, memory, mmioVersion });
         const attached = { name, socket, guest: await chain.entropyGuest(node) };
         await attached.guest.probe();
         await read(attached);
@@ -218,7 +218,7 @@ for (const mode of DIAGONAL) {
       const socket = chain.file("socket");
       const good = new Filler(chain.reactor, socket);
       const node = chain.node("node");
-      await chain.add({ class: "rng", ...mode });
+      chain.add({ class: "rng", ...mode });
       const guest = await chain.entropyGuest(node);
       await guest.probe();
       await read({ guest });

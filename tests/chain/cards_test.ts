@@ -32,7 +32,7 @@ for (const memory of MEMORY) {
         await chain.device({ class: "sound", socket: chain.file(`${name}.socket`), sinks });
         const node = chain.node(`${name}.node`);
         const [socket, loopback] = [chain.file(`${name}.socket`), chain.loopback(`${name}.node`)];
-        await chain.add({ class: "sound", ...card, socket, loopback, memory });
+        chain.add({ class: "sound", ...card, socket, loopback, memory });
         const guest = await chain.soundGuest(node, { name });
         await guest.probe();
         return guest;
@@ -60,7 +60,7 @@ for (const memory of MEMORY) {
       const sources = [`wav:${input}`];
       await chain.device({ class: "sound", socket: chain.file("socket"), sources, pace: "free" });
       const node = chain.node("node");
-      await chain.add({ class: "sound", memory });
+      chain.add({ class: "sound", memory });
       const guest = await chain.soundGuest(node);
       await guest.probe();
       // Twice: a source begins anew with each stream.
@@ -87,7 +87,7 @@ for (const memory of MEMORY) {
         sources: [`wav:${source}`],
       });
       const node = chain.node("node");
-      await chain.add({ class: "sound", memory, mmioVersion: 2 });
+      chain.add({ class: "sound", memory, mmioVersion: 2 });
       const duplex = chain.useGuest(await Duplex.start(node.wires));
       await duplex.run({ play: played!, record: recorded!, frames: RATE / 4, format: FORMAT });
       assertNumbered(heard!, RATE / 2);

@@ -117,7 +117,7 @@ export class Chain implements AsyncDisposable {
   }
 
   /** Has the bridge take up a device whose node is called "node" and whose socket is called "socket", unless told. */
-  add(options: Added): Promise<BridgedDevice> {
+  add(options: Added): BridgedDevice {
     return this.bridge.add({
       socket: this.file("socket"),
       loopback: this.loopback("node"),

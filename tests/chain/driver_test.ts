@@ -37,8 +37,8 @@ class Bench implements AsyncDisposable {
     const [neighbour, node] = [chain.node("rng.node"), chain.node("node")];
     const { memory } = mode;
     const [socket, loopback] = [chain.file("rng.socket"), chain.loopback("rng.node")];
-    await chain.add({ class: "rng", socket, loopback, memory, name: "neighbour" });
-    await chain.add({ class: "sound", ...mode, name: "card" });
+    chain.add({ class: "rng", socket, loopback, memory, name: "neighbour" });
+    chain.add({ class: "sound", ...mode, name: "card" });
     const port = chain.use(new SoftGuestPort(node.wires));
     const bench = new Bench(chain, node, card, await chain.hostileGuest(node), port);
     bench.#reading = bench.#read(neighbour);

@@ -61,7 +61,7 @@ for (const { memory, mmioVersion } of MODES) {
           new Proxy(chain.reactor, socket, target, without(protocolFeatures("RESET_DEVICE"))),
         );
         const node = chain.node("node");
-        await chain.add({ class: "sound", memory, mmioVersion });
+        chain.add({ class: "sound", memory, mmioVersion });
         const guest = await chain.soundGuest(node);
         for (const [ending, end] of Object.entries(ENDINGS)) {
           for (let i = 0; i < 2; i++) {
@@ -94,7 +94,7 @@ for (const { memory, mmioVersion } of MODES) {
       const spec: SoundSpec = { class: "sound", socket: chain.file("socket"), sinks };
       const first = await chain.device(spec);
       const node = chain.node("node");
-      await chain.add({ class: "sound", memory, mmioVersion });
+      chain.add({ class: "sound", memory, mmioVersion });
       const guest = await chain.soundGuest(node);
       await guest.probe();
       await duringPlay(guest, long!, async () => {

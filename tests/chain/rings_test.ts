@@ -118,7 +118,7 @@ async function working(
   const back = new Filler(chain.reactor, chain.file("socket"));
   chain.use(back);
   const node = chain.node("node");
-  await chain.add({ class: "rng", ...mode });
+  chain.add({ class: "rng", ...mode });
   const guest = await chain.entropyGuest(node);
   await guest.probe();
   await read(guest);

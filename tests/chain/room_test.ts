@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Chains that are as large as memory: what a back-end has no room for waits, and waits again with the next one.
 import { assertEquals, assertMatch } from "@std/assert";
+import { BOUNCE_BYTES } from "../../lib/bridge/session_memory.ts";
 import { SoftNode } from "../../lib/loopback/mod.ts";
 import { VIRTQ_DESC_F_INDIRECT, VIRTQ_DESC_F_NEXT } from "../../lib/virtio/split_ring.ts";
 import { Chain as DescriptorChain, VIRTQ_DESC_F_WRITE } from "../../lib/virtio/split_ring.ts";
@@ -23,7 +24,7 @@ async function withDriver(
     const back = chain.use(new Filler(chain.reactor, chain.file("socket")));
     const node = chain.use(new SoftNode(80 * MIB));
     node.listen(chain.file("node"), chain.reactor);
-    await chain.add({ class: "rng" });
+    chain.add({ class: "rng" });
     await chain.event("started");
     const port = chain.use(new EagerPort(node.wires));
     const driver = new HostileDriver(port);
@@ -41,11 +42,12 @@ Deno.test("chains that find no room wait for those before them, with the next ba
       do while (ring.pop(held)); while (ring.enableNotifications());
     };
     const queue = driver.queues[0]!;
+    const half = BOUNCE_BYTES / 2;
     for (let i = 0; i < 5; i++) {
       queue.descriptor(
         i,
-        queue.memoryStart + 8 * MIB * (i + 1),
-        8 * MIB - 64,
+        queue.memoryStart + half * (i + 1),
+        half - 64,
         VIRTQ_DESC_F_WRITE,
       );
     }

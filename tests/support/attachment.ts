@@ -63,8 +63,9 @@ export async function attach<Kind extends keyof Guests>(
       onEvent: (event) => events.push(event),
     }),
   );
+  await bridge.ready;
   const loopback = `soft:${folder.file("node")}`;
-  await bridge.add({ class: kind, socket, loopback, memory, mmioVersion, priority: 0, lane });
+  bridge.add({ class: kind, socket, loopback, memory, mmioVersion, priority: 0, lane });
   const started = await startGuest(kind as "rng", node.wires, { controlTimeoutMs: PATIENCE_MS });
   const guest = stack.use(started) as unknown as Guests[Kind];
   try {
