@@ -154,7 +154,7 @@ const FOLDERS = [undefined, "/run", "/var/tmp"];
  *
  * @throws {Error} when no folder will do
  */
-function loadEmbedded(): Library {
+function loadEmbedded(): Shim {
   const bytes = Deno.readFileSync(part("ffi/shim.so"));
   const problems: string[] = [];
   for (const dir of FOLDERS) {
@@ -174,19 +174,40 @@ function loadEmbedded(): Library {
   );
 }
 
-function loadFrom(folder: string, bytes: Uint8Array): Library {
+function loadFrom(folder: string, bytes: Uint8Array): Shim {
   const library = `${folder}/shim.so`;
   try {
     Deno.writeFileSync(library, bytes, { mode: 0o700, createNew: true });
-    return Deno.dlopen(library, SYMBOLS);
+    Deno.dlopen(library, {});
+    return bindLater(library);
   } finally {
     Deno.removeSync(folder, { recursive: true });
   }
 }
 
-type Library = Deno.DynamicLibrary<typeof SYMBOLS>;
+type Shim = Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
 
-const library = Deno.build.standalone ? loadEmbedded() : Deno.dlopen(locate(), SYMBOLS);
+/**
+ * The functions of a library that is loaded, each bound when it is first asked for: Deno compiles a way into every
+ * function that it binds, and all of them took half of an isolate's start. glibc knows a loaded library by the name it was
+ * loaded by, though no such file is there any more.
+ */
+function bindLater(library: string): Shim {
+  const shim = {} as Shim;
+  for (const name of Object.keys(SYMBOLS) as (keyof typeof SYMBOLS)[]) {
+    Object.defineProperty(shim, name, {
+      configurable: true,
+      get() {
+        const value = Deno.dlopen(library, { [name]: SYMBOLS[name] }).symbols[name];
+        Object.defineProperty(shim, name, { value });
+        return value;
+      },
+    });
+  }
+  return shim;
+}
 
 /** The shim's functions. Each isolate loads the library for itself, and keeps it until it ends. */
-export const shim = library.symbols;
+export const shim: Shim = Deno.build.standalone
+  ? loadEmbedded()
+  : Deno.dlopen(locate(), SYMBOLS).symbols;
