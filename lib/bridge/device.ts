@@ -154,9 +154,11 @@ export class BridgedDevice {
   /** Gets to know the back-end; the first one decides what the driver is presented with. */
   async #meet(frontEnd: FrontEnd): Promise<void> {
     const profile = await frontEnd.initialise();
-    if (this.#lost !== null) throw this.#lost; // after its last reply: no reason to open anything
+    this.#assertWanted();
     if (this.#presented === null) {
       this.#emit("connected", `${this.#setup.socket} answers`);
+      await this.#setup.lane.ready;
+      this.#assertWanted();
       await this.#present(profile);
       this.#emit("started", `${this.#setup.loopback} is open, the driver may probe`);
     } else {
@@ -164,6 +166,12 @@ export class BridgedDevice {
       this.#emit("connected", `${this.#setup.socket} answers again`);
     }
     this.#count("connects");
+  }
+
+  /** @throws {Error} when the back-end is lost, or the device is to end: then there is no reason to open anything */
+  #assertWanted(): void {
+    if (this.#lost !== null) throw this.#lost;
+    this.#abort.signal.throwIfAborted();
   }
 
   /** A new back-end's config space may differ from the last one's, but not in size. */

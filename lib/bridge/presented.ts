@@ -76,7 +76,7 @@ export class PresentedDevice {
    * Makes the device's state and opens the loopback device; {@linkcode start} lets the driver probe it.
    *
    * @param profile The first back-end's: it decides what the driver is offered
-   * @throws {OsError} when the loopback device cannot be opened; {Error} when its lane cannot be had, and it was not opened
+   * @throws {OsError} when the loopback device cannot be opened
    */
   static async create(
     setup: DeviceSetup,
@@ -84,7 +84,6 @@ export class PresentedDevice {
     listener: LaneListener,
   ): Promise<PresentedDevice> {
     const { name, deviceClass, mmioVersion, memory: mode, loopback: node, reactor } = setup;
-    await setup.lane.ready;
     const queueSizes = deviceClass.queues.map(({ size }) => size);
     const bytes = DeviceState.sizeFor(queueSizes.length, Math.max(...queueSizes));
     using undo = new DisposableStack();

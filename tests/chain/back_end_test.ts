@@ -2,8 +2,9 @@
 // Back-ends that break every rule, at first and when a driver is at work: its registers are answered all along, what is
 // wrong is said, and a good one is taken afterwards.
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
-import type { BridgedDevice } from "../../lib/bridge/mod.ts";
+import { Bridge, type BridgedDevice } from "../../lib/bridge/mod.ts";
 import type { EntropyGuest } from "../../lib/guest/mod.ts";
+import { checkLoopback, openLoopback } from "../../lib/loopback/mod.ts";
 import { type FrontEndMessage, protocolFeatures } from "../../lib/vhost_user/messages.ts";
 import {
   type Behaviour,
@@ -97,6 +98,40 @@ Deno.test("a back-end that is no such device is not attached, and why is said", 
     const device = chain.add({ class: "sound" });
     await assertRejects(() => device.done, Error, "it has no config space");
     assertEquals(node.isOpen, false);
+  });
+});
+
+Deno.test("a bridge that is closed while its lanes start opens no node", async () => {
+  await withoutLeaks(async () => {
+    await using chain = await Chain.create();
+    chain.node("node");
+    using _back = new Filler(chain.reactor, chain.file("socket"));
+    const closed = Promise.withResolvers<void>();
+    let opened = 0;
+    const bridge = await Bridge.start({
+      onEvent: ({ kind }) => {
+        if (kind === "connected") bridge.close().then(closed.resolve, closed.reject);
+      },
+      loopbacks: {
+        check: checkLoopback,
+        open: (...args) => {
+          opened++;
+          return openLoopback(...args);
+        },
+      },
+    });
+    const device = bridge.add({
+      class: "rng",
+      socket: chain.file("socket"),
+      loopback: chain.loopback("node"),
+      memory: "isolated",
+      mmioVersion: 1,
+      priority: 0,
+      lane: "lane",
+    });
+    await closed.promise;
+    await device.done;
+    assertEquals(opened, 0);
   });
 });
 
