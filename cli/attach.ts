@@ -210,7 +210,7 @@ export async function attach(plan: AttachPlan, report: Report, stop: StopSignal)
       "attach",
       () => plan.devices.map((device) => bridge.add(device)),
     );
-    await step(USAGE, "set up the lanes", () => bridge.ready);
+    await step(USAGE, "set up the lanes", () => bridge.ready());
     const ends = devices.map(({ name, done }) =>
       done.catch((error) => {
         throw new Failure(answers.hasStarted(name) ? FAILED : UNREACHABLE, messageOf(error));

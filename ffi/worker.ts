@@ -52,7 +52,8 @@ export class BlockingWorker implements AsyncDisposable {
   #closed: Promise<void> | null = null;
 
   /**
-   * Begins to start a Worker. Calls may be made at once: they are answered when it is {@linkcode ready}.
+   * Begins to start a Worker. Calls may be made at once: they are answered when it is {@linkcode ready}, which counts
+   * towards their deadlines.
    *
    * @param script Calls {@linkcode serveBlocking}
    */

@@ -228,9 +228,14 @@ export class BridgedDevice {
 
   /** Takes the device over, if a process before this one had it kept. @throws {Error} if that cannot be trusted */
   async #adopt(): Promise<void> {
-    const onLost = (): void => this.#onUnkept();
+    let isUnkept = false;
+    const onLost = (): void => {
+      isUnkept = true;
+      this.#onUnkept();
+    };
     this.#presented = await PresentedDevice.adopt(this.#setup, this.#listener, onLost);
-    if (this.#presented === null) return;
+    if (this.#presented === null || this.#closing) return;
+    if (isUnkept) this.#onUnkept(); // it was too early for that then
     // The process before may have died just before START_LOOPBACK, or just after: then the driver makes itself known.
     const { counters, started } = this.#presented.state;
     const isProbed = (): boolean => counters[DEVICE_COUNTERS.accesses]! > 0;

@@ -433,6 +433,7 @@ interface Client {
  */
 export class Keeper implements Disposable {
   readonly #listener: UnixListener;
+  readonly #watch: Watch;
   readonly #kept = new Map<string, Fd[]>();
   readonly #owners = new Map<string, Client>();
   readonly #clients = new Set<Client>();
@@ -444,7 +445,7 @@ export class Keeper implements Disposable {
     folder.lockSync(true);
     this.#listener = UnixListener.listen(path);
     Deno.chmodSync(path, 0o600);
-    reactor.watch(this.#listener.number, EPOLLIN, () => this.#accept());
+    this.#watch = reactor.watch(this.#listener.number, EPOLLIN, () => this.#accept());
   }
 
   #accept(): void {
@@ -515,6 +516,7 @@ export class Keeper implements Disposable {
 
   /** Lets go of everything: on the AGL driver the end of the devices. */
   close(): void {
+    this.#watch.close();
     this.#listener.close();
     for (const client of this.#clients) this.#part(client);
     for (const fds of this.#kept.values()) for (const fd of fds) fd.close();

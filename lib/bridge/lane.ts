@@ -26,14 +26,19 @@ export class Lane implements AsyncDisposable {
   readonly #access: BlockingWorker;
   readonly #rings: BlockingWorker;
 
-  /** Begins to start both Workers; they can be asked for things at once. */
+  /** Begins to start both Workers; they can be asked for things at once. @throws {OsError} when there are no descriptors left */
   constructor(readonly options: LaneOptions) {
     this.#access = this.#start("lib/bridge/access_worker.ts", "the access Worker", (event) => {
       this.#listeners.get((event as AccessEvent).id)?.access(event as AccessEvent);
     });
-    this.#rings = this.#start("lib/bridge/ring_worker.ts", "the ring Worker", (event) => {
-      this.#listeners.get((event as RingEvent).id)?.ring(event as RingEvent);
-    });
+    try {
+      this.#rings = this.#start("lib/bridge/ring_worker.ts", "the ring Worker", (event) => {
+        this.#listeners.get((event as RingEvent).id)?.ring(event as RingEvent);
+      });
+    } catch (error) {
+      void this.#access.close();
+      throw error;
+    }
     this.ready = this.#settled();
     this.ready.catch(() => {}); // whoever cares awaits it
   }

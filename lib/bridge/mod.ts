@@ -52,28 +52,24 @@ const LOOPBACKS = { check: checkLoopback, open: openLoopback };
 
 /** Any number of devices in one process. */
 export class Bridge implements AsyncDisposable {
-  /** Settles when the lanes that were wished for are there; rejects when one's threads cannot be placed as asked. */
-  readonly ready: Promise<void>;
   readonly #reactor = new Reactor();
   readonly #lanes = new Map<string, Lane>();
   readonly #devices: BridgedDevice[] = [];
   #keep: Keep | null = null;
   #nextId = 1;
 
-  private constructor(readonly options: BridgeOptions) {
-    for (const lane of options.lanes ?? []) this.#lanes.set(lane.name, new Lane(lane));
-    this.ready = Promise.all(this.#lanes.values().map((lane) => lane.ready)).then(() => {});
-    this.ready.catch(() => {}); // whoever cares awaits it
-  }
+  private constructor(readonly options: BridgeOptions) {}
 
   /**
    * Begins to start the lanes. Devices may be added at once: they get to know their back-ends meanwhile.
    *
+   * @throws {OsError} when there are no descriptors left for them
    * @throws {RangeError} when no keeper can listen where it should
    */
   static async start(options: BridgeOptions): Promise<Bridge> {
     const bridge = new Bridge(options);
     try {
+      for (const { name, ...wishes } of options.lanes ?? []) bridge.#lane(name, wishes);
       if (options.keep !== undefined) bridge.#keep = findKeep(bridge.#reactor, options.keep.start);
     } catch (error) {
       await bridge.close();
@@ -113,10 +109,15 @@ export class Bridge implements AsyncDisposable {
     return device;
   }
 
-  #lane(name: string): Lane {
-    const lane = this.#lanes.get(name) ?? new Lane({ name });
+  #lane(name: string, wishes: Omit<LaneOptions, "name"> = {}): Lane {
+    const lane = this.#lanes.get(name) ?? new Lane({ name, ...wishes });
     this.#lanes.set(name, lane);
     return lane;
+  }
+
+  /** Settles when all lanes are there. @throws {Error} when one's threads cannot be placed as asked */
+  async ready(): Promise<void> {
+    await Promise.all(this.#lanes.values().map((lane) => lane.ready));
   }
 
   /** Every device's counters, for a report. */

@@ -14,7 +14,7 @@ import { isRelayed } from "./replay.ts";
 export const SESSION_GUEST = 0x1_0000;
 
 /**
- * Room for one queue's chains in bytes: a second of eight channels at 96 kHz. Pages are taken only when touched, but each
+ * Room for one queue's chains in bytes: half a second of eight channels at 96 kHz, and more. Pages are taken only when touched, but each
  * process that looks at it has its engine count all of it (see lib/loopback/views.ts).
  */
 export const BOUNCE_BYTES = 4 * 2 ** 20;

@@ -15,7 +15,8 @@ export const VIEW_BYTES = 2 ** 20;
 
 /**
  * Finds memory by guest address among what is mapped. Bytes that lie across the border of two views are in a third that
- * spans both: one for each border, however the bytes lie.
+ * spans both, one for each border; what is longer than a view is looked for in one of the whole memory. So a driver that
+ * lies about lengths has no more than these made.
  */
 export function viewsOf(memory: readonly MappedMemory[]): Grow {
   return (address, length) => {
@@ -24,8 +25,9 @@ export function viewsOf(memory: readonly MappedMemory[]): Grow {
     );
     if (mapped === undefined) return null;
     const offset = address - mapped.guest;
-    const start = offset - offset % VIEW_BYTES;
-    const end = Math.min(roundUp(offset + length), mapped.length);
+    const isLong = length > VIEW_BYTES;
+    const start = isLong ? 0 : offset - offset % VIEW_BYTES;
+    const end = isLong ? mapped.length : Math.min(roundUp(offset + length), mapped.length);
     const range = { address: mapped.address + BigInt(start), length: end - start };
     return { guest: mapped.guest + start, buffer: viewMemory(range) };
   };

@@ -264,7 +264,7 @@ for (const [name, options, text] of REFUSED) {
       await assertRejects(() => new Lane(lane).ready, Error, text);
       const lanes = [{ name: "other" }, lane];
       await using bridge = await Bridge.start({ lanes, onEvent: () => {} });
-      await assertRejects(() => bridge.ready, Error, text);
+      await assertRejects(() => bridge.ready(), Error, text);
     });
   });
 }

@@ -34,6 +34,7 @@ async function attach(
         },
       });
       chain.add({ class: "sound", memory, loopback: machine.name });
+      await chain.bridge.ready();
       assertEquals(machine.calls, []); // the node is not opened before a back-end has answered
       await chain.device(spec(chain));
       await chain.event("started");

@@ -10,7 +10,8 @@ import {
   UnixSocket,
   viewMemory,
 } from "../../ffi/mod.ts";
-import { findKeep } from "../../lib/bridge/mod.ts";
+import { Keeper } from "../../lib/bridge/keep.ts";
+import { Bridge, type BridgeEvent, findKeep } from "../../lib/bridge/mod.ts";
 import { startGuest } from "../../lib/guest/mod.ts";
 import { SoftNode } from "../../lib/loopback/mod.ts";
 import { DeviceState } from "../../lib/virtio/state.ts";
@@ -19,6 +20,7 @@ import { OwnKeeper } from "../support/keeper.ts";
 import { socketsIn, withoutLeaks } from "../support/leaks.ts";
 import { type Process, TempFolder, until } from "../support/process.ts";
 import { ServiceManager, type ServiceManagerOptions } from "../support/service_manager.ts";
+import { Filler } from "./back_ends.ts";
 import { DeviceProcess } from "./device_process.ts";
 
 const MAIN = new URL("../../cli/main.ts", import.meta.url).pathname;
@@ -406,6 +408,41 @@ Deno.test("a keeper that is killed is missed at once, and another keeps the devi
     await using guest = await startGuest("rng", place.node.wires);
     await guest.probe();
     assertEquals((await guest.readEntropy(64)).length, 64);
+  });
+});
+
+Deno.test("a keeper that ends at any moment of a viola's start is replaced", async () => {
+  await withoutLeaks(async () => {
+    await using folder = await TempFolder.create();
+    await using reactor = new Reactor();
+    using node = new SoftNode();
+    node.listen(folder.file("node"), reactor);
+    using _back = new Filler(reactor, folder.file("card"));
+    Deno.env.set("VIOLA_KEEPER", folder.file("keeper"));
+    using _variable = { [Symbol.dispose]: () => Deno.env.delete("VIOLA_KEEPER") };
+    const keepers: Keeper[] = [];
+    using _keepers = { [Symbol.dispose]: () => keepers.at(-1)?.close() };
+    const keep = { start: (path: string) => void keepers.push(new Keeper(path, reactor)) };
+    for (const ms of [null, 0, 1, 2, 5, 10, 20, 50]) {
+      const events: BridgeEvent[] = [];
+      await using bridge = await Bridge.start({ keep, onEvent: (event) => events.push(event) });
+      bridge.add({
+        class: "rng",
+        socket: folder.file("card"),
+        loopback: `soft:${folder.file("node")}`,
+        memory: "isolated",
+        mmioVersion: 1,
+        priority: 0,
+        lane: "lane",
+      });
+      const before = keepers.length;
+      if (ms !== null) {
+        await new Promise((resolve) => setTimeout(resolve, ms));
+        keepers.at(-1)!.close();
+      }
+      await until(() => keepers.length > before, `a keeper, the last one ended after ${ms} ms`);
+      await until(() => events.some(({ kind }) => kind === "connected"), "the back-end");
+    }
   });
 });
 

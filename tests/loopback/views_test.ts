@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { createMemory, Mapping, viewMemory } from "../../ffi/mod.ts";
 import { VIEW_BYTES, viewsOf } from "../../lib/loopback/views.ts";
+import { GuestMemory } from "../../lib/virtio/memory.ts";
 import { withoutLeaks } from "../support/leaks.ts";
 
 const FIRST = 0x4000_0000;
@@ -26,6 +27,12 @@ const CASES = [
     view: [2 * VIEW_BYTES, LENGTHS[0]],
   },
   { name: "all of a memory", at: FIRST, length: LENGTHS[0], view: [0, LENGTHS[0]] },
+  {
+    name: "more than a view, wherever it is",
+    at: FIRST + VIEW_BYTES,
+    length: VIEW_BYTES + 1,
+    view: [0, LENGTHS[0]],
+  },
   { name: "no byte behind it", at: FIRST + LENGTHS[0] - 1, length: 2, view: null },
   { name: "no byte before it", at: FIRST - 1, length: 2, view: null },
   { name: "nothing at no address", at: NaN, length: 1, view: null },
@@ -51,6 +58,17 @@ Deno.test("views of mapped memory", async (t) => {
         assertEquals(bytes[at - FIRST], 7);
       });
     }
+    await t.step("whatever is asked for: each, each border, and the whole", () => {
+      const memory = new GuestMemory([], find);
+      const step = VIEW_BYTES / 4;
+      for (let at = 0; at < LENGTHS[0]; at += step) {
+        for (let length = step; at + length <= LENGTHS[0]; length += step) {
+          const region = memory.region(FIRST + at, length);
+          assert(region.guest <= FIRST + at && FIRST + at + length <= region.end);
+        }
+      }
+      assert(memory.regions.length <= 3 + 2 + 1, `${memory.regions.length} views`);
+    });
     await t.step("another memory", () => {
       const found = find(SECOND + 16, 16)!;
       assertEquals([found.guest, found.buffer.byteLength], [SECOND, LENGTHS[1]]);

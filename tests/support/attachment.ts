@@ -63,7 +63,7 @@ export async function attach<Kind extends keyof Guests>(
       onEvent: (event) => events.push(event),
     }),
   );
-  await bridge.ready;
+  await bridge.ready();
   const loopback = `soft:${folder.file("node")}`;
   bridge.add({ class: kind, socket, loopback, memory, mmioVersion, priority: 0, lane });
   const started = await startGuest(kind as "rng", node.wires, { controlTimeoutMs: PATIENCE_MS });
