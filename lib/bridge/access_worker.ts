@@ -20,7 +20,7 @@ import {
 } from "../../ffi/mod.ts";
 import { SharedPage } from "../loopback/page.ts";
 import { type LoopbackPort, ring } from "../loopback/port.ts";
-import { RegisterFile } from "../virtio/registers.ts";
+import { RegisterFile, STATUS_OFFSET } from "../virtio/registers.ts";
 import {
   DeviceState,
   QUEUE_COUNTERS,
@@ -30,9 +30,6 @@ import {
 import { settle } from "./gate.ts";
 import type { AccessEvent, LaneDevice, LaneOptions } from "./lane_messages.ts";
 import { Schedule, type Scheduled } from "./schedule.ts";
-
-/** The register that DRIVER_OK is written to (virtio 1.2 §4.2.2). */
-const STATUS = 0x070;
 
 /** One device: its page on one side, its registers on the other. */
 class AccessDevice implements Scheduled {
@@ -87,7 +84,7 @@ class AccessDevice implements Scheduled {
   takeOver(): void {
     const page = this.#page;
     const { status } = this.#state;
-    const isStart = page.pending && !page.isRead && page.offset === STATUS &&
+    const isStart = page.pending && !page.isRead && page.offset === STATUS_OFFSET &&
       (page.data & status & STATUS_DRIVER_OK) !== 0;
     if (isStart) {
       this.#held = true;

@@ -111,6 +111,25 @@ export class Command {
   }
 }
 
+/** A stream's command, and the one that is run in its place when the stream is started again after its end. */
+export abstract class CommandEnd {
+  protected command: Command;
+
+  constructor(readonly commands: Commands, readonly start: () => Command) {
+    this.command = start();
+  }
+
+  restart(): void {
+    if (!this.command.ended) return;
+    this.close();
+    this.command = this.start();
+  }
+
+  close(): void {
+    this.commands.retire(this.command);
+  }
+}
+
 /** All commands of a device: those that run, and those that finish what they got. */
 export class Commands implements Disposable {
   #retired: Child[] = [];

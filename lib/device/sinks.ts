@@ -6,7 +6,7 @@
  */
 import type { SampleFormat } from "../virtio/sound.ts";
 import { type WavFormat, WavWriter } from "../wav.ts";
-import type { Command, Commands, Variables } from "./command.ts";
+import { CommandEnd, type Commands, type Variables } from "./command.ts";
 import type { SinkSpec } from "./spec.ts";
 
 /** What a stream's samples are. */
@@ -99,25 +99,13 @@ class WavSink implements Sink {
   }
 }
 
-class ExecSink implements Sink {
-  readonly #commands: Commands;
-  readonly #start: () => Command;
-  #command: Command;
-
+class ExecSink extends CommandEnd implements Sink {
   constructor(text: string, format: StreamFormat, { commands, onReady }: Surroundings) {
-    this.#commands = commands;
-    this.#start = () => commands.startWriting(text, variablesOf(format), onReady);
-    this.#command = this.#start();
-  }
-
-  restart(): void {
-    if (!this.#command.ended) return;
-    this.close();
-    this.#command = this.#start();
+    super(commands, () => commands.startWriting(text, variablesOf(format), onReady));
   }
 
   write(bytes: Uint8Array<ArrayBuffer>, offset: number, length: number): number {
-    return this.#command.write(bytes, offset, length);
+    return this.command.write(bytes, offset, length);
   }
 
   commit(): void {}
@@ -125,10 +113,6 @@ class ExecSink implements Sink {
   rollback(): void {}
 
   waiting(): number {
-    return this.#command.waiting();
-  }
-
-  close(): void {
-    this.#commands.retire(this.#command);
+    return this.command.waiting();
   }
 }

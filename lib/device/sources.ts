@@ -5,7 +5,7 @@
  * @module
  */
 import { WavReader } from "../wav.ts";
-import type { Command, Commands } from "./command.ts";
+import { CommandEnd } from "./command.ts";
 import { type StreamFormat, type Surroundings, variablesOf } from "./sinks.ts";
 import type { SourceSpec } from "./spec.ts";
 
@@ -71,31 +71,19 @@ class WavSource implements Source {
   }
 }
 
-class ExecSource implements Source {
-  readonly #commands: Commands;
-  readonly #start: () => Command;
-  #command: Command;
-
+class ExecSource extends CommandEnd implements Source {
   constructor(text: string, format: StreamFormat, { commands, onReady }: Surroundings) {
-    this.#commands = commands;
-    this.#start = () => commands.startReading(text, variablesOf(format), onReady);
-    this.#command = this.#start();
-  }
-
-  restart(): void {
-    if (!this.#command.ended) return;
-    this.close();
-    this.#command = this.#start();
+    super(commands, () => commands.startReading(text, variablesOf(format), onReady));
   }
 
   read(bytes: Uint8Array<ArrayBuffer>, offset: number, length: number): number {
-    return this.#command.read(bytes, offset, length);
+    return this.command.read(bytes, offset, length);
   }
 
-  close(): void {
-    this.#commands.retire(this.#command);
+  override close(): void {
+    super.close();
     // A recorder would record for ever; the closed pipe tells it only when it writes next.
-    this.#command.child.signal(SIGTERM);
+    this.command.child.signal(SIGTERM);
   }
 }
 

@@ -52,6 +52,8 @@ export function queueLayout(state: DeviceState, index: number): RingLayout {
   return { index, size, desc, avail, used };
 }
 
+/** Offset of the status register. */
+export const STATUS_OFFSET = 0x070;
 /** Offset of the config space. */
 export const CONFIG_OFFSET = 0x100;
 
@@ -92,7 +94,7 @@ export const REGISTERS: readonly Register[] = [
   { offset: 0x050, name: "QueueNotify", write: writeQueueNotify },
   { offset: 0x060, name: "InterruptStatus", read: (m) => m.state.interruptStatus },
   { offset: 0x064, name: "InterruptACK", write: (m, bits) => m.state.acknowledgeInterrupt(bits) },
-  { offset: 0x070, name: "Status", read: (m) => m.state.status, write: writeStatus },
+  { offset: STATUS_OFFSET, name: "Status", read: (m) => m.state.status, write: writeStatus },
   { offset: 0x080, name: "QueueDescLow", only: 2, write: setUpWord(QUEUE_WORDS.desc) },
   { offset: 0x084, name: "QueueDescHigh", only: 2, write: setUpWord(QUEUE_WORDS.desc + 1) },
   { offset: 0x090, name: "QueueDriverLow", only: 2, write: setUpWord(QUEUE_WORDS.avail) },

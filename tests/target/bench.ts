@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { fileURLToPath } from "node:url";
 import type { Figure, Group } from "../bench/figures.ts";
 import { median } from "../support/statistics.ts";
 import { run } from "./command.ts";
@@ -90,7 +91,7 @@ const TABLE: Record<string, Row[]> = {
 
 /** Compiles the ping-pong for the machine. */
 export async function buildFloor(path: string): Promise<void> {
-  const source = decodeURIComponent(new URL("../bench/floor.c", import.meta.url).pathname);
+  const source = fileURLToPath(new URL("../bench/floor.c", import.meta.url));
   await run(["aarch64-linux-gnu-gcc", "-O2", "-static", "-pthread", "-o", path, source]);
 }
 

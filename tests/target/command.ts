@@ -48,6 +48,15 @@ export async function run(
   throw new Error(`Cannot run ${lineOf(command)}: exit status ${code}\n${complaint}`);
 }
 
+/** Whether a program is there. @param program A name, or a path */
+export async function isInstalled(program: string): Promise<boolean> {
+  const { success } = await new Deno.Command("sh", {
+    args: ["-c", `command -v "$1"`, "sh", program],
+    stdout: "null",
+  }).output();
+  return success;
+}
+
 /**
  * Makes sure that programs are there.
  *
@@ -57,11 +66,7 @@ export async function run(
 export async function needPrograms(programs: Record<string, string>): Promise<void> {
   const missing = new Set<string>();
   for (const [program, debianPackage] of Object.entries(programs)) {
-    const { success } = await new Deno.Command("sh", {
-      args: ["-c", `command -v "$1"`, "sh", program],
-      stdout: "null",
-    }).output();
-    if (!success) missing.add(debianPackage);
+    if (!await isInstalled(program)) missing.add(debianPackage);
   }
   if (missing.size === 0) return;
   throw new Error(

@@ -13,13 +13,14 @@
  *
  * @module
  */
+import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { bundledName } from "../../ffi/parts.ts";
-import { run } from "./command.ts";
+import { isInstalled, run } from "./command.ts";
 import { type Cost, costText, measureCost, runnerOf } from "./cost.ts";
 import { type Architecture, findToolchain, type Toolchain } from "./denort.ts";
 
-const ROOT = decodeURIComponent(new URL("../../", import.meta.url).pathname);
+const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 
 /** What the executable is made of. */
 const PARTS = ["cli", "lib", "ffi", "deno.json", "deno.lock"];
@@ -72,6 +73,8 @@ const STEPS = {
 /** How an executable is made. */
 export type Step = keyof typeof STEPS;
 
+const DELIVERED: Step = "minified";
+
 /** The architecture of a target triple. @throws {Error} for a triple that is not served */
 export function architectureOf(target: string): Architecture {
   const match = /^(aarch64|x86_64)-unknown-linux-gnu$/.exec(target);
@@ -84,7 +87,7 @@ export function architectureOf(target: string): Architecture {
 /** Compiles viola. @returns the executable's path */
 export async function compile(
   architecture: Architecture,
-  step: Step = "minified",
+  step: Step = DELIVERED,
   output = `${ROOT}dist/viola-${architecture}`,
 ): Promise<string> {
   const toolchain = await findToolchain(architecture);
@@ -182,9 +185,7 @@ function compilerPackages(architecture: Architecture): string {
 /** Compiles the shim as ffi/shim.so, where an executable looks for it. */
 async function buildShim(architecture: Architecture, folder: string): Promise<void> {
   const compiler = compilerFor(architecture);
-  try {
-    await new Deno.Command(compiler[0]!, { args: ["--version"], stdout: "null" }).output();
-  } catch {
+  if (!await isInstalled(compiler[0]!)) {
     const packages = compilerPackages(architecture);
     throw new Error(
       `Cannot build ffi/shim.c: no C compiler "${
@@ -211,18 +212,18 @@ async function machineOf(library: string): Promise<number> {
   return header.length < 20 ? 0 : new DataView(header.buffer).getUint16(18, true);
 }
 
-/** What is to be measured: from source where that can be, the steps if they are asked for, what is delivered. */
+/** All that can be measured: from source where that can be, and each step; `made` is that of `step`. */
 async function candidates(
   architecture: Architecture,
-  delivered: string,
+  step: Step,
+  made: string,
   folder: string,
 ): Promise<Record<string, string[]>> {
   const source = [Deno.execPath(), "run", "-A", "--no-prompt", "--no-check", ROOT + MAIN];
   const all: Record<string, string[]> = architecture === Deno.build.arch ? { source } : {};
-  for (const step of Object.keys(STEPS) as Step[]) {
-    const isDelivered = step === "minified";
-    const path = isDelivered ? delivered : await compile(architecture, step, `${folder}/${step}`);
-    all[step] = [path];
+  for (const name of Object.keys(STEPS) as Step[]) {
+    const path = name === step ? made : await compile(architecture, name, `${folder}/${name}`);
+    all[name] = [path];
   }
   return all;
 }
@@ -238,14 +239,15 @@ async function main(args: string[]): Promise<void> {
     },
   });
   const architecture = architectureOf(values.target);
-  const executable = await compile(architecture, values.plain ? "plain" : "minified");
+  const step = values.plain ? "plain" : DELIVERED;
+  const executable = await compile(architecture, step);
   const runner = await runnerOf(architecture);
   const folder = await Deno.makeTempDir({ prefix: "viola-steps-" });
   let costs: Cost[] = [];
   try {
     const commands = values.steps
-      ? await candidates(architecture, executable, folder)
-      : { [values.plain ? "plain" : "minified"]: [executable] };
+      ? await candidates(architecture, step, executable, folder)
+      : { [step]: [executable] };
     if (runner !== null) costs = await measureCost(commands, runner);
   } finally {
     await Deno.remove(folder, { recursive: true });

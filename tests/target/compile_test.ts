@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { fileURLToPath } from "node:url";
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { Reactor } from "../../ffi/mod.ts";
 import { bundledName, part } from "../../ffi/parts.ts";
@@ -10,7 +11,7 @@ import { costText } from "./cost.ts";
 import { Process, TempFolder } from "../support/process.ts";
 import { RATE, writeNumbered } from "../real/numbered.ts";
 
-const ROOT = decodeURIComponent(new URL("../../", import.meta.url).pathname);
+const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 
 /** What `deno info --json` tells of a module, as far as it is wanted here. */
 interface Module {

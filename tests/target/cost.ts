@@ -9,6 +9,7 @@ import { startDevice } from "../../lib/device/mod.ts";
 import { SoftNode } from "../../lib/loopback/mod.ts";
 import { Process } from "../support/process.ts";
 import { median } from "../support/statistics.ts";
+import { isInstalled } from "./command.ts";
 import type { Architecture } from "./denort.ts";
 
 /** How often each is started: more often where a start takes milliseconds. */
@@ -36,12 +37,8 @@ export type Runner = readonly string[];
 export async function runnerOf(architecture: Architecture): Promise<Runner | null> {
   if (architecture === Deno.build.arch) return [];
   const emulator = `qemu-${architecture}-static`;
-  try {
-    await new Deno.Command(emulator, { args: ["--version"], stdout: "null" }).output();
-    return [emulator, "-L", `/usr/${architecture}-linux-gnu`];
-  } catch {
-    return null;
-  }
+  if (!await isInstalled(emulator)) return null;
+  return [emulator, "-L", `/usr/${architecture}-linux-gnu`];
 }
 
 /**

@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { fileURLToPath } from "node:url";
 import { cached } from "./cache.ts";
 import { needPrograms, run } from "./command.ts";
 import { buildDaemons } from "./daemons.ts";
@@ -182,7 +183,7 @@ const MODULE = new URL("./module/", import.meta.url);
 /** Builds the test driver for a kernel. @returns the module's path in `folder` */
 export async function buildModule({ headers }: Kernel, folder: string): Promise<string> {
   const source = `${folder}/module`;
-  await run(["cp", "-r", decodeURIComponent(MODULE.pathname), source]);
+  await run(["cp", "-r", fileURLToPath(MODULE), source]);
   const cross = ["ARCH=arm64", "CROSS_COMPILE=aarch64-linux-gnu-", "CC=aarch64-linux-gnu-gcc"];
   await run(["make", "-C", headers, `M=${source}`, ...cross, "KCFLAGS=-Werror", "modules"]);
   const module = `${source}/viola_loopback.ko`;

@@ -12,6 +12,7 @@
  *
  * @module
  */
+import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { reportText } from "../bench/figures.ts";
 import { buildFloor, readGroups } from "./bench.ts";
@@ -24,7 +25,7 @@ import { writeParts } from "./mix.ts";
 import { type Clock, runMachine } from "./qemu.ts";
 import { writeRecordings } from "./recordings.ts";
 
-const HERE = decodeURIComponent(new URL("./", import.meta.url).pathname);
+const HERE = fileURLToPath(new URL("./", import.meta.url));
 
 /** The longest a scenario may be silent: no limit in a scenario is above it. */
 const SILENCE_MS = 200_000;

@@ -31,15 +31,10 @@ ready() {
 
 # attach_both: in the end there are two cards, $READY s after viola's start.
 attach_both() {
-  local tries=600
   load multi_sound=2
   began=$(now)
   start viola viola attach sound sound $(loopbacks) --socket "$(socket music)" --socket "$(socket voice)"
-  until ready; do
-    tries=$((tries - 1))
-    [ $tries -gt 0 ] || fail "both cards appear, not after 30 s"
-    sleep 0.05
-  done
+  wait_for 30 "both cards appear" ready
   READY=$(since "$began")
 }
 
