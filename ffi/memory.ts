@@ -40,7 +40,8 @@ export class Mapping implements Disposable, MappedRange {
   }
 
   /**
-   * Maps `length` bytes of a file from `offset`, shared, for reading and writing.
+   * Maps `length` bytes of a file from `offset`, shared, for reading and writing. A child process does not inherit it
+   * (MADV_DONTFORK).
    *
    * @throws {OsError}
    */

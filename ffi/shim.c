@@ -122,8 +122,14 @@ EXPORT int32_t viola_memfd(const char *name, double size) {
   return -error;
 }
 
+// A shared mapping that no fork copies: AGL's driver deletes its own entry for a mapping as soon as any copy of it closes.
 EXPORT int64_t viola_mmap(int32_t fd, double length, double offset) {
-  return RESULT(mmap(NULL, (size_t)length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)offset));
+  void *address = mmap(NULL, (size_t)length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)offset);
+  if (address == MAP_FAILED) return -errno;
+  if (madvise(address, (size_t)length, MADV_DONTFORK) == 0) return (int64_t)(uintptr_t)address;
+  int error = errno;
+  munmap(address, (size_t)length);
+  return -error;
 }
 
 EXPORT int32_t viola_munmap(uint64_t address, double length) {

@@ -42,6 +42,23 @@ Deno.test("a mapping is unmapped once, and has no address afterwards", async () 
   });
 });
 
+/** The VmFlags that /proc/self/smaps gives for the mapping that begins at an address (proc_pid_smaps(5)). */
+function flagsOf(address: bigint): string[] {
+  const start = address.toString(16);
+  const entries = Deno.readTextFileSync("/proc/self/smaps").split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m);
+  const entry = entries.find((text) => text.startsWith(`${start}-`));
+  return /^VmFlags: (.*)$/m.exec(entry ?? "")![1]!.trim().split(" ");
+}
+
+Deno.test("no mapping is inherited by a child process", () => {
+  using memory = createMemory("test", 8192);
+  using whole = Mapping.create(memory, 8192);
+  using part = Mapping.create(memory, 4096, 4096);
+  for (const { address } of [whole, part]) {
+    assertEquals(flagsOf(address).includes("dc"), true, "dc: not copied on fork");
+  }
+});
+
 Deno.test("memory that was handed out cannot be cut short, nor made longer", () => {
   using memory = createMemory("test", 8192);
   using mapping = Mapping.create(memory, 8192);
