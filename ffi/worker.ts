@@ -12,7 +12,48 @@ import type { Epoll } from "./epoll.ts";
 import { EPOLLIN } from "./epoll.ts";
 import { EventFd, signalEvent, takeEvent } from "./fd.ts";
 
-type ToWorker = { id: number; name: string; argument: unknown };
+/**
+ * What a Worker and its owner agree on, for both to name: a wrong call, argument, result or event does not compile. What
+ * crosses is cloned, functions are not.
+ *
+ * ```ts ignore
+ * interface Adder {
+ *   init: { base: number };
+ *   calls: { add(a: number, b: number): number };
+ *   event: never;
+ * }
+ * const adder = new BlockingWorker<Adder>(script, { name: "adder", init: { base: 1 } });
+ * const sum: number = await adder.call("add", 2, 3);
+ * ```
+ */
+export interface WorkerContract {
+  /** What the Worker's set-up is given. */
+  init: unknown;
+  /** What the Worker can be asked. A handler may be async, results are what it resolves with. */
+  calls: Record<string, (...args: never[]) => unknown>;
+  /** What the Worker reports by itself. */
+  event: unknown;
+}
+
+/** The names of a contract's calls. */
+export type CallName<C extends WorkerContract> = keyof C["calls"] & string;
+/** What a call is given. */
+export type CallArguments<C extends WorkerContract, Name extends CallName<C>> = Parameters<
+  C["calls"][Name]
+>;
+/** What a call returns. */
+export type CallResult<C extends WorkerContract, Name extends CallName<C>> = ReturnType<
+  C["calls"][Name]
+>;
+
+/** The functions that a Worker offers, all of its contract's; it does nothing else while one runs. */
+export type Handlers<C extends WorkerContract> = {
+  [Name in CallName<C>]: (
+    ...args: CallArguments<C, Name>
+  ) => CallResult<C, Name> | Promise<CallResult<C, Name>>;
+};
+
+type ToWorker = { id: number; name: string; args: unknown[] } | { id: number; end: true };
 type ToOwner =
   | { id: number; value: unknown }
   | { id: number; error: string; stack?: string | undefined }
@@ -21,29 +62,30 @@ type ToOwner =
 
 /** The number of the answer that tells of set-up; calls are numbered from 1. */
 const SET_UP = 0;
-/** The call by which the owner asks the Worker to end. */
-const END = "end";
-
-/** The functions a Worker offers to its owner; each may be async, the Worker does nothing else meanwhile. */
-// deno-lint-ignore no-explicit-any -- each handler names its own argument; the owner's call names it too
-export type Handlers = Record<string, (argument: any) => unknown>;
+/** How long a Worker may take to answer, in milliseconds, unless the owner says otherwise. */
+const DEADLINE_MS = 10_000;
+/** How long it may take to end. */
+const END_MS = 5_000;
 
 /** Options of a {@linkcode BlockingWorker}. */
-export interface BlockingWorkerOptions {
+export interface BlockingWorkerOptions<C extends WorkerContract> {
   /** How it is called in errors. */
   name: string;
   /** Handed to the Worker's set-up function. */
-  init: unknown;
+  init: C["init"];
   /** Called with what the Worker reports by itself. */
-  onEvent?: (event: unknown) => void;
+  onEvent?: (event: C["event"]) => void;
   /** Called once if the Worker fails outside a call. It has ended then. */
   onFailure?: (error: Error) => void;
 }
 
 /** The owner's side of a Worker that blocks. */
-export class BlockingWorker implements AsyncDisposable {
+export class BlockingWorker<C extends WorkerContract> implements AsyncDisposable {
   /** Settles when the Worker is set up; rejects with what its set-up threw, when it has ended. */
   readonly ready: Promise<void>;
+  readonly #name: string;
+  readonly #onEvent: ((event: C["event"]) => void) | undefined;
+  readonly #onFailure: ((error: Error) => void) | undefined;
   #worker: Worker;
   #doorbell = EventFd.create();
   #pending = new Map<number, PromiseWithResolvers<unknown>>();
@@ -57,7 +99,10 @@ export class BlockingWorker implements AsyncDisposable {
    *
    * @param script Calls {@linkcode serveBlocking}
    */
-  constructor(script: URL, readonly options: BlockingWorkerOptions) {
+  constructor(script: URL, options: BlockingWorkerOptions<C>) {
+    this.#name = options.name;
+    this.#onEvent = options.onEvent;
+    this.#onFailure = options.onFailure;
     this.#worker = new Worker(script, { type: "module", name: options.name });
     this.#worker.onmessage = (message: MessageEvent<ToOwner>) => this.#receive(message.data);
     this.#worker.onerror = (event) => {
@@ -70,8 +115,11 @@ export class BlockingWorker implements AsyncDisposable {
   }
 
   /** Starts a Worker, and waits until it is set up. @throws {Error} what its set-up threw */
-  static async start(script: URL, options: BlockingWorkerOptions): Promise<BlockingWorker> {
-    const worker = new BlockingWorker(script, options);
+  static async start<C extends WorkerContract>(
+    script: URL,
+    options: BlockingWorkerOptions<C>,
+  ): Promise<BlockingWorker<C>> {
+    const worker = new BlockingWorker<C>(script, options);
     await worker.ready;
     return worker;
   }
@@ -87,6 +135,14 @@ export class BlockingWorker implements AsyncDisposable {
     }
   }
 
+  /** Runs a handler of the Worker, see {@linkcode callWithin}; it has 10 s. */
+  call<Name extends CallName<C>>(
+    name: Name,
+    ...args: CallArguments<C, Name>
+  ): Promise<CallResult<C, Name>> {
+    return this.callWithin(DEADLINE_MS, name, ...args);
+  }
+
   /**
    * Runs a handler of the Worker.
    *
@@ -94,21 +150,34 @@ export class BlockingWorker implements AsyncDisposable {
    * @returns what the handler returned
    * @throws {Error} what the handler threw, or that the Worker ended or did not answer in time
    */
-  async call<T>(name: string, argument?: unknown, deadlineMs = 10_000): Promise<T> {
-    if (this.#failure !== null) throw this.#failure;
-    if (this.#closed !== null && name !== END) {
-      throw new Error(`Cannot call ${name} of ${this.options.name}: it is closed`);
+  async callWithin<Name extends CallName<C>>(
+    deadlineMs: number,
+    name: Name,
+    ...args: CallArguments<C, Name>
+  ): Promise<CallResult<C, Name>> {
+    if (this.#closed !== null) {
+      throw this.#failure ?? new Error(`Cannot call ${name} of ${this.#name}: it is closed`);
     }
+    const value = await this.#ask(deadlineMs, name, (id) => ({ id, name, args }));
+    return value as CallResult<C, Name>; // Handlers<C> is what returned it
+  }
+
+  async #ask(
+    deadlineMs: number,
+    what: string,
+    message: (id: number) => ToWorker,
+  ): Promise<unknown> {
+    if (this.#failure !== null) throw this.#failure;
     const id = this.#nextId++;
-    this.#worker.postMessage({ id, name, argument } satisfies ToWorker);
+    this.#worker.postMessage(message(id));
     const answer = this.#expect(id);
     signalEvent(this.#doorbell.number);
     const timer = setTimeout(() => {
-      const text = `${this.options.name} did not answer ${name} within ${deadlineMs} ms`;
+      const text = `${this.#name} did not answer ${what} within ${deadlineMs} ms`;
       this.#settle(id)?.reject(new Error(text));
     }, deadlineMs);
     try {
-      return await answer as T;
+      return await answer;
     } finally {
       clearTimeout(timer);
     }
@@ -132,7 +201,7 @@ export class BlockingWorker implements AsyncDisposable {
   }
 
   #receive(message: ToOwner): void {
-    if ("event" in message) this.options.onEvent?.(message.event);
+    if ("event" in message) this.#onEvent?.(message.event as C["event"]);
     else if ("failure" in message) this.#fail(rebuild(message.failure, message.stack));
     else if ("error" in message) {
       this.#settle(message.id)?.reject(rebuild(message.error, message.stack));
@@ -143,7 +212,7 @@ export class BlockingWorker implements AsyncDisposable {
     if (this.#failure !== null) return;
     this.#failure = error;
     this.#rejectAll(error);
-    if (this.#closed === null) this.options.onFailure?.(error);
+    if (this.#closed === null) this.#onFailure?.(error);
   }
 
   #rejectAll(error: Error): void {
@@ -160,12 +229,12 @@ export class BlockingWorker implements AsyncDisposable {
   async #end(): Promise<void> {
     let hangs = false;
     try {
-      if (this.#failure === null) await this.call(END, undefined, 5_000);
+      if (this.#failure === null) await this.#ask(END_MS, "end", (id) => ({ id, end: true }));
     } catch {
       hangs = this.#failure === null;
     }
     this.#worker.terminate();
-    this.#rejectAll(new Error(`${this.options.name} was closed before it answered`));
+    this.#rejectAll(new Error(`${this.#name} was closed before it answered`));
     if (!hangs) this.#doorbell.close(); // else it would wait for it for ever, should it come back
   }
 
@@ -181,9 +250,9 @@ function rebuild(message: string, stack: string | undefined): Error {
 }
 
 /** What a Worker's set-up makes of its `init`. */
-export interface BlockingService {
+export interface BlockingService<C extends WorkerContract> {
   /** The calls it answers. */
-  handlers: Handlers;
+  handlers: Handlers<C>;
   /** What it waits with. The owner's doorbell is added to it. */
   epoll: Epoll;
   /** The longest wait in milliseconds, asked before each; −1 or absent for ever. */
@@ -205,29 +274,40 @@ interface WorkerScope {
 }
 const scope = globalThis as unknown as WorkerScope;
 
-/** Reports something to the owner, from inside a Worker; delivered although the Worker blocks. */
-export function reportToOwner(event: unknown): void {
-  scope.postMessage({ event } satisfies ToOwner);
-}
+/** Reports something to the owner; delivered although the Worker blocks. */
+export type Report<Event> = (event: Event) => void;
+
+/** The service that a contract asks for; of several contracts, that of any one. */
+export type ServiceOf<C extends WorkerContract> = C extends WorkerContract ? BlockingService<C>
+  : never;
+
+/** A service of any contract, for the loop that all have. */
+type AnyService = Omit<BlockingService<WorkerContract>, "handlers"> & {
+  handlers: Readonly<Record<string, (...args: never[]) => unknown>>;
+};
 
 /**
  * A Worker script's main: sets up with the owner's `init`, then waits, turns and answers calls until asked to end.
  *
  * @param setUp Builds the service; may be async
  */
-export function serveBlocking<Init>(
-  setUp: (init: Init) => BlockingService | Promise<BlockingService>,
+export function serveBlocking<C extends WorkerContract>(
+  setUp: (
+    init: C["init"],
+    report: Report<C["event"]>,
+  ) => ServiceOf<C> | Promise<ServiceOf<C>>,
 ): void {
+  const report: Report<C["event"]> = (event) => scope.postMessage({ event } satisfies ToOwner);
   const inbox: ToWorker[] = [];
   let arrived: (() => void) | null = null;
-  scope.onmessage = async (first: MessageEvent<{ doorbell: number; init: Init }>) => {
+  scope.onmessage = async (first: MessageEvent<{ doorbell: number; init: C["init"] }>) => {
     scope.onmessage = (message: MessageEvent<ToWorker>) => {
       inbox.push(message.data);
       arrived?.();
     };
-    let service: BlockingService | null = null;
+    let service: AnyService | null = null;
     try {
-      service = await setUp(first.data.init);
+      service = await setUp(first.data.init, report);
       scope.postMessage({ id: SET_UP, value: undefined } satisfies ToOwner);
       await serve(service, first.data.doorbell, async () => {
         while (inbox.length === 0) {
@@ -248,7 +328,7 @@ export function serveBlocking<Init>(
 }
 
 async function serve(
-  service: BlockingService,
+  service: AnyService,
   doorbell: number,
   nextCall: () => Promise<ToWorker>,
 ): Promise<void> {
@@ -261,22 +341,32 @@ async function serve(
     if (n === 0 || !called || n > 1) service.turn(n);
     if (!called) continue;
     for (let count = takeEvent(doorbell); count > 0; count--) {
-      const { id, name, argument } = await nextCall();
-      if (name === END) {
+      const call = await nextCall();
+      if ("end" in call) {
         epoll.remove(doorbell);
         service.close();
         service.close = () => {};
-        scope.postMessage({ id, value: undefined } satisfies ToOwner);
+        scope.postMessage({ id: call.id, value: undefined } satisfies ToOwner);
         return;
       }
-      try {
-        const handler = handlers[name];
-        if (handler === undefined) throw new Error(`Cannot call ${name}: there is no such handler`);
-        scope.postMessage({ id, value: await handler(argument) } satisfies ToOwner);
-      } catch (error) {
-        const { message, stack } = error as Error;
-        scope.postMessage({ id, error: message, stack } satisfies ToOwner);
-      }
+      await answer(call.id, () => invoke(handlers, call.name, call.args));
     }
   }
+}
+
+async function answer(id: number, run: () => unknown): Promise<void> {
+  try {
+    scope.postMessage({ id, value: await run() } satisfies ToOwner);
+  } catch (error) {
+    const { message, stack } = error as Error;
+    scope.postMessage({ id, error: message, stack } satisfies ToOwner);
+  }
+}
+
+/** The contract holds for what the compiler saw; an owner of another version's Worker is refused in words. */
+function invoke(handlers: AnyService["handlers"], name: string, args: unknown[]): unknown {
+  if (!Object.hasOwn(handlers, name)) {
+    throw new Error(`Cannot call ${name}: there is no such handler`);
+  }
+  return handlers[name]!(...args as never[]);
 }

@@ -13,7 +13,7 @@ import {
   EPOLLIN,
   OWNER_KEY,
   placeThread,
-  reportToOwner,
+  type Report,
   serveBlocking,
   signalEvent,
   viewMemory,
@@ -28,7 +28,7 @@ import {
   STATUS_DRIVER_OK,
 } from "../virtio/state.ts";
 import { settle } from "./gate.ts";
-import type { AccessEvent, LaneDevice, LaneOptions } from "./lane_messages.ts";
+import type { AccessContract, AccessEvent, LaneDevice } from "./lane_messages.ts";
 import { Schedule, type Scheduled } from "./schedule.ts";
 
 /** One device: its page on one side, its registers on the other. */
@@ -36,6 +36,7 @@ class AccessDevice implements Scheduled {
   readonly priority: number;
   ready = false;
   readonly #id: number;
+  readonly #report: Report<AccessEvent>;
   readonly #state: DeviceState;
   readonly #port: LoopbackPort;
   readonly #page: SharedPage;
@@ -43,12 +44,12 @@ class AccessDevice implements Scheduled {
   /** The write of STATUS at hand is answered later, when the main isolate says so. */
   #held = false;
 
-  constructor(device: LaneDevice) {
+  constructor(device: LaneDevice, report: Report<AccessEvent>) {
     const { id, port, gate, kicks } = device;
     const state = DeviceState.open(viewMemory(device.state));
-    const report = (event: AccessEvent): void => reportToOwner(event);
     this.priority = device.priority;
     this.#id = id;
+    this.#report = report;
     this.#state = state;
     this.#port = port;
     this.#page = new SharedPage(viewMemory(port.page));
@@ -88,7 +89,7 @@ class AccessDevice implements Scheduled {
       (page.data & status & STATUS_DRIVER_OK) !== 0;
     if (isStart) {
       this.#held = true;
-      reportToOwner({ id: this.#id, kind: "status", status, held: true } as AccessEvent);
+      this.#report({ id: this.#id, kind: "status", status, held: true });
     }
     this.serve();
   }
@@ -107,7 +108,7 @@ class AccessDevice implements Scheduled {
     if (this.#state.epoch !== epoch) return;
     this.#state.orStatus(STATUS_DEVICE_NEEDS_RESET);
     const { status } = this.#state;
-    reportToOwner({ id: this.#id, kind: "status", status, held: false } as AccessEvent);
+    this.#report({ id: this.#id, kind: "status", status, held: false });
   }
 
   /** Answers the access that was held. */
@@ -123,7 +124,7 @@ class AccessDevice implements Scheduled {
   }
 }
 
-serveBlocking((options: LaneOptions) => {
+serveBlocking<AccessContract>((options, report) => {
   placeThread(options);
   const epoll = Epoll.create();
   const devices = new Map<number, AccessDevice>();
@@ -134,8 +135,8 @@ serveBlocking((options: LaneOptions) => {
     epoll,
     handlers: {
       ping: () => {},
-      add: (lane: LaneDevice) => {
-        const device = new AccessDevice(lane);
+      add: (lane) => {
+        const device = new AccessDevice(lane, report);
         devices.set(lane.id, device);
         doorbells.set(lane.id, lane.port.doorbell);
         schedule.add(device);
@@ -143,7 +144,7 @@ serveBlocking((options: LaneOptions) => {
         epoll.add(lane.port.doorbell, EPOLLIN | EPOLLET, lane.id);
         if (lane.adopted) device.takeOver();
       },
-      remove: (id: number) => {
+      remove: (id) => {
         const device = devices.get(id);
         if (device === undefined) return;
         epoll.remove(doorbells.get(id)!);
@@ -151,9 +152,8 @@ serveBlocking((options: LaneOptions) => {
         devices.delete(id);
         doorbells.delete(id);
       },
-      release: (id: number) => devices.get(id)?.release(),
-      needReset: ({ id, epoch }: { id: number; epoch: number }) =>
-        devices.get(id)?.needReset(epoch),
+      release: (id) => devices.get(id)?.release(),
+      needReset: (id, epoch) => devices.get(id)?.needReset(epoch),
     },
     turn(n: number): void {
       for (let i = 0; i < n; i++) {

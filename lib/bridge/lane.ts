@@ -5,7 +5,15 @@
  * @module
  */
 import { BlockingWorker, part } from "../../ffi/mod.ts";
-import type { AccessEvent, LaneDevice, LaneOptions, RingEvent, Session } from "./lane_messages.ts";
+import type {
+  AccessContract,
+  AccessEvent,
+  LaneDevice,
+  LaneOptions,
+  RingContract,
+  RingEvent,
+  Session,
+} from "./lane_messages.ts";
 
 /** How long a Worker may take for nothing, in milliseconds. */
 const PING_MS = 2000;
@@ -18,22 +26,31 @@ export interface LaneListener {
   failed(error: Error): void;
 }
 
-/** Two Workers and the devices they serve. */
+/** Two Workers and the devices they serve. A Worker that failed touches nothing any more, and is asked for nothing. */
 export class Lane implements AsyncDisposable {
   /** Settles when both Workers are there; rejects when their threads cannot be placed as asked, and none is left then. */
   readonly ready: Promise<void>;
   readonly #listeners = new Map<number, LaneListener>();
-  readonly #access: BlockingWorker;
-  readonly #rings: BlockingWorker;
+  readonly #access: BlockingWorker<AccessContract>;
+  readonly #rings: BlockingWorker<RingContract>;
 
   /** Begins to start both Workers; they can be asked for things at once. @throws {OsError} when there are no descriptors left */
   constructor(readonly options: LaneOptions) {
-    this.#access = this.#start("lib/bridge/access_worker.ts", "the access Worker", (event) => {
-      this.#listeners.get((event as AccessEvent).id)?.access(event as AccessEvent);
+    const onFailure = (error: Error): void => {
+      for (const listener of this.#listeners.values()) listener.failed(error);
+    };
+    this.#access = new BlockingWorker<AccessContract>(part("lib/bridge/access_worker.ts"), {
+      name: `the access Worker of lane ${options.name}`,
+      init: options,
+      onEvent: (event) => this.#listeners.get(event.id)?.access(event),
+      onFailure,
     });
     try {
-      this.#rings = this.#start("lib/bridge/ring_worker.ts", "the ring Worker", (event) => {
-        this.#listeners.get((event as RingEvent).id)?.ring(event as RingEvent);
+      this.#rings = new BlockingWorker<RingContract>(part("lib/bridge/ring_worker.ts"), {
+        name: `the ring Worker of lane ${options.name}`,
+        init: options,
+        onEvent: (event) => this.#listeners.get(event.id)?.ring(event),
+        onFailure,
       });
     } catch (error) {
       void this.#access.close();
@@ -41,17 +58,6 @@ export class Lane implements AsyncDisposable {
     }
     this.ready = this.#settled();
     this.ready.catch(() => {}); // whoever cares awaits it
-  }
-
-  #start(script: string, name: string, onEvent: (event: unknown) => void): BlockingWorker {
-    return new BlockingWorker(part(script), {
-      name: `${name} of lane ${this.options.name}`,
-      init: this.options,
-      onEvent,
-      onFailure: (error) => {
-        for (const listener of this.#listeners.values()) listener.failed(error);
-      },
-    });
   }
 
   async #settled(): Promise<void> {
@@ -81,8 +87,8 @@ export class Lane implements AsyncDisposable {
    * @throws {Error} when a Worker hangs, and may still touch it
    */
   async remove(id: number): Promise<void> {
-    await unlessFailed(this.#rings, "remove", id);
-    await unlessFailed(this.#access, "remove", id);
+    if (!this.#rings.failed) await this.#rings.call("remove", id);
+    if (!this.#access.failed) await this.#access.call("remove", id);
     this.#listeners.delete(id);
   }
 
@@ -96,8 +102,8 @@ export class Lane implements AsyncDisposable {
    *
    * @throws {Error} when the Worker hangs, and may still touch them
    */
-  detach(id: number): Promise<void> {
-    return unlessFailed(this.#rings, "detach", id);
+  async detach(id: number): Promise<void> {
+    if (!this.#rings.failed) await this.#rings.call("detach", id);
   }
 
   /** The back-end listens at the relayed rings; "prepared" follows. */
@@ -112,15 +118,16 @@ export class Lane implements AsyncDisposable {
 
   /** Whether both Workers answer: one that a hostile back-end made wait does not. */
   async answers(): Promise<boolean> {
-    const pings = [this.#access, this.#rings].map((worker) =>
-      worker.call("ping", undefined, PING_MS)
-    );
+    const pings = [
+      this.#access.callWithin(PING_MS, "ping"),
+      this.#rings.callWithin(PING_MS, "ping"),
+    ];
     return (await Promise.allSettled(pings)).every(({ status }) => status === "fulfilled");
   }
 
   /** Whether chains in flight in a queue should have come back by now. */
   isDue(id: number, queue: number): Promise<boolean> {
-    return this.#rings.call("isDue", { id, queue });
+    return this.#rings.call("isDue", id, queue);
   }
 
   /** Raises a config interrupt. */
@@ -129,13 +136,13 @@ export class Lane implements AsyncDisposable {
   }
 
   /** Answers the access that is held. */
-  release(id: number): Promise<void> {
-    return unlessFailed(this.#access, "release", id);
+  async release(id: number): Promise<void> {
+    if (!this.#access.failed) await this.#access.call("release", id);
   }
 
   /** Says to the driver that it must reset the device, if it is still in this life; its status is reported. */
   needReset(id: number, epoch: number): Promise<void> {
-    return this.#access.call("needReset", { id, epoch });
+    return this.#access.call("needReset", id, epoch);
   }
 
   /** Ends both Workers. */
@@ -152,9 +159,4 @@ export class Lane implements AsyncDisposable {
 async function all(promises: readonly Promise<unknown>[]): Promise<void> {
   await Promise.allSettled(promises);
   await Promise.all(promises);
-}
-
-/** A Worker that failed touches nothing any more, and answers nothing. */
-async function unlessFailed(worker: BlockingWorker, name: string, id: number): Promise<void> {
-  if (!worker.failed) await worker.call(name, id);
 }

@@ -58,6 +58,48 @@ export interface Session {
   readonly eventIdx: boolean;
 }
 
+/** The access Worker. */
+export interface AccessContract {
+  init: LaneOptions;
+  calls: {
+    ping(): void;
+    /** Takes a device in: from now on its accesses are answered. */
+    add(device: LaneDevice): void;
+    /** Lets a device go: nothing of it is touched any more. */
+    remove(id: number): void;
+    /** Answers the access that is held. */
+    release(id: number): void;
+    /** Says to the driver that it must reset the device, if it is still in this life. */
+    needReset(id: number, epoch: number): void;
+  };
+  event: AccessEvent;
+}
+
+/** The ring Worker. */
+export interface RingContract {
+  init: LaneOptions;
+  calls: {
+    ping(): void;
+    /** Takes a device in: from now on its kicks are heard. */
+    add(device: LaneDevice): void;
+    /** Lets a device go: nothing of it is touched any more. */
+    remove(id: number): void;
+    /** Makes the rings of a new back-end. @returns where each begins; null when the driver's rings cannot be true */
+    attach(session: Session): number[] | null;
+    /** Lets go of a back-end: its memory and eventfds are not touched any more. */
+    detach(id: number): void;
+    /** The back-end listens at the relayed rings; "prepared" follows. */
+    prepare(id: number): void;
+    /** All rings are started; "live" follows. */
+    go(id: number): void;
+    /** Whether chains in flight in a queue should have come back by now. */
+    isDue(id: number, queue: number): boolean;
+    /** Raises a config interrupt. */
+    configInterrupt(id: number): void;
+  };
+  event: RingEvent;
+}
+
 /** What the access Worker reports. */
 export type AccessEvent =
   /** `held`: the driver waits for `Lane.release`. */

@@ -12,10 +12,10 @@ import {
   EPOLLIN,
   OWNER_KEY,
   placeThread,
-  reportToOwner,
+  type Report,
   serveBlocking,
 } from "../../ffi/mod.ts";
-import type { LaneDevice, LaneOptions, RingEvent, Session } from "./lane_messages.ts";
+import type { LaneDevice, RingContract, RingEvent, Session } from "./lane_messages.ts";
 import { CALL, KICK, LaneRings } from "./rings.ts";
 import { Schedule } from "./schedule.ts";
 
@@ -34,8 +34,10 @@ class RingLane {
   readonly #calls = new Map<number, readonly number[]>();
   readonly #schedule = new Schedule<LaneRings>();
 
+  constructor(readonly report: Report<RingEvent>) {}
+
   add(device: LaneDevice): void {
-    const rings = new LaneRings(device, (event: RingEvent) => reportToOwner(event));
+    const rings = new LaneRings(device, this.report);
     this.#devices.set(device.id, rings);
     this.#schedule.add(rings);
     for (const queue of rings.relayed) {
@@ -85,7 +87,7 @@ class RingLane {
   }
 
   /** Whether chains in flight in a queue should have come back by now. */
-  isDue({ id, queue }: { id: number; queue: number }): boolean {
+  isDue(id: number, queue: number): boolean {
     return this.#of(id).isDue(queue);
   }
 
@@ -125,23 +127,23 @@ class RingLane {
   }
 }
 
-serveBlocking((options: LaneOptions) => {
+serveBlocking<RingContract>((options, report) => {
   placeThread(options);
-  const lane = new RingLane();
+  const lane = new RingLane(report);
   return {
     epoll: lane.epoll,
     handlers: {
       ping: () => {},
-      add: (device: LaneDevice) => lane.add(device),
-      remove: (id: number) => lane.remove(id),
-      attach: (session: Session) => lane.attach(session),
-      detach: (id: number) => lane.detach(id),
-      prepare: (id: number) => lane.prepare(id),
-      go: (id: number) => lane.go(id),
-      isDue: (of: { id: number; queue: number }) => lane.isDue(of),
-      configInterrupt: (id: number) => lane.configInterrupt(id),
+      add: (device) => lane.add(device),
+      remove: (id) => lane.remove(id),
+      attach: (session) => lane.attach(session),
+      detach: (id) => lane.detach(id),
+      prepare: (id) => lane.prepare(id),
+      go: (id) => lane.go(id),
+      isDue: (id, queue) => lane.isDue(id, queue),
+      configInterrupt: (id) => lane.configInterrupt(id),
     },
-    turn: (n: number) => lane.turn(n),
+    turn: (n) => lane.turn(n),
     close: () => lane.epoll.close(),
   };
 });

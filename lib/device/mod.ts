@@ -5,7 +5,7 @@
  * @module
  */
 import { BlockingWorker, part } from "../../ffi/mod.ts";
-import { checkSpec, type DeviceEvent, type DeviceSpec } from "./spec.ts";
+import { checkSpec, type DeviceContract, type DeviceEvent, type DeviceSpec } from "./spec.ts";
 
 export {
   checkSpec,
@@ -49,16 +49,16 @@ export async function startDevice(
   { onEvent, onFailure }: DeviceOptions = {},
 ): Promise<RunningDevice> {
   checkSpec(spec);
-  const worker = await BlockingWorker.start(part("lib/device/worker.ts"), {
+  const worker = await BlockingWorker.start<DeviceContract>(part("lib/device/worker.ts"), {
     name: `${spec.class} device at ${spec.socket}`,
     init: spec,
-    onEvent: (event) => onEvent?.(event as DeviceEvent),
+    onEvent: (event) => onEvent?.(event),
     onFailure: (error) => onFailure?.(error),
   });
   const close = (): Promise<void> => worker.close();
   return {
     spec,
-    setJack: (id, connected) => worker.call("setJack", { id, connected }),
+    setJack: (id, connected) => worker.call("setJack", id, connected),
     close,
     [Symbol.asyncDispose]: close,
   };

@@ -46,6 +46,16 @@ export type DeviceEvent =
   /** `count` since PREPARE. */
   | { kind: "xrun"; text: string; stream: number; count: number };
 
+/** A device's Worker. */
+export interface DeviceContract {
+  init: DeviceSpec;
+  calls: {
+    /** Plugs a sound card's jack in or out. */
+    setJack(id: number, connected: boolean): void;
+  };
+  event: DeviceEvent;
+}
+
 /** Where a playback stream goes. */
 export type SinkSpec =
   | { kind: "null" }

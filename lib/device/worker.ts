@@ -4,19 +4,13 @@
  *
  * @module
  */
-import {
-  type BlockingService,
-  monotonicNs,
-  reportToOwner,
-  serveBlocking,
-  Watches,
-} from "../../ffi/mod.ts";
+import { monotonicNs, serveBlocking, Watches } from "../../ffi/mod.ts";
 import { BackEndServer } from "../vhost_user/back_end.ts";
 import { TimerClock } from "./clock.ts";
 import { Commands } from "./command.ts";
 import { RngDevice } from "./rng.ts";
 import { SoundDevice } from "./sound.ts";
-import type { DeviceEvent, DeviceSpec } from "./spec.ts";
+import type { DeviceContract, DeviceEvent } from "./spec.ts";
 
 /** Most events a second that go to the owner: a driver that misbehaves causes them at will. */
 const MAX_EVENTS_PER_SECOND = 100;
@@ -37,12 +31,12 @@ function limited(report: (event: DeviceEvent) => void): (event: DeviceEvent) => 
   };
 }
 
-serveBlocking((spec: DeviceSpec): BlockingService => {
+serveBlocking<DeviceContract>((spec, report) => {
   using parts = new DisposableStack();
   const watches = parts.use(new Watches());
   const clock = parts.use(new TimerClock(watches));
   const commands = parts.use(new Commands(watches));
-  const onEvent = limited(reportToOwner);
+  const onEvent = limited(report);
   const sound = spec.class === "sound" ? new SoundDevice(spec, { clock, commands, onEvent }) : null;
   const device = sound ?? new RngDevice(clock);
   parts.use(new BackEndServer(watches, spec.socket, device, { onEvent }));
@@ -52,7 +46,7 @@ serveBlocking((spec: DeviceSpec): BlockingService => {
     epoll: watches.epoll,
     turn: (n) => watches.dispatch(n),
     handlers: {
-      setJack: ({ id, connected }: { id: number; connected: boolean }) => {
+      setJack: (id, connected) => {
         if (sound === null) throw new RangeError(`Cannot plug jack ${id}: ${spec.class} has none`);
         sound.setJack(id, connected);
       },

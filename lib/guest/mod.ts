@@ -11,7 +11,12 @@ import { ORDER, Progress, type ProgressSnapshot } from "./progress.ts";
 import type { Patience, ProbeResult } from "./session.ts";
 import type { CardInfo } from "./sound.ts";
 import type { CaptureOptions, PlayOptions, TransferResult } from "./transfer.ts";
-import type { GuestInit } from "./worker.ts";
+import type {
+  EntropyGuestContract,
+  GuestContract,
+  GuestInit,
+  SoundGuestContract,
+} from "./worker.ts";
 
 export type { GuestState, ProgressSnapshot } from "./progress.ts";
 export type { ProbeResult } from "./session.ts";
@@ -35,13 +40,13 @@ export interface GuestOptions extends Partial<Patience> {
 const NO_DEADLINE_MS = 2 ** 31 - 1;
 
 /** The owner's side of a guest. One thing is done at a time; what ends it early is a call of its own. */
-export class Guest implements AsyncDisposable {
-  readonly #worker: BlockingWorker;
+export abstract class Guest implements AsyncDisposable {
+  readonly #worker: BlockingWorker<GuestContract>;
   readonly #wires: SoftWires;
   readonly #progress: Progress;
   #running: Promise<unknown> | null = null;
 
-  constructor(worker: BlockingWorker, wires: SoftWires, progress: Progress) {
+  constructor(worker: BlockingWorker<GuestContract>, wires: SoftWires, progress: Progress) {
     this.#worker = worker;
     this.#wires = wires;
     this.#progress = progress;
@@ -53,12 +58,12 @@ export class Guest implements AsyncDisposable {
   }
 
   /** Runs a call that may take long, and can be ended by {@linkcode stop} and the like. @throws {Error} when one runs */
-  protected run<T>(name: string, argument: unknown): Promise<T> {
+  protected run<T>(name: string, call: () => Promise<T>): Promise<T> {
     if (this.#running !== null) {
       return Promise.reject(new Error(`Cannot ${name}: the guest is at work, expected it idle`));
     }
     this.#progress.begin(0); // Not what the last stream left there, whoever looks first.
-    const running = this.#worker.call<T>(name, argument, NO_DEADLINE_MS).finally(() => {
+    const running = call().finally(() => {
       this.#running = null;
       this.#progress.set("order", ORDER.none);
     });
@@ -88,7 +93,7 @@ export class Guest implements AsyncDisposable {
    */
   async unbind(): Promise<void> {
     await this.stop();
-    await this.run("unbind", undefined);
+    await this.run("unbind", () => this.#worker.callWithin(NO_DEADLINE_MS, "unbind"));
   }
 
   /**
@@ -97,12 +102,15 @@ export class Guest implements AsyncDisposable {
    */
   async reset(): Promise<void> {
     await this.#end(ORDER.drop);
-    await this.run("reset", undefined);
+    await this.run("reset", () => this.#worker.callWithin(NO_DEADLINE_MS, "reset"));
   }
 
   /** Measures register accesses, one after another. @returns nanoseconds of each */
   measureAccess(rounds: number): Promise<Float64Array<ArrayBuffer>> {
-    return this.run("measureAccess", rounds);
+    return this.run(
+      "measureAccess",
+      () => this.#worker.callWithin(NO_DEADLINE_MS, "measureAccess", rounds),
+    );
   }
 
   /** Ends the guest, whatever it is doing. The device is left as it is, as by a machine that loses power. */
@@ -118,6 +126,13 @@ export class Guest implements AsyncDisposable {
 
 /** A guest with Linux's virtio_snd. */
 export class SoundGuest extends Guest {
+  readonly #worker: BlockingWorker<SoundGuestContract>;
+
+  constructor(worker: BlockingWorker<SoundGuestContract>, wires: SoftWires, progress: Progress) {
+    super(worker, wires, progress);
+    this.#worker = worker;
+  }
+
   /**
    * Waits for the card and binds the driver.
    *
@@ -125,35 +140,48 @@ export class SoundGuest extends Guest {
    * @throws {Error} that it did not, or as Linux's probe would fail
    */
   probe(timeoutMs = 10_000): Promise<ProbeResult & CardInfo> {
-    return this.run("probe", timeoutMs);
+    return this.run("probe", () => this.#worker.callWithin(NO_DEADLINE_MS, "probe", timeoutMs));
   }
 
   /** Plays a file to its end, or until {@linkcode stop}. @throws {Error} */
   play(options: PlayOptions): Promise<TransferResult> {
-    return this.run("play", options);
+    return this.run("play", () => this.#worker.callWithin(NO_DEADLINE_MS, "play", options));
   }
 
   /** Records a file of exactly so many frames, or until {@linkcode stop}. @throws {Error} */
   capture(options: CaptureOptions): Promise<TransferResult> {
-    return this.run("capture", options);
+    return this.run("capture", () => this.#worker.callWithin(NO_DEADLINE_MS, "capture", options));
   }
 }
 
 /** A guest with Linux's virtio_rng. */
 export class EntropyGuest extends Guest {
+  readonly #worker: BlockingWorker<EntropyGuestContract>;
+
+  constructor(worker: BlockingWorker<EntropyGuestContract>, wires: SoftWires, progress: Progress) {
+    super(worker, wires, progress);
+    this.#worker = worker;
+  }
+
   /** @see {@linkcode SoundGuest.probe} */
   probe(timeoutMs = 10_000): Promise<ProbeResult> {
-    return this.run("probe", timeoutMs);
+    return this.run("probe", () => this.#worker.callWithin(NO_DEADLINE_MS, "probe", timeoutMs));
   }
 
   /** Reads entropy. @param count Bytes */
   readEntropy(count: number): Promise<Uint8Array<ArrayBuffer>> {
-    return this.run("readEntropy", count);
+    return this.run(
+      "readEntropy",
+      () => this.#worker.callWithin(NO_DEADLINE_MS, "readEntropy", count),
+    );
   }
 
   /** Measures requests: from offered to given back and its interrupt handled. @returns nanoseconds of each */
   measureRequests(rounds: number): Promise<Float64Array<ArrayBuffer>> {
-    return this.run("measureRequests", rounds);
+    return this.run(
+      "measureRequests",
+      () => this.#worker.callWithin(NO_DEADLINE_MS, "measureRequests", rounds),
+    );
   }
 }
 
@@ -182,13 +210,18 @@ export async function startGuest(
   const { accessTimeoutMs = 4000, onTrouble } = options;
   const progress = new Progress();
   const { shared } = progress;
-  const init = { kind, wires, name, shared, controlTimeoutMs, stallTimeoutMs, accessTimeoutMs };
-  const worker = await BlockingWorker.start(part("lib/guest/worker.ts"), {
-    name: `guest ${name}`,
-    init: init satisfies GuestInit,
-    onEvent: (event) => onTrouble?.(event as string),
-  });
+  const init: GuestInit = {
+    kind,
+    wires,
+    name,
+    shared,
+    controlTimeoutMs,
+    stallTimeoutMs,
+    accessTimeoutMs,
+  };
+  const script = part("lib/guest/worker.ts");
+  const settings = { name: `guest ${name}`, init, onEvent: (text: string) => onTrouble?.(text) };
   return kind === "sound"
-    ? new SoundGuest(worker, wires, progress)
-    : new EntropyGuest(worker, wires, progress);
+    ? new SoundGuest(await BlockingWorker.start(script, settings), wires, progress)
+    : new EntropyGuest(await BlockingWorker.start(script, settings), wires, progress);
 }

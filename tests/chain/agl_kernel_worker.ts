@@ -11,7 +11,14 @@ export interface KernelWires {
   answer: number;
 }
 
-serveBlocking(({ page: number, wakeup, answer }: KernelWires) => {
+/** It is asked for nothing. */
+export interface KernelContract {
+  init: KernelWires;
+  calls: Record<never, never>;
+  event: never;
+}
+
+serveBlocking<KernelContract>(({ page: number, wakeup, answer }) => {
   const fd = new Fd(number);
   const mapping = Mapping.create(fd, pageSize());
   fd.release();

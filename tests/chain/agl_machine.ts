@@ -10,7 +10,7 @@ import { viewMemory } from "../../ffi/mod.ts";
 import { AGL_RELEASES, type Bell, SharedPage, SoftNode } from "../../lib/loopback/mod.ts";
 import type { SoftWires } from "../../lib/loopback/mod.ts";
 import { FakeAglNode } from "../loopback/fake_agl.ts";
-import type { KernelWires } from "./agl_kernel_worker.ts";
+import type { KernelContract } from "./agl_kernel_worker.ts";
 
 /** Bytes of the guest's memory. */
 const MEMORY = 64 * 2 ** 20;
@@ -21,7 +21,7 @@ const { WAKEUP, START_LOOPBACK } = AGL_RELEASES["multi-sound"]!.requests;
 /** See the module. */
 export class AglMachine extends FakeAglNode implements AsyncDisposable {
   readonly #wakeup = EventFd.create();
-  #kernel: BlockingWorker | null = null;
+  #kernel: BlockingWorker<KernelContract> | null = null;
 
   static async boot(): Promise<AglMachine> {
     const machine = new AglMachine(new SoftNode(FILE));
@@ -30,7 +30,7 @@ export class AglMachine extends FakeAglNode implements AsyncDisposable {
       new URL("./agl_kernel_worker.ts", import.meta.url),
       {
         name: "AGL kernel",
-        init: { page, answer, wakeup: machine.#wakeup.number } satisfies KernelWires,
+        init: { page, answer, wakeup: machine.#wakeup.number },
       },
     );
     return machine;

@@ -17,9 +17,16 @@ export interface DuplexOptions {
   format: WavFormat;
 }
 
+/** The driver's thread. */
+export interface DuplexContract {
+  init: SoftWires;
+  calls: { run(options: DuplexOptions): void };
+  event: never;
+}
+
 /** See the module. */
 export class Duplex implements AsyncDisposable {
-  private constructor(readonly worker: BlockingWorker) {}
+  private constructor(readonly worker: BlockingWorker<DuplexContract>) {}
 
   static async start(wires: SoftWires): Promise<Duplex> {
     const script = new URL("./duplex_worker.ts", import.meta.url);
@@ -28,7 +35,7 @@ export class Duplex implements AsyncDisposable {
 
   /** Probes the card, does both, and lets the card go. @throws {Error} when either stands still */
   run(options: DuplexOptions): Promise<void> {
-    return this.worker.call("run", options, 30_000);
+    return this.worker.callWithin(30_000, "run", options);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -6,20 +6,20 @@ import type { PcmMessage, PcmStream } from "../../lib/guest/pcm.ts";
 import { Progress } from "../../lib/guest/progress.ts";
 import { SoundCard } from "../../lib/guest/sound.ts";
 import { MmioDevice } from "../../lib/guest/transport.ts";
-import { SoftGuestPort, type SoftWires } from "../../lib/loopback/soft.ts";
+import { SoftGuestPort } from "../../lib/loopback/soft.ts";
 import { D_INPUT, D_OUTPUT, formatOfWav, FRAME_RATES } from "../../lib/virtio/sound.ts";
 import { WavReader, WavWriter } from "../../lib/wav.ts";
-import type { DuplexOptions } from "./duplex.ts";
+import type { DuplexContract, DuplexOptions } from "./duplex.ts";
 
 const PATIENCE_MS = 5000;
 const [PERIOD_FRAMES, PERIODS] = [480, 6];
 
-serveBlocking((wires: SoftWires) => {
+serveBlocking<DuplexContract>((wires) => {
   const port = new SoftGuestPort(wires);
   const epoll = Epoll.create();
   return {
     epoll,
-    handlers: { run: (options: DuplexOptions) => run(port, options) },
+    handlers: { run: (options) => run(port, options) },
     turn() {},
     close() {
       epoll.close();

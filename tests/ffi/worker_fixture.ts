@@ -5,7 +5,6 @@ import {
   EPOLLET,
   EPOLLIN,
   OWNER_KEY,
-  reportToOwner,
   serveBlocking,
   signalEvent,
   takeEvent,
@@ -21,7 +20,23 @@ export interface FixtureInit {
   failInTurn?: string;
 }
 
-serveBlocking((init: FixtureInit) => {
+/** What the fixture can be asked. */
+export interface FixtureContract {
+  init: FixtureInit;
+  calls: {
+    add(a: number, b: number): number;
+    later(value: number): number;
+    ring(number: number): void;
+    fail(text: string): void;
+    failLater(text: string): void;
+    function(): () => void;
+    /** Says that it does, then waits for a blocking eventfd. */
+    block(number: number): number;
+  };
+  event: { rings: number };
+}
+
+serveBlocking<FixtureContract>((init, report) => {
   if (init.fail !== undefined) throw new Error(init.fail);
   const epoll = Epoll.create();
   epoll.add(init.ring, EPOLLIN | EPOLLET, 1);
@@ -29,28 +44,27 @@ serveBlocking((init: FixtureInit) => {
   return {
     epoll,
     handlers: {
-      add: ({ a, b }: { a: number; b: number }) => a + b,
-      later: async (value: unknown) => {
+      add: (a, b) => a + b,
+      later: async (value) => {
         await new Promise((resolve) => setTimeout(resolve, 1));
         return value;
       },
-      ring: (number: number) => signalEvent(number),
-      fail: (text: string) => {
+      ring: (number) => signalEvent(number),
+      fail: (text) => {
         throw new Error(text);
       },
-      failLater: (text: string) => Promise.reject(new Error(text)),
+      failLater: (text) => Promise.reject(new Error(text)),
       function: () => () => {},
-      /** Says that it does, then waits for a blocking eventfd. */
-      block: (number: number) => {
+      block: (number) => {
         signalEvent(init.answer);
         return takeEvent(number);
       },
     },
-    turn(n: number) {
+    turn(n) {
       for (let i = 0; i < n; i++) {
         if (epoll.found[2 * i] === OWNER_KEY) continue;
         if (init.failInTurn !== undefined) throw new Error(init.failInTurn);
-        if (++rings % 10 === 0) reportToOwner({ rings });
+        if (++rings % 10 === 0) report({ rings });
         signalEvent(init.answer);
       }
     },

@@ -9,7 +9,7 @@ import {
   writeFd,
 } from "../../ffi/mod.ts";
 import { withoutLeaks } from "../support/leaks.ts";
-import type { FixtureInit } from "./worker_fixture.ts";
+import type { FixtureContract, FixtureInit } from "./worker_fixture.ts";
 
 const FIXTURE = new URL("./worker_fixture.ts", import.meta.url);
 
@@ -17,14 +17,14 @@ const FIXTURE = new URL("./worker_fixture.ts", import.meta.url);
 class Bench implements AsyncDisposable {
   readonly ring = EventFd.create();
   readonly answer = EventFd.createBlocking();
-  readonly events: unknown[] = [];
+  readonly events: FixtureContract["event"][] = [];
   readonly failures: string[] = [];
   #failed = Promise.withResolvers<void>();
-  worker!: BlockingWorker;
+  worker!: BlockingWorker<FixtureContract>;
 
   static async start(init: Partial<FixtureInit> = {}): Promise<Bench> {
     const bench = new Bench();
-    bench.worker = await BlockingWorker.start(FIXTURE, {
+    bench.worker = await BlockingWorker.start<FixtureContract>(FIXTURE, {
       name: "fixture",
       init: { ring: bench.ring.number, answer: bench.answer.number, ...init },
       onEvent: (event) => bench.events.push(event),
@@ -70,8 +70,8 @@ benchTest(
       signalEvent(ring.number);
       assertEquals(takeEvent(answer.number), 1);
     }
-    assertEquals(await worker.call("add", { a: 2, b: 3 }), 5);
-    const sums = Array.from({ length: 10 }, (_, i) => worker.call("add", { a: i, b: i }));
+    assertEquals(await worker.call("add", 2, 3), 5);
+    const sums = Array.from({ length: 10 }, (_, i) => worker.call("add", i, i));
     assertEquals(await Promise.all(sums), Array.from({ length: 10 }, (_, i) => 2 * i));
     assertEquals(events, [{ rings: 10 }, { rings: 20 }]); // reported before the calls were answered
   },
@@ -80,7 +80,7 @@ benchTest(
 benchTest("calls are done one after the other, and answered in order", async ({ worker }) => {
   const order: number[] = [];
   await Promise.all([3, 1, 2].map(async (value) => {
-    order.push(await worker.call<number>("later", value));
+    order.push(await worker.call("later", value));
   }));
   assertEquals(order, [3, 1, 2]);
 });
@@ -88,19 +88,23 @@ benchTest("calls are done one after the other, and answered in order", async ({ 
 benchTest("a call that fails is the caller's, and the Worker goes on", async ({ worker }) => {
   await assertRejects(() => worker.call("fail", "as told"), Error, "as told");
   await assertRejects(() => worker.call("failLater", "as told"), Error, "as told");
+  // @ts-expect-error: no such call; a caller of another version may know one
   await assertRejects(() => worker.call("missing"), Error, "no such handler");
+  // @ts-expect-error: nor may it be one that every object has
+  await assertRejects(() => worker.call("toString"), Error, "no such handler");
   await assertRejects(() => worker.call("function"), Error, "could not be cloned");
-  await assertRejects(() => worker.call("add", () => {}), Error, "could not be cloned");
-  assertEquals(await worker.call("add", { a: 1, b: 1 }), 2);
+  // @ts-expect-error: no number, and nothing that can be sent
+  await assertRejects(() => worker.call("add", 1, () => {}), Error, "could not be cloned");
+  assertEquals(await worker.call("add", 1, 1), 2);
 });
 
 benchTest("a failure outside a call ends what is called, and is told once", async (bench) => {
   const { worker } = bench;
   await bench.fail();
   assertEquals(bench.failures, ["out of turn"]);
-  await assertRejects(() => worker.call("add", { a: 1, b: 1 }), Error, "out of turn");
+  await assertRejects(() => worker.call("add", 1, 1), Error, "out of turn");
   await worker.close();
-  await assertRejects(() => worker.call("add", { a: 1, b: 1 }), Error, "out of turn");
+  await assertRejects(() => worker.call("add", 1, 1), Error, "out of turn");
   assertEquals(bench.failures, ["out of turn"]);
 }, { failInTurn: "out of turn" });
 
@@ -109,7 +113,7 @@ benchTest("a failure while calls wait rejects every one of them", async (bench) 
   const waiting = bench.worker.call("block", gate.number);
   takeEvent(bench.answer.number);
   signalEvent(bench.ring.number); // its next turn fails, when the call at hand is done
-  const calls = [1, 2].map(() => bench.worker.call("add", { a: 1, b: 1 }).then(String, String));
+  const calls = [1, 2].map(() => bench.worker.call("add", 1, 1).then(String, String));
   signalEvent(gate.number);
   assertEquals(await waiting, 1);
   assertEquals(await Promise.all(calls), ["Error: out of turn", "Error: out of turn"]);
@@ -120,9 +124,9 @@ benchTest(
   async ({ worker }) => {
     const [first, second] = [worker.close(), worker.close()];
     assert(first === second);
-    await assertRejects(() => worker.call("add", { a: 1, b: 1 }), Error, "fixture: it is closed");
+    await assertRejects(() => worker.call("add", 1, 1), Error, "fixture: it is closed");
     await first;
-    await assertRejects(() => worker.call("add", { a: 1, b: 1 }), Error, "fixture: it is closed");
+    await assertRejects(() => worker.call("add", 1, 1), Error, "fixture: it is closed");
   },
 );
 
@@ -136,7 +140,7 @@ benchTest("close() while a call is pending lets it end first", async ({ worker }
 Deno.test("close() of a Worker that hangs gives up, and leaves no caller waiting", async () => {
   await using bench = await Bench.start();
   using gate = EventFd.createBlocking();
-  const waiting = bench.worker.call("block", gate.number, 2 ** 31 - 1).then(String, String);
+  const waiting = bench.worker.callWithin(60_000, "block", gate.number).then(String, String);
   takeEvent(bench.answer.number);
   await bench.worker.close();
   assertEquals(await waiting, "Error: fixture was closed before it answered");
@@ -147,17 +151,17 @@ benchTest(
   "a call that takes too long is given up, and its late answer is nobody else's",
   async (bench) => {
     using gate = EventFd.createBlocking();
-    const late = bench.worker.call("block", gate.number, 10);
+    const late = bench.worker.callWithin(10, "block", gate.number);
     await assertRejects(() => late, Error, "did not answer block within 10 ms");
     signalEvent(gate.number);
-    assertEquals(await bench.worker.call("add", { a: 20, b: 1 }), 21);
+    assertEquals(await bench.worker.call("add", 20, 1), 21);
   },
 );
 
 Deno.test("BlockingWorker.start() passes on why set-up failed", async () => {
   await withoutLeaks(async () => {
     const init: FixtureInit = { ring: 0, answer: 0, fail: "no lane" };
-    const start = () => BlockingWorker.start(FIXTURE, { name: "fixture", init });
+    const start = () => BlockingWorker.start<FixtureContract>(FIXTURE, { name: "fixture", init });
     await assertRejects(start, Error, "no lane");
   });
 });
@@ -173,7 +177,7 @@ Deno.test("BlockingWorker.start() passes on that there is no such script", async
 Deno.test("relieveEvent() frees a thread that waits to ring an eventfd somebody filled, and keeps others' rings", async () => {
   using ring = EventFd.create();
   using answer = EventFd.createBlocking();
-  await using worker = await BlockingWorker.start(FIXTURE, {
+  await using worker = await BlockingWorker.start<FixtureContract>(FIXTURE, {
     name: "fixture",
     init: { ring: ring.number, answer: answer.number },
   });

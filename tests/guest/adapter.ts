@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A scripted device on a soft node, served by a thread of its own: what stands in for viola where only the guest is tested. */
 import { BlockingWorker } from "../../ffi/mod.ts";
+import type { LoopbackPort } from "../../lib/loopback/port.ts";
 import { SoftLoopback, type SoftNode } from "../../lib/loopback/soft.ts";
-import type { AdapterInit } from "./adapter_worker.ts";
 import type { FakeOptions, Script, SeenMessage } from "./fake_device.ts";
 
 /** What a scripted device saw. */
@@ -17,12 +17,29 @@ export interface Seen {
   status: number;
 }
 
+/** The device's thread. */
+export interface AdapterContract {
+  init: { port: LoopbackPort; options: FakeOptions };
+  calls: {
+    grant(count: number): void;
+    sendEvent(code: number, data: number): void;
+    script(script: Script): void;
+    deafen(deaf: boolean): void;
+    seen(): Seen;
+  };
+  event: never;
+}
+
 export class Adapter implements AsyncDisposable {
   readonly #loopback: SoftLoopback;
-  readonly #worker: BlockingWorker;
+  readonly #worker: BlockingWorker<AdapterContract>;
   readonly #options: FakeOptions;
 
-  private constructor(loopback: SoftLoopback, worker: BlockingWorker, options: FakeOptions) {
+  private constructor(
+    loopback: SoftLoopback,
+    worker: BlockingWorker<AdapterContract>,
+    options: FakeOptions,
+  ) {
     this.#loopback = loopback;
     this.#worker = worker;
     this.#options = options;
@@ -33,7 +50,7 @@ export class Adapter implements AsyncDisposable {
     const loopback = SoftLoopback.attach(node);
     const worker = await BlockingWorker.start(new URL("./adapter_worker.ts", import.meta.url), {
       name: "adapter",
-      init: { port: loopback.port, options } satisfies AdapterInit,
+      init: { port: loopback.port, options },
     });
     return new Adapter(loopback, worker, options);
   }
@@ -50,7 +67,7 @@ export class Adapter implements AsyncDisposable {
   }
 
   sendEvent(code: number, data: number): Promise<void> {
-    return this.#worker.call("sendEvent", { code, data });
+    return this.#worker.call("sendEvent", code, data);
   }
 
   script(script: Script): Promise<void> {

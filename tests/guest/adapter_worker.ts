@@ -2,18 +2,14 @@
 /** An adapter's thread: answers the page of a loopback device with a scripted device's registers, and works its rings. */
 import { Epoll, EPOLLET, EPOLLIN, serveBlocking, viewMemory } from "../../ffi/mod.ts";
 import { SharedPage } from "../../lib/loopback/page.ts";
-import { type LoopbackPort, ring } from "../../lib/loopback/port.ts";
+import { ring } from "../../lib/loopback/port.ts";
 import { GuestMemory } from "../../lib/virtio/memory.ts";
-import { FakeDevice, type FakeOptions, type Script } from "./fake_device.ts";
-
-export interface AdapterInit {
-  port: LoopbackPort;
-  options: FakeOptions;
-}
+import type { AdapterContract } from "./adapter.ts";
+import { FakeDevice } from "./fake_device.ts";
 
 const DOORBELL = 1;
 
-serveBlocking(({ port, options }: AdapterInit) => {
+serveBlocking<AdapterContract>(({ port, options }) => {
   const page = new SharedPage(viewMemory(port.page));
   const memory = new GuestMemory(
     port.memory.map((range) => ({ guest: range.guest, buffer: viewMemory(range) })),
@@ -38,16 +34,16 @@ serveBlocking(({ port, options }: AdapterInit) => {
   return {
     epoll,
     handlers: {
-      grant(count: number) {
+      grant(count) {
         device.grant(count);
         interrupt();
       },
-      sendEvent({ code, data }: { code: number; data: number }) {
+      sendEvent(code, data) {
         device.sendEvent(code, data);
         interrupt();
       },
-      script: (script: Script) => void Object.assign(device.script, script),
-      deafen: (deaf: boolean) => void (isDeaf = deaf),
+      script: (script) => void Object.assign(device.script, script),
+      deafen: (deaf) => void (isDeaf = deaf),
       seen() {
         const { messages, controls, bad, ringErrors, resets, playedBytes, notifications } = device;
         const { status } = device.state;

@@ -12,10 +12,24 @@ import {
 
 export { MESSAGE_LIES, PLACE_LIES, RING_LIES } from "./hostile_driver.ts";
 
-export class HostileGuest implements AsyncDisposable {
-  readonly #worker: BlockingWorker;
+/** The driver's thread. */
+export interface HostileContract {
+  init: SoftWires;
+  calls: {
+    bringUp(indirect: boolean, place: number): { indirect: boolean; status: number };
+    tell(lie: number, queue: number): void;
+    send(lie: number): void;
+    usedIdx(queue: number): number;
+    status(): number;
+    reset(): void;
+  };
+  event: never;
+}
 
-  private constructor(worker: BlockingWorker) {
+export class HostileGuest implements AsyncDisposable {
+  readonly #worker: BlockingWorker<HostileContract>;
+
+  private constructor(worker: BlockingWorker<HostileContract>) {
     this.#worker = worker;
   }
 
@@ -38,12 +52,12 @@ export class HostileGuest implements AsyncDisposable {
     place?: typeof PLACE_LIES[number],
   ): Promise<{ indirect: boolean; status: number }> {
     const index = place === undefined ? -1 : PLACE_LIES.indexOf(place);
-    return this.#worker.call("bringUp", { indirect, place: index });
+    return this.#worker.call("bringUp", indirect, index);
   }
 
   /** Tells a lie in a queue's ring, and notifies. */
   tell(lie: RingLie, queue: number): Promise<void> {
-    return this.#worker.call("tell", { lie: RING_LIES.indexOf(lie), queue });
+    return this.#worker.call("tell", RING_LIES.indexOf(lie), queue);
   }
 
   /** Tells a lie in a message, and notifies. */

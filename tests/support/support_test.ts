@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { BlockingWorker, createMemory, EventFd, Mapping } from "../../ffi/mod.ts";
+import type { FixtureContract } from "../ffi/worker_fixture.ts";
 import { withoutLeaks } from "./leaks.ts";
 import { Process, run, TempFolder, until } from "./process.ts";
 import { interleaved, median, percentile, summarise } from "./statistics.ts";
@@ -14,7 +15,10 @@ Deno.test("withoutLeaks() passes what cleans up", async () => {
     using memory = createMemory("viola-test", 4096);
     using _mapping = Mapping.create(memory, 4096);
     const init = { ring: ring.number, answer: answer.number };
-    await using _worker = await BlockingWorker.start(FIXTURE, { name: "fixture", init });
+    await using _worker = await BlockingWorker.start<FixtureContract>(FIXTURE, {
+      name: "fixture",
+      init,
+    });
     await using process = Process.start("sleep", ["60"]);
     assert(process.pid > 0);
   });
