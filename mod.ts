@@ -19,7 +19,7 @@
  *   socket: "/tmp/rng.sock",
  *   loopback: "soft:/tmp/rng.node",
  *   memory: "isolated",
- *   mmioVersion: 1,
+ *   mmioVersion: "auto",
  *   priority: 0,
  *   lane: "main",
  * });

@@ -5,7 +5,12 @@
  * @module
  */
 import type { Command } from "commander";
-import type { BridgeDeviceOptions, BridgeEvent, LaneOptions } from "../lib/bridge/mod.ts";
+import type {
+  BridgeDeviceOptions,
+  BridgeEvent,
+  LaneOptions,
+  MmioVersion,
+} from "../lib/bridge/mod.ts";
 import { DEVICE_CLASSES, deviceClassByName } from "../lib/virtio/classes.ts";
 import {
   check,
@@ -74,7 +79,11 @@ export function addAttach(program: Command): void {
       "isolated: back-ends see copies (the default);\ndirect: they map the driver's memory",
       collect,
     )
-    .option("--mmio-version <version>", "of the registers: 1 (the default) or 2", collect)
+    .option(
+      "--mmio-version <version>",
+      "of the registers: 1, 2 or auto (the default):\n2 where the back-end offers VIRTIO_F_VERSION_1",
+      collect,
+    )
     .option("--priority <n>", "higher goes first in its lane (0)", collect)
     .option("--lane <name>", "devices of one lane share two threads (main)", collect)
     .option("--cpus <list>", "CPUs for the device's lane, such as 1,2", collect)
@@ -106,7 +115,7 @@ export function planAttach(classes: readonly string[], options: AttachOptions): 
   const sockets = oneEach("--socket", options.socket, n);
   const loopbacks = oneEach("--loopback", options.loopback, n);
   const memories = forEach("--memory", options.memory, n, "isolated" as const, readMemory);
-  const versions = forEach("--mmio-version", options.mmioVersion, n, 1 as const, readVersion);
+  const versions = forEach("--mmio-version", options.mmioVersion, n, "auto" as const, readVersion);
   const priorities = forEach("--priority", options.priority, n, 0, readPriority);
   const lanes = forEach("--lane", options.lane, n, "main", (text) => text);
   return {
@@ -144,8 +153,9 @@ function readMemory(text: string): "isolated" | "direct" {
   return choice("--memory", text, ["isolated", "direct"]);
 }
 
-function readVersion(text: string): 1 | 2 {
-  return choice("--mmio-version", text, ["1", "2"]) === "1" ? 1 : 2;
+function readVersion(text: string): MmioVersion {
+  const version = choice("--mmio-version", text, ["1", "2", "auto"]);
+  return version === "auto" ? version : version === "1" ? 1 : 2;
 }
 
 function readPriority(text: string): number {

@@ -60,7 +60,7 @@ export function parseDropIn(args: readonly string[]): AttachPlan {
       socket,
       loopback,
       memory: "isolated",
-      mmioVersion: 1,
+      mmioVersion: "auto",
       priority: 0,
       lane: "main",
     }],

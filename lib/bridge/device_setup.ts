@@ -40,6 +40,9 @@ export interface BridgeEvent {
   ms: number;
 }
 
+/** Version of the virtio-mmio registers. `auto`: 2 where the first back-end offers VIRTIO_F_VERSION_1, else 1. */
+export type MmioVersion = 1 | 2 | "auto";
+
 /** How long back-ends are waited for, in milliseconds. */
 export interface BackEndPatience {
   /** For an ordinary reply; those that drain or map may take five times that. */
@@ -62,7 +65,7 @@ export interface DeviceSetup {
   /** The loopback device's name. */
   readonly loopback: string;
   readonly memory: MemoryMode;
-  readonly mmioVersion: 1 | 2;
+  readonly mmioVersion: MmioVersion;
   readonly priority: number;
   readonly openLoopback: typeof openLoopback;
   /** What keeps the device while no viola runs; null: nothing does, it ends with this process. */

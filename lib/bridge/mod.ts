@@ -8,12 +8,25 @@ import { Reactor } from "../../ffi/mod.ts";
 import { checkLoopback, type MemoryMode, openLoopback } from "../loopback/mod.ts";
 import { DEVICE_CLASSES, deviceClassByName } from "../virtio/classes.ts";
 import { BridgedDevice } from "./device.ts";
-import { type BackEndPatience, type BridgeEvent, PATIENCE } from "./device_setup.ts";
+import {
+  type BackEndPatience,
+  type BridgeEvent,
+  type MmioVersion,
+  PATIENCE,
+} from "./device_setup.ts";
 import { findKeep, type Keep } from "./keep.ts";
 import { Lane } from "./lane.ts";
 import type { LaneOptions } from "./lane_messages.ts";
 
-export type { BackEndPatience, BridgedDevice, BridgeEvent, Keep, LaneOptions, MemoryMode };
+export type {
+  BackEndPatience,
+  BridgedDevice,
+  BridgeEvent,
+  Keep,
+  LaneOptions,
+  MemoryMode,
+  MmioVersion,
+};
 export { findKeep };
 
 /** A device to be bridged. */
@@ -25,8 +38,7 @@ export interface BridgeDeviceOptions {
   /** The loopback device: `soft:PATH`, `/dev/loopback` or `/dev/loopback-N`. */
   loopback: string;
   memory: MemoryMode;
-  /** Version of the virtio-mmio registers. */
-  mmioVersion: 1 | 2;
+  mmioVersion: MmioVersion;
   /** Higher is served first, within a lane. */
   priority: number;
   /** The lane's name. */

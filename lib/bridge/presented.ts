@@ -26,7 +26,7 @@ import {
   STATUS_DRIVER_OK,
   STATUS_FAILED,
 } from "../virtio/state.ts";
-import type { Profile } from "../vhost_user/mod.ts";
+import { type Profile, VhostUserError } from "../vhost_user/mod.ts";
 import type { DeviceSetup } from "./device_setup.ts";
 import { createGate } from "./gate.ts";
 import type { LaneListener } from "./lane.ts";
@@ -83,7 +83,8 @@ export class PresentedDevice {
     { features, config }: Profile,
     listener: LaneListener,
   ): Promise<PresentedDevice> {
-    const { name, deviceClass, mmioVersion, memory: mode, loopback: node, reactor } = setup;
+    const { name, deviceClass, memory: mode, loopback: node, reactor } = setup;
+    const mmioVersion = chooseVersion(setup, features);
     const queueSizes = deviceClass.queues.map(({ size }) => size);
     const bytes = DeviceState.sizeFor(queueSizes.length, Math.max(...queueSizes));
     using undo = new DisposableStack();
@@ -98,6 +99,9 @@ export class PresentedDevice {
       queueSizes,
       deviceFeatures: features & OFFERED,
       config,
+      maxQueueSetups: mmioVersion === 1 && Number.isFinite(loopback.maxQueueSetups)
+        ? loopback.maxQueueSetups
+        : undefined,
     });
     const parts = { state, mapping, memory, loopback };
     return await PresentedDevice.#enter(setup, undo, parts, false, listener);
@@ -165,10 +169,11 @@ export class PresentedDevice {
 
   /** START_LOOPBACK, unless a process before did it: the driver may probe. @throws {OsError} */
   start(): void {
-    const { mmioVersion: version, deviceClass } = this.#setup;
-    if (this.state.started) return;
-    this.loopback.start({ magic: MAGIC, version, deviceId: deviceClass.id, vendor: VENDOR });
-    this.state.started = true;
+    const { state } = this;
+    if (state.started) return;
+    const { mmioVersion: version, deviceId } = state;
+    this.loopback.start({ magic: MAGIC, version, deviceId, vendor: VENDOR });
+    state.started = true;
   }
 
   /**
@@ -210,6 +215,22 @@ export class PresentedDevice {
   }
 }
 
+/**
+ * The version of the registers that the driver is to find.
+ *
+ * @throws {VhostUserError} for version 2 with a back-end that has no VIRTIO_F_VERSION_1, which version 2 demands
+ */
+function chooseVersion({ mmioVersion, name }: DeviceSetup, features: bigint): 1 | 2 {
+  const isModern = (features & bit(VIRTIO_F_VERSION_1)) !== 0n;
+  if (mmioVersion === "auto") return isModern ? 2 : 1;
+  if (mmioVersion === 1 || isModern) return mmioVersion;
+  throw new VhostUserError(
+    "unfit",
+    `Cannot use the back-end of ${name} with virtio-mmio version 2: it does not offer ` +
+      "VIRTIO_F_VERSION_1 (use --mmio-version 1)",
+  );
+}
+
 /** What a state's memory is called, before the device's name. */
 const STATE_FILE = "viola-state-";
 
@@ -227,7 +248,9 @@ function openState(setup: DeviceSetup, mapping: Mapping): DeviceState {
   const state = DeviceState.open(viewMemory(mapping));
   if (!state.isOf(name)) throw new RangeError("it is the state of another node");
   const found = [state.deviceId, state.queueCount, state.mmioVersion].join(", ");
-  const expected = [deviceClass.id, deviceClass.queues.length, mmioVersion].join(", ");
+  // The driver has been told one version, whatever a back-end would offer now.
+  const version = mmioVersion === "auto" ? state.mmioVersion : mmioVersion;
+  const expected = [deviceClass.id, deviceClass.queues.length, version].join(", ");
   if (found === expected) return state;
   throw new RangeError(`device id, queues and version are ${found}, expected ${expected}`);
 }

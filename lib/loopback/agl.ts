@@ -35,6 +35,8 @@ export interface AglAbi {
     readonly SHARE_BUF: number;
     readonly SHARE_COM_STRUCT: number;
   };
+  /** Places for queues of version 1 in a node's life: each QUEUE_PFN takes one, and a reset gives none back. */
+  readonly maxQueueSetups: number;
 }
 
 const REQUESTS = {
@@ -49,8 +51,8 @@ const REQUESTS = {
 
 /** The releases by name: they differ in their nodes, one device each. */
 export const AGL_RELEASES: Record<string, AglAbi> = {
-  epsilon: { nodes: /^\/dev\/loopback$/, requests: REQUESTS },
-  "multi-sound": { nodes: /^\/dev\/loopback-\d+$/, requests: REQUESTS },
+  epsilon: { nodes: /^\/dev\/loopback$/, requests: REQUESTS, maxQueueSetups: 16 },
+  "multi-sound": { nodes: /^\/dev\/loopback-\d+$/, requests: REQUESTS, maxQueueSetups: 16 },
 };
 
 /** The release whose nodes are called so, null when none's are. */
@@ -237,6 +239,10 @@ export class AglLoopback implements Loopback {
 
   get mappings(): number {
     return 1 + this.#windows.length;
+  }
+
+  get maxQueueSetups(): number {
+    return this.abi.maxQueueSetups;
   }
 
   start(identity: Identity): void {

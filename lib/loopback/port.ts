@@ -81,6 +81,8 @@ export interface Loopback extends Disposable {
   readonly kept: readonly number[];
   /** Mappings of the node that this process made so far, where they are limited; else 0. */
   readonly mappings: number;
+  /** How many queues drivers can set up with version 1 of the registers in the node's life; Infinity: any number. */
+  readonly maxQueueSetups: number;
   /** START_LOOPBACK: from now on a driver may probe the device. @throws {OsError} */
   start(identity: Identity): void;
   /** Gives everything back. On the AGL driver this ends the device until the machine is restarted. */

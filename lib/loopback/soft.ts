@@ -279,6 +279,7 @@ export class SoftLoopback implements Loopback {
   readonly backEndLives: number = Infinity;
   readonly kept: readonly number[];
   readonly mappings: number = 0;
+  readonly maxQueueSetups: number = Infinity;
 
   /**
    * @param name As the user named it

@@ -86,7 +86,7 @@ export const REGISTERS: readonly Register[] = [
   },
   { offset: 0x028, name: "GuestPageSize", only: 1, write: writeGuestPageSize },
   { offset: 0x030, name: "QueueSel", write: (m, value) => void (m.state.queueSel = value) },
-  { offset: 0x034, name: "QueueNumMax", read: (m) => selectedQueue(m)?.numMax ?? 0 },
+  { offset: 0x034, name: "QueueNumMax", read: readQueueNumMax },
   { offset: 0x038, name: "QueueNum", write: setUpWord(QUEUE_WORDS.num) },
   { offset: 0x03c, name: "QueueAlign", only: 1, write: setUpWord(QUEUE_WORDS.align) },
   { offset: 0x040, name: "QueuePFN", only: 1, read: readQueuePfn, write: writeQueuePfn },
@@ -347,6 +347,8 @@ function writeQueuePfn(m: Machine, pfn: number): void {
   const queue = queueToWrite(m, "QueuePFN");
   if (queue === undefined) return;
   if (pfn === 0) return takeBack(m, queue);
+  // The loopback driver has taken a place for it by now, whatever becomes of it here.
+  if (m.state.maxQueueSetups > 0) m.state.queueSetups++;
   if (!queue.ready) queue.placeLegacy(pfn * m.state.guestPageSize);
   setUp(m, queue);
 }
@@ -376,6 +378,30 @@ function writeQueueReset(m: Machine, value: number): void {
   m.refuse("queue reset", `Cannot write QueueReset ${value} of queue ${queue.index}: ${fault}`);
 }
 
+/** 0 where there is no such queue (§4.2.2), and where the node has no room for this probe's queues. */
+function readQueueNumMax(m: Machine): number {
+  const queue = selectedQueue(m);
+  if (queue === undefined) return 0;
+  const fault = probeFault(m.state);
+  if (fault === null) return queue.numMax;
+  m.refuse("queue set-ups", `Cannot let a driver probe the device again: ${fault}`);
+  return 0;
+}
+
+/**
+ * Why this probe's queues must not be set up, or null. A probe is refused as a whole, before its first queue: the queues
+ * of this probe that are set up already are not counted against it.
+ */
+function probeFault(state: DeviceState): string | null {
+  const { maxQueueSetups: max, queueSetups, queueCount } = state;
+  if (max === 0) return null;
+  const before = queueSetups - state.queues.filter(({ ready }) => ready).length;
+  if (before + queueCount <= max) return null;
+  return `the loopback driver has room for ${max} queue set-ups of virtio-mmio version 1 in its life, ` +
+    `${before} are used, and the device has ${queueCount} queues ` +
+    "(restart the machine; --mmio-version 2 has no such limit)";
+}
+
 /** The driver says that the queue is set up: from here on it may be notified. */
 function setUp(m: Machine, queue: QueueState): void {
   const kind = `queue ${queue.index}`;
@@ -396,6 +422,7 @@ function setUpFault(state: DeviceState, queue: QueueState): string | null {
     return `status is ${hex(status)}, expected before DRIVER_OK`;
   }
   if (state.mmioVersion === 1 && state.guestPageSize === 0) return "GuestPageSize is not set";
+  if (state.queueSetups > state.maxQueueSetups) return "QueueNumMax was 0";
   return queue.fault();
 }
 

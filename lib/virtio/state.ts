@@ -77,6 +77,7 @@ const MMIO_VERSION_WORD = 6;
 const VENDOR_ID_WORD = 7;
 const CONFIG_SIZE_WORD = 8;
 const NAME_WORD = 9;
+const MAX_QUEUE_SETUPS_WORD = 10;
 
 // Words of the registers.
 const STATUS_WORD = 0;
@@ -92,6 +93,7 @@ const QUEUE_SEL_WORD = 11;
 const GUEST_PAGE_SIZE_WORD = 12;
 const MAPPINGS_WORD = 13;
 const STARTED_WORD = 14;
+const QUEUE_SETUPS_WORD = 15;
 
 const REGISTERS_AT = 64;
 const COUNTERS_AT = 128;
@@ -114,6 +116,8 @@ export interface DeviceStateOptions {
   readonly queueSizes: readonly number[];
   /** What the driver is offered. */
   readonly deviceFeatures: bigint;
+  /** See {@linkcode DeviceState.maxQueueSetups}; absent: no limit. */
+  readonly maxQueueSetups?: number | undefined;
   /** The config space, at most 256 bytes. */
   readonly config: Uint8Array;
 }
@@ -177,6 +181,7 @@ export class DeviceState {
     header[VENDOR_ID_WORD] = options.vendorId;
     header[CONFIG_SIZE_WORD] = config.length;
     header[NAME_WORD] = hashOf(options.name);
+    header[MAX_QUEUE_SETUPS_WORD] = options.maxQueueSetups ?? 0;
     const features = new BigUint64Array(buffer, REGISTERS_AT + 4 * DEVICE_FEATURES_WORD, 1);
     features[0] = options.deviceFeatures;
     new Uint8Array(buffer, CONFIG_AT).set(config);
@@ -361,6 +366,22 @@ export class DeviceState {
   }
   set mappings(value: number) {
     this.#registers[MAPPINGS_WORD] = value;
+  }
+
+  /**
+   * How many queues a driver can set up with version 1 of the registers in the node's life, over all its probes; 0: any
+   * number. AGL's driver has an array of so many queues and writes past its end.
+   */
+  get maxQueueSetups(): number {
+    return this.#header[MAX_QUEUE_SETUPS_WORD]!;
+  }
+
+  /** How many queues drivers have set up in the node's life: a reset does not change that. Counted where there is a limit. */
+  get queueSetups(): number {
+    return this.#registers[QUEUE_SETUPS_WORD]!;
+  }
+  set queueSetups(value: number) {
+    this.#registers[QUEUE_SETUPS_WORD] = value;
   }
 
   /** What the driver selects; not a queue's index unless it is less than {@linkcode queueCount}. */

@@ -41,7 +41,7 @@ Deno.test("parseDropIn() accepts what scripts for the C program say", () => {
     assertEquals({ class: name, socket, loopback }, expected, line);
     assertEquals([memory, mmioVersion, lanes, backEndMs], [
       "isolated",
-      1,
+      "auto",
       [{ name: "main" }],
       5000,
     ]);

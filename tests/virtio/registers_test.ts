@@ -871,6 +871,61 @@ function image(state: DeviceState): string {
   return `${[status, interruptStatus, driverFeatures, selectors, config, queues]}`;
 }
 
+const PLACES_16 = { mmioVersion: 1, maxQueueSetups: 16 } as const;
+const PROBE_1 = `${NEGOTIATE_LEGACY}${[0, 1, 2, 3].map(setUp1).join("")}`;
+
+Deno.test("version 1: a probe for which the loopback driver has no room is refused as a whole", () => {
+  const driver = new Driver(PLACES_16);
+  for (let probe = 1; probe <= 4; probe++) driver.run(PROBE_1);
+  assertEquals(driver.state.queueSetups, 16);
+  assertEquals(driver.events().filter((text) => text.startsWith("Cannot")), []);
+  // The fifth: no queue is there for the driver, however often it asks.
+  driver.run(`${NEGOTIATE_LEGACY} w 030 0 \n r 034 0 \n w 030 3 \n r 034 0`);
+  const refused =
+    "Cannot let a driver probe the device again: the loopback driver has room for 16 " +
+    "queue set-ups of virtio-mmio version 1 in its life, 16 are used, and the device has 4 queues " +
+    "(restart the machine; --mmio-version 2 has no such limit)";
+  assertEquals(driver.events().filter((text) => text.startsWith("Cannot")), [refused]);
+  assertEquals(driver.state.queueSetups, 16);
+  // One that looks at no answer has overflowed the driver by itself; here it gets nothing for it.
+  driver.run("w 030 0 \n w 038 40 \n w 03c 1000 \n w 040 40000 \n r 040 0");
+  assertEquals(driver.events(), [
+    "Cannot set up queue 0: QueueNumMax was 0",
+    "status 0x3 -> 0x43",
+  ]);
+});
+
+Deno.test("version 1: a probe that ends half-way has used what it set up, and a process that restores the state knows it", () => {
+  const driver = new Driver(PLACES_16);
+  driver.run(`${NEGOTIATE_LEGACY}${setUp1(0)}${setUp1(1)}`);
+  for (let probe = 1; probe <= 3; probe++) driver.run(PROBE_1);
+  assertEquals(driver.state.queueSetups, 14);
+  const restored = DeviceState.open(driver.memory);
+  assertEquals([restored.queueSetups, restored.maxQueueSetups], [14, 16]);
+  driver.run(`${NEGOTIATE_LEGACY} w 030 0 \n r 034 0`);
+});
+
+Deno.test("version 1: a probe is not refused for the queues that it has set up itself", () => {
+  const driver = new Driver({ mmioVersion: 1, maxQueueSetups: 4 });
+  driver.run(NEGOTIATE_LEGACY);
+  for (let queue = 0; queue < 4; queue++) {
+    driver.run(`w 030 ${queue} \n r 034 40 \n ${setUp1(queue)}`);
+  }
+  assertEquals(driver.state.queueSetups, 4);
+});
+
+Deno.test("without a limit, and in version 2, queues are set up any number of times", () => {
+  const legacy = new Driver({ mmioVersion: 1 });
+  const modern = new Driver();
+  for (let probe = 1; probe <= 20; probe++) {
+    legacy.run(PROBE_1);
+    modern.run(`${NEGOTIATE_2}${[0, 1, 2, 3].map(setUp2).join("")}`);
+  }
+  for (const { state } of [legacy, modern]) {
+    assertEquals([state.queueSetups, state.maxQueueSetups], [0, 0]);
+  }
+});
+
 for (const version of [1, 2] as const) {
   Deno.test(`version ${version}: every other offset and size reads 0 and changes nothing`, () => {
     const driver = new Driver({ mmioVersion: version });
