@@ -66,33 +66,6 @@ export class Fd implements Disposable {
   }
 }
 
-/** How much of a system's file is read at a time. */
-const CHUNK = 4096;
-
-/**
- * The text of a file that the kernel writes as it is read, such as those below /proc: Deno's own way to them asks for all
- * permissions.
- *
- * @throws {OsError}
- */
-export function readSystemFile(path: string): string {
-  using fd = Fd.open(path, O_RDONLY);
-  const decoder = new TextDecoder();
-  const chunk = new Uint8Array(CHUNK);
-  for (let text = "";;) {
-    const n = unwrap(shim.viola_read(fd.number, chunk, 0, CHUNK), `read ${path}`);
-    if (n === 0) return text + decoder.decode();
-    text += decoder.decode(chunk.subarray(0, n), { stream: true });
-  }
-}
-
-/** Where a link below /proc leads. @throws {OsError} */
-export function readSystemLink(path: string): string {
-  const target = new Uint8Array(CHUNK);
-  const n = unwrap(shim.viola_readlink(cString(path), target, CHUNK), `read the link ${path}`);
-  return new TextDecoder().decode(target.subarray(0, n));
-}
-
 /** `open` flags, asm-generic. */
 export const O_RDONLY = 0;
 /** @see {@linkcode O_RDONLY} */

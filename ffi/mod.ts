@@ -11,5 +11,6 @@ export * from "./fd.ts";
 export * from "./memory.ts";
 export { part } from "./parts.ts";
 export * from "./socket.ts";
+export * from "./system.ts";
 export * from "./thread.ts";
 export * from "./worker.ts";

@@ -53,6 +53,11 @@ EXPORT int32_t viola_readlink(const char *path, char *buffer, uint32_t length) {
   return RESULT(readlink(path, buffer, length));
 }
 
+// Fills `entries` with linux_dirent64 records; 0 at the end of the folder.
+EXPORT int32_t viola_getdents(int32_t fd, uint8_t *entries, uint32_t length) {
+  return RESULT(syscall(SYS_getdents64, fd, entries, length));
+}
+
 // The file's size, found as the vhost-user back-ends find it.
 EXPORT double viola_size(int32_t fd) { return RESULT(lseek(fd, 0, SEEK_END)); }
 

@@ -23,6 +23,7 @@ const SYMBOLS = {
     parameters: ["buffer", /* const char *path */ "buffer", "u32" /* length */],
     result: "i32",
   },
+  viola_getdents: { parameters: ["i32", "buffer", "u32" /* length */], result: "i32" },
   viola_size: { parameters: ["i32" /* fd */], result: "f64" },
   viola_ioctl: {
     parameters: ["i32", /* fd */ "u32", /* request */ "buffer" /* void *argument */],

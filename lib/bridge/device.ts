@@ -89,6 +89,7 @@ export class BridgedDevice {
 
   async #supervise(): Promise<void> {
     if (this.#setup.keep !== null) await this.#adopt();
+    if (this.#presented === null) this.#setup.loopbacks.checkUnopened(this.#setup.loopback);
     while (!this.#closing) {
       this.#lost = null;
       try {

@@ -54,6 +54,16 @@ export interface BackEndPatience {
 /** See {@linkcode BackEndPatience}. */
 export const PATIENCE: BackEndPatience = { replyMs: 2000, requestMs: 5000 };
 
+/** How loopback devices are looked for and opened. */
+export interface Loopbacks {
+  /** See `checkLoopback`. */
+  check(name: string): void;
+  /** See `checkUnopenedLoopback`. */
+  checkUnopened(name: string): void;
+  /** See `openLoopback`. */
+  open: typeof openLoopback;
+}
+
 /** What a device is made of. */
 export interface DeviceSetup {
   /** Number in the process. */
@@ -67,7 +77,7 @@ export interface DeviceSetup {
   readonly memory: MemoryMode;
   readonly mmioVersion: MmioVersion;
   readonly priority: number;
-  readonly openLoopback: typeof openLoopback;
+  readonly loopbacks: Loopbacks;
   /** What keeps the device while no viola runs; null: nothing does, it ends with this process. */
   readonly keep: Keep | null;
   readonly patience: BackEndPatience;

@@ -5,12 +5,18 @@
  * @module
  */
 import { Reactor } from "../../ffi/mod.ts";
-import { checkLoopback, type MemoryMode, openLoopback } from "../loopback/mod.ts";
+import {
+  checkLoopback,
+  checkUnopenedLoopback,
+  type MemoryMode,
+  openLoopback,
+} from "../loopback/mod.ts";
 import { DEVICE_CLASSES, deviceClassByName } from "../virtio/classes.ts";
 import { BridgedDevice } from "./device.ts";
 import {
   type BackEndPatience,
   type BridgeEvent,
+  type Loopbacks,
   type MmioVersion,
   PATIENCE,
 } from "./device_setup.ts";
@@ -56,11 +62,15 @@ export interface BridgeOptions {
   keep?: { start: (path: string) => void } | undefined;
   /** Instead of 2 s for a reply and 5 s for a request. */
   patience?: Partial<BackEndPatience> | undefined;
-  /** How loopback devices are looked for, and opened; by {@linkcode checkLoopback} and {@linkcode openLoopback} when absent. */
-  loopbacks?: { check: typeof checkLoopback; open: typeof openLoopback } | undefined;
+  /** How loopback devices are looked for and opened, for tests: as in {@linkcode Loopbacks} when absent. */
+  loopbacks?: Partial<Loopbacks> | undefined;
 }
 
-const LOOPBACKS = { check: checkLoopback, open: openLoopback };
+const LOOPBACKS: Loopbacks = {
+  check: checkLoopback,
+  checkUnopened: checkUnopenedLoopback,
+  open: openLoopback,
+};
 
 /** Any number of devices in one process. */
 export class Bridge implements AsyncDisposable {
@@ -102,15 +112,15 @@ export class Bridge implements AsyncDisposable {
       const known = DEVICE_CLASSES.map(({ name }) => name).join(", ");
       throw new TypeError(`Cannot bridge a "${options.class}" device, expected one of ${known}`);
     }
-    const { check, open } = this.options.loopbacks ?? LOOPBACKS;
-    check(options.loopback);
+    const loopbacks = { ...LOOPBACKS, ...this.options.loopbacks };
+    loopbacks.check(options.loopback);
     const id = this.#nextId++;
     const device = new BridgedDevice({
       ...options,
       id,
       name: options.name ?? `${options.class}${this.#devices.length}`,
       deviceClass,
-      openLoopback: open,
+      loopbacks,
       keep: this.#keep,
       patience: { ...PATIENCE, ...this.options.patience },
       lane: this.#lane(options.lane),

@@ -90,7 +90,7 @@ export class PresentedDevice {
     using undo = new DisposableStack();
     const memory = undo.use(createMemory(STATE_FILE + name, bytes));
     const mapping = undo.use(Mapping.create(memory, bytes));
-    const loopback = undo.use(await setup.openLoopback(node, mode, reactor));
+    const loopback = undo.use(await setup.loopbacks.open(node, mode, reactor));
     const state = DeviceState.create(viewMemory(mapping), {
       name: node,
       deviceId: deviceClass.id,

@@ -9,7 +9,19 @@
  *
  * @module
  */
-import { EventFd, Fd, ioctl, Mapping, O_RDWR, osError, pageSize, unwrap } from "../../ffi/mod.ts";
+import {
+  EventFd,
+  Fd,
+  ioctl,
+  listSystemFolder,
+  Mapping,
+  O_RDWR,
+  OsError,
+  osError,
+  pageSize,
+  readSystemLink,
+  unwrap,
+} from "../../ffi/mod.ts";
 import type { Identity } from "./page.ts";
 import type { ChunkSource, RamRange } from "./chunks.ts";
 import type {
@@ -104,12 +116,55 @@ export function checkAglNode(path: string): void {
 }
 
 /**
- * Opens a node.
+ * Refuses a node that was opened before, by what `stat` says of it: 0 bytes before its first open, 2 GiB for ever after.
+ * AGL's driver survives neither the close nor a second open, so it is not opened to find out more.
+ *
+ * @throws {OsError} EBUSY while a process has it open, ENODEV when the node is spent
+ */
+export function checkUnopened(path: string): void {
+  if (Deno.statSync(path).size === 0) return;
+  const pid = openerOf(path);
+  if (pid !== null) throw osError(`open ${path} (process ${pid} has it open)`, "EBUSY");
+  throw osError(
+    `open ${path} (it is spent: it was open before, and AGL's driver does not recover from a node's close; ` +
+      "restart the machine)",
+    "ENODEV",
+  );
+}
+
+/** The process that has a node open, null when none is found. Other users' processes are found by root only. */
+function openerOf(path: string): number | null {
+  const target = Deno.realPathSync(path);
+  const pids = listSystemFolder("/proc").map(Number).filter(Number.isInteger);
+  return pids.find((pid) => hasOpen(pid, target)) ?? null;
+}
+
+function hasOpen(pid: number, target: string): boolean {
+  const folder = `/proc/${pid}/fd`;
+  const numbers = unlessGone(() => listSystemFolder(folder)) ?? [];
+  return numbers.some((number) =>
+    unlessGone(() => readSystemLink(`${folder}/${number}`)) === target
+  );
+}
+
+/** What is read of a process; null when it has ended meanwhile or is another user's. */
+function unlessGone<T>(read: () => T): T | null {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof OsError) return null;
+    throw error;
+  }
+}
+
+/**
+ * Opens a node, for the first and only time in its life.
  *
  * @throws {OsError} ENOENT, ENODEV, EBUSY, EACCES …
  */
 export function openAglNode(path: string): AglNode {
   checkAglNode(path);
+  checkUnopened(path);
   return aglNodeOf(path, Fd.open(path, O_RDWR));
 }
 

@@ -11,6 +11,7 @@ import {
   aglNodeOf,
   aglRelease,
   checkAglNode,
+  checkUnopened,
   openAglNode,
   parseIomem,
 } from "./agl.ts";
@@ -44,6 +45,15 @@ export function checkLoopback(name: string): void {
   if (name.startsWith(SOFT)) return checkSoftNode(name.slice(SOFT.length));
   releaseOf(name);
   checkAglNode(name);
+}
+
+/**
+ * Refuses a node of AGL's driver that was opened before: to be asked when nothing is kept of it.
+ *
+ * @throws {OsError} EBUSY while a process has it open, ENODEV when the node is spent
+ */
+export function checkUnopenedLoopback(name: string): void {
+  if (!name.startsWith(SOFT)) checkUnopened(name);
 }
 
 /**

@@ -24,6 +24,7 @@ async function attach(
       await using chain = await Chain.create({
         loopbacks: {
           check: () => {},
+          checkUnopened: () => {},
           open: (_name, mode) =>
             Promise.resolve(
               AglLoopback.open(machine, AGL_RELEASES["multi-sound"]!, {

@@ -65,6 +65,8 @@ class Place implements AsyncDisposable {
       name,
       "--keep",
       "--json",
+      "--mmio-version",
+      "1",
     ];
   }
 

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-import { assertEquals, assertThrows } from "@std/assert";
-import { OsError, pageSize } from "../../ffi/mod.ts";
+import { assertEquals, assertMatch, assertThrows } from "@std/assert";
+import { Fd, O_RDWR, OsError, pageSize } from "../../ffi/mod.ts";
 import {
   AGL_RELEASES,
   AglLoopback,
   aglRelease,
   checkLoopback,
+  checkUnopened,
   encodeEfdInit,
   encodeIdentity,
   encodeInt,
@@ -16,6 +17,34 @@ import { FakeAglNode } from "./fake_agl.ts";
 
 const RAM = [{ start: 0x4000_0000, end: 0x4400_0000 }];
 const MULTI_SOUND = AGL_RELEASES["multi-sound"]!;
+
+/** A file that stands in for a node, as `stat` sees it, beside this process; its path. */
+function standIn(folder: string, size: number): string {
+  const path = `${folder}/loopback-238`;
+  Deno.writeFileSync(path, new Uint8Array(0));
+  Deno.truncateSync(path, size);
+  return path;
+}
+
+Deno.test("a node that was never open may be opened; one that was is spent, or somebody's", () => {
+  const folder = Deno.realPathSync(Deno.makeTempDirSync());
+  try {
+    checkUnopened(standIn(folder, 0));
+    const path = standIn(folder, 2 ** 31);
+    const spent = assertThrows(() => checkUnopened(path), OsError, "it is spent");
+    assertEquals(spent.code, "ENODEV");
+    assertMatch(spent.message, /restart the machine/);
+    using _opener = Fd.open(path, O_RDWR);
+    const busy = assertThrows(
+      () => checkUnopened(path),
+      OsError,
+      `process ${Deno.pid} has it open`,
+    );
+    assertEquals(busy.code, "EBUSY");
+  } finally {
+    Deno.removeSync(folder, { recursive: true });
+  }
+});
 
 Deno.test("AglLoopback.open() makes the driver's calls in the one order that works", () => {
   using soft = new SoftNode(0x400_0000);
