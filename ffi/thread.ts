@@ -97,13 +97,20 @@ export class Child implements Disposable {
     if (this.status() === null) shim.viola_kill(-this.pid, number);
   }
 
-  /** Kills it if it still runs, and reaps it. */
-  close(): void {
+  /**
+   * Kills it if it still runs, and reaps it.
+   *
+   * @param timeoutMs How long to wait for the end of one that stands in the kernel; it is left behind then
+   */
+  close(timeoutMs: number = Infinity): void {
     if (this.#pidfd.closed) return;
     this.signal(SIGKILL);
     using ended = Epoll.create();
     ended.add(this.#pidfd.number, EPOLLIN, 0);
-    while (this.status() === null) ended.wait(1000);
+    const deadline = performance.now() + timeoutMs;
+    while (this.status() === null && performance.now() < deadline) {
+      ended.wait(Math.min(timeoutMs, 1000));
+    }
     this.#pidfd.close();
   }
 

@@ -19,6 +19,7 @@ import {
   QUEUE_COUNTERS,
   STATUS_DEVICE_NEEDS_RESET,
 } from "../virtio/state.ts";
+import { probeFault } from "../virtio/registers.ts";
 import {
   connectWithBackoff,
   type FrontEnd,
@@ -31,7 +32,8 @@ import { Join, type JoinHost } from "./join.ts";
 import type { LaneListener } from "./lane.ts";
 import type { AccessEvent, RingEvent } from "./lane_messages.ts";
 import { MemoryGrant } from "./memory_grant.ts";
-import { PresentedDevice } from "./presented.ts";
+import { PresentedDevice, VENDOR } from "./presented.ts";
+import { Rebind } from "./rebind.ts";
 import { Watchdog } from "./watchdog.ts";
 
 /** Waits between connections that end before they serve: 50 ms, doubled up to 2 s. */
@@ -51,6 +53,8 @@ export class BridgedDevice {
   readonly #abort = new AbortController();
   readonly #grant = new MemoryGrant();
   #presented: PresentedDevice | null = null;
+  /** Binds Linux's driver again; null for a software node, whose driver is no kernel's. */
+  readonly #rebind: Rebind | null;
   /** The start that runs. */
   #join: Join | null = null;
   /** Why the back-end at hand is to be let go. */
@@ -81,8 +85,21 @@ export class BridgedDevice {
   constructor(setup: DeviceSetup) {
     this.name = setup.name;
     this.#setup = setup;
+    this.#rebind = setup.loopback.startsWith("/dev/") ? this.#makeRebind() : null;
     this.done = this.#supervise().finally(() => this.#free());
     this.done.catch(() => {}); // whoever cares awaits it
+  }
+
+  #makeRebind(): Rebind {
+    const { loopback: node, deviceClass, reactor } = this.#setup;
+    return new Rebind({
+      node,
+      deviceId: deviceClass.id,
+      vendorId: VENDOR,
+      reactor,
+      canProbe: () => this.#presented !== null && probeFault(this.#presented.state) === null,
+      tell: (text) => this.#emit("error", text),
+    });
   }
 
   // ---- the back-end's lives ----
@@ -117,6 +134,7 @@ export class BridgedDevice {
       await this.#serve(frontEnd);
     } finally {
       signal.removeEventListener("abort", onAbort);
+      if (this.#rebind !== null) this.#rebind.isBackEndThere = false;
     }
   }
 
@@ -162,11 +180,13 @@ export class BridgedDevice {
       this.#assertWanted();
       await this.#present(profile);
       this.#emit("started", `${this.#setup.loopback} is open, the driver may probe`);
+      this.#rebind?.started();
     } else {
       this.#checkConfig(profile);
       this.#emit("connected", `${this.#setup.socket} answers again`);
     }
     this.#count("connects");
+    if (this.#rebind !== null) this.#rebind.isBackEndThere = true;
   }
 
   /** @throws {Error} when the back-end is lost, or the device is to end: then there is no reason to open anything */
@@ -261,6 +281,8 @@ export class BridgedDevice {
     if (event.kind === "bad access") this.#emit("error", event.text);
     if (event.kind === "reset" && event.held) this.#holdReset();
     if (event.kind === "status" && event.held) this.#holdReady();
+    if (event.kind === "reset") this.#rebind?.statusChanged(0);
+    if (event.kind === "status") this.#rebind?.statusChanged(event.status);
     if (event.kind === "config") this.#noteConfigWrite(event.offset, event.bytes);
     if (event.kind === "reset" && this.#wasRunning) {
       this.#wasRunning = false;
@@ -462,6 +484,7 @@ export class BridgedDevice {
 
   async #free(): Promise<void> {
     const presented = this.#presented;
+    this.#rebind?.close();
     await this.#storing;
     if (presented !== null) {
       // A successor finds it unanswered, and holds it in its turn.

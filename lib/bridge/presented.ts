@@ -33,7 +33,8 @@ import type { LaneListener } from "./lane.ts";
 import type { LaneDevice } from "./lane_messages.ts";
 
 const MAGIC = 0x74726976; // "virt"
-const VENDOR = 0x4c4f4956; // "VIOL"
+/** Vendor id of every device: "VIOL". */
+export const VENDOR = 0x4c4f4956;
 
 /**
  * The features that a driver is offered, if the back-end has them: the class's own, and those of the ring that viola

@@ -392,7 +392,7 @@ function readQueueNumMax(m: Machine): number {
  * Why this probe's queues must not be set up, or null. A probe is refused as a whole, before its first queue: the queues
  * of this probe that are set up already are not counted against it.
  */
-function probeFault(state: DeviceState): string | null {
+export function probeFault(state: DeviceState): string | null {
   const { maxQueueSetups: max, queueSetups, queueCount } = state;
   if (max === 0) return null;
   const before = queueSetups - state.queues.filter(({ ready }) => ready).length;
