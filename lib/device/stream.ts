@@ -152,10 +152,23 @@ export class Stream {
     return S_OK;
   }
 
-  /** Makes a legal move. @param code The request @returns a status */
+  /** Whether buffers may be with it. */
+  get #takesBuffers(): boolean {
+    return this.state === "prepared" || this.state === "running" || this.state === "stopped";
+  }
+
+  /**
+   * Makes a legal move, or none for a RELEASE of what holds nothing. Linux sends RELEASE when a player opens a stream whose
+   * buffers it does not have back: while the RELEASE of a player before, for which nobody waited, is still on its way.
+   *
+   * @param code The request
+   * @returns a status
+   */
   move(code: number, params?: PcmParams): number {
     const next = PCM_MOVES[this.state][code];
-    if (next === undefined) return S_BAD_MSG;
+    if (next === undefined) {
+      return code === R_PCM_RELEASE && !this.#takesBuffers ? S_OK : S_BAD_MSG;
+    }
     const status = params === undefined ? this.#moves[code]!() : this.setParams(params);
     if (status !== S_OK || next === this.state) return status;
     this.state = next;
@@ -255,12 +268,10 @@ export class Stream {
   /** Takes a buffer in line, or gives it back at once if it can be none. */
   offer(chain: Chain): void {
     const bytes = this.#bytesOf(chain);
-    const expected = this.state === "prepared" || this.state === "running" ||
-      this.state === "stopped";
     // Without a bound a buffer whose segments all name the same memory could be played for hours.
     const possible = bytes > 0 && bytes % this.#frameBytes === 0 &&
       bytes <= (this.#params?.bufferBytes ?? 0);
-    if (!expected || !possible) return this.#host.complete(this, chain, S_BAD_MSG, 0, 0);
+    if (!this.#takesBuffers || !possible) return this.#host.complete(this, chain, S_BAD_MSG, 0, 0);
     this.#queue.push(chain);
     if (this.state === "running" && this.#queue.length === 1) this.#resume();
   }

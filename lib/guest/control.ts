@@ -50,7 +50,7 @@ export class ControlQueue {
    * @param encode Writes them
    * @param infoBytes Bytes that the device is to write behind its status
    * @returns a copy of those
-   * @throws {GuestError} ETIMEDOUT; EOPNOTSUPP, EIO, EINVAL by the device's status; ENOSPC when too many are unanswered
+   * @throws {GuestError} ETIMEDOUT; EINTR; EOPNOTSUPP, EIO, EINVAL by the device's status; ENOSPC when too many are unanswered
    */
   send(
     what: string,
@@ -71,9 +71,14 @@ export class ControlQueue {
       throw this.#error("ENOSPC", what, `the queue of ${this.size} descriptors is full`);
     }
     this.#queue.kick();
-    if (!device.wait(() => message.answered, this.timeoutMs)) {
+    device.progress.count("messages");
+    try {
+      if (!device.wait(() => message.answered, this.timeoutMs)) {
+        throw this.#error("ETIMEDOUT", what, `no answer within ${this.timeoutMs} ms`);
+      }
+    } catch (error) {
       message.abandoned = true;
-      throw this.#error("ETIMEDOUT", what, `no answer within ${this.timeoutMs} ms`);
+      throw error;
     }
     const answer = view.buffer.slice(view.byteOffset + requestBytes, view.byteOffset + bytes);
     this.#free(message);

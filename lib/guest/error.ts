@@ -26,3 +26,10 @@ export class Dropped extends Error {
     super("The driver was reset while it was at work");
   }
 }
+
+/** For what is of no use when it fails, as something failed already. */
+export function attempt(action: () => void): void {
+  try {
+    action();
+  } catch { /* the first error is the one to tell */ }
+}

@@ -87,6 +87,14 @@ export abstract class Guest implements AsyncDisposable {
   }
 
   /**
+   * Ends a playback or recording as SIGKILL ends its application: the driver sends STOP and RELEASE and waits for no
+   * answer, so that the device may have them, and the stream's buffers, when the next application comes.
+   */
+  kill(): Promise<void> {
+    return this.#end(ORDER.kill);
+  }
+
+  /**
    * Lets the device go in order, in mid-play too, as `echo … > unbind` does. {@linkcode probe} binds it again.
    *
    * @throws {Error} when it is not bound

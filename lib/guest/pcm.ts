@@ -31,7 +31,7 @@ import {
   soundCodeName,
 } from "../virtio/sound.ts";
 import type { ControlQueue } from "./control.ts";
-import { GuestError } from "./error.ts";
+import { attempt, GuestError } from "./error.ts";
 import { PAGE_SIZE } from "./pages.ts";
 import type { MmioDevice, VirtQueue } from "./transport.ts";
 
@@ -63,6 +63,9 @@ export interface HwParams {
 
 /** Linux's limits: module parameters pcm_periods_min and pcm_periods_max. */
 const PERIODS = { min: 2, max: 16 } as const;
+
+/** Where a request leaves a stream whose device agreed to it, whatever the driver thought it was in. */
+const LEADS_TO: Readonly<Record<number, PcmState>> = Object.assign({}, ...Object.values(PCM_MOVES));
 
 /** Features of a stream that the driver turns on where they are offered. */
 const USABLE_FEATURES = 1 << PCM_F_MSG_POLLING | 1 << PCM_F_EVT_XRUNS;
@@ -162,9 +165,14 @@ export class PcmStream {
     this.#lastReturn = performance.now();
   }
 
-  /** Starts it. @throws {GuestError} */
+  /** Starts it; as in Linux, a start that failed is undone by STOP. @throws {GuestError} */
   start(): void {
-    this.#order(R_PCM_START);
+    try {
+      this.#order(R_PCM_START);
+    } catch (error) {
+      if (error instanceof GuestError) attempt(() => this.stop());
+      throw error;
+    }
   }
 
   /** Stops it; messages stay with the device. @throws {GuestError} */
@@ -192,10 +200,14 @@ export class PcmStream {
     this.returned.length = 0;
   }
 
-  /** Stops and releases it, as far as its state has it. @throws {GuestError} */
+  /** Stops and releases it, as far as its state has it; as in Linux, released whether STOP was answered or not. @throws {GuestError} */
   shutDown(): void {
-    if (this.#state === "running") this.stop();
-    if (R_PCM_RELEASE in PCM_MOVES[this.#state]) this.release();
+    const runs = this.#state === "running";
+    try {
+      if (runs) this.stop();
+    } finally {
+      if (runs || R_PCM_RELEASE in PCM_MOVES[this.#state]) this.release();
+    }
   }
 
   #order(code: number): void {
@@ -204,7 +216,7 @@ export class PcmStream {
 
   #send(code: number, bytes: number, encode: (view: DataView) => void): void {
     this.control.send(`${soundCodeName(code)} for stream ${this.id}`, bytes, encode);
-    this.#state = PCM_MOVES[this.#state][code] ?? this.#state;
+    this.#state = LEADS_TO[code]!;
     this.device.progress.state = this.#state;
   }
 

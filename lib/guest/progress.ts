@@ -25,10 +25,19 @@ const STATES: readonly GuestState[] = [
   "released",
 ];
 
-/** What the owner wants of a driver at work: to end in order, or to let go at once. */
-export const ORDER = { none: 0, stop: 1, drop: 2 } as const;
+/** What the owner wants of a driver at work: to end in order, to let go at once, or to wait for no answer any more. */
+export const ORDER = { none: 0, stop: 1, drop: 2, kill: 3 } as const;
 
-const WORDS = ["order", "state", "xruns", "dry", "ioErrors", "latencyBytes", "interrupts"] as const;
+const WORDS = [
+  "order",
+  "state",
+  "xruns",
+  "dry",
+  "ioErrors",
+  "latencyBytes",
+  "interrupts",
+  "messages",
+] as const;
 const NUMBERS = [
   "position",
   "total",
@@ -64,6 +73,8 @@ export interface ProgressSnapshot {
   latencyBytes: number;
   /** Interrupts handled. */
   interrupts: number;
+  /** Control messages sent. */
+  messages: number;
   /** Between the last two buffers given back, in milliseconds. */
   lastPeriodMs: number;
   /** The longest such time of this stream. */
@@ -136,6 +147,7 @@ export class Progress {
       ioErrors: this.get("ioErrors"),
       latencyBytes: this.get("latencyBytes") >>> 0,
       interrupts: this.get("interrupts"),
+      messages: this.get("messages"),
       lastPeriodMs: this.read("lastPeriodMs"),
       longestPeriodMs: this.read("longestPeriodMs"),
     };

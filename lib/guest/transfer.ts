@@ -7,7 +7,7 @@
  */
 import { D_INPUT, D_OUTPUT, formatOfWav, FRAME_RATES } from "../virtio/sound.ts";
 import { type WavFormat, wavFormatText, WavReader, WavWriter } from "../wav.ts";
-import { Dropped, GuestError } from "./error.ts";
+import { attempt, Dropped, GuestError } from "./error.ts";
 import type { HwParams, PcmMessage, PcmStream } from "./pcm.ts";
 import type { SoundCard } from "./sound.ts";
 
@@ -225,11 +225,4 @@ function inSteps(
   const { position: frames, periods, xruns, dry, ioErrors, longestPeriodMs } = progress.snapshot();
   const stopped = stream.device.isToEnd();
   return { frames, periods, xruns, dry, ioErrors, longestPeriodMs, stopped, steps };
-}
-
-/** For what is of no use when it fails, as something failed already. */
-function attempt(action: () => void): void {
-  try {
-    action();
-  } catch { /* the first error is the one to tell */ }
 }

@@ -379,6 +379,7 @@ export class MmioDevice {
    *
    * @returns false when it is not so after the time
    * @throws {Dropped} when the owner wants the driver to let go
+   * @throws {GuestError} EINTR when the owner killed the application that waits
    */
   wait(isSo: () => boolean, timeoutMs: number): boolean {
     const deadline = performance.now() + timeoutMs;
@@ -393,12 +394,18 @@ export class MmioDevice {
     return true;
   }
 
-  /** @throws {Dropped} when the owner wants the driver to let go */
+  /**
+   * @throws {Dropped} when the owner wants the driver to let go
+   * @throws {GuestError} EINTR when the owner killed the application
+   */
   checkDropped(): void {
-    if (this.progress.get("order") === ORDER.drop) throw new Dropped();
+    const order = this.progress.get("order");
+    if (order === ORDER.drop) throw new Dropped();
+    if (order !== ORDER.kill) return;
+    throw new GuestError("EINTR", `wait for ${this.name}: the application was killed`);
   }
 
-  /** Whether the owner wants what runs to end, in order. @throws {Dropped} when it is to let go instead */
+  /** Whether the owner wants what runs to end, in order. @throws as {@linkcode checkDropped} when not in order */
   isToEnd(): boolean {
     this.checkDropped();
     return this.progress.get("order") === ORDER.stop;

@@ -30,6 +30,7 @@ const NOW: ProgressSnapshot = {
   buffered: 960,
   latencyBytes: 4 * 480,
   interrupts: 30,
+  messages: 8,
   lastPeriodMs: 20,
   longestPeriodMs: 21,
 };

@@ -11,6 +11,7 @@ Deno.test("Progress is one memory seen from both sides", () => {
   guest.count("xruns");
   guest.count("dry");
   guest.count("dry");
+  guest.count("messages");
   guest.set("latencyBytes", 0xfffffff0);
   guest.write("buffered", 1920);
   guest.write("position", 2 ** 40);
@@ -27,6 +28,7 @@ Deno.test("Progress is one memory seen from both sides", () => {
     buffered: 1920,
     latencyBytes: 0xfffffff0,
     interrupts: 0,
+    messages: 1,
     lastPeriodMs: 20.5,
     longestPeriodMs: 21.25,
   });

@@ -164,7 +164,7 @@ Deno.test("what a card cannot play is refused before the card is asked", async (
 Deno.test("a file that is none is refused by name", () => {
   const { session } = soundBench();
   session.probe(0);
-  assertThrows(() => session.play({ file: "/nowhere/x.wav" }), WavError, "/nowhere/x.wav");
+  assertThrows(() => session.play({ file: "/dev/null/x.wav" }), WavError, "/dev/null/x.wav");
 });
 
 Deno.test("a period that the queue has no room for is refused, and the card stays usable", async () => {
@@ -232,7 +232,7 @@ Deno.test("unanswered messages fill the control queue and no more, until they ar
   const mute = [snd.R_PCM_SET_PARAMS];
   const { port, session } = soundBench({ queueSize: 4, script: { mute } });
   session.probe(0);
-  const options = { periodFrames: 10, frames: 1, format: S16, file: "/nowhere/out.wav" };
+  const options = { periodFrames: 10, frames: 1, format: S16, file: "/dev/null/out.wav" };
   const attempt = () => assertThrows(() => session.capture(options));
   const codes = Array.from({ length: 4 }, () => (attempt() as GuestError).code);
   assertEquals(codes, ["ETIMEDOUT", "ETIMEDOUT", "ENOSPC", "ENOSPC"]);
@@ -359,7 +359,7 @@ Deno.test("a card may have nothing at all", () => {
   const { port, session } = soundBench({ script: { config: [0, 0, 0] } });
   session.probe(0);
   assertEquals(port.device.controls, []);
-  const capture = { file: "/nowhere/x.wav", frames: 1, format: S16 };
+  const capture = { file: "/dev/null/x.wav", frames: 1, format: S16 };
   assertThrows(() => session.capture(capture), GuestError, "it has no such stream (ENODEV)");
 });
 
