@@ -5,8 +5,8 @@
  * @module
  */
 import type { Command } from "commander";
-import { MAX_CHANNELS } from "../lib/device/spec.ts";
-import { formatOfWav, FRAME_RATES } from "../lib/virtio/sound.ts";
+import { MAX_CHANNELS } from "../lib/classes/sound/spec.ts";
+import { formatOfWav, FRAME_RATES } from "../lib/classes/sound/wire.ts";
 import { wavFormatText, WavReader, WavWriter } from "../lib/wav.ts";
 import { compareWav, type Comparison } from "./compare.ts";
 import {

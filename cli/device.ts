@@ -5,7 +5,7 @@
  * @module
  */
 import type { Command } from "commander";
-import { checkSpec, type DeviceEvent, type DeviceSpec } from "../lib/device/spec.ts";
+import { checkSpec, type DeviceEvent, type DeviceSpec } from "../lib/classes/sound/spec.ts";
 import { check, Failure, load, step, StopSignal, UNREACHABLE, USAGE } from "./exit.ts";
 import { choice, collect, whole } from "./options.ts";
 import { Report } from "./report.ts";

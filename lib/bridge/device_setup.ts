@@ -6,7 +6,7 @@
  */
 import type { Reactor } from "../../ffi/mod.ts";
 import type { MemoryMode, openLoopback } from "../loopback/mod.ts";
-import type { DeviceClass } from "../virtio/classes.ts";
+import type { DeviceClass } from "../virtio/device_class.ts";
 import type { Keep } from "./keep.ts";
 import type { Lane } from "./lane.ts";
 

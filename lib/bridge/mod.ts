@@ -11,7 +11,7 @@ import {
   type MemoryMode,
   openLoopback,
 } from "../loopback/mod.ts";
-import { DEVICE_CLASSES, deviceClassByName } from "../virtio/classes.ts";
+import { DEVICE_CLASSES, deviceClassByName } from "../virtio/device_class.ts";
 import { BridgedDevice } from "./device.ts";
 import {
   type BackEndPatience,

@@ -6,7 +6,7 @@
  */
 import { type GuestMemory } from "../virtio/memory.ts";
 import { Chain, DeviceRing, type RingLayout, type RingOptions } from "../virtio/split_ring.ts";
-import type { Replay } from "./replay.ts";
+import type { Replay } from "../classes/sound/replay.ts";
 import { firstWord } from "./relayed_queue.ts";
 
 /** A queue of a device with direct memory. */

@@ -23,7 +23,7 @@ import {
 } from "../virtio/split_ring.ts";
 import { QUEUE_COUNTERS, type QueueState } from "../virtio/state.ts";
 import type { Bounce } from "./bounce.ts";
-import type { Replay } from "./replay.ts";
+import type { Replay } from "../classes/sound/replay.ts";
 
 /** Segments begin at multiples of this, as a back-end written in a language with aligned structures may expect. */
 const SEGMENT_ALIGN = 16;

@@ -5,7 +5,7 @@
  * @module
  */
 import type { RelayedQueue } from "./relayed_queue.ts";
-import { RESPONSE_BYTES } from "./replay.ts";
+import { RESPONSE_BYTES } from "../classes/sound/replay.ts";
 
 /** The requests, and which of them is under way. */
 export class ReplayQueue {

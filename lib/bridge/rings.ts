@@ -9,7 +9,7 @@ import { signalEvent, viewMemory } from "../../ffi/mod.ts";
 import { Chunks } from "../loopback/chunks.ts";
 import { type LoopbackPort, ring } from "../loopback/port.ts";
 import { viewsOf } from "../loopback/views.ts";
-import { deviceClassById, type QueueKind } from "../virtio/classes.ts";
+import { deviceClassById, type QueueKind } from "../virtio/device_class.ts";
 import { MemoryError, RingError } from "../virtio/error.ts";
 import { VIRTIO_F_RING_EVENT_IDX, VIRTIO_F_RING_INDIRECT_DESC } from "../virtio/features.ts";
 import { GuestMemory } from "../virtio/memory.ts";
@@ -27,7 +27,7 @@ import { enter, leave } from "./gate.ts";
 import type { LaneDevice, RingEvent, Session, SessionRing } from "./lane_messages.ts";
 import { PassedQueue } from "./passed_queue.ts";
 import { RelayedQueue } from "./relayed_queue.ts";
-import { isRelayed, type Replay, replayOf } from "./replay.ts";
+import { isRelayed, type Replay, replayOf } from "../classes/sound/replay.ts";
 import { ReplayQueue } from "./replay_queue.ts";
 import type { Scheduled } from "./schedule.ts";
 

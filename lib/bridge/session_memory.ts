@@ -8,7 +8,7 @@ import { createMemory, EventFd, type Fd, Mapping, pageSize, relieveEvent } from 
 import { type RingLayout, splitRingLayout } from "../virtio/split_ring.ts";
 import type { DeviceState } from "../virtio/state.ts";
 import type { LaneDevice, SessionRing } from "./lane_messages.ts";
-import { isRelayed } from "./replay.ts";
+import { isRelayed } from "../classes/sound/replay.ts";
 
 /** The guest address of a session's memory in the back-end's eyes; not 0, which some take for "not set up". */
 export const SESSION_GUEST = 0x1_0000;

@@ -5,7 +5,7 @@
  *
  * @module
  */
-import type { DeviceClass } from "../virtio/classes.ts";
+import type { DeviceClass } from "../virtio/device_class.ts";
 import { type DeviceState, QUEUE_COUNTERS } from "../virtio/state.ts";
 
 /** Looks at a device's queues again and again. */

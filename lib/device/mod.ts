@@ -5,7 +5,12 @@
  * @module
  */
 import { BlockingWorker, part } from "../../ffi/mod.ts";
-import { checkSpec, type DeviceContract, type DeviceEvent, type DeviceSpec } from "./spec.ts";
+import {
+  checkSpec,
+  type DeviceContract,
+  type DeviceEvent,
+  type DeviceSpec,
+} from "../classes/sound/spec.ts";
 
 export {
   checkSpec,
@@ -18,7 +23,7 @@ export {
   type SoundSpec,
   type SourceSpec,
   SpecError,
-} from "./spec.ts";
+} from "../classes/sound/spec.ts";
 
 /** Options of {@linkcode startDevice}. */
 export interface DeviceOptions {

@@ -8,9 +8,9 @@ import { monotonicNs, serveBlocking, Watches } from "../../ffi/mod.ts";
 import { BackEndServer } from "../vhost_user/back_end.ts";
 import { TimerClock } from "./clock.ts";
 import { Commands } from "./command.ts";
-import { RngDevice } from "./rng.ts";
-import { SoundDevice } from "./sound.ts";
-import type { DeviceContract, DeviceEvent } from "./spec.ts";
+import { RngDevice } from "../classes/rng/device.ts";
+import { SoundDevice } from "../classes/sound/device.ts";
+import type { DeviceContract, DeviceEvent } from "../classes/sound/spec.ts";
 
 /** Most events a second that go to the owner: a driver that misbehaves causes them at will. */
 const MAX_EVENTS_PER_SECOND = 100;

@@ -9,8 +9,8 @@ import { BlockingWorker, part, signalEvent } from "../../ffi/mod.ts";
 import type { SoftWires } from "../loopback/soft.ts";
 import { ORDER, Progress, type ProgressSnapshot } from "./progress.ts";
 import type { Patience, ProbeResult } from "./session.ts";
-import type { CardInfo } from "./sound.ts";
-import type { CaptureOptions, PlayOptions, TransferResult } from "./transfer.ts";
+import type { CardInfo } from "../classes/sound/driver.ts";
+import type { CaptureOptions, PlayOptions, TransferResult } from "../classes/sound/transfer.ts";
 import type {
   EntropyGuestContract,
   GuestContract,
@@ -20,8 +20,13 @@ import type {
 
 export type { GuestState, ProgressSnapshot } from "./progress.ts";
 export type { ProbeResult } from "./session.ts";
-export type { CardInfo } from "./sound.ts";
-export type { BufferOptions, CaptureOptions, PlayOptions, TransferResult } from "./transfer.ts";
+export type { CardInfo } from "../classes/sound/driver.ts";
+export type {
+  BufferOptions,
+  CaptureOptions,
+  PlayOptions,
+  TransferResult,
+} from "../classes/sound/transfer.ts";
 
 /** Which driver the guest has. */
 export type GuestKind = "sound" | "rng";

@@ -8,7 +8,7 @@
  *
  * @module
  */
-import type { PcmState } from "../virtio/sound.ts";
+import type { PcmState } from "../classes/sound/wire.ts";
 
 /** What the driver is in: a stream's state, and two before there is one. */
 export type GuestState = "unbound" | "bound" | "draining" | PcmState;

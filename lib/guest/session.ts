@@ -8,15 +8,15 @@ import { describeFeatures } from "../virtio/features.ts";
 import { Dropped, GuestError } from "./error.ts";
 import { GuestPages } from "./pages.ts";
 import type { Progress } from "./progress.ts";
-import { EntropyDriver, measureAccess } from "./rng.ts";
-import { type CardInfo, SoundCard } from "./sound.ts";
+import { EntropyDriver, measureAccess } from "../classes/rng/driver.ts";
+import { type CardInfo, SoundCard } from "../classes/sound/driver.ts";
 import {
   capture,
   type CaptureOptions,
   play,
   type PlayOptions,
   type TransferResult,
-} from "./transfer.ts";
+} from "../classes/sound/transfer.ts";
 import { type DeviceIdentity, type GuestPort, MmioDevice } from "./transport.ts";
 
 /** How patient a guest is, in milliseconds. */

@@ -16,8 +16,8 @@ import { SoftGuestPort, type SoftWires } from "../loopback/soft.ts";
 import type { GuestKind } from "./mod.ts";
 import { Progress } from "./progress.ts";
 import { EntropySession, type Patience, type ProbeResult, SoundSession } from "./session.ts";
-import type { CardInfo } from "./sound.ts";
-import type { CaptureOptions, PlayOptions, TransferResult } from "./transfer.ts";
+import type { CardInfo } from "../classes/sound/driver.ts";
+import type { CaptureOptions, PlayOptions, TransferResult } from "../classes/sound/transfer.ts";
 
 /** What the owner hands over. */
 export interface GuestInit extends Patience {

@@ -10,7 +10,7 @@
  * @module
  */
 import { type Reactor, UnixSocket } from "../../ffi/mod.ts";
-import type { DeviceClass } from "../virtio/classes.ts";
+import type { DeviceClass } from "../virtio/device_class.ts";
 import { bit, describeFeatures, VHOST_USER_F_PROTOCOL_FEATURES } from "../virtio/features.ts";
 import { BackEndChannel } from "./channel.ts";
 import { Conversation, DEADLINE_MS } from "./conversation.ts";

@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { deviceClassById } from "./classes.ts";
+import { deviceClassById } from "./device_class.ts";
 import { describeFeatures, VIRTIO_F_RING_RESET, VIRTIO_F_VERSION_1 } from "./features.ts";
 import type { RingLayout } from "./ring_layout.ts";
 import {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { PassedQueue } from "../../lib/bridge/passed_queue.ts";
-import { replayOf } from "../../lib/bridge/replay.ts";
+import { replayOf } from "../../lib/classes/sound/replay.ts";
 import { RingError } from "../../lib/virtio/error.ts";
 import { DATA, RawRing } from "../virtio/ring_fixture.ts";
 

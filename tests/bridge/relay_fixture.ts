@@ -2,7 +2,7 @@
 /** A relayed queue with the driver on one side and a back-end on the other, on one thread. */
 import { Bounce } from "../../lib/bridge/bounce.ts";
 import { RelayedQueue } from "../../lib/bridge/relayed_queue.ts";
-import { type Replay, replayOf } from "../../lib/bridge/replay.ts";
+import { type Replay, replayOf } from "../../lib/classes/sound/replay.ts";
 import { GuestMemory } from "../../lib/virtio/memory.ts";
 import {
   Chain,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { assertEquals } from "@std/assert";
 import { Watchdog } from "../../lib/bridge/watchdog.ts";
-import { deviceClassByName } from "../../lib/virtio/classes.ts";
+import { deviceClassByName } from "../../lib/virtio/device_class.ts";
 import { QUEUE_COUNTERS } from "../../lib/virtio/state.ts";
 import { createState } from "../virtio/register_fixture.ts";
 

@@ -4,7 +4,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { takeEvent } from "../../ffi/mod.ts";
 import { SoftGuestPort, type SoftNode } from "../../lib/loopback/mod.ts";
-import { VQ_CONTROL, VQ_TX } from "../../lib/virtio/sound.ts";
+import { VQ_CONTROL, VQ_TX } from "../../lib/classes/sound/wire.ts";
 import { INTERRUPT_CONFIG_CHANGE, STATUS_DEVICE_NEEDS_RESET } from "../../lib/virtio/state.ts";
 import { type HostileGuest, MESSAGE_LIES, PLACE_LIES, RING_LIES } from "../guest/hostile.ts";
 import { withoutLeaks } from "../support/leaks.ts";

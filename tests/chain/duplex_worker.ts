@@ -2,12 +2,12 @@
 // The thread of a driver that plays and records at once: both streams of a card in one loop.
 import { Epoll, serveBlocking } from "../../ffi/mod.ts";
 import { GuestPages } from "../../lib/guest/pages.ts";
-import type { PcmMessage, PcmStream } from "../../lib/guest/pcm.ts";
+import type { PcmMessage, PcmStream } from "../../lib/classes/sound/pcm.ts";
 import { Progress } from "../../lib/guest/progress.ts";
-import { SoundCard } from "../../lib/guest/sound.ts";
+import { SoundCard } from "../../lib/classes/sound/driver.ts";
 import { MmioDevice } from "../../lib/guest/transport.ts";
 import { SoftGuestPort } from "../../lib/loopback/soft.ts";
-import { D_INPUT, D_OUTPUT, formatOfWav, FRAME_RATES } from "../../lib/virtio/sound.ts";
+import { D_INPUT, D_OUTPUT, formatOfWav, FRAME_RATES } from "../../lib/classes/sound/wire.ts";
 import { WavReader, WavWriter } from "../../lib/wav.ts";
 import type { DuplexContract, DuplexOptions } from "./duplex.ts";
 

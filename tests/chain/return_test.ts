@@ -4,7 +4,7 @@
 import { assertEquals } from "@std/assert";
 import { type Reactor, Watches } from "../../ffi/mod.ts";
 import { Commands } from "../../lib/device/command.ts";
-import { SoundDevice } from "../../lib/device/sound.ts";
+import { SoundDevice } from "../../lib/classes/sound/device.ts";
 import type { SoundGuest } from "../../lib/guest/mod.ts";
 import { type BackEndDevice, type BackEndRing, BackEndServer } from "../../lib/vhost_user/mod.ts";
 import {
@@ -16,9 +16,9 @@ import {
   soundCodeName,
   VQ_CONTROL,
   VQ_TX,
-} from "../../lib/virtio/sound.ts";
+} from "../../lib/classes/sound/wire.ts";
 import type { Chain as DescriptorChain, DeviceRing } from "../../lib/virtio/split_ring.ts";
-import { FakeClock } from "../device/card.ts";
+import { FakeClock } from "../classes/sound/card.ts";
 import { writeNumbered } from "../real/numbered.ts";
 import { withoutLeaks } from "../support/leaks.ts";
 import { until } from "../support/process.ts";

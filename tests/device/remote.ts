@@ -14,9 +14,9 @@ import {
 } from "../../ffi/mod.ts";
 import { signalEvent } from "../../ffi/mod.ts";
 import { connectWithBackoff, type FrontEnd } from "../../lib/vhost_user/mod.ts";
-import { deviceClassByName } from "../../lib/virtio/classes.ts";
+import { deviceClassByName } from "../../lib/virtio/device_class.ts";
 import { GuestMemory } from "../../lib/virtio/memory.ts";
-import * as snd from "../../lib/virtio/sound.ts";
+import * as snd from "../../lib/classes/sound/wire.ts";
 import { DriverQueue, DriverRing, splitRingLayout } from "../../lib/virtio/split_ring.ts";
 
 const GUEST = 0x4000_0000;

@@ -11,10 +11,15 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   "lib/wav.ts": [],
   "lib/vhost_user": ["lib/virtio", "ffi"],
   "lib/loopback": ["lib/virtio", "ffi"],
-  "lib/bridge": ["lib/loopback", "lib/vhost_user", "lib/virtio", "ffi"],
-  "lib/device": ["lib/vhost_user", "lib/virtio", "lib/wav.ts", "ffi"],
+  // The mechanisms still name the classes that moved out of them.
+  "lib/bridge": ["lib/loopback", "lib/vhost_user", "lib/virtio", "ffi", "lib/classes"],
+  "lib/device": ["lib/vhost_user", "lib/virtio", "ffi", "lib/classes"],
   // A guest is the software loopback device's other end.
-  "lib/guest": ["lib/loopback", "lib/virtio", "lib/wav.ts", "ffi"],
+  "lib/guest": ["lib/loopback", "lib/virtio", "ffi", "lib/classes"],
+  "lib/classes": [
+    ...["lib/device", "lib/guest", "lib/vhost_user", "lib/virtio", "lib/wav.ts", "ffi"],
+    "lib/bridge/lane_messages.ts",
+  ],
   "cli": ["lib/", "ffi", "mod.ts", "deno.json"],
   "mod.ts": ["lib/", "ffi"],
 };
@@ -88,7 +93,7 @@ Deno.test("the imports are found, whichever way they are written", () => {
 
 Deno.test("codecs import nothing but what they are made of", () => {
   const codecs = {
-    "lib/virtio/sound.ts": [],
+    "lib/classes/sound/wire.ts": [],
     "lib/virtio/features.ts": [],
     "lib/wav.ts": [],
     "lib/vhost_user/payloads.ts": ["lib/vhost_user/errors.ts"],

@@ -13,7 +13,7 @@ import type { GuestMemory } from "../../lib/virtio/memory.ts";
 import { queueLayout, RegisterFile } from "../../lib/virtio/registers.ts";
 import { DeviceState, STATUS_DRIVER_OK } from "../../lib/virtio/state.ts";
 import { Chain, DeviceRing } from "../../lib/virtio/split_ring.ts";
-import * as snd from "../../lib/virtio/sound.ts";
+import * as snd from "../../lib/classes/sound/wire.ts";
 
 /** How it differs from a plain device. */
 export interface Script {

@@ -6,9 +6,9 @@
 import { GuestPages, PAGE_SIZE } from "../../lib/guest/pages.ts";
 import { Progress } from "../../lib/guest/progress.ts";
 import { type GuestPort, MmioDevice, REGISTER } from "../../lib/guest/transport.ts";
-import { deviceClassById } from "../../lib/virtio/classes.ts";
+import { deviceClassById } from "../../lib/virtio/device_class.ts";
 import { bit, hasFeature, VIRTIO_F_RING_INDIRECT_DESC } from "../../lib/virtio/features.ts";
-import * as snd from "../../lib/virtio/sound.ts";
+import * as snd from "../../lib/classes/sound/wire.ts";
 import {
   encodeDescriptor,
   type RingLayout,

@@ -2,7 +2,7 @@
 // That each lie is one: a device that checks what it is told finds each out, and is whole again after a reset.
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { SoftNode } from "../../lib/loopback/soft.ts";
-import { VQ_CONTROL, VQ_RX, VQ_TX } from "../../lib/virtio/sound.ts";
+import { VQ_CONTROL, VQ_RX, VQ_TX } from "../../lib/classes/sound/wire.ts";
 import { withoutLeaks } from "../support/leaks.ts";
 import { Adapter } from "./adapter.ts";
 import { HostileGuest } from "./hostile.ts";

@@ -11,7 +11,7 @@
  *
  * @module
  */
-import type { Chain } from "../virtio/chain.ts";
+import type { Chain } from "../../virtio/chain.ts";
 import {
   D_OUTPUT,
   FRAME_RATES,
@@ -31,7 +31,7 @@ import {
   S_NOT_SUPP,
   S_OK,
   SAMPLE_FORMATS,
-} from "../virtio/sound.ts";
+} from "./wire.ts";
 import type { Sink, StreamFormat } from "./sinks.ts";
 import type { Source } from "./sources.ts";
 

@@ -5,10 +5,10 @@
  *
  * @module
  */
-import { monotonicNs } from "../../ffi/mod.ts";
-import type { Segment } from "../virtio/driver_queue.ts";
-import { GuestError } from "./error.ts";
-import { type MmioDevice, REGISTER, type VirtQueue } from "./transport.ts";
+import { monotonicNs } from "../../../ffi/mod.ts";
+import type { Segment } from "../../virtio/driver_queue.ts";
+import { GuestError } from "../../guest/error.ts";
+import { type MmioDevice, REGISTER, type VirtQueue } from "../../guest/transport.ts";
 
 const ENTROPY_DEVICE_ID = 4;
 /** Bytes of the buffer: SMP_CACHE_BYTES on arm64 and x86-64. */

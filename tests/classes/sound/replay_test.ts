@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { assert, assertEquals } from "@std/assert";
-import { isRelayed, replayOf } from "../../lib/bridge/replay.ts";
-import { ReplayQueue } from "../../lib/bridge/replay_queue.ts";
-import type { LaneDevice } from "../../lib/bridge/lane_messages.ts";
-import { RelayBench } from "./relay_fixture.ts";
+import { isRelayed, replayOf } from "../../../lib/classes/sound/replay.ts";
+import { ReplayQueue } from "../../../lib/bridge/replay_queue.ts";
+import type { LaneDevice } from "../../../lib/bridge/lane_messages.ts";
+import { RelayBench } from "../../bridge/relay_fixture.ts";
 
 const SOUND = 25;
 const RNG = 4;

@@ -4,9 +4,9 @@
  *
  * @module
  */
-import type { SampleFormat } from "../virtio/sound.ts";
-import { type WavFormat, WavWriter } from "../wav.ts";
-import { CommandEnd, type Commands, type Variables } from "./command.ts";
+import type { SampleFormat } from "./wire.ts";
+import { type WavFormat, WavWriter } from "../../wav.ts";
+import { CommandEnd, type Commands, type Variables } from "../../device/command.ts";
 import type { SinkSpec } from "./spec.ts";
 
 /** What a stream's samples are. */

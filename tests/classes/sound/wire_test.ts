@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import * as sound from "../../lib/virtio/sound.ts";
-import { runC } from "./run_c.ts";
+import * as sound from "../../../lib/classes/sound/wire.ts";
+import { runC } from "../../virtio/run_c.ts";
 
 const u32 = (...words: number[]): number[] => [...new Uint8Array(Uint32Array.from(words).buffer)];
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { assert, assertEquals } from "@std/assert";
-import { RngDevice } from "../../lib/device/rng.ts";
-import { FakeClock, Wiring } from "./card.ts";
+import { RngDevice } from "../../../lib/classes/rng/device.ts";
+import { FakeClock, Wiring } from "../sound/card.ts";
 
 function wire(): { clock: FakeClock; wiring: Wiring } {
   const clock = new FakeClock();

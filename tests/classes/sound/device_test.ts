@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
-import * as snd from "../../lib/virtio/sound.ts";
-import { WavReader } from "../../lib/wav.ts";
+import * as snd from "../../../lib/classes/sound/wire.ts";
+import { WavReader } from "../../../lib/wav.ts";
 import { Card, noise, PARAMS } from "./card.ts";
 
 const { S_OK, S_BAD_MSG, S_NOT_SUPP, S_IO_ERR } = snd;

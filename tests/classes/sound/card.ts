@@ -4,20 +4,20 @@
  *
  * @module
  */
-import { Watches } from "../../ffi/mod.ts";
-import type { Clock } from "../../lib/device/clock.ts";
-import { Commands } from "../../lib/device/command.ts";
-import { SoundDevice } from "../../lib/device/sound.ts";
-import type { DeviceEvent, SoundSpec } from "../../lib/device/spec.ts";
-import type { BackEndDevice, BackEndRing } from "../../lib/vhost_user/back_end.ts";
-import { GuestMemory } from "../../lib/virtio/memory.ts";
-import * as snd from "../../lib/virtio/sound.ts";
+import { Watches } from "../../../ffi/mod.ts";
+import type { Clock } from "../../../lib/device/clock.ts";
+import { Commands } from "../../../lib/device/command.ts";
+import { SoundDevice } from "../../../lib/classes/sound/device.ts";
+import type { DeviceEvent, SoundSpec } from "../../../lib/classes/sound/spec.ts";
+import type { BackEndDevice, BackEndRing } from "../../../lib/vhost_user/back_end.ts";
+import { GuestMemory } from "../../../lib/virtio/memory.ts";
+import * as snd from "../../../lib/classes/sound/wire.ts";
 import {
   DeviceRing,
   DriverQueue,
   DriverRing,
   splitRingLayout,
-} from "../../lib/virtio/split_ring.ts";
+} from "../../../lib/virtio/split_ring.ts";
 
 export class FakeClock implements Clock {
   time = 1e9;

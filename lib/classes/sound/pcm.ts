@@ -5,8 +5,8 @@
  *
  * @module
  */
-import type { Segment } from "../virtio/driver_queue.ts";
-import { hasFeature } from "../virtio/features.ts";
+import type { Segment } from "../../virtio/driver_queue.ts";
+import { hasFeature } from "../../virtio/features.ts";
 import {
   D_OUTPUT,
   encodePcmHdr,
@@ -29,11 +29,11 @@ import {
   S_OK,
   SAMPLE_FORMATS,
   soundCodeName,
-} from "../virtio/sound.ts";
-import type { ControlQueue } from "./control.ts";
-import { attempt, GuestError } from "./error.ts";
-import { PAGE_SIZE } from "./pages.ts";
-import type { MmioDevice, VirtQueue } from "./transport.ts";
+} from "./wire.ts";
+import type { ControlQueue } from "./control_queue.ts";
+import { attempt, GuestError } from "../../guest/error.ts";
+import { PAGE_SIZE } from "../../guest/pages.ts";
+import type { MmioDevice, VirtQueue } from "../../guest/transport.ts";
 
 /** A period is one message; this is how one is laid out in memory. */
 export interface PcmMessage {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { GuestError } from "../../lib/guest/error.ts";
-import { ORDER } from "../../lib/guest/progress.ts";
-import { RingError } from "../../lib/virtio/error.ts";
-import { entropyBench } from "./harness.ts";
+import { GuestError } from "../../../lib/guest/error.ts";
+import { ORDER } from "../../../lib/guest/progress.ts";
+import { RingError } from "../../../lib/virtio/error.ts";
+import { entropyBench } from "../../guest/harness.ts";
 
 Deno.test("entropy is read over many buffers, and none of it twice", () => {
   for (const mmioVersion of [1, 2] as const) {

@@ -4,8 +4,8 @@
  *
  * @module
  */
-import { WavReader } from "../wav.ts";
-import { CommandEnd } from "./command.ts";
+import { WavReader } from "../../wav.ts";
+import { CommandEnd } from "../../device/command.ts";
 import { type StreamFormat, type Surroundings, variablesOf } from "./sinks.ts";
 import type { SourceSpec } from "./spec.ts";
 

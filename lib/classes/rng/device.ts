@@ -4,15 +4,15 @@
  *
  * @module
  */
-import { Chain } from "../virtio/chain.ts";
+import { Chain } from "../../virtio/chain.ts";
 import {
   bit,
   VIRTIO_F_RING_EVENT_IDX,
   VIRTIO_F_RING_INDIRECT_DESC,
   VIRTIO_F_VERSION_1,
-} from "../virtio/features.ts";
-import type { BackEndDevice, BackEndRing } from "../vhost_user/back_end.ts";
-import type { Clock } from "./clock.ts";
+} from "../../virtio/features.ts";
+import type { BackEndDevice, BackEndRing } from "../../vhost_user/back_end.ts";
+import type { Clock } from "../../device/clock.ts";
 
 /** As many bytes as the system gives in one call. */
 const PIECE_BYTES = 65536;

@@ -4,8 +4,8 @@
  *
  * @module
  */
-import { formatOfWav, FRAME_RATES, type PcmState } from "../virtio/sound.ts";
-import { type WavFormat, wavFormatText, WavReader, WavWriter } from "../wav.ts";
+import { formatOfWav, FRAME_RATES, type PcmState } from "./wire.ts";
+import { type WavFormat, wavFormatText, WavReader, WavWriter } from "../../wav.ts";
 
 /** A device to run; `socket` is the path it listens at. */
 export type DeviceSpec = SoundSpec | RngSpec;

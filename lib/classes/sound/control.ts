@@ -32,7 +32,7 @@ import {
   S_BAD_MSG,
   S_NOT_SUPP,
   S_OK,
-} from "../virtio/sound.ts";
+} from "./wire.ts";
 import type { Stream } from "./stream.ts";
 
 /** What a card consists of. */

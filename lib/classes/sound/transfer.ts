@@ -5,11 +5,11 @@
  *
  * @module
  */
-import { D_INPUT, D_OUTPUT, formatOfWav, FRAME_RATES } from "../virtio/sound.ts";
-import { type WavFormat, wavFormatText, WavReader, WavWriter } from "../wav.ts";
-import { attempt, Dropped, GuestError } from "./error.ts";
+import { D_INPUT, D_OUTPUT, formatOfWav, FRAME_RATES } from "./wire.ts";
+import { type WavFormat, wavFormatText, WavReader, WavWriter } from "../../wav.ts";
+import { attempt, Dropped, GuestError } from "../../guest/error.ts";
 import type { HwParams, PcmMessage, PcmStream } from "./pcm.ts";
-import type { SoundCard } from "./sound.ts";
+import type { SoundCard } from "./driver.ts";
 
 /** How the card's buffer is cut. */
 export interface BufferOptions {

@@ -21,8 +21,8 @@ import {
   VQ_CONTROL,
   VQ_RX,
   VQ_TX,
-} from "../virtio/sound.ts";
-import type { LaneDevice } from "./lane_messages.ts";
+} from "./wire.ts";
+import type { LaneDevice } from "../../bridge/lane_messages.ts";
 
 /** One class's memory of its requests. It lies in the device's state, so that a successor has it too. */
 export interface Replay {

@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { hasFeature } from "../virtio/features.ts";
+import { hasFeature } from "../../virtio/features.ts";
 import {
   CHMAP_INFO_SIZE,
   type ChmapInfo,
@@ -31,11 +31,11 @@ import {
   SAMPLE_FORMATS,
   SOUND_DEVICE_ID,
   soundCodeName,
-} from "../virtio/sound.ts";
-import { ControlQueue } from "./control.ts";
-import { GuestError } from "./error.ts";
+} from "./wire.ts";
+import { ControlQueue } from "./control_queue.ts";
+import { GuestError } from "../../guest/error.ts";
 import { type PcmMessage, PcmStream } from "./pcm.ts";
-import type { MmioDevice, VirtQueue } from "./transport.ts";
+import type { MmioDevice, VirtQueue } from "../../guest/transport.ts";
 
 /** Where the counts lie in the config space. */
 const CONFIG = { jacks: 0, streams: 4, chmaps: 8 } as const;

@@ -5,10 +5,10 @@
  *
  * @module
  */
-import { HDR_SIZE, S_IO_ERR, S_NOT_SUPP, S_OK, soundCodeName } from "../virtio/sound.ts";
-import type { Segment } from "../virtio/driver_queue.ts";
-import { GuestError } from "./error.ts";
-import type { MmioDevice, VirtQueue } from "./transport.ts";
+import { HDR_SIZE, S_IO_ERR, S_NOT_SUPP, S_OK, soundCodeName } from "./wire.ts";
+import type { Segment } from "../../virtio/driver_queue.ts";
+import { GuestError } from "../../guest/error.ts";
+import type { MmioDevice, VirtQueue } from "../../guest/transport.ts";
 
 /** A message in line or on its way. */
 interface ControlMessage {

@@ -7,13 +7,13 @@
  *
  * @module
  */
-import { Chain } from "../virtio/chain.ts";
+import { Chain } from "../../virtio/chain.ts";
 import {
   bit,
   VIRTIO_F_RING_EVENT_IDX,
   VIRTIO_F_RING_INDIRECT_DESC,
   VIRTIO_F_VERSION_1,
-} from "../virtio/features.ts";
+} from "../../virtio/features.ts";
 import {
   CHANNEL_POSITIONS,
   type ChmapInfo,
@@ -46,12 +46,12 @@ import {
   VQ_EVENT,
   VQ_RX,
   VQ_TX,
-} from "../virtio/sound.ts";
-import type { BackEndDevice, BackEndRing } from "../vhost_user/back_end.ts";
-import type { Clock } from "./clock.ts";
-import type { Commands } from "./command.ts";
+} from "./wire.ts";
+import type { BackEndDevice, BackEndRing } from "../../vhost_user/back_end.ts";
+import type { Clock } from "../../device/clock.ts";
+import type { Commands } from "../../device/command.ts";
 import { openSink, type Surroundings } from "./sinks.ts";
-import { answerControl, type Card, REQUEST_BYTES } from "./sound_control.ts";
+import { answerControl, type Card, REQUEST_BYTES } from "./control.ts";
 import { openSource } from "./sources.ts";
 import {
   type DeviceEvent,

@@ -6,9 +6,9 @@ import {
   deviceClassById,
   deviceClassByName,
   UNSERVED_DROP_INS,
-} from "../../lib/virtio/classes.ts";
+} from "../../lib/virtio/device_class.ts";
 import { CONFIG_SPACE_BYTES, isQueueSize } from "../../lib/virtio/state.ts";
-import { runC } from "./run_c.ts";
+import { runC } from "../virtio/run_c.ts";
 
 Deno.test("a class is found by id, name and drop-in name, and by nothing else", () => {
   for (const row of DEVICE_CLASSES) {

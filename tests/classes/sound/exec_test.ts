@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { assert, assertEquals } from "@std/assert";
-import * as snd from "../../lib/virtio/sound.ts";
+import * as snd from "../../../lib/classes/sound/wire.ts";
 import { Card, noise, PARAMS } from "./card.ts";
 
 const { S_OK, S_IO_ERR } = snd;

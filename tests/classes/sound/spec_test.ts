@@ -6,8 +6,8 @@ import {
   parseSource,
   type SoundSpec,
   SpecError,
-} from "../../lib/device/mod.ts";
-import { WavError } from "../../lib/wav.ts";
+} from "../../../lib/device/mod.ts";
+import { WavError } from "../../../lib/wav.ts";
 
 Deno.test("sinks and sources are read from their texts", () => {
   assertEquals(parseSink("null"), { kind: "null" });

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { GuestError } from "../../lib/guest/error.ts";
-import { ORDER } from "../../lib/guest/progress.ts";
-import { RingError } from "../../lib/virtio/error.ts";
-import * as snd from "../../lib/virtio/sound.ts";
-import { WavError, type WavFormat } from "../../lib/wav.ts";
-import type { FakeOptions, Script } from "./fake_device.ts";
-import { soundBench, withFolder } from "./harness.ts";
-import { readSamples, writeNumbered } from "./numbered.ts";
+import { GuestError } from "../../../lib/guest/error.ts";
+import { ORDER } from "../../../lib/guest/progress.ts";
+import { RingError } from "../../../lib/virtio/error.ts";
+import * as snd from "../../../lib/classes/sound/wire.ts";
+import { WavError, type WavFormat } from "../../../lib/wav.ts";
+import type { FakeOptions, Script } from "../../guest/fake_device.ts";
+import { soundBench, withFolder } from "../../guest/harness.ts";
+import { readSamples, writeNumbered } from "../../guest/numbered.ts";
 
 const S16: WavFormat = { encoding: "pcm", bits: 16, channels: 2, rate: 48000 };
 
