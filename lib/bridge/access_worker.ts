@@ -22,11 +22,11 @@ import { SharedPage } from "../loopback/page.ts";
 import { type LoopbackPort, ring } from "../loopback/port.ts";
 import { RegisterFile, STATUS_OFFSET } from "../virtio/registers.ts";
 import {
-  DeviceState,
-  QUEUE_COUNTERS,
+  ACCESS_QUEUE_COUNTERS,
   STATUS_DEVICE_NEEDS_RESET,
   STATUS_DRIVER_OK,
 } from "../virtio/state.ts";
+import { AccessState } from "../virtio/state_writers.ts";
 import { settle } from "./gate.ts";
 import type { AccessContract, AccessEvent, LaneDevice } from "./lane_messages.ts";
 import { Schedule, type Scheduled } from "./schedule.ts";
@@ -37,7 +37,7 @@ class AccessDevice implements Scheduled {
   ready = false;
   readonly #id: number;
   readonly #report: Report<AccessEvent>;
-  readonly #state: DeviceState;
+  readonly #state: AccessState;
   readonly #port: LoopbackPort;
   readonly #page: SharedPage;
   readonly #registers: RegisterFile;
@@ -46,7 +46,7 @@ class AccessDevice implements Scheduled {
 
   constructor(device: LaneDevice, report: Report<AccessEvent>) {
     const { id, port, gate, kicks } = device;
-    const state = DeviceState.open(viewMemory(device.state));
+    const state = AccessState.open(viewMemory(device.state));
     this.priority = device.priority;
     this.#id = id;
     this.#report = report;
@@ -56,7 +56,7 @@ class AccessDevice implements Scheduled {
     let wasRunning = (state.status & STATUS_DRIVER_OK) !== 0;
     this.#registers = new RegisterFile(state, {
       notify: (queue) => {
-        state.queues[queue]!.counters[QUEUE_COUNTERS.kicks]!++;
+        state.queues[queue]!.count(ACCESS_QUEUE_COUNTERS.kicks);
         signalEvent(kicks[queue]!);
       },
       statusChanged: (status) => {

@@ -15,6 +15,7 @@
 import { MAX_MAPPINGS } from "../loopback/mod.ts";
 import {
   DEVICE_COUNTERS,
+  MAIN_COUNTERS,
   namedCounters,
   QUEUE_COUNTERS,
   STATUS_DEVICE_NEEDS_RESET,
@@ -261,7 +262,7 @@ export class BridgedDevice {
     const { counters, started } = this.#presented.state;
     const isProbed = (): boolean => counters[DEVICE_COUNTERS.accesses]! > 0;
     if (!started && !await this.#change.until(isProbed, FIRST_ACCESS_MS)) this.#presented.start();
-    this.#presented.state.started = true;
+    this.#presented.state.setStarted();
     this.#wasRunning = this.#presented.driverOk;
     const { mappings } = this.#presented.state;
     const used = mappings === 0 ? "" : `, ${mappings} of its ${MAX_MAPPINGS} mappings used`;
@@ -454,8 +455,8 @@ export class BridgedDevice {
     this.#setup.onEvent({ device: this.name, kind, text, ms: performance.now() });
   }
 
-  #count(counter: "connects" | "losses" | "replays", by = 1): void {
-    this.#presented!.state.counters[DEVICE_COUNTERS[counter]]! += by;
+  #count(counter: keyof typeof MAIN_COUNTERS, by = 1): void {
+    this.#presented!.state.count(MAIN_COUNTERS[counter], by);
   }
 
   /** Counters by name, of the device and of each queue; null before it is presented. */

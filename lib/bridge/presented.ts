@@ -26,6 +26,7 @@ import {
   STATUS_DRIVER_OK,
   STATUS_FAILED,
 } from "../virtio/state.ts";
+import { MainState } from "../virtio/state_writers.ts";
 import { type Profile, VhostUserError } from "../vhost_user/mod.ts";
 import type { DeviceSetup } from "./device_setup.ts";
 import { createGate } from "./gate.ts";
@@ -45,7 +46,7 @@ const OFFERED = (bit(24) - 1n) | bit(VIRTIO_F_RING_INDIRECT_DESC) | bit(VIRTIO_F
 
 /** What a device in its lane consists of. */
 interface Parts {
-  readonly state: DeviceState;
+  readonly state: MainState;
   readonly mapping: Mapping;
   readonly memory: Fd;
   readonly loopback: Loopback;
@@ -53,7 +54,7 @@ interface Parts {
 
 /** A device whose accesses its lane answers. */
 export class PresentedDevice {
-  readonly state: DeviceState;
+  readonly state: MainState;
   readonly loopback: Loopback;
   readonly #setup: DeviceSetup;
   readonly #parts: Parts;
@@ -92,7 +93,7 @@ export class PresentedDevice {
     const memory = undo.use(createMemory(STATE_FILE + name, bytes));
     const mapping = undo.use(Mapping.create(memory, bytes));
     const loopback = undo.use(await setup.loopbacks.open(node, mode, reactor));
-    const state = DeviceState.create(viewMemory(mapping), {
+    const state = MainState.create(viewMemory(mapping), {
       name: node,
       deviceId: deviceClass.id,
       vendorId: VENDOR,
@@ -150,7 +151,7 @@ export class PresentedDevice {
   ): Promise<PresentedDevice> {
     const { id, name, priority, memory } = setup;
     const { state, mapping, loopback } = parts;
-    state.mappings += loopback.mappings;
+    state.countMappings(loopback.mappings);
     const kicks = state.queues.map(() => undo.use(EventFd.create()));
     const lane: LaneDevice = {
       id,
@@ -174,7 +175,7 @@ export class PresentedDevice {
     if (state.started) return;
     const { mmioVersion: version, deviceId } = state;
     this.loopback.start({ magic: MAGIC, version, deviceId, vendor: VENDOR });
-    state.started = true;
+    state.setStarted();
   }
 
   /**
@@ -244,9 +245,9 @@ function mapState(memory: Fd): Mapping {
 }
 
 /** @throws {RangeError} when the state is not one that this device can go on from */
-function openState(setup: DeviceSetup, mapping: Mapping): DeviceState {
+function openState(setup: DeviceSetup, mapping: Mapping): MainState {
   const { loopback: name, deviceClass, mmioVersion } = setup;
-  const state = DeviceState.open(viewMemory(mapping));
+  const state = MainState.open(viewMemory(mapping));
   if (!state.isOf(name)) throw new RangeError("it is the state of another node");
   const found = [state.deviceId, state.queueCount, state.mmioVersion].join(", ");
   // The driver has been told one version, whatever a back-end would offer now.

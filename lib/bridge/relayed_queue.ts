@@ -21,7 +21,7 @@ import {
   VIRTQ_DESC_F_NEXT,
   VIRTQ_DESC_F_WRITE,
 } from "../virtio/split_ring.ts";
-import { QUEUE_COUNTERS, type QueueState } from "../virtio/state.ts";
+import { RING_QUEUE_COUNTERS, type RingQueue } from "../virtio/state.ts";
 import type { Bounce } from "./bounce.ts";
 import type { Replay } from "../classes/sound/replay.ts";
 
@@ -46,7 +46,7 @@ export function firstWord(chain: Chain): number {
  * @throws {RingError} when they differ by anything else
  */
 function settle(
-  state: QueueState,
+  state: RingQueue,
   memory: GuestMemory,
   { used, size }: RingLayout,
   device: string,
@@ -66,7 +66,7 @@ function settle(
 /** A queue whose chains are copied, for one life of the driver and any number of back-ends. */
 export class RelayedQueue {
   readonly index: number;
-  readonly #state: QueueState;
+  readonly #state: RingQueue;
   readonly #memory: GuestMemory;
   readonly #ring: DeviceRing;
   readonly #chain: Chain;
@@ -93,7 +93,7 @@ export class RelayedQueue {
    * @throws {RingError} when the driver's ring cannot be true
    */
   constructor(
-    state: QueueState,
+    state: RingQueue,
     memory: GuestMemory,
     layout: RingLayout,
     options: RingOptions,
@@ -239,8 +239,8 @@ export class RelayedQueue {
       this.#back!.writeDescriptor(chain.tableIndex, address, tableBytes, VIRTQ_DESC_F_INDIRECT, 0);
     }
     this.#back!.offer(head);
-    this.#state.counters[QUEUE_COUNTERS.chains]!++;
-    this.#state.counters[QUEUE_COUNTERS.bytesOut]! += chain.readableBytes;
+    this.#state.count(RING_QUEUE_COUNTERS.chains);
+    this.#state.count(RING_QUEUE_COUNTERS.bytesOut, chain.readableBytes);
     return true;
   }
 
@@ -297,7 +297,7 @@ export class RelayedQueue {
       }
       if (left === 0) break;
     } while (back.enableInterrupts());
-    this.#state.counters[QUEUE_COUNTERS.calls]!++;
+    this.#state.count(RING_QUEUE_COUNTERS.calls);
     this.#interruptWanted ||= this.#ring.needsInterrupt();
     return left === 0;
   }
@@ -305,10 +305,9 @@ export class RelayedQueue {
   #return({ head, length }: UsedElement, replay: Replay): void {
     this.blame = "driver";
     const chain = this.#chain;
-    const { counters } = this.#state;
     this.#ring.walk(head, chain);
     const written = Math.min(length, chain.writableBytes);
-    if (written < length) counters[QUEUE_COUNTERS.errors]!++;
+    if (written < length) this.#state.count(RING_QUEUE_COUNTERS.errors);
     this.#copyBack(head);
     if (this.index === replay.queue) this.#observe(head, replay);
     this.#bounce!.give(this.#slot[head]!, this.#slotBytes[head]!);
@@ -316,11 +315,10 @@ export class RelayedQueue {
   }
 
   #giveBack(head: number, written: number): void {
-    const { counters } = this.#state;
     this.#ring.complete(head, written);
     this.#state.giveBack(head);
-    counters[QUEUE_COUNTERS.completions]!++;
-    counters[QUEUE_COUNTERS.bytesIn]! += written;
+    this.#state.count(RING_QUEUE_COUNTERS.completions);
+    this.#state.count(RING_QUEUE_COUNTERS.bytesIn, written);
   }
 
   /**

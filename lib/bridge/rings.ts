@@ -16,12 +16,12 @@ import { GuestMemory } from "../virtio/memory.ts";
 import { queueLayout } from "../virtio/registers.ts";
 import { Chain, DriverRing, type RingOptions } from "../virtio/split_ring.ts";
 import {
-  DEVICE_COUNTERS,
-  DeviceState,
   INTERRUPT_CONFIG_CHANGE,
   INTERRUPT_USED_BUFFER,
-  QUEUE_COUNTERS,
+  RING_COUNTERS,
+  RING_QUEUE_COUNTERS,
 } from "../virtio/state.ts";
+import { RingState } from "../virtio/state_writers.ts";
 import { Bounce } from "./bounce.ts";
 import { enter, leave } from "./gate.ts";
 import type { LaneDevice, RingEvent, Session, SessionRing } from "./lane_messages.ts";
@@ -54,7 +54,7 @@ type Phase =
 export class LaneRings implements Scheduled {
   readonly priority: number;
   ready = false;
-  readonly #state: DeviceState;
+  readonly #state: RingState;
   readonly #port: LoopbackPort;
   /** The driver's memory as far as viola has mapped it, null if it has not. */
   readonly #memory: GuestMemory | null;
@@ -82,7 +82,7 @@ export class LaneRings implements Scheduled {
     const { priority, port, state } = device;
     this.priority = priority;
     this.#port = port;
-    this.#state = DeviceState.open(viewMemory(state));
+    this.#state = RingState.open(viewMemory(state));
     this.#kinds = deviceClassById(this.#state.deviceId)!.queues.map(({ kind }) => kind);
     this.#marks = new Uint8Array(this.#state.queueCount);
     this.#chunks = port.chunks === null ? null : new Chunks(port.chunks, this.#state);
@@ -131,7 +131,7 @@ export class LaneRings implements Scheduled {
 
   #pass(index: number, bits: number): void {
     if ((bits & CALL) === 0 || this.#state.epoch !== this.#epoch) return;
-    this.#state.queues[index]!.counters[QUEUE_COUNTERS.calls]!++;
+    this.#state.queues[index]!.count(RING_QUEUE_COUNTERS.calls);
     this.#interrupt(INTERRUPT_USED_BUFFER);
   }
 
@@ -172,7 +172,7 @@ export class LaneRings implements Scheduled {
   /** Never from inside the gate: the driver's handler makes two accesses, and the reset it may be in waits for us. */
   #interrupt(bit: number): void {
     this.#state.raiseInterruptStatus(bit);
-    this.#state.counters[DEVICE_COUNTERS.interrupts]!++;
+    this.#state.count(RING_COUNTERS.interrupts);
     ring(this.#port.interrupt);
   }
 
@@ -368,7 +368,7 @@ export class LaneRings implements Scheduled {
 
   #requeue(index: number, count: number): void {
     this.#requeued += count;
-    this.#state.queues[index]!.counters[QUEUE_COUNTERS.requeued]! += count;
+    this.#state.queues[index]!.count(RING_QUEUE_COUNTERS.requeued, count);
   }
 
   /** What the two sides said while nobody passed it on is caught up with: every ring is looked at once, from both ends. */

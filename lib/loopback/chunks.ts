@@ -32,7 +32,8 @@ export const MAX_MAPPINGS = 200;
 
 /** Where the number of a node's mappings stands: in the device's state, for all processes that come. */
 export interface MappingCount {
-  mappings: number;
+  readonly mappings: number;
+  countMappings(by: number): void;
 }
 
 /**
@@ -76,7 +77,7 @@ export class Chunks implements Disposable {
           `(restart the machine)`,
       );
     }
-    this.count.mappings++;
+    this.count.countMappings(1);
     const { fd: number, request } = this.source;
     const address = new BigUint64Array([BigInt(start)]);
     unwrap(ioctl(number, request, new Uint8Array(address.buffer)), "select memory by SHARE_BUF");

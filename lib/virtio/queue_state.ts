@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * What a device must keep of one queue to go on with it; a block of `state.ts`'s memory.
+ * What a device must keep of one queue to go on with it; a block of `state.ts`'s memory. Who writes what, has a class of
+ * its own for it.
  *
  * | bytes | what | written by |
  * | --- | --- | --- |
@@ -19,11 +20,10 @@ import {
   usedBytes,
 } from "./ring_layout.ts";
 
-/** Where each counter of a queue stands in {@linkcode QueueState.counters}. */
-export const QUEUE_COUNTERS = {
-  // the isolate that serves accesses
-  kicks: 0,
-  // the isolate that touches the rings
+/** Where the counters stand in {@linkcode QueueState.counters} that the isolate counts which serves accesses. */
+export const ACCESS_QUEUE_COUNTERS = { kicks: 0 } as const;
+/** Those of the isolate that touches the ring. */
+export const RING_QUEUE_COUNTERS = {
   chains: 8,
   completions: 9,
   calls: 10,
@@ -32,6 +32,11 @@ export const QUEUE_COUNTERS = {
   errors: 13,
   requeued: 14,
 } as const;
+/** All of them. */
+export const QUEUE_COUNTERS = { ...ACCESS_QUEUE_COUNTERS, ...RING_QUEUE_COUNTERS } as const;
+
+/** One of the numbers of a table. */
+export type ValueOf<Table> = Table[keyof Table];
 
 const PROGRESS_AT = 64;
 const COUNTERS_AT = 128;
@@ -77,25 +82,20 @@ export function queueBlockBytes(capacity: number): number {
   return IN_FLIGHT_AT + Math.ceil(4 * capacity / CACHE_LINE) * CACHE_LINE;
 }
 
-/** One queue: how the driver set it up, and how far the device is with it. */
+/** One queue, for who only reads it: how the driver set it up, and how far the device is with it. */
 export class QueueState {
-  /** See {@linkcode QUEUE_COUNTERS}. */
-  readonly counters: Float64Array<ArrayBuffer>;
-  /**
-   * By head: 0, or the sequence number of the chain in flight that begins there, with the top bit set. Written through
-   * {@linkcode takeOn} and {@linkcode giveBack}.
-   */
-  readonly inflight: Words;
-  readonly #setup: Words;
-  readonly #progress: Words;
+  protected readonly setup: Words;
+  protected readonly progress: Words;
+  protected readonly counts: Float64Array<ArrayBuffer>;
+  protected readonly entries: Words;
   readonly #legacy: boolean;
 
   /** Over a block that {@linkcode create} has begun; for `DeviceState`. */
   constructor(buffer: ArrayBuffer, at: number, readonly index: number, legacy: boolean) {
-    this.#setup = new Uint32Array(buffer, at, 16);
-    this.#progress = new Uint32Array(buffer, at + PROGRESS_AT, 16);
-    this.counters = new Float64Array(buffer, at + COUNTERS_AT, COUNTERS_LENGTH);
-    this.inflight = new Uint32Array(buffer, at + IN_FLIGHT_AT, this.numMax);
+    this.setup = new Uint32Array(buffer, at, 16);
+    this.progress = new Uint32Array(buffer, at + PROGRESS_AT, 16);
+    this.counts = new Float64Array(buffer, at + COUNTERS_AT, COUNTERS_LENGTH);
+    this.entries = new Uint32Array(buffer, at + IN_FLIGHT_AT, this.numMax);
     this.#legacy = legacy;
   }
 
@@ -109,30 +109,35 @@ export class QueueState {
     return new Uint32Array(buffer, at, 16)[NUM_MAX_WORD]!;
   }
 
+  /** See {@linkcode QUEUE_COUNTERS}. */
+  get counters(): ArrayLike<number> {
+    return this.counts;
+  }
+
+  /** By head: 0, or the sequence number of the chain in flight that begins there, with the top bit set. */
+  get inflight(): ArrayLike<number> {
+    return this.entries;
+  }
+
   /** Most descriptors the driver may ask for. */
   get numMax(): number {
-    return this.#setup[NUM_MAX_WORD]!;
+    return this.setup[NUM_MAX_WORD]!;
   }
 
   /** Descriptors in the ring; not yet checked unless {@linkcode ready}. */
   get num(): number {
-    return this.#setup[QUEUE_WORDS.num]!;
+    return this.setup[QUEUE_WORDS.num]!;
   }
 
   /** Alignment of the used ring in bytes, version 1 only; not yet checked unless {@linkcode ready}. */
   get align(): number {
-    return this.#setup[QUEUE_WORDS.align]!;
+    return this.setup[QUEUE_WORDS.align]!;
   }
 
   /** Whether the driver has set the queue up. What was set up lies still as long as this is so. */
   get ready(): boolean {
     // acquire: who sees it sees num and the addresses stored before it
-    return Atomics.load(this.#setup, READY_WORD) !== 0;
-  }
-
-  /** Says that the set-up is complete. Only after {@linkcode fault} has found none. */
-  makeReady(): void {
-    Atomics.store(this.#setup, READY_WORD, 1); // release: see ready
+    return Atomics.load(this.setup, READY_WORD) !== 0;
   }
 
   /** Guest address of the descriptor table. @throws {RangeError} above 2^53 */
@@ -148,22 +153,6 @@ export class QueueState {
   /** Guest address of the used ring. @throws {RangeError} above 2^53 */
   get used(): number {
     return this.#address("used");
-  }
-
-  /** Writes one word of the set-up (see {@linkcode QUEUE_WORDS}) of a queue that is not ready. */
-  setWord(word: number, value: number): void {
-    this.#setup[word] = value;
-  }
-
-  /**
-   * Places the three parts in one block, as version 1 does, from the table's address, the size and the alignment.
-   * Nonsense in gives nonsense out, which {@linkcode fault} names.
-   */
-  placeLegacy(desc: number): void {
-    const layout = splitRingLayout(desc, this.num, this.align);
-    this.#setAddress("desc", layout.desc);
-    this.#setAddress("avail", layout.avail);
-    this.#setAddress("used", layout.used);
   }
 
   /** Why the queue cannot be used as it is set up, naming it and the value; or null. */
@@ -183,33 +172,12 @@ export class QueueState {
    * serves accesses, watched by the one that touches the rings.
    */
   get epoch(): number {
-    return Atomics.load(this.#setup, EPOCH_WORD);
-  }
-
-  /** Forgets the set-up; the progress is stale from now on, and {@linkcode resumeProgress} is what clears it. */
-  reset(): void {
-    // First: who finds the queue ready after it has read the set-up has read all of it, not half.
-    Atomics.store(this.#setup, READY_WORD, 0);
-    this.#setup.fill(0, QUEUE_WORDS.num, READY_WORD);
-    this.#setup.fill(0, QUEUE_WORDS.desc, QUEUE_WORDS.used + 2);
-    Atomics.add(this.#setup, EPOCH_WORD, 1);
-  }
-
-  /**
-   * Makes the progress that of the present {@linkcode epoch}: kept if it is, cleared if it belongs to an earlier life.
-   * Called by the isolate that touches the ring before it starts on it, the first time or as a successor.
-   */
-  resumeProgress(): void {
-    const epoch = this.epoch;
-    if (this.#progress[PROGRESS_EPOCH_WORD] === epoch) return this.#dropUncommitted();
-    this.inflight.fill(0);
-    Atomics.store(this.#progress, NEXT_SEQUENCE_WORD, 0);
-    Atomics.store(this.#progress, PROGRESS_EPOCH_WORD, epoch); // last: until then it is still to be cleared
+    return Atomics.load(this.setup, EPOCH_WORD);
   }
 
   /** How many chains have been taken from the available ring, modulo 2^32. */
   get nextSequence(): number {
-    return this.#progress[NEXT_SEQUENCE_WORD]!;
+    return this.progress[NEXT_SEQUENCE_WORD]!;
   }
 
   /** Where in the available ring the next chain is: rings start at 0, so the low 16 bits of {@linkcode nextSequence}. */
@@ -217,65 +185,36 @@ export class QueueState {
     return this.nextSequence & 0xffff;
   }
 
-  /**
-   * Notes that the chain at {@linkcode nextAvail}, beginning with `head`, is in flight now. Whenever the process dies,
-   * a successor finds the chain either not taken or in flight.
-   *
-   * @param head Less than {@linkcode numMax}
-   */
-  takeOn(head: number): void {
-    const sequence = this.nextSequence;
-    this.inflight[head] = IN_FLIGHT | sequence;
-    Atomics.store(this.#progress, NEXT_SEQUENCE_WORD, sequence + 1); // release: the entry comes first
-  }
-
-  /** Notes that the chain is the driver's again. Called when its used element is published. */
-  giveBack(head: number): void {
-    Atomics.store(this.inflight, head, 0); // release: the used index comes first
-  }
-
   /** Whether the chain with this head is in flight. */
   isInFlight(head: number): boolean {
-    return this.inflight[head] !== undefined && this.inflight[head] !== 0;
+    return this.entries[head] !== undefined && this.entries[head] !== 0;
   }
 
   /** Heads of the chains in flight, in the order in which they were taken on. */
   headsInFlight(): number[] {
     const heads: number[] = [];
-    for (let head = 0; head < this.inflight.length; head++) {
-      if (this.inflight[head] !== 0) heads.push(head);
+    for (let head = 0; head < this.entries.length; head++) {
+      if (this.entries[head] !== 0) heads.push(head);
     }
     return heads.sort((a, b) => this.#age(b) - this.#age(a));
   }
 
   /** How many chains were taken on since this one, itself included. The numbers wrap, so only distances compare. */
   #age(head: number): number {
-    return (this.nextSequence - this.inflight[head]!) & SEQUENCE_MASK;
-  }
-
-  #dropUncommitted(): void {
-    const uncommitted = (IN_FLIGHT | this.nextSequence) >>> 0;
-    const head = this.inflight.indexOf(uncommitted);
-    if (head >= 0) this.inflight[head] = 0;
+    return (this.nextSequence - this.entries[head]!) & SEQUENCE_MASK;
   }
 
   #address(part: Part): number {
     const word = QUEUE_WORDS[part];
-    const address = this.#setup[word + 1]! * 2 ** 32 + this.#setup[word]!;
+    const address = this.setup[word + 1]! * 2 ** 32 + this.setup[word]!;
     if (address <= Number.MAX_SAFE_INTEGER) return address;
     throw new RangeError(`Cannot use queue ${this.index}: ${this.#addressFault(part)}`);
   }
 
-  #setAddress(part: Part, address: number): void {
-    const word = QUEUE_WORDS[part];
-    this.#setup[word] = address % 2 ** 32;
-    this.#setup[word + 1] = Math.floor(address / 2 ** 32);
-  }
-
   #addressFault(part: Part): string | null {
     const { name, align, bytes } = PARTS[part];
-    const low = this.#setup[QUEUE_WORDS[part]]!;
-    const high = this.#setup[QUEUE_WORDS[part] + 1]!;
+    const low = this.setup[QUEUE_WORDS[part]]!;
+    const high = this.setup[QUEUE_WORDS[part] + 1]!;
     const hex = (BigInt(high) << 32n | BigInt(low)).toString(16);
     const text = `queue ${this.index} has its ${name} at 0x${hex}`;
     if (low % align !== 0) return `${text}, expected a multiple of ${align}`;
@@ -286,17 +225,104 @@ export class QueueState {
   /** Why the progress found in memory cannot be taken up, or null. */
   progressFault(): string | null {
     // Another life's is cleared before it is used, and one that is not set up begins another life before it is.
-    if (this.#progress[PROGRESS_EPOCH_WORD] !== this.epoch || !this.ready) return null;
-    const entries = this.inflight.filter((entry) => entry !== 0);
+    if (this.progress[PROGRESS_EPOCH_WORD] !== this.epoch || !this.ready) return null;
+    const entries = this.entries.filter((entry) => entry !== 0);
     if (entries.some((entry) => entry < IN_FLIGHT)) {
       return `queue ${this.index} has a chain in flight without its mark`;
     }
     if (new Set(entries).size < entries.length) {
       return `queue ${this.index} has two chains in flight with one sequence number`;
     }
-    if (this.inflight.some((entry, head) => entry !== 0 && head >= this.num)) {
+    if (this.entries.some((entry, head) => entry !== 0 && head >= this.num)) {
       return `queue ${this.index} of size ${this.num} has a chain in flight beyond it`;
     }
     return null;
+  }
+}
+
+/** A queue for the isolate that serves accesses: it writes the set-up. */
+export class AccessQueue extends QueueState {
+  /** Writes one word of the set-up (see {@linkcode QUEUE_WORDS}) of a queue that is not ready. */
+  setWord(word: number, value: number): void {
+    this.setup[word] = value;
+  }
+
+  /**
+   * Places the three parts in one block, as version 1 does, from the table's address, the size and the alignment.
+   * Nonsense in gives nonsense out, which {@linkcode fault} names.
+   */
+  placeLegacy(desc: number): void {
+    const layout = splitRingLayout(desc, this.num, this.align);
+    this.#setAddress("desc", layout.desc);
+    this.#setAddress("avail", layout.avail);
+    this.#setAddress("used", layout.used);
+  }
+
+  /** Says that the set-up is complete. Only after {@linkcode fault} has found none. */
+  makeReady(): void {
+    Atomics.store(this.setup, READY_WORD, 1); // release: see ready
+  }
+
+  /** Forgets the set-up; the progress is stale from now on, and {@linkcode resumeProgress} is what clears it. */
+  reset(): void {
+    // First: who finds the queue ready after it has read the set-up has read all of it, not half.
+    Atomics.store(this.setup, READY_WORD, 0);
+    this.setup.fill(0, QUEUE_WORDS.num, READY_WORD);
+    this.setup.fill(0, QUEUE_WORDS.desc, QUEUE_WORDS.used + 2);
+    Atomics.add(this.setup, EPOCH_WORD, 1);
+  }
+
+  /** Counts. */
+  count(counter: ValueOf<typeof ACCESS_QUEUE_COUNTERS>): void {
+    this.counts[counter]!++;
+  }
+
+  #setAddress(part: Part, address: number): void {
+    const word = QUEUE_WORDS[part];
+    this.setup[word] = address % 2 ** 32;
+    this.setup[word + 1] = Math.floor(address / 2 ** 32);
+  }
+}
+
+/** A queue for the isolate that touches its ring: it writes the progress. */
+export class RingQueue extends QueueState {
+  /**
+   * Makes the progress that of the present {@linkcode epoch}: kept if it is, cleared if it belongs to an earlier life.
+   * Called by the isolate that touches the ring before it starts on it, the first time or as a successor.
+   */
+  resumeProgress(): void {
+    const epoch = this.epoch;
+    if (this.progress[PROGRESS_EPOCH_WORD] === epoch) return this.#dropUncommitted();
+    this.entries.fill(0);
+    Atomics.store(this.progress, NEXT_SEQUENCE_WORD, 0);
+    Atomics.store(this.progress, PROGRESS_EPOCH_WORD, epoch); // last: until then it is still to be cleared
+  }
+
+  /**
+   * Notes that the chain at {@linkcode nextAvail}, beginning with `head`, is in flight now. Whenever the process dies,
+   * a successor finds the chain either not taken or in flight.
+   *
+   * @param head Less than {@linkcode numMax}
+   */
+  takeOn(head: number): void {
+    const sequence = this.nextSequence;
+    this.entries[head] = IN_FLIGHT | sequence;
+    Atomics.store(this.progress, NEXT_SEQUENCE_WORD, sequence + 1); // release: the entry comes first
+  }
+
+  /** Notes that the chain is the driver's again. Called when its used element is published. */
+  giveBack(head: number): void {
+    Atomics.store(this.entries, head, 0); // release: the used index comes first
+  }
+
+  /** Counts. */
+  count(counter: ValueOf<typeof RING_QUEUE_COUNTERS>, by = 1): void {
+    this.counts[counter]! += by;
+  }
+
+  #dropUncommitted(): void {
+    const uncommitted = (IN_FLIGHT | this.nextSequence) >>> 0;
+    const head = this.entries.indexOf(uncommitted);
+    if (head >= 0) this.entries[head] = 0;
   }
 }

@@ -10,11 +10,12 @@ import { deviceClassById } from "./device_class.ts";
 import { describeFeatures, VIRTIO_F_RING_RESET, VIRTIO_F_VERSION_1 } from "./features.ts";
 import type { RingLayout } from "./ring_layout.ts";
 import {
-  DEVICE_COUNTERS,
-  DeviceState,
+  ACCESS_COUNTERS,
+  type AccessQueue,
+  type DeviceState,
   isPowerOfTwo,
   QUEUE_WORDS,
-  QueueState,
+  type QueueState,
   STATUS_ACKNOWLEDGE,
   STATUS_DEVICE_NEEDS_RESET,
   STATUS_DRIVER,
@@ -22,6 +23,7 @@ import {
   STATUS_FAILED,
   STATUS_FEATURES_OK,
 } from "./state.ts";
+import type { AccessState } from "./state_writers.ts";
 
 /** What the driver's accesses set in motion. Each is called before the access is answered. */
 export interface RegisterEvents {
@@ -76,16 +78,16 @@ export const REGISTERS: readonly Register[] = [
   {
     offset: 0x014,
     name: "DeviceFeaturesSel",
-    write: (m, value) => void (m.state.deviceFeaturesSel = value),
+    write: (m, value) => m.state.selectDeviceFeatures(value),
   },
   { offset: 0x020, name: "DriverFeatures", write: writeDriverFeatures },
   {
     offset: 0x024,
     name: "DriverFeaturesSel",
-    write: (m, value) => void (m.state.driverFeaturesSel = value),
+    write: (m, value) => m.state.selectDriverFeatures(value),
   },
   { offset: 0x028, name: "GuestPageSize", only: 1, write: writeGuestPageSize },
-  { offset: 0x030, name: "QueueSel", write: (m, value) => void (m.state.queueSel = value) },
+  { offset: 0x030, name: "QueueSel", write: (m, value) => m.state.selectQueue(value) },
   { offset: 0x034, name: "QueueNumMax", read: readQueueNumMax },
   { offset: 0x038, name: "QueueNum", write: setUpWord(QUEUE_WORDS.num) },
   { offset: 0x03c, name: "QueueAlign", only: 1, write: setUpWord(QUEUE_WORDS.align) },
@@ -126,7 +128,7 @@ function registersOf(version: number): (Register | undefined)[] {
 class Machine {
   readonly #said = new Set<string>();
 
-  constructor(readonly state: DeviceState, readonly events: RegisterEvents) {}
+  constructor(readonly state: AccessState, readonly events: RegisterEvents) {}
 
   /**
    * Counts what the driver must not do, and says it the first time.
@@ -134,7 +136,7 @@ class Machine {
    * @param kind One of a few, so that what is remembered stays small
    */
   refuse(kind: string, text: string): void {
-    this.state.counters[DEVICE_COUNTERS.badAccesses]!++;
+    this.state.count(ACCESS_COUNTERS.badAccesses);
     if (this.#said.has(kind)) return;
     this.#said.add(kind);
     this.events.badAccess(text);
@@ -155,7 +157,7 @@ export class RegisterFile {
   readonly #machine: Machine;
   readonly #registers: readonly (Register | undefined)[];
 
-  constructor(state: DeviceState, events: RegisterEvents) {
+  constructor(state: AccessState, events: RegisterEvents) {
     this.#machine = new Machine(state, events);
     this.#registers = registersOf(state.mmioVersion);
   }
@@ -167,7 +169,7 @@ export class RegisterFile {
    */
   read(offset: number, size: number): number {
     const m = this.#machine;
-    m.state.counters[DEVICE_COUNTERS.accesses]!++;
+    m.state.count(ACCESS_COUNTERS.accesses);
     if (offset >= CONFIG_OFFSET) return readConfig(m, offset - CONFIG_OFFSET, size);
     const register = this.#find("read", offset, size);
     if (register === undefined) return 0;
@@ -179,7 +181,7 @@ export class RegisterFile {
   /** Does what a write of `size` bytes asks for; nothing where the driver must not write. */
   write(offset: number, size: number, value: number): void {
     const m = this.#machine;
-    m.state.counters[DEVICE_COUNTERS.accesses]!++;
+    m.state.count(ACCESS_COUNTERS.accesses);
     if (offset >= CONFIG_OFFSET) return writeConfig(m, offset - CONFIG_OFFSET, size, value);
     const register = this.#find("write", offset, size);
     if (register === undefined) return;
@@ -302,19 +304,19 @@ function featuresFault(state: DeviceState): string | null {
 
 function writeDriverFeatures(m: Machine, value: number): void {
   if ((m.state.status & (STATUS_FEATURES_OK | STATUS_DRIVER_OK)) === 0) {
-    return m.state.selectDriverFeatures(value);
+    return m.state.writeDriverFeatures(value);
   }
   m.refuse("late features", `Cannot write DriverFeatures ${hex(value)}: features are agreed on`);
 }
 
 // ---- Queues (§4.2.3.2, §4.2.4) ----
 
-function selectedQueue(m: Machine): QueueState | undefined {
+function selectedQueue(m: Machine): AccessQueue | undefined {
   return m.state.queues[m.state.queueSel];
 }
 
 /** The selected queue for a write; none is the driver's fault. */
-function queueToWrite(m: Machine, register: string): QueueState | undefined {
+function queueToWrite(m: Machine, register: string): AccessQueue | undefined {
   const queue = selectedQueue(m);
   if (queue === undefined) {
     m.refuse("no queue", `Cannot write ${register}: queue ${noQueue(m, m.state.queueSel)}`);
@@ -334,7 +336,7 @@ function setUpWord(word: number): (m: Machine, value: number) => void {
 
 /** At any time: a kernel that follows another one says its own before it resets what that one left. */
 function writeGuestPageSize(m: Machine, value: number): void {
-  if (isPowerOfTwo(value)) m.state.guestPageSize = value;
+  if (isPowerOfTwo(value)) m.state.setGuestPageSize(value);
   else m.refuse("page size", `Cannot set GuestPageSize ${value}: expected a power of 2`);
 }
 
@@ -348,7 +350,7 @@ function writeQueuePfn(m: Machine, pfn: number): void {
   if (queue === undefined) return;
   if (pfn === 0) return takeBack(m, queue);
   // The loopback driver has taken a place for it by now, whatever becomes of it here.
-  if (m.state.maxQueueSetups > 0) m.state.queueSetups++;
+  if (m.state.maxQueueSetups > 0) m.state.countQueueSetup();
   if (!queue.ready) queue.placeLegacy(pfn * m.state.guestPageSize);
   setUp(m, queue);
 }
@@ -403,7 +405,7 @@ export function probeFault(state: DeviceState): string | null {
 }
 
 /** The driver says that the queue is set up: from here on it may be notified. */
-function setUp(m: Machine, queue: QueueState): void {
+function setUp(m: Machine, queue: AccessQueue): void {
   const kind = `queue ${queue.index}`;
   if (queue.ready) {
     return m.refuse(kind, `Cannot set up queue ${queue.index}: it is set up already`);
@@ -426,7 +428,7 @@ function setUpFault(state: DeviceState, queue: QueueState): string | null {
   return queue.fault();
 }
 
-function takeBack(m: Machine, queue: QueueState): void {
+function takeBack(m: Machine, queue: AccessQueue): void {
   if (!queue.ready) return; // Linux does so to every queue after a reset
   queue.reset();
   m.events.queueReset(queue.index);
@@ -435,7 +437,7 @@ function takeBack(m: Machine, queue: QueueState): void {
 function writeQueueNotify(m: Machine, index: number): void {
   const queue = m.state.queues[index];
   if (queue?.ready) {
-    m.state.counters[DEVICE_COUNTERS.notifications]!++;
+    m.state.count(ACCESS_COUNTERS.notifications);
     return m.events.notify(index);
   }
   const fault = queue === undefined ? noQueue(m, index) : `${index} is not set up`;
@@ -458,8 +460,7 @@ function readConfig(m: Machine, offset: number, size: number): number {
 
 function writeConfig(m: Machine, offset: number, size: number, value: number): void {
   if (!configAccess(m, "write", offset, size)) return;
-  const bytes = m.state.config;
-  for (let i = 0; i < size; i++) bytes[offset + i] = value >>> (8 * i);
+  m.state.writeConfig(offset, size, value);
   m.events.configWritten(offset, size);
 }
 

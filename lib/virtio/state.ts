@@ -4,10 +4,12 @@
  * takes the device over from it. Little-endian, every number aligned. Words that one isolate writes on a hot path do not
  * share a cache line with another's.
  *
+ * Every isolate may read all of it; what each may write, its own class says: see `state_writers.ts`.
+ *
  * | bytes | what |
  * | --- | --- |
  * | 0 | header, 16 × u32: written once |
- * | 64 | registers, 16 × u32: written by the isolate that serves accesses, but for those with methods of their own |
+ * | 64 | registers, 16 × u32 |
  * | 128 | counters, 24 × f64 |
  * | 320 | config space, twice 256: the low bit of the generation says which one counts |
  * | 832 | class area, 1088 |
@@ -39,25 +41,24 @@ export const REPLAY_BYTES = 1088;
 /** Queues of a device at most. */
 export const MAX_QUEUES = 64;
 
-/** Where each counter of a device stands in {@linkcode DeviceState.counters}. Each has one isolate that counts it. */
-export const DEVICE_COUNTERS = {
-  // the isolate that serves accesses
+/** Where the counters stand in {@linkcode DeviceState.counters} that the isolate counts which serves accesses. */
+export const ACCESS_COUNTERS = {
   accesses: 0,
   notifications: 1,
   resets: 2,
   badAccesses: 3,
-  // the isolate that touches the rings
-  interrupts: 8,
-  // the main isolate
-  connects: 16,
-  losses: 17,
-  replays: 18,
 } as const;
+/** Those of the isolate that touches the rings. */
+export const RING_COUNTERS = { interrupts: 8 } as const;
+/** Those of the main isolate. */
+export const MAIN_COUNTERS = { connects: 16, losses: 17, replays: 18 } as const;
+/** All of them. */
+export const DEVICE_COUNTERS = { ...ACCESS_COUNTERS, ...RING_COUNTERS, ...MAIN_COUNTERS } as const;
 
 /** Counters by name, for a report. */
 export function namedCounters<Name extends string>(
   places: Readonly<Record<Name, number>>,
-  counters: Float64Array,
+  counters: ArrayLike<number>,
 ): Record<Name, number> {
   const entries = Object.entries<number>(places).map(([name, place]) => [name, counters[place]]);
   return Object.fromEntries(entries);
@@ -79,21 +80,26 @@ const CONFIG_SIZE_WORD = 8;
 const NAME_WORD = 9;
 const MAX_QUEUE_SETUPS_WORD = 10;
 
-// Words of the registers.
-const STATUS_WORD = 0;
-const INTERRUPT_STATUS_WORD = 1;
-const CONFIG_GENERATION_WORD = 2;
-const EPOCH_WORD = 3;
-const DEVICE_FEATURES_WORD = 4; // and 5
-const DRIVER_FEATURES_WORD = 6; // and 7; 8 gathers what a driver claims of bits 64 and up
-const FEATURE_WORDS = 2;
-const DEVICE_FEATURES_SEL_WORD = 9;
-const DRIVER_FEATURES_SEL_WORD = 10;
-const QUEUE_SEL_WORD = 11;
-const GUEST_PAGE_SIZE_WORD = 12;
-const MAPPINGS_WORD = 13;
-const STARTED_WORD = 14;
-const QUEUE_SETUPS_WORD = 15;
+/** Words of the registers. */
+export const WORD = {
+  status: 0,
+  interruptStatus: 1,
+  configGeneration: 2,
+  epoch: 3,
+  /** Two words. */
+  deviceFeatures: 4,
+  /** Two words, and a third that gathers what a driver claims of bits 64 and up. */
+  driverFeatures: 6,
+  deviceFeaturesSel: 9,
+  driverFeaturesSel: 10,
+  queueSel: 11,
+  guestPageSize: 12,
+  mappings: 13,
+  started: 14,
+  queueSetups: 15,
+} as const;
+/** Words of features that the device offers. */
+export const FEATURE_WORDS = 2;
 
 const REGISTERS_AT = 64;
 const COUNTERS_AT = 128;
@@ -104,7 +110,7 @@ const QUEUES_AT = REPLAY_AT + REPLAY_BYTES;
 
 type Words = Uint32Array<ArrayBuffer>;
 
-/** What {@linkcode DeviceState.create} puts into a new state. */
+/** What {@linkcode MainState.create} puts into a new state. */
 export interface DeviceStateOptions {
   /** Whose state it is: see {@linkcode DeviceState.isOf}. */
   readonly name: string;
@@ -122,30 +128,38 @@ export interface DeviceStateOptions {
   readonly config: Uint8Array;
 }
 
-/** The state of one device. Every isolate makes its own over the same memory. */
-export class DeviceState {
-  /** In virtqueue order. */
-  readonly queues: readonly QueueState[];
-  /** See {@linkcode DEVICE_COUNTERS}. */
-  readonly counters: Float64Array<ArrayBuffer>;
-  /** What a class must tell a new back-end, in a form of its own; zero at first. */
-  readonly replay: Uint8Array<ArrayBuffer>;
-  readonly #header: Words;
-  readonly #registers: Words;
-  readonly #configs: readonly Uint8Array<ArrayBuffer>[];
+/** Bytes to look at. */
+export type ReadonlyBytes = Readonly<Pick<Uint8Array<ArrayBuffer>, number | "length" | "slice">>;
 
-  private constructor(buffer: ArrayBuffer) {
-    this.#header = new Uint32Array(buffer, 0, 16);
-    this.#registers = new Uint32Array(buffer, REGISTERS_AT, 16);
-    this.counters = new Float64Array(buffer, COUNTERS_AT, COUNTERS_LENGTH);
-    this.replay = new Uint8Array(buffer, REPLAY_AT, REPLAY_BYTES);
-    this.#configs = [0, 1].map((i) =>
+/** How a queue's part of the state is looked at. */
+type QueueView<Queue> = new (
+  buffer: ArrayBuffer,
+  at: number,
+  index: number,
+  legacy: boolean,
+) => Queue;
+
+/** The state of one device, for who only reads it. Every isolate makes its own over the same memory. */
+export abstract class DeviceState<Queue extends QueueState = QueueState> {
+  /** In virtqueue order. */
+  readonly queues: readonly Queue[];
+  protected readonly header: Words;
+  protected readonly registers: Words;
+  protected readonly counts: Float64Array<ArrayBuffer>;
+  protected readonly configs: readonly Uint8Array<ArrayBuffer>[];
+
+  /** Over memory that {@linkcode open} has checked, or that holds a new state. */
+  protected constructor(buffer: ArrayBuffer, View: QueueView<Queue>) {
+    this.header = new Uint32Array(buffer, 0, 16);
+    this.registers = new Uint32Array(buffer, REGISTERS_AT, 16);
+    this.counts = new Float64Array(buffer, COUNTERS_AT, COUNTERS_LENGTH);
+    this.configs = [0, 1].map((i) =>
       new Uint8Array(buffer, CONFIG_AT + i * CONFIG_SPACE_BYTES, this.configSize)
     );
-    const block = queueBlockBytes(this.#header[CAPACITY_WORD]!);
+    const block = queueBlockBytes(this.header[CAPACITY_WORD]!);
     this.queues = Array.from(
       { length: this.queueCount },
-      (_, i) => new QueueState(buffer, QUEUES_AT + i * block, i, this.mmioVersion === 1),
+      (_, i) => new View(buffer, QUEUES_AT + i * block, i, this.mmioVersion === 1),
     );
   }
 
@@ -155,217 +169,141 @@ export class DeviceState {
   }
 
   /**
-   * Begins a new device; what the memory held is gone.
-   *
-   * @param buffer At least {@linkcode sizeFor} bytes
-   * @throws {RangeError} naming what is out of range
-   */
-  static create(buffer: ArrayBuffer, options: DeviceStateOptions): DeviceState {
-    const { queueSizes, config } = options;
-    checkOptions(options);
-    const capacity = Math.max(...queueSizes);
-    const bytes = DeviceState.sizeFor(queueSizes.length, capacity);
-    if (buffer.byteLength < bytes) {
-      throw new RangeError(
-        `Cannot create device state: ${buffer.byteLength} bytes of memory, expected ${bytes}`,
-      );
-    }
-    new Uint8Array(buffer).fill(0);
-    const header = new Uint32Array(buffer, 0, 16);
-    header[LAYOUT_WORD] = LAYOUT_VERSION;
-    header[BYTES_WORD] = bytes;
-    header[QUEUE_COUNT_WORD] = queueSizes.length;
-    header[CAPACITY_WORD] = capacity;
-    header[DEVICE_ID_WORD] = options.deviceId;
-    header[MMIO_VERSION_WORD] = options.mmioVersion;
-    header[VENDOR_ID_WORD] = options.vendorId;
-    header[CONFIG_SIZE_WORD] = config.length;
-    header[NAME_WORD] = hashOf(options.name);
-    header[MAX_QUEUE_SETUPS_WORD] = options.maxQueueSetups ?? 0;
-    const features = new BigUint64Array(buffer, REGISTERS_AT + 4 * DEVICE_FEATURES_WORD, 1);
-    features[0] = options.deviceFeatures;
-    new Uint8Array(buffer, CONFIG_AT).set(config);
-    const block = queueBlockBytes(capacity);
-    queueSizes.forEach((size, i) => QueueState.create(buffer, QUEUES_AT + i * block, size));
-    Atomics.store(header, MAGIC_WORD, MAGIC); // last: without it nobody opens the rest
-    return new DeviceState(buffer);
-  }
-
-  /**
    * Takes up what another isolate, or a process that is gone, has left.
    *
    * @throws {RangeError} saying what is wrong with it
    */
-  static open(buffer: ArrayBuffer): DeviceState {
+  static open<State extends DeviceState>(
+    this: new (buffer: ArrayBuffer) => State,
+    buffer: ArrayBuffer,
+  ): State {
     const reason = headerFault(buffer);
     if (reason !== null) throw new RangeError(`Cannot open device state: ${reason}`);
-    const state = new DeviceState(buffer);
-    const fault = state.#fault();
+    const state = new this(buffer);
+    const fault = state.fault();
     if (fault !== null) throw new RangeError(`Cannot open device state: ${fault}`);
     return state;
   }
 
-  #fault(): string | null {
+  /** What is wrong with what stands here, or null. */
+  protected fault(): string | null {
     if (this.status > 0xff) return `status 0x${this.status.toString(16)}, expected one byte`;
     if (this.guestPageSize !== 0 && !isPowerOfTwo(this.guestPageSize)) {
       return `page size ${this.guestPageSize}, expected a power of 2`;
     }
-    if (!this.counters.every(isCount)) return "a counter of the device is not a count";
+    if (!this.counts.every(isCount)) return "a counter of the device is not a count";
     for (const queue of this.queues) {
       const fault = (queue.ready ? queue.fault() : null) ?? queue.progressFault();
       if (fault !== null) return fault;
-      if (!queue.counters.every(isCount)) return `a counter of queue ${queue.index} is not a count`;
+      if (!Array.prototype.every.call(queue.counters, isCount)) {
+        return `a counter of queue ${queue.index} is not a count`;
+      }
     }
     return null;
   }
 
   /** Whether it was created under this name: two names in four thousand million are taken for one. */
   isOf(name: string): boolean {
-    return this.#header[NAME_WORD] === hashOf(name);
+    return this.header[NAME_WORD] === hashOf(name);
+  }
+
+  /** See {@linkcode DEVICE_COUNTERS}. */
+  get counters(): ArrayLike<number> {
+    return this.counts;
   }
 
   /** Virtio device id. */
   get deviceId(): number {
-    return this.#header[DEVICE_ID_WORD]!;
+    return this.header[DEVICE_ID_WORD]!;
   }
 
   get vendorId(): number {
-    return this.#header[VENDOR_ID_WORD]!;
+    return this.header[VENDOR_ID_WORD]!;
   }
 
   /** Version of the register layout: 1 (legacy) or 2. */
   get mmioVersion(): number {
-    return this.#header[MMIO_VERSION_WORD]!;
+    return this.header[MMIO_VERSION_WORD]!;
   }
 
   get queueCount(): number {
-    return this.#header[QUEUE_COUNT_WORD]!;
+    return this.header[QUEUE_COUNT_WORD]!;
   }
 
   /** Bytes of config space. */
   get configSize(): number {
-    return this.#header[CONFIG_SIZE_WORD]!;
+    return this.header[CONFIG_SIZE_WORD]!;
   }
 
   /** Device status. */
   get status(): number {
-    return Atomics.load(this.#registers, STATUS_WORD);
-  }
-
-  /** Sets status bits; any isolate may. Only a {@linkcode reset} clears them. */
-  orStatus(bits: number): void {
-    Atomics.or(this.#registers, STATUS_WORD, bits);
+    return Atomics.load(this.registers, WORD.status);
   }
 
   get interruptStatus(): number {
-    return Atomics.load(this.#registers, INTERRUPT_STATUS_WORD);
-  }
-
-  /** Sets interrupt status bits; any isolate may. To be done before the interrupt, whose handler reads them. */
-  raiseInterruptStatus(bits: number): void {
-    Atomics.or(this.#registers, INTERRUPT_STATUS_WORD, bits);
-  }
-
-  /** Clears those bits and no others, which another isolate may be raising. */
-  acknowledgeInterrupt(bits: number): void {
-    Atomics.and(this.#registers, INTERRUPT_STATUS_WORD, ~bits);
+    return Atomics.load(this.registers, WORD.interruptStatus);
   }
 
   /** Another number after every change that the device makes to the config space. */
   get configGeneration(): number {
-    return Atomics.load(this.#registers, CONFIG_GENERATION_WORD);
+    return Atomics.load(this.registers, WORD.configGeneration);
   }
 
   /** The config space as it is now; take it anew for each access. Writes of the driver's go into it. */
-  get config(): Uint8Array<ArrayBuffer> {
-    return this.#configs[this.configGeneration & 1]!;
-  }
-
-  /**
-   * Replaces the config space. One isolate may, while another serves accesses: the bytes go where nobody reads, then the
-   * generation moves. So a driver that finds the generation unmoved around its reads has read one version.
-   *
-   * @throws {RangeError} unless it has {@linkcode configSize} bytes
-   */
-  publishConfig(bytes: Uint8Array): void {
-    if (bytes.length !== this.configSize) {
-      throw new RangeError(
-        `Cannot publish the config space: ${bytes.length} bytes, expected ${this.configSize}`,
-      );
-    }
-    this.#configs[(this.configGeneration + 1) & 1]!.set(bytes);
-    Atomics.add(this.#registers, CONFIG_GENERATION_WORD, 1); // release: the bytes come first
+  get config(): ReadonlyBytes {
+    return this.configs[this.configGeneration & 1]!;
   }
 
   /** Which life of the device this is: another one after every reset. */
   get epoch(): number {
-    return Atomics.load(this.#registers, EPOCH_WORD);
+    return Atomics.load(this.registers, WORD.epoch);
   }
 
   /** What the device offers. */
   get deviceFeatures(): bigint {
-    return this.#features(DEVICE_FEATURES_WORD);
+    return this.#features(WORD.deviceFeatures);
   }
 
   /** What the driver wrote; agreed on only once the status says FEATURES_OK, or DRIVER_OK where there is no such step. */
   get driverFeatures(): bigint {
-    return this.#features(DRIVER_FEATURES_WORD);
+    return this.#features(WORD.driverFeatures);
   }
 
   /** Whether the driver wrote feature bit `n`, without a BigInt. */
   driverHas(n: number): boolean {
-    return ((this.#registers[DRIVER_FEATURES_WORD + (n >>> 5)]! >>> (n & 31)) & 1) === 1;
+    return ((this.registers[WORD.driverFeatures + (n >>> 5)]! >>> (n & 31)) & 1) === 1;
   }
 
   /** Whether the driver claims nothing that is not offered. */
   get driverFeaturesOffered(): boolean {
-    const r = this.#registers;
+    const r = this.registers;
     const claimed = (word: number): number =>
-      r[DRIVER_FEATURES_WORD + word]! & ~r[DEVICE_FEATURES_WORD + word]!;
-    return claimed(0) === 0 && claimed(1) === 0 && r[DRIVER_FEATURES_WORD + FEATURE_WORDS] === 0;
+      r[WORD.driverFeatures + word]! & ~r[WORD.deviceFeatures + word]!;
+    return claimed(0) === 0 && claimed(1) === 0 && r[WORD.driverFeatures + FEATURE_WORDS] === 0;
   }
 
   /** The word of offered features that {@linkcode deviceFeaturesSel} selects. */
   get selectedDeviceFeatures(): number {
     const word = this.deviceFeaturesSel;
-    return word < FEATURE_WORDS ? this.#registers[DEVICE_FEATURES_WORD + word]! : 0;
-  }
-
-  /** Takes the word of driver features that {@linkcode driverFeaturesSel} selects. */
-  selectDriverFeatures(value: number): void {
-    const word = this.driverFeaturesSel;
-    if (word < FEATURE_WORDS) this.#registers[DRIVER_FEATURES_WORD + word] = value;
-    else this.#registers[DRIVER_FEATURES_WORD + FEATURE_WORDS]! |= value;
+    return word < FEATURE_WORDS ? this.registers[WORD.deviceFeatures + word]! : 0;
   }
 
   get deviceFeaturesSel(): number {
-    return this.#registers[DEVICE_FEATURES_SEL_WORD]!;
-  }
-  set deviceFeaturesSel(value: number) {
-    this.#registers[DEVICE_FEATURES_SEL_WORD] = value;
+    return this.registers[WORD.deviceFeaturesSel]!;
   }
 
   get driverFeaturesSel(): number {
-    return this.#registers[DRIVER_FEATURES_SEL_WORD]!;
-  }
-  set driverFeaturesSel(value: number) {
-    this.#registers[DRIVER_FEATURES_SEL_WORD] = value;
+    return this.registers[WORD.driverFeaturesSel]!;
   }
 
   /** Whether the driver was told that the device is there: that is done once. */
   get started(): boolean {
-    return this.#registers[STARTED_WORD] !== 0;
-  }
-  set started(value: boolean) {
-    this.#registers[STARTED_WORD] = value ? 1 : 0;
+    return this.registers[WORD.started] !== 0;
   }
 
   /** How often the processes that served the device have mapped its loopback node: a reset does not change that. */
   get mappings(): number {
-    return this.#registers[MAPPINGS_WORD]!;
-  }
-  set mappings(value: number) {
-    this.#registers[MAPPINGS_WORD] = value;
+    return this.registers[WORD.mappings]!;
   }
 
   /**
@@ -373,61 +311,63 @@ export class DeviceState {
    * number. AGL's driver has an array of so many queues and writes past its end.
    */
   get maxQueueSetups(): number {
-    return this.#header[MAX_QUEUE_SETUPS_WORD]!;
+    return this.header[MAX_QUEUE_SETUPS_WORD]!;
   }
 
   /** How many queues drivers have set up in the node's life: a reset does not change that. Counted where there is a limit. */
   get queueSetups(): number {
-    return this.#registers[QUEUE_SETUPS_WORD]!;
-  }
-  set queueSetups(value: number) {
-    this.#registers[QUEUE_SETUPS_WORD] = value;
+    return this.registers[WORD.queueSetups]!;
   }
 
   /** What the driver selects; not a queue's index unless it is less than {@linkcode queueCount}. */
   get queueSel(): number {
-    return this.#registers[QUEUE_SEL_WORD]!;
-  }
-  set queueSel(value: number) {
-    this.#registers[QUEUE_SEL_WORD] = value;
+    return this.registers[WORD.queueSel]!;
   }
 
   /** Bytes of the driver's pages, 0 until it says so; version 1 only. */
   get guestPageSize(): number {
-    return this.#registers[GUEST_PAGE_SIZE_WORD]!;
-  }
-  set guestPageSize(value: number) {
-    this.#registers[GUEST_PAGE_SIZE_WORD] = value;
-  }
-
-  /**
-   * Resets the device (virtio 1.2, §2.4): every register but the page size, which Linux writes once, before its first
-   * reset. Config space, counters and class area stay; the progress of the queues is stale from now on.
-   */
-  reset(): void {
-    const r = this.#registers;
-    for (const queue of this.queues) queue.reset();
-    r.fill(0, DRIVER_FEATURES_WORD, GUEST_PAGE_SIZE_WORD);
-    Atomics.store(r, INTERRUPT_STATUS_WORD, 0);
-    Atomics.store(r, STATUS_WORD, 0);
-    Atomics.add(r, EPOCH_WORD, 1);
-    this.counters[DEVICE_COUNTERS.resets]!++;
+    return this.registers[WORD.guestPageSize]!;
   }
 
   #features(word: number): bigint {
-    return BigInt(this.#registers[word + 1]!) << 32n | BigInt(this.#registers[word]!);
+    return BigInt(this.registers[word + 1]!) << 32n | BigInt(this.registers[word]!);
   }
 }
 
-/** 32-bit FNV-1a. */
-function hashOf(name: string): number {
-  let hash = 0x811c9dc5;
-  for (const byte of new TextEncoder().encode(name)) hash = Math.imul(hash ^ byte, 0x01000193);
-  return hash >>> 0;
+/** The class area, in the memory of a state. */
+export function replayArea(buffer: ArrayBuffer): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(buffer, REPLAY_AT, REPLAY_BYTES);
 }
 
-function isCount(n: number): boolean {
-  return Number.isSafeInteger(n) && n >= 0;
+/** Writes a new state into memory; what that held is gone. For `MainState.create`. @throws {RangeError} */
+export function writeNewState(buffer: ArrayBuffer, options: DeviceStateOptions): void {
+  const { queueSizes, config } = options;
+  checkOptions(options);
+  const capacity = Math.max(...queueSizes);
+  const bytes = DeviceState.sizeFor(queueSizes.length, capacity);
+  if (buffer.byteLength < bytes) {
+    throw new RangeError(
+      `Cannot create device state: ${buffer.byteLength} bytes of memory, expected ${bytes}`,
+    );
+  }
+  new Uint8Array(buffer).fill(0);
+  const header = new Uint32Array(buffer, 0, 16);
+  header[LAYOUT_WORD] = LAYOUT_VERSION;
+  header[BYTES_WORD] = bytes;
+  header[QUEUE_COUNT_WORD] = queueSizes.length;
+  header[CAPACITY_WORD] = capacity;
+  header[DEVICE_ID_WORD] = options.deviceId;
+  header[MMIO_VERSION_WORD] = options.mmioVersion;
+  header[VENDOR_ID_WORD] = options.vendorId;
+  header[CONFIG_SIZE_WORD] = config.length;
+  header[NAME_WORD] = hashOf(options.name);
+  header[MAX_QUEUE_SETUPS_WORD] = options.maxQueueSetups ?? 0;
+  const features = new BigUint64Array(buffer, REGISTERS_AT + 4 * WORD.deviceFeatures, 1);
+  features[0] = options.deviceFeatures;
+  new Uint8Array(buffer, CONFIG_AT).set(config);
+  const block = queueBlockBytes(capacity);
+  queueSizes.forEach((size, i) => QueueState.create(buffer, QUEUES_AT + i * block, size));
+  Atomics.store(header, MAGIC_WORD, MAGIC); // last: without it nobody opens the rest
 }
 
 function checkOptions({ queueSizes, deviceFeatures, config }: DeviceStateOptions): void {
@@ -448,6 +388,17 @@ function checkOptions({ queueSizes, deviceFeatures, config }: DeviceStateOptions
   if (config.length > CONFIG_SPACE_BYTES) {
     refuse(`${config.length} bytes of config space, expected at most ${CONFIG_SPACE_BYTES}`);
   }
+}
+
+/** How a name stands in the header: 32-bit FNV-1a. */
+function hashOf(name: string): number {
+  let hash = 0x811c9dc5;
+  for (const byte of new TextEncoder().encode(name)) hash = Math.imul(hash ^ byte, 0x01000193);
+  return hash >>> 0;
+}
+
+function isCount(n: number): boolean {
+  return Number.isSafeInteger(n) && n >= 0;
 }
 
 /** Why no state can be looked at in this memory, or null. What it passes, the views can be made over. */

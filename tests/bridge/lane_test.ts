@@ -7,6 +7,7 @@ import type { AccessEvent, LaneDevice, RingEvent } from "../../lib/bridge/lane_m
 import { Bridge } from "../../lib/bridge/mod.ts";
 import { SoftGuestPort, SoftLoopback, SoftNode } from "../../lib/loopback/mod.ts";
 import { DeviceState } from "../../lib/virtio/state.ts";
+import { MainState } from "../../lib/virtio/state_writers.ts";
 import { until } from "../support/process.ts";
 import { withoutLeaks } from "../support/leaks.ts";
 import { SOUND_CONFIG } from "../virtio/register_fixture.ts";
@@ -22,14 +23,14 @@ class Bench implements AsyncDisposable {
   readonly node = this.#stack.use(new SoftNode(1 << 20));
   readonly loopback = this.#stack.use(SoftLoopback.attach(this.node));
   readonly guest = this.#stack.use(new SoftGuestPort(this.node.wires, 2000));
-  readonly state: DeviceState;
+  readonly state: MainState;
   readonly device: LaneDevice;
 
   constructor(id: number, readonly lane: Lane, memory: "isolated" | "direct" = "isolated") {
     const bytes = DeviceState.sizeFor(4, 64);
     const fd = this.#stack.use(createMemory("state", bytes));
     const mapping = this.#stack.use(Mapping.create(fd, bytes));
-    this.state = DeviceState.create(viewMemory(mapping), {
+    this.state = MainState.create(viewMemory(mapping), {
       name: "test",
       deviceId: 25,
       vendorId: 1,

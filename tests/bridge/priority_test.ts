@@ -22,6 +22,7 @@ import { MmioDevice, REGISTER, type VirtQueue } from "../../lib/guest/transport.
 import { SoftLoopback, SoftNode } from "../../lib/loopback/mod.ts";
 import { bit, VIRTIO_F_VERSION_1 } from "../../lib/virtio/features.ts";
 import { DeviceState } from "../../lib/virtio/state.ts";
+import { MainState } from "../../lib/virtio/state_writers.ts";
 import { EagerPort } from "../support/eager_port.ts";
 import { withoutLeaks } from "../support/leaks.ts";
 import { until } from "../support/process.ts";
@@ -40,7 +41,7 @@ class Bench implements AsyncDisposable {
   readonly #node = this.#stack.use(new SoftNode(1 << 20));
   readonly #loopback = this.#stack.use(SoftLoopback.attach(this.#node));
   readonly #port = this.#stack.use(new EagerPort(this.#node.wires));
-  readonly #state: DeviceState;
+  readonly #state: MainState;
   readonly #device: LaneDevice;
   readonly #driver: MmioDevice;
   #queue: VirtQueue<null> | null = null;
@@ -52,7 +53,7 @@ class Bench implements AsyncDisposable {
     const bytes = DeviceState.sizeFor(1, 64);
     const fd = this.#stack.use(createMemory("state", bytes));
     const mapping = this.#stack.use(Mapping.create(fd, bytes));
-    this.#state = DeviceState.create(viewMemory(mapping), {
+    this.#state = MainState.create(viewMemory(mapping), {
       name: "test",
       deviceId: RNG,
       vendorId: 1,

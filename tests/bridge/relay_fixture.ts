@@ -14,7 +14,13 @@ import {
   type Segment,
   splitRingLayout,
 } from "../../lib/virtio/split_ring.ts";
-import { DeviceState, type QueueState } from "../../lib/virtio/state.ts";
+import {
+  type AccessQueue,
+  DeviceState,
+  QUEUE_WORDS,
+  type RingQueue,
+} from "../../lib/virtio/state.ts";
+import { AccessState, MainState, RingState } from "../../lib/virtio/state_writers.ts";
 
 /** Where the driver's memory begins; its rings, then its buffers. */
 export const DRIVER = 0x4000_0000;
@@ -79,8 +85,9 @@ export class BackEnd {
 export class RelayBench {
   readonly memory: GuestMemory;
   readonly bytes: Uint8Array<ArrayBuffer>;
-  readonly state: DeviceState;
-  readonly queueState: QueueState;
+  readonly state: RingState;
+  readonly setUp: AccessQueue;
+  readonly queueState: RingQueue;
   readonly layout: RingLayout;
   readonly ringOptions: RingOptions;
   readonly driver: DriverQueue<string>;
@@ -97,7 +104,8 @@ export class RelayBench {
     this.layout = { index, size, desc, avail, used };
     this.ringOptions = { indirect: true, eventIdx, deviceName: "card0" };
     const queueSizes = Array(index + 1).fill(size);
-    this.state = DeviceState.create(new ArrayBuffer(DeviceState.sizeFor(index + 1, size)), {
+    const shared = new ArrayBuffer(DeviceState.sizeFor(index + 1, size));
+    MainState.create(shared, {
       name: "test",
       deviceId,
       vendorId: 1,
@@ -106,14 +114,21 @@ export class RelayBench {
       deviceFeatures: 0n,
       config: new Uint8Array(),
     });
+    this.setUp = AccessState.open(shared).queues[index]!;
+    this.setUp.setWord(QUEUE_WORDS.num, size);
+    this.setUp.makeReady();
+    this.state = RingState.open(shared);
     this.queueState = this.state.queues[index]!;
-    this.queueState.setWord(1, size);
-    this.queueState.makeReady();
     const ring = new DriverRing(this.memory, this.layout, this.ringOptions, 0);
     const tables = { memory: this.memory, address: DRIVER + 0x4000, entries: 16 };
     this.driver = new DriverQueue<string>(ring, tables);
     this.replay = replayOf(deviceId, this.state.replay, 0);
     this.queue = this.open();
+  }
+
+  /** By head: the mark of a chain in flight, to be damaged. */
+  get marks(): Uint32Array {
+    return this.queueState.inflight as Uint32Array;
   }
 
   /** Takes the queue up as a ring Worker does, the first time or after another died. */

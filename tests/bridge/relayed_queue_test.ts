@@ -175,13 +175,13 @@ Deno.test("a successor takes the ring up where the last process left it, also be
   for (const name of ["a", "b", "c"]) bench.offer(name, name, 1);
   bench.queue.forward(16);
   for (const { head, text } of back.take().slice(0, 2)) back.give(head, text.toUpperCase());
-  const marks = bench.queueState.inflight.slice();
+  const marks = bench.marks.slice();
   bench.queue.collect(16, bench.replay);
   // As if it died after it gave the second back, and before it noted that.
   const second = marks.findIndex((mark, head) =>
-    mark !== 0 && bench.queueState.inflight[head] === 0 && (mark & 0x7fffffff) === 1
+    mark !== 0 && bench.marks[head] === 0 && (mark & 0x7fffffff) === 1
   );
-  bench.queueState.inflight[second] = marks[second]!;
+  bench.marks[second] = marks[second]!;
   bench.open();
   const successor = bench.attach();
   assertEquals(bench.queue.reoffer(bench.replay), 1);
@@ -199,10 +199,9 @@ Deno.test("chains in flight that the ring knows nothing of, or too few of them, 
     for (const name of ["a", "b", "c"]) bench.offer(name, name, 1);
     bench.queue.forward(expected);
     const mark = 0x80000100; // of no chain that there is
-    const state = bench.queueState;
-    if (taken === 0) state.inflight.fill(0);
+    if (taken === 0) bench.marks.fill(0);
     for (let head = 0, extra = taken - expected; extra > 0; head++) {
-      if (state.inflight[head] === 0 && extra-- > 0) state.inflight[head] = mark + head;
+      if (bench.marks[head] === 0 && extra-- > 0) bench.marks[head] = mark + head;
     }
     assertThrows(
       () => bench.open(),
@@ -265,10 +264,10 @@ Deno.test("a queue that was reset is not current, and its successor begins anew"
   bench.offer("t", "t");
   bench.queue.forward(16);
   assert(bench.queue.current);
-  bench.queueState.reset();
+  bench.setUp.reset();
   assert(!bench.queue.current);
-  bench.queueState.setWord(1, 8);
-  bench.queueState.makeReady();
+  bench.setUp.setWord(1, 8);
+  bench.setUp.makeReady();
   assert(!bench.queue.current);
   bench.bytes.fill(0, 0, 0x1000);
   bench.open();

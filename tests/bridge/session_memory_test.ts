@@ -10,7 +10,7 @@ import { createState } from "../virtio/register_fixture.ts";
 
 /** A sound card's state with these queues set up. */
 function stateWith(...queues: number[]): DeviceState {
-  const { state } = createState();
+  const { access: state } = createState();
   for (const index of queues) {
     const queue = state.queues[index]!;
     queue.setWord(1, 64);

@@ -2,16 +2,16 @@
 import { assertEquals } from "@std/assert";
 import { Watchdog } from "../../lib/bridge/watchdog.ts";
 import { deviceClassByName } from "../../lib/virtio/device_class.ts";
-import { QUEUE_COUNTERS } from "../../lib/virtio/state.ts";
+import { RING_QUEUE_COUNTERS } from "../../lib/virtio/state.ts";
 import { createState } from "../virtio/register_fixture.ts";
 
 const LOOKS = Watchdog.LOOKS;
 
 /** A sound card's watchdog, looked at again and again. */
 function bench(isDue: (queue: number) => boolean) {
-  const { state } = createState();
+  const { ring, main } = createState();
   const asked: number[] = [];
-  const watchdog = new Watchdog(deviceClassByName("sound")!, state);
+  const watchdog = new Watchdog(deviceClassByName("sound")!, main);
   const look = () =>
     watchdog.stuck((queue) => {
       asked.push(queue);
@@ -23,7 +23,7 @@ function bench(isDue: (queue: number) => boolean) {
     return found;
   };
   const complete = (queue: number) => {
-    state.queues[queue]!.counters[QUEUE_COUNTERS.completions]!++;
+    ring.queues[queue]!.count(RING_QUEUE_COUNTERS.completions);
   };
   return { looks, complete, asked };
 }

@@ -15,6 +15,7 @@ import { Bridge, type BridgeEvent, findKeep } from "../../lib/bridge/mod.ts";
 import { startGuest } from "../../lib/guest/mod.ts";
 import { SoftNode } from "../../lib/loopback/mod.ts";
 import { DeviceState } from "../../lib/virtio/state.ts";
+import { MainState } from "../../lib/virtio/state_writers.ts";
 import { assertFails, facts, reported, viola } from "../cli/viola.ts";
 import { OwnKeeper } from "../support/keeper.ts";
 import { socketsIn, withoutLeaks } from "../support/leaks.ts";
@@ -147,7 +148,7 @@ function ofAnother(name: string, deviceId: number, queues: number): (fds: Fd[]) 
     const bytes = DeviceState.sizeFor(queues, 64);
     return [
       changed(state!, bytes, (_, memory) => {
-        DeviceState.create(memory, { ...options, queueSizes, config });
+        MainState.create(memory, { ...options, queueSizes, config });
       }),
       ...rest,
     ];

@@ -12,6 +12,7 @@ import {
 import type { GuestMemory } from "../../lib/virtio/memory.ts";
 import { queueLayout, RegisterFile } from "../../lib/virtio/registers.ts";
 import { DeviceState, STATUS_DRIVER_OK } from "../../lib/virtio/state.ts";
+import { AccessState, MainState, RingState } from "../../lib/virtio/state_writers.ts";
 import { Chain, DeviceRing } from "../../lib/virtio/split_ring.ts";
 import * as snd from "../../lib/classes/sound/wire.ts";
 
@@ -66,7 +67,8 @@ const IDS = { sound: snd.SOUND_DEVICE_ID, rng: 4 };
 const FORMATS = ["U8", "S16", "S24_3", "S32", "FLOAT", "FLOAT64", "A_LAW", "MU_LAW"];
 
 export class FakeDevice {
-  readonly state: DeviceState;
+  readonly state: AccessState;
+  readonly ringState: RingState;
   readonly registers: RegisterFile;
   readonly script: Script;
   /** Whether an interrupt is to be raised; whoever does so clears it. */
@@ -104,7 +106,7 @@ export class FakeDevice {
       (options.indirect ? bit(VIRTIO_F_RING_INDIRECT_DESC) : 0n) |
       (options.eventIdx ? bit(VIRTIO_F_RING_EVENT_IDX) : 0n);
     const buffer = new ArrayBuffer(DeviceState.sizeFor(queueSizes.length, queueSize));
-    this.state = DeviceState.create(buffer, {
+    MainState.create(buffer, {
       name: "test",
       deviceId: IDS[kind],
       vendorId: vendor,
@@ -113,6 +115,8 @@ export class FakeDevice {
       deviceFeatures,
       config,
     });
+    this.state = AccessState.open(buffer);
+    this.ringState = RingState.open(buffer);
     this.registers = new RegisterFile(this.state, {
       notify: (queue) => {
         this.notifications.push(queue);
@@ -353,7 +357,7 @@ export class FakeDevice {
     let wanted = false;
     for (const ring of this.#rings) if (ring?.needsInterrupt()) wanted = true;
     if (!wanted) return;
-    this.state.raiseInterruptStatus(1);
+    this.ringState.raiseInterruptStatus(1);
     this.interrupt = true;
   }
 

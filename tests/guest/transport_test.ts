@@ -139,7 +139,7 @@ Deno.test("an interrupt is read and acknowledged, whatever it is for", () => {
   port.device.interrupt = true; // spurious
   session.onInterrupt();
   assertEquals(port.accesses.slice(2), ["R 0x060 = 0x0", "W 0x064 = 0x0"]);
-  port.device.state.raiseInterruptStatus(2);
+  port.device.ringState.raiseInterruptStatus(2);
   port.device.interrupt = true;
   session.onInterrupt();
   assertEquals(port.accesses.slice(4), ["R 0x060 = 0x2", "W 0x064 = 0x2"]);

@@ -4,6 +4,7 @@ import { assertEquals } from "@std/assert";
 import { bit, VIRTIO_F_VERSION_1 } from "../../lib/virtio/features.ts";
 import { RegisterFile } from "../../lib/virtio/registers.ts";
 import { DeviceState, type DeviceStateOptions } from "../../lib/virtio/state.ts";
+import { AccessState, MainState, RingState } from "../../lib/virtio/state_writers.ts";
 
 export const VENDOR_ID = 0x4c4f4956;
 /** Two jacks, three streams, one channel map, no control: each byte of each its own. */
@@ -26,10 +27,16 @@ export const SOUND_CONFIG = Uint8Array.of(
   0x11,
 );
 
-/** The state of a sound card with four queues of 64, unless told otherwise, and the memory it lies in. */
-export function createState(
-  options: Partial<DeviceStateOptions> = {},
-): { state: DeviceState; memory: ArrayBuffer } {
+/** A device's state as each isolate has it, and the memory it lies in. */
+export interface TestState {
+  access: AccessState;
+  ring: RingState;
+  main: MainState;
+  memory: ArrayBuffer;
+}
+
+/** The state of a sound card with four queues of 64, unless told otherwise. */
+export function createState(options: Partial<DeviceStateOptions> = {}): TestState {
   const all: DeviceStateOptions = {
     name: "a",
     deviceId: 25,
@@ -42,17 +49,24 @@ export function createState(
   };
   const bytes = DeviceState.sizeFor(all.queueSizes.length, Math.max(...all.queueSizes));
   const memory = new ArrayBuffer(bytes);
-  return { state: DeviceState.create(memory, all), memory };
+  const main = MainState.create(memory, all);
+  return { access: AccessState.open(memory), ring: RingState.open(memory), main, memory };
 }
 
 export class Driver {
-  readonly state: DeviceState;
+  readonly state: AccessState;
+  readonly ring: RingState;
+  readonly main: MainState;
   readonly memory: ArrayBuffer;
   readonly registers: RegisterFile;
   #events: string[] = [];
 
   constructor(options: Partial<DeviceStateOptions> = {}) {
-    ({ state: this.state, memory: this.memory } = createState(options));
+    const { access, ring, main, memory } = createState(options);
+    this.state = access;
+    this.ring = ring;
+    this.main = main;
+    this.memory = memory;
     const say = (text: string) => void this.#events.push(text);
     this.registers = new RegisterFile(this.state, {
       notify: (queue) => say(`notify ${queue}`),

@@ -3,7 +3,7 @@ import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { CONFIG_OFFSET, queueLayout, REGISTERS } from "../../lib/virtio/registers.ts";
 import {
   DEVICE_COUNTERS,
-  DeviceState,
+  type DeviceState,
   type DeviceStateOptions,
   INTERRUPT_CONFIG_CHANGE,
   INTERRUPT_USED_BUFFER,
@@ -15,6 +15,7 @@ import {
   STATUS_FAILED,
   STATUS_FEATURES_OK,
 } from "../../lib/virtio/state.ts";
+import { AccessState } from "../../lib/virtio/state_writers.ts";
 import { Driver, hex, NEGOTIATE_2, NEGOTIATE_LEGACY, setUp1, setUp2 } from "./register_fixture.ts";
 import { runC } from "./run_c.ts";
 
@@ -82,7 +83,7 @@ Deno.test("a version 1 device is probed, used and taken down as Linux does it", 
     w 050 0
   `);
   assertEquals(driver.events(), ["notify 1", "status 0xb -> 0xf", "notify 0"]);
-  driver.state.raiseInterruptStatus(INTERRUPT_USED_BUFFER);
+  driver.ring.raiseInterruptStatus(INTERRUPT_USED_BUFFER);
   driver.run(`
     r 060 1
     w 064 1
@@ -184,8 +185,8 @@ Deno.test("a version 2 device is probed, used and taken down as Linux does it", 
     w 050 3
   `);
   assertEquals(driver.events(), ["status 0xb -> 0xf", "notify 3"]);
-  driver.state.raiseInterruptStatus(INTERRUPT_CONFIG_CHANGE);
-  driver.state.raiseInterruptStatus(INTERRUPT_USED_BUFFER);
+  driver.ring.raiseInterruptStatus(INTERRUPT_CONFIG_CHANGE);
+  driver.ring.raiseInterruptStatus(INTERRUPT_USED_BUFFER);
   driver.run(`
     r 060 3
     w 064 1         # only what it saw
@@ -677,7 +678,7 @@ Deno.test("STATUS 0 in the middle of anything leaves a device that can be probed
   const lines = whole.trim().split(/\n+/);
   for (let cut = 0; cut <= lines.length; cut++) {
     const driver = new Driver().run(lines.slice(0, cut).join("\n"));
-    driver.state.raiseInterruptStatus(INTERRUPT_USED_BUFFER | INTERRUPT_CONFIG_CHANGE);
+    driver.ring.raiseInterruptStatus(INTERRUPT_USED_BUFFER | INTERRUPT_CONFIG_CHANGE);
     driver.state.orStatus(STATUS_DEVICE_NEEDS_RESET);
     const { epoch } = driver.state;
     driver.run("w 070 0\nr 070 0\nr 060 0\nr 010 30000000");
@@ -770,11 +771,11 @@ Deno.test("a device without config space has none to read", () => {
 
 Deno.test("a driver that reads the generation before and after sees one version of the config", () => {
   const driver = new Driver().run("r 0fc 0\nr 100 2");
-  driver.state.publishConfig(new Uint8Array(16).fill(7));
+  driver.main.publishConfig(new Uint8Array(16).fill(7));
   driver.run("r 104 7070707\nr 0fc 1"); // moved: it reads all again
   driver.run("r 100 7070707\nr 0fc 1");
   driver.run("w1 100 9");
-  driver.state.publishConfig(new Uint8Array(16).fill(8)); // what the device says counts, not what was written
+  driver.main.publishConfig(new Uint8Array(16).fill(8)); // what the device says counts, not what was written
   driver.run("r 100 8080808\nr 0fc 2");
 });
 
@@ -900,7 +901,7 @@ Deno.test("version 1: a probe that ends half-way has used what it set up, and a 
   driver.run(`${NEGOTIATE_LEGACY}${setUp1(0)}${setUp1(1)}`);
   for (let probe = 1; probe <= 3; probe++) driver.run(PROBE_1);
   assertEquals(driver.state.queueSetups, 14);
-  const restored = DeviceState.open(driver.memory);
+  const restored = AccessState.open(driver.memory);
   assertEquals([restored.queueSetups, restored.maxQueueSetups], [14, 16]);
   driver.run(`${NEGOTIATE_LEGACY} w 030 0 \n r 034 0`);
 });
@@ -1013,7 +1014,7 @@ function checkInvariants({ state, memory }: Driver): void {
   if ((state.status & STATUS_FEATURES_OK) !== 0) {
     assertEquals(state.driverFeatures & ~state.deviceFeatures, 0n);
   }
-  assertEquals(image(DeviceState.open(memory)), image(state));
+  assertEquals(image(AccessState.open(memory)), image(state));
 }
 
 Deno.test("whatever a driver does, the state stays one that a successor can open", () => {

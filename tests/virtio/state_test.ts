@@ -11,7 +11,10 @@ import {
   namedCounters,
   QUEUE_COUNTERS,
   REPLAY_BYTES,
+  RING_COUNTERS,
+  RING_QUEUE_COUNTERS,
 } from "../../lib/virtio/state.ts";
+import { MainState, RingState } from "../../lib/virtio/state_writers.ts";
 import {
   createState,
   Driver,
@@ -34,18 +37,19 @@ const BASE: DeviceStateOptions = {
 /** A device in full swing: queues 0 and 1 set up, three chains of queue 0 in flight. */
 function running(): Driver {
   const driver = new Driver().run(NEGOTIATE_2 + setUp2(0) + setUp2(1) + "w 070 f");
-  const queue = driver.state.queues[0]!;
+  const { ring } = driver;
+  const queue = ring.queues[0]!;
   queue.resumeProgress();
   for (const head of [5, 63, 0, 9]) queue.takeOn(head);
   queue.giveBack(63);
-  driver.state.counters[DEVICE_COUNTERS.interrupts] = 7;
-  queue.counters[QUEUE_COUNTERS.chains] = 4;
-  driver.state.replay.set([1, 2, 3]);
+  for (let i = 0; i < 7; i++) ring.count(RING_COUNTERS.interrupts);
+  queue.count(RING_QUEUE_COUNTERS.chains, 4);
+  ring.replay.set([1, 2, 3]);
   return driver;
 }
 
 Deno.test("a new state is what it was created with, and zero", () => {
-  const { state } = createState({ mmioVersion: 1, deviceFeatures: 0x8000_0001_3000_0002n });
+  const { ring: state } = createState({ mmioVersion: 1, deviceFeatures: 0x8000_0001_3000_0002n });
   assertEquals(state.deviceId, 25);
   assertEquals(state.vendorId, VENDOR_ID);
   assertEquals(state.mmioVersion, 1);
@@ -78,11 +82,11 @@ Deno.test("create() leaves nothing of what the memory held", () => {
     deviceFeatures: 1n << 32n,
     config: new Uint8Array(),
   } as const;
-  DeviceState.create(dirty, options);
+  MainState.create(dirty, options);
   const clean = new ArrayBuffer(dirty.byteLength);
-  DeviceState.create(clean, options);
+  MainState.create(clean, options);
   assertEquals(new Uint8Array(dirty), new Uint8Array(clean));
-  assertEquals(DeviceState.open(dirty).queues[0]!.inflight, new Uint32Array(4));
+  assertEquals(RingState.open(dirty).queues[0]!.inflight, new Uint32Array(4));
 });
 
 Deno.test("the layout in memory is the one a successor of another build expects", () => {
@@ -122,18 +126,18 @@ Deno.test("the layout in memory is the one a successor of another build expects"
 Deno.test("sizeFor() keeps blocks apart whatever the size of the queues", () => {
   for (const [count, size] of [[1, 1], [3, 2], [64, 1024], [1, 32768]] as const) {
     const queueSizes = new Array<number>(count).fill(size);
-    const { state } = createState({ queueSizes });
-    state.queues.forEach((queue) => queue.inflight.fill(0xffffffff));
+    const { ring: state } = createState({ queueSizes });
+    state.queues.forEach((queue) => (queue.inflight as Uint32Array).fill(0xffffffff));
     for (const queue of state.queues) {
       assertEquals([queue.numMax, queue.num, queue.epoch, queue.nextSequence], [size, 0, 0, 0]);
-      assert(queue.counters.every((counter) => counter === 0));
+      assert(Array.from(queue.counters).every((counter) => counter === 0));
     }
   }
 });
 
 Deno.test("queues of different sizes keep their own", () => {
   const { memory } = createState({ queueSizes: [2, 1024, 64] });
-  assertEquals(DeviceState.open(memory).queues.map((queue) => queue.inflight.length), [
+  assertEquals(RingState.open(memory).queues.map((queue) => queue.inflight.length), [
     2,
     1024,
     64,
@@ -157,15 +161,15 @@ for (const [reason, options] of BAD_OPTIONS) {
   Deno.test(`create() refuses ${Object.keys(options)[0]}: ${reason}`, () => {
     const all = { ...BASE, ...options };
     const memory = new ArrayBuffer(1 << 20);
-    assertThrows(() => DeviceState.create(memory, all), RangeError, reason);
-    assertThrows(() => DeviceState.open(memory), RangeError, "magic 0x0");
+    assertThrows(() => MainState.create(memory, all), RangeError, reason);
+    assertThrows(() => RingState.open(memory), RangeError, "magic 0x0");
   });
 }
 
 Deno.test("create() refuses memory that is too small", () => {
   const bytes = DeviceState.sizeFor(1, 64);
   assertThrows(
-    () => DeviceState.create(new ArrayBuffer(bytes - 1), BASE),
+    () => MainState.create(new ArrayBuffer(bytes - 1), BASE),
     RangeError,
     `${bytes - 1} bytes of memory, expected ${bytes}`,
   );
@@ -173,9 +177,9 @@ Deno.test("create() refuses memory that is too small", () => {
 
 Deno.test("the most queues, config bytes and status bits there are can be had", () => {
   const config = Uint8Array.from({ length: 256 }, (_, i) => 255 - i);
-  const { memory, state } = createState({ queueSizes: new Array<number>(64).fill(32768), config });
-  state.orStatus(0xff);
-  const successor = DeviceState.open(memory);
+  const { memory, access } = createState({ queueSizes: new Array<number>(64).fill(32768), config });
+  access.orStatus(0xff);
+  const successor = RingState.open(memory);
   assertEquals(successor.queues.length, 64);
   assertEquals(successor.config, config);
   assertEquals(successor.status, 0xff);
@@ -183,7 +187,7 @@ Deno.test("the most queues, config bytes and status bits there are can be had", 
 
 Deno.test("open() takes up a running device as it stands", () => {
   const { memory, state } = running();
-  const successor = DeviceState.open(memory);
+  const successor = RingState.open(memory);
   assertEquals(successor.status, 0xf);
   assertEquals(successor.driverFeatures, 1n << 32n);
   assertEquals(successor.queues.map((queue) => queue.ready), [true, true, false, false]);
@@ -240,17 +244,17 @@ for (const [reason, at, words] of DAMAGE) {
   Deno.test(`open() refuses damage at byte ${at}: ${reason}`, () => {
     const { memory } = running();
     new Uint32Array(memory).set(words, at / 4);
-    assertThrows(() => DeviceState.open(memory), RangeError, reason);
+    assertThrows(() => RingState.open(memory), RangeError, reason);
   });
 }
 
 Deno.test("open() refuses a chain in flight beyond the ring that the driver set up", () => {
-  const { memory, state } = running();
+  const { memory, ring } = running();
   new Uint32Array(memory)[(1920 + 4) / 4] = 32;
-  DeviceState.open(memory);
-  state.queues[0]!.takeOn(32);
+  RingState.open(memory);
+  ring.queues[0]!.takeOn(32);
   assertThrows(
-    () => DeviceState.open(memory),
+    () => RingState.open(memory),
     RangeError,
     "queue 0 of size 32 has a chain in flight beyond it",
   );
@@ -258,7 +262,7 @@ Deno.test("open() refuses a chain in flight beyond the ring that the driver set 
 
 Deno.test("a state tells whose it is", () => {
   const { memory } = createState({ name: "/dev/loopback-237" });
-  const state = DeviceState.open(memory);
+  const state = RingState.open(memory);
   const names = ["/dev/loopback-237", "/dev/loopback-238", "/dev/loopback", ""];
   assertEquals(names.map((name) => state.isOf(name)), [true, false, false, false]);
 });
@@ -267,12 +271,12 @@ Deno.test("open() refuses every shorter piece of a state", () => {
   const { memory } = running();
   for (let length = 0; length < memory.byteLength; length += 4) {
     assertThrows(
-      () => DeviceState.open(memory.slice(0, length)),
+      () => RingState.open(memory.slice(0, length)),
       RangeError,
       `${length} bytes of memory, expected`,
     );
   }
-  DeviceState.open(memory);
+  RingState.open(memory);
 });
 
 Deno.test("open() never fails but with a reason, whatever word is damaged", () => {
@@ -283,7 +287,7 @@ Deno.test("open() never fails but with a reason, whatever word is damaged", () =
     for (const bad of [0, 1, 0x7fffffff, 0x80000001, 0xffffffff]) {
       words[i] = bad;
       try {
-        const { queues } = DeviceState.open(memory);
+        const { queues } = RingState.open(memory);
         for (const queue of queues) queue.resumeProgress();
       } catch (error) {
         assert(error instanceof RangeError && error.message.startsWith("Cannot open"), `${error}`);
@@ -295,8 +299,8 @@ Deno.test("open() never fails but with a reason, whatever word is damaged", () =
 
 Deno.test("chains in flight are known in the order in which they were taken, over every wrap", () => {
   for (const start of [0, 0xfffe, 0x7ffffffd, 0xfffffffd]) {
-    const { memory, state } = createState();
-    const queue = state.queues[0]!;
+    const { memory, ring } = createState();
+    const queue = ring.queues[0]!;
     new DataView(memory).setUint32(1920 + 64, start, true);
     const heads = [7, 3, 60, 0, 21, 4];
     for (const head of heads) queue.takeOn(head);
@@ -316,22 +320,22 @@ Deno.test("a process that dies between noting a chain and counting it has not ta
   for (const start of [0, 0xffff, 0x7fffffff, 0xffffffff]) {
     const { memory } = createState();
     new DataView(memory).setUint32(1920 + 64, start, true);
-    DeviceState.open(memory).queues[0]!.takeOn(9);
+    RingState.open(memory).queues[0]!.takeOn(9);
     const uncounted = memory.slice(0);
     new DataView(uncounted).setUint32(1920 + 64, start, true);
-    const queue = DeviceState.open(uncounted).queues[0]!;
+    const queue = RingState.open(uncounted).queues[0]!;
     queue.resumeProgress();
     assertEquals(queue.headsInFlight(), []);
     assertEquals(queue.nextSequence, start);
     queue.takeOn(9);
     assertEquals(queue.headsInFlight(), [9]);
-    assertEquals(DeviceState.open(memory).queues[0]!.headsInFlight(), [9]);
+    assertEquals(RingState.open(memory).queues[0]!.headsInFlight(), [9]);
   }
 });
 
 Deno.test("progress is kept within a life of the queue and cleared in the next", () => {
-  const { state } = running();
-  const queue = state.queues[0]!;
+  const { state, ring } = running();
+  const queue = ring.queues[0]!;
   queue.resumeProgress();
   assertEquals([queue.nextAvail, queue.headsInFlight()], [4, [5, 0, 9]]);
   const [epoch, device] = [queue.epoch, state.epoch];
@@ -344,7 +348,7 @@ Deno.test("progress is kept within a life of the queue and cleared in the next",
   queue.takeOn(1);
   queue.resumeProgress();
   assertEquals([queue.nextAvail, queue.headsInFlight()], [1, [1]]);
-  queue.reset();
+  state.queues[0]!.reset();
   queue.resumeProgress();
   assertEquals([queue.nextAvail, queue.headsInFlight()], [0, []]);
   assertEquals(state.epoch, device + 1); // one queue's reset is not the device's
@@ -353,20 +357,20 @@ Deno.test("progress is kept within a life of the queue and cleared in the next",
 Deno.test("a process that dies after a reset leaves no progress to its successor", () => {
   const { memory, state } = running();
   state.reset();
-  const queue = DeviceState.open(memory).queues[0]!;
+  const queue = RingState.open(memory).queues[0]!;
   queue.resumeProgress();
   assertEquals([queue.nextAvail, queue.headsInFlight()], [0, []]);
 });
 
 Deno.test("reset() keeps what is not the driver's", () => {
-  const { state } = running();
-  state.guestPageSize = 4096;
-  state.publishConfig(new Uint8Array(16).fill(5));
+  const { state, ring, main } = running();
+  state.setGuestPageSize(4096);
+  main.publishConfig(new Uint8Array(16).fill(5));
   state.reset();
   assertEquals(state.guestPageSize, 4096);
   assertEquals(state.config, new Uint8Array(16).fill(5));
   assertEquals(state.configGeneration, 1);
-  assertEquals(state.replay.subarray(0, 3), Uint8Array.of(1, 2, 3));
+  assertEquals(ring.replay.subarray(0, 3), Uint8Array.of(1, 2, 3));
   assertEquals(state.deviceFeatures, 0x1_3000_0000n);
   assertEquals(namedCounters(DEVICE_COUNTERS, state.counters), {
     accesses: 29, // negotiation 8, two queues 20, DRIVER_OK
@@ -381,12 +385,12 @@ Deno.test("reset() keeps what is not the driver's", () => {
 });
 
 Deno.test("status and interrupt bits are set and cleared one by one", () => {
-  const { state } = createState();
+  const { access: state, ring } = createState();
   state.orStatus(0x01);
   state.orStatus(0x40);
   assertEquals(state.status, 0x41);
-  state.raiseInterruptStatus(INTERRUPT_USED_BUFFER);
-  state.raiseInterruptStatus(INTERRUPT_CONFIG_CHANGE);
+  ring.raiseInterruptStatus(INTERRUPT_USED_BUFFER);
+  ring.raiseInterruptStatus(INTERRUPT_CONFIG_CHANGE);
   state.acknowledgeInterrupt(INTERRUPT_USED_BUFFER);
   assertEquals(state.interruptStatus, INTERRUPT_CONFIG_CHANGE);
   state.acknowledgeInterrupt(0xffffffff);
@@ -394,8 +398,8 @@ Deno.test("status and interrupt bits are set and cleared one by one", () => {
 });
 
 Deno.test("publishConfig() moves the generation and leaves the version being read alone", () => {
-  const { memory, state } = createState();
-  const reader = DeviceState.open(memory);
+  const { memory, main: state } = createState();
+  const reader = RingState.open(memory);
   const seen = reader.config;
   state.publishConfig(new Uint8Array(16).fill(1));
   assertEquals(seen, SOUND_CONFIG);
@@ -434,7 +438,7 @@ Deno.test("isPowerOfTwo() and isQueueSize() know their limits", () => {
 });
 
 Deno.test("no two counters share a place, and each fits", () => {
-  const { state } = createState();
+  const { main: state } = createState();
   for (
     const [places, counters] of [
       [DEVICE_COUNTERS, state.counters],
