@@ -27,7 +27,7 @@ import {
   STATUS_DRIVER_OK,
 } from "../virtio/state.ts";
 import { AccessState } from "../virtio/state_writers.ts";
-import { settle } from "./gate.ts";
+import { awaitUnused } from "./memory_use.ts";
 import type { AccessContract, AccessEvent, LaneDevice } from "./lane_messages.ts";
 import { Schedule, type Scheduled } from "./schedule.ts";
 
@@ -45,7 +45,7 @@ class AccessDevice implements Scheduled {
   #held = false;
 
   constructor(device: LaneDevice, report: Report<AccessEvent>) {
-    const { id, port, gate, kicks } = device;
+    const { id, port, memoryUse, kicks } = device;
     const state = AccessState.open(viewMemory(device.state));
     this.priority = device.priority;
     this.#id = id;
@@ -67,13 +67,13 @@ class AccessDevice implements Scheduled {
         report({ id, kind: "status", status, held: this.#held });
       },
       reset: () => {
-        settle(gate);
+        awaitUnused(memoryUse);
         // A back-end that works in the driver's own memory must be stopped before the driver frees it.
         this.#held = wasRunning && device.memory === "direct";
         wasRunning = false;
         report({ id, kind: "reset", held: this.#held });
       },
-      queueReset: () => settle(gate),
+      queueReset: () => awaitUnused(memoryUse),
       configWritten: (offset, size) => {
         report({ id, kind: "config", offset, bytes: state.config.slice(offset, offset + size) });
       },
@@ -82,7 +82,7 @@ class AccessDevice implements Scheduled {
   }
 
   /** Does again what the process before left unanswered; a DRIVER_OK that it held is held still. */
-  takeOver(): void {
+  restore(): void {
     const page = this.#page;
     const { status } = this.#state;
     const isStart = page.pending && !page.isRead && page.offset === STATUS_OFFSET &&
@@ -142,7 +142,7 @@ serveBlocking<AccessContract>((options, report) => {
         schedule.add(device);
         // Edge-triggered: each ring is reported once, and the eventfd need never be read.
         epoll.add(lane.port.doorbell, EPOLLIN | EPOLLET, lane.id);
-        if (lane.adopted) device.takeOver();
+        if (lane.restored) device.restore();
       },
       remove: (id) => {
         const device = devices.get(id);

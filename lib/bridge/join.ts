@@ -9,7 +9,7 @@ import type { FrontEnd } from "../vhost_user/mod.ts";
 import type { DeviceSetup } from "./device_setup.ts";
 import type { MemoryGrant } from "./memory_grant.ts";
 import type { PresentedDevice } from "./presented.ts";
-import { SESSION_GUEST, SessionMemory } from "./session_memory.ts";
+import { ACTIVATION_GUEST, ActivationMemory } from "./activation_memory.ts";
 import { Watchdog } from "./watchdog.ts";
 
 /** How long the end waits for a back-end to stop in order. */
@@ -74,10 +74,10 @@ export class Join {
   /** Runs until the driver resets, or the back-end is lost. @throws {Error} why the two cannot be joined */
   async run(): Promise<void> {
     const { setup: { id, lane }, device, release, told } = this.host;
-    let session: SessionMemory | null = null;
+    let activation: ActivationMemory | null = null;
     try {
-      session = new SessionMemory(device.lane, device.state);
-      await this.#work(session);
+      activation = new ActivationMemory(device.lane, device.state);
+      await this.#work(activation);
     } catch (error) {
       // What fails because the driver reset the device meanwhile is nobody's fault; a lost back-end was told already.
       if (this.#isCurrent) throw error;
@@ -85,22 +85,22 @@ export class Join {
       // First: an interrupt that is being raised may wait, by way of the driver, for the answer to its reset.
       await release();
       await lane.detach(id);
-      session?.close(); // not if that failed: the ring Worker may still touch it
+      activation?.close(); // not if that failed: the ring Worker may still touch it
       await told();
     }
   }
 
-  async #work(session: SessionMemory): Promise<void> {
+  async #work(activation: ActivationMemory): Promise<void> {
     const { setup: { id, lane }, isLost } = this.host;
     const { epoch } = this;
     const features = this.#features();
     const eventIdx = (features & bit(VIRTIO_F_RING_EVENT_IDX)) !== 0n;
-    const range = session.memory?.mapping.range;
-    const memory = range === undefined ? null : { range, guest: SESSION_GUEST };
-    const bases = await lane.attach({ id, epoch, rings: session.rings, memory, eventIdx });
+    const range = activation.memory?.mapping.range;
+    const memory = range === undefined ? null : { range, guest: ACTIVATION_GUEST };
+    const bases = await lane.attach({ id, epoch, rings: activation.rings, memory, eventIdx });
     if (bases === null) return;
-    await this.#start(session, features, bases);
-    await this.#watch(session);
+    await this.#start(activation, features, bases);
+    await this.#watch(activation);
     if (!isLost()) await this.#stop();
   }
 
@@ -117,16 +117,16 @@ export class Join {
   }
 
   /**
-   * Starts the relayed rings, over which a new back-end is told what the last one knew; then the others, whose chains it
+   * Starts the shadow rings, over which a new back-end is told what the last one knew; then the others, whose chains it
    * may not see before.
    */
-  async #start(session: SessionMemory, features: bigint, bases: number[]): Promise<void> {
+  async #start(activation: ActivationMemory, features: bigint, bases: number[]): Promise<void> {
     const { setup, device, frontEnd, grant, isLost, isClosing, until } = this.host;
     const { id, lane, memory: mode, name, patience } = setup;
-    const rings = session.rings.map((ring, i) => ({ ...ring, base: bases[i]! }));
-    const memory = grant.slots(frontEnd, session, device.loopback, mode);
-    const relayed = rings.filter(({ bounce }) => bounce !== null);
-    await frontEnd.start({ features, memory, rings: relayed });
+    const rings = activation.rings.map((ring, i) => ({ ...ring, base: bases[i]! }));
+    const memory = grant.slots(frontEnd, activation, device.loopback, mode);
+    const shadow = rings.filter(({ slots }) => slots !== null);
+    await frontEnd.start({ features, memory, rings: shadow });
     await lane.prepare(id);
     const settled = (): boolean => this.#prepared || isLost() || isClosing() || !this.#isCurrent;
     if (!await until(settled, patience.requestMs)) {
@@ -135,17 +135,17 @@ export class Join {
       );
     }
     if (!this.#prepared) return;
-    await frontEnd.startRings(rings.filter(({ bounce }) => bounce === null));
+    await frontEnd.startRings(rings.filter(({ slots }) => slots === null));
     await lane.go(id);
   }
 
   /** Waits for the end, and looks for a back-end that does nothing, or holds the lane up. */
-  async #watch(session: SessionMemory): Promise<void> {
+  async #watch(activation: ActivationMemory): Promise<void> {
     const { setup, device, lose, during } = this.host;
     const { id, lane, deviceClass } = setup;
     const watchdog = new Watchdog(deviceClass, device.state);
     const look = async (): Promise<void> => {
-      if (!await lane.answers() && session.relieve()) {
+      if (!await lane.answers() && activation.relieve()) {
         return lose(
           new Error(`Cannot go on with the back-end of ${setup.name}: it holds its lane up`),
         );

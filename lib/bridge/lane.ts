@@ -8,11 +8,11 @@ import { BlockingWorker, part } from "../../ffi/mod.ts";
 import type {
   AccessContract,
   AccessEvent,
+  Activation,
   LaneDevice,
   LaneOptions,
   RingContract,
   RingEvent,
-  Session,
 } from "./lane_messages.ts";
 
 /** How long a Worker may take for nothing, in milliseconds. */
@@ -93,8 +93,8 @@ export class Lane implements AsyncDisposable {
   }
 
   /** Makes the rings of a new back-end. @returns where each begins; null when the driver's rings cannot be true */
-  attach(session: Session): Promise<number[] | null> {
-    return this.#rings.call("attach", session);
+  attach(activation: Activation): Promise<number[] | null> {
+    return this.#rings.call("attach", activation);
   }
 
   /**
@@ -106,7 +106,7 @@ export class Lane implements AsyncDisposable {
     if (!this.#rings.failed) await this.#rings.call("detach", id);
   }
 
-  /** The back-end listens at the relayed rings; "prepared" follows. */
+  /** The back-end listens at the shadow rings; "prepared" follows. */
   prepare(id: number): Promise<void> {
     return this.#rings.call("prepare", id);
   }

@@ -8,7 +8,7 @@
 import type { MappedRange } from "../../ffi/mod.ts";
 import type { LoopbackPort, MemoryMode } from "../loopback/port.ts";
 import type { RingLayout } from "../virtio/split_ring.ts";
-import type { Gate } from "./gate.ts";
+import type { MemoryUse } from "./memory_use.ts";
 
 /** How a lane's threads run. */
 export interface LaneOptions {
@@ -29,30 +29,30 @@ export interface LaneDevice {
   readonly port: LoopbackPort;
   /** The device's state. */
   readonly state: MappedRange;
-  readonly gate: Gate;
+  readonly memoryUse: MemoryUse;
   /** Another process served it before: an access may be in the page already, an interrupt may not have been raised. */
-  readonly adopted: boolean;
-  /** eventfd per queue, rung by the access Worker for QUEUE_NOTIFY. Who hears it: if relayed the ring Worker, else the back-end. */
+  readonly restored: boolean;
+  /** eventfd per queue, rung by the access Worker for QUEUE_NOTIFY. Who hears it: of a shadow queue the ring Worker, else the back-end. */
   readonly kicks: readonly number[];
 }
 
 /** One ring as a back-end is given it. */
-export interface SessionRing extends RingLayout {
+export interface ActivationRing extends RingLayout {
   /** eventfd that the back-end rings. */
   readonly call: number;
   /** eventfd that the back-end hears. */
   readonly kick: number;
-  /** Relayed: room for the queue's chains, as offsets into the session's memory. Null: the ring is the driver's own. */
-  readonly bounce: { readonly start: number; readonly end: number } | null;
+  /** Shadow ring: where slots for chains lie, as offsets into the memory. Null: the ring is the driver's own. */
+  readonly slots: { readonly start: number; readonly end: number } | null;
 }
 
-/** A back-end's life on a device, for the ring Worker. */
-export interface Session {
+/** A back-end that is activated, for the ring Worker. */
+export interface Activation {
   readonly id: number;
   /** The device's life it belongs to. */
   readonly epoch: number;
-  readonly rings: readonly SessionRing[];
-  /** The memory of relayed queues that the back-end is given, and the guest address that stands for its first byte. */
+  readonly rings: readonly ActivationRing[];
+  /** The memory of shadow queues that the back-end is given, and the guest address that stands for its first byte. */
   readonly memory: { readonly range: MappedRange; readonly guest: number } | null;
   /** VIRTIO_F_RING_EVENT_IDX, between viola and the back-end. */
   readonly eventIdx: boolean;
@@ -85,10 +85,10 @@ export interface RingContract {
     /** Lets a device go: nothing of it is touched any more. */
     remove(id: number): void;
     /** Makes the rings of a new back-end. @returns where each begins; null when the driver's rings cannot be true */
-    attach(session: Session): number[] | null;
+    attach(activation: Activation): number[] | null;
     /** Lets go of a back-end: its memory and eventfds are not touched any more. */
     detach(id: number): void;
-    /** The back-end listens at the relayed rings; "prepared" follows. */
+    /** The back-end listens at the shadow rings; "prepared" follows. */
     prepare(id: number): void;
     /** All rings are started; "live" follows. */
     go(id: number): void;

@@ -6,7 +6,7 @@
  */
 import type { Loopback, MemoryMode } from "../loopback/mod.ts";
 import type { FrontEnd, MemorySlot } from "../vhost_user/mod.ts";
-import { SESSION_GUEST, type SessionMemory } from "./session_memory.ts";
+import { ACTIVATION_GUEST, type ActivationMemory } from "./activation_memory.ts";
 
 /** Hands out memory, and counts how often the driver's was. */
 export class MemoryGrant {
@@ -15,18 +15,18 @@ export class MemoryGrant {
   #lives = 0;
 
   /**
-   * The memory for a start: the session's own, if any, and with direct memory the driver's.
+   * The memory for a start: the activation's own, if any, and with direct memory the driver's.
    *
    * @returns undefined when there is nothing to give, or the back-end has it already and can be given it once only
    * @throws {Error} when no more back-end can be given the driver's memory
    */
   slots(
     frontEnd: FrontEnd,
-    session: SessionMemory,
+    activation: ActivationMemory,
     loopback: Loopback,
     mode: MemoryMode,
   ): MemorySlot[] | undefined {
-    const own = sessionSlots(session);
+    const own = activationSlots(activation);
     if (mode === "isolated") return own.length === 0 ? undefined : own;
     if (loopback.backEndLives !== Infinity) {
       if (this.#holder === frontEnd) return undefined;
@@ -45,8 +45,8 @@ export class MemoryGrant {
   }
 }
 
-function sessionSlots({ memory }: SessionMemory): MemorySlot[] {
+function activationSlots({ memory }: ActivationMemory): MemorySlot[] {
   if (memory === null) return [];
   const [size, fd] = [memory.mapping.length, memory.fd.number];
-  return [{ guest: SESSION_GUEST, user: SESSION_GUEST, size, offset: 0, fd }];
+  return [{ guest: ACTIVATION_GUEST, user: ACTIVATION_GUEST, size, offset: 0, fd }];
 }

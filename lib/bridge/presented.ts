@@ -29,7 +29,7 @@ import {
 import { MainState } from "../virtio/state_writers.ts";
 import { type Profile, VhostUserError } from "../vhost_user/mod.ts";
 import type { DeviceSetup } from "./device_setup.ts";
-import { createGate } from "./gate.ts";
+import { createMemoryUse } from "./memory_use.ts";
 import type { LaneListener } from "./lane.ts";
 import type { LaneDevice } from "./lane_messages.ts";
 
@@ -160,8 +160,8 @@ export class PresentedDevice {
       memory,
       port: loopback.port,
       state: mapping.range,
-      gate: createGate(),
-      adopted,
+      memoryUse: createMemoryUse(),
+      restored: adopted,
       kicks: kicks.map(({ number }) => number),
     };
     await setup.lane.add(lane, listener);

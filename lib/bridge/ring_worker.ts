@@ -15,7 +15,7 @@ import {
   type Report,
   serveBlocking,
 } from "../../ffi/mod.ts";
-import type { LaneDevice, RingContract, RingEvent, Session } from "./lane_messages.ts";
+import type { Activation, LaneDevice, RingContract, RingEvent } from "./lane_messages.ts";
 import { CALL, KICK, LaneRings } from "./rings.ts";
 import { Schedule } from "./schedule.ts";
 
@@ -40,7 +40,7 @@ class RingLane {
     const rings = new LaneRings(device, this.report);
     this.#devices.set(device.id, rings);
     this.#schedule.add(rings);
-    for (const queue of rings.relayed) {
+    for (const queue of rings.shadowed) {
       // Edge-triggered: each ring of an eventfd is reported once, and it need never be read.
       this.epoll.add(device.kicks[queue]!, EPOLLIN | EPOLLET, keyOf(device.id, queue, false));
     }
@@ -50,21 +50,21 @@ class RingLane {
     const rings = this.#devices.get(id);
     if (rings === undefined) return;
     this.detach(id);
-    for (const queue of rings.relayed) this.epoll.remove(rings.device.kicks[queue]!);
+    for (const queue of rings.shadowed) this.epoll.remove(rings.device.kicks[queue]!);
     rings.close();
     this.#schedule.remove(rings);
     this.#devices.delete(id);
   }
 
   /** Makes the rings of a new back-end. @returns where each begins; null when the driver's rings cannot be true */
-  attach(session: Session): number[] | null {
-    this.detach(session.id);
-    const bases = this.#of(session.id).attach(session);
+  attach(activation: Activation): number[] | null {
+    this.detach(activation.id);
+    const bases = this.#of(activation.id).attach(activation);
     if (bases === null) return null;
-    for (const ring of session.rings) {
-      this.epoll.add(ring.call, EPOLLIN | EPOLLET, keyOf(session.id, ring.index, true));
+    for (const ring of activation.rings) {
+      this.epoll.add(ring.call, EPOLLIN | EPOLLET, keyOf(activation.id, ring.index, true));
     }
-    this.#calls.set(session.id, session.rings.map((ring) => ring.call));
+    this.#calls.set(activation.id, activation.rings.map((ring) => ring.call));
     return bases;
   }
 
@@ -74,7 +74,7 @@ class RingLane {
     this.#of(id).detach();
   }
 
-  /** The back-end listens at the relayed rings. */
+  /** The back-end listens at the shadow rings. */
   prepare(id: number): void {
     this.#of(id).prepare();
     this.#serve();
@@ -136,7 +136,7 @@ serveBlocking<RingContract>((options, report) => {
       ping: () => {},
       add: (device) => lane.add(device),
       remove: (id) => lane.remove(id),
-      attach: (session) => lane.attach(session),
+      attach: (activation) => lane.attach(activation),
       detach: (id) => lane.detach(id),
       prepare: (id) => lane.prepare(id),
       go: (id) => lane.go(id),

@@ -22,13 +22,13 @@ import {
   RING_QUEUE_COUNTERS,
 } from "../virtio/state.ts";
 import { RingState } from "../virtio/state_writers.ts";
-import { Bounce } from "./bounce.ts";
-import { enter, leave } from "./gate.ts";
-import type { LaneDevice, RingEvent, Session, SessionRing } from "./lane_messages.ts";
-import { PassedQueue } from "./passed_queue.ts";
-import { RelayedQueue } from "./relayed_queue.ts";
-import { isRelayed, type Replay, replayOf } from "../classes/sound/replay.ts";
-import { ReplayQueue } from "./replay_queue.ts";
+import { SlotAllocator } from "./slots.ts";
+import { beginUse, endUse } from "./memory_use.ts";
+import type { Activation, ActivationRing, LaneDevice, RingEvent } from "./lane_messages.ts";
+import { DirectQueue } from "./direct_queue.ts";
+import { ShadowQueue } from "./shadow_queue.ts";
+import { isShadowed, type Replay, replayOf } from "../classes/sound/replay.ts";
+import { ReplayRequests } from "./replay_requests.ts";
 import type { Scheduled } from "./schedule.ts";
 
 /** The driver rang. */
@@ -66,13 +66,13 @@ export class LaneRings implements Scheduled {
   readonly #marks: Uint8Array;
   #next = 0;
   /** By index, those of the driver's life `#epoch`; a queue that it did not set up is missing. */
-  #queues: (RelayedQueue | PassedQueue | undefined)[] = [];
+  #queues: (ShadowQueue | DirectQueue | undefined)[] = [];
   #epoch = -1;
   #phase: Phase = "none";
   /** By queue: the eventfd that the back-end hears. */
   #kicks: number[] = [];
   #replay: Replay | null = null;
-  #replaying: ReplayQueue | null = null;
+  #replaying: ReplayRequests | null = null;
   #requeued = 0;
   #replayed = 0;
   /** Whether the process before may have died between using buffers and saying so. */
@@ -89,13 +89,13 @@ export class LaneRings implements Scheduled {
     const isMapped = this.#chunks !== null || port.memory.length > 0;
     const grow = this.#chunks?.grow ?? viewsOf(port.memory);
     this.#memory = isMapped ? new GuestMemory([], grow) : null;
-    this.#owesInterrupt = device.adopted;
+    this.#owesInterrupt = device.restored;
   }
 
   /** The queues whose kicks this Worker must hear. */
-  get relayed(): number[] {
+  get shadowed(): number[] {
     const all = Array.from(this.#marks.keys());
-    return all.filter((queue) => isRelayed(this.device, this.#state.deviceId, queue));
+    return all.filter((queue) => isShadowed(this.device, this.#state.deviceId, queue));
   }
 
   // ---- turns ----
@@ -124,7 +124,7 @@ export class LaneRings implements Scheduled {
   #serveQueue(index: number, bits: number): void {
     const queue = this.#queues[index];
     if (queue === undefined || this.#phase === "none") return;
-    if (queue instanceof PassedQueue) this.#pass(index, bits);
+    if (queue instanceof DirectQueue) this.#pass(index, bits);
     else if (this.#phase === "live") this.#relay(queue, bits);
     else if (this.#replaying?.queue === queue) this.#stepReplay(this.#replaying);
   }
@@ -135,7 +135,7 @@ export class LaneRings implements Scheduled {
     this.#interrupt(INTERRUPT_USED_BUFFER);
   }
 
-  #relay(queue: RelayedQueue, bits: number): void {
+  #relay(queue: ShadowQueue, bits: number): void {
     let again = 0;
     if (!this.#enter(queue)) return;
     try {
@@ -146,7 +146,7 @@ export class LaneRings implements Scheduled {
     } catch (error) {
       return this.#giveUp(queue, error as Error);
     } finally {
-      leave(this.device.gate);
+      endUse(this.device.memoryUse);
     }
     if (again !== 0) this.mark(queue.index, again);
     if (queue.needsKick()) this.#kick(queue.index, (bits & KICK) !== 0);
@@ -154,15 +154,15 @@ export class LaneRings implements Scheduled {
   }
 
   /** Goes in, if the driver's life is still the one that the rings were taken from. */
-  #enter(queue: RelayedQueue): boolean {
-    enter(this.device.gate);
+  #enter(queue: ShadowQueue): boolean {
+    beginUse(this.device.memoryUse);
     if (this.#state.epoch === this.#epoch && queue.current) return true;
-    leave(this.device.gate);
+    endUse(this.device.memoryUse);
     return false;
   }
 
   /** A ring cannot be true: it is not looked at again, and whoever wrote it is named. */
-  #giveUp(queue: RelayedQueue, { message: text }: Error): void {
+  #giveUp(queue: ShadowQueue, { message: text }: Error): void {
     const { id } = this.device;
     this.detach();
     if (queue.blame === "back-end") this.report({ id, kind: "back-end error", text });
@@ -186,32 +186,32 @@ export class LaneRings implements Scheduled {
   /**
    * Takes up a back-end.
    *
-   * @returns the index at which each of the session's rings begins; null when the driver's rings cannot be true
+   * @returns the index at which each of the activation's rings begins; null when the driver's rings cannot be true
    */
-  attach(session: Session): number[] | null {
-    const resumes = session.epoch === this.#epoch;
+  attach(activation: Activation): number[] | null {
+    const resumes = activation.epoch === this.#epoch;
     this.#requeued = this.#replayed = 0;
     try {
-      if (!resumes) this.#begin(session);
-      const memory = sessionMemory(session);
-      const bases = session.rings.map((ring) =>
-        this.#trusting(ring.index, () => this.#attachRing(ring, session, memory, resumes))
+      if (!resumes) this.#begin(activation);
+      const memory = activationMemory(activation);
+      const bases = activation.rings.map((ring) =>
+        this.#trusting(ring.index, () => this.#attachRing(ring, activation, memory, resumes))
       );
-      if (!this.#stands(session)) return null;
+      if (!this.#stands(activation)) return null;
       this.#phase = "attached";
       return bases;
     } catch (error) {
       this.detach();
       // What was read while the driver took it back was nobody's lie.
-      if (!this.#stands(session)) return null;
+      if (!this.#stands(activation)) return null;
       const { message: text } = error as Error;
-      this.report({ id: this.device.id, kind: "driver error", text, epoch: session.epoch });
+      this.report({ id: this.device.id, kind: "driver error", text, epoch: activation.epoch });
       return null;
     }
   }
 
-  /** Whether the driver has not taken the session's queues back since they were looked at. A reset takes queues first. */
-  #stands({ epoch, rings }: Session): boolean {
+  /** Whether the driver has not taken the activation's queues back since they were looked at. A reset takes queues first. */
+  #stands({ epoch, rings }: Activation): boolean {
     const ready = rings.every(({ index }) => this.#state.queues[index]!.ready);
     return ready && this.#state.epoch === epoch;
   }
@@ -231,50 +231,50 @@ export class LaneRings implements Scheduled {
   }
 
   #attachRing(
-    ring: SessionRing,
-    session: Session,
+    ring: ActivationRing,
+    activation: Activation,
     memory: GuestMemory | null,
     resumes: boolean,
   ): number {
     const queue = this.#queues[ring.index]!;
     this.#kicks[ring.index] = ring.kick;
-    if (queue instanceof RelayedQueue) return this.#attachRelayed(queue, ring, session, memory!);
+    if (queue instanceof ShadowQueue) return this.#attachShadow(queue, ring, activation, memory!);
     if (resumes) this.#requeue(queue.index, queue.waiting);
     return queue.base;
   }
 
-  #attachRelayed(
-    queue: RelayedQueue,
-    ring: SessionRing,
-    { eventIdx }: Session,
+  #attachShadow(
+    queue: ShadowQueue,
+    ring: ActivationRing,
+    { eventIdx }: Activation,
     memory: GuestMemory,
   ): number {
     const { guest, buffer } = memory.regions[0]!;
     const options = this.#options(eventIdx, `the back-end of ${this.device.name}`);
     // Not the driver's: some daemons take no index but 0 for a ring of a new connection (rng 0.1.0), and it is ours.
     const base = 0;
-    const bounce = new Bounce(ring.bounce!.start, ring.bounce!.end, ring.size);
-    queue.attach(new DriverRing(memory, ring, options, base), bounce, buffer, guest);
+    const slots = new SlotAllocator(ring.slots!.start, ring.slots!.end, ring.size);
+    queue.attach(new DriverRing(memory, ring, options, base), slots, buffer, guest);
     return base;
   }
 
   /** Takes up the rings of a new life of the driver, or of one that another process served before. */
-  #begin(session: Session): void {
+  #begin(activation: Activation): void {
     const state = this.#state;
     const options = this.#options(state.driverHas(VIRTIO_F_RING_EVENT_IDX), this.device.name);
     this.#epoch = -1;
     this.#queues = [];
-    this.#replay = replayOf(state.deviceId, state.replay, session.epoch);
-    for (const { index, bounce } of session.rings) {
+    this.#replay = replayOf(state.deviceId, state.replay, activation.epoch);
+    for (const { index, slots } of activation.rings) {
       const layout = queueLayout(state, index);
-      this.#queues[index] = bounce === null
-        ? new PassedQueue(layout, this.#memory, options)
+      this.#queues[index] = slots === null
+        ? new DirectQueue(layout, this.#memory, options)
         : this.#trusting(index, () => {
           const queue = state.queues[index]!;
-          return new RelayedQueue(queue, this.#memory!, layout, options, this.#chain);
+          return new ShadowQueue(queue, this.#memory!, layout, options, this.#chain);
         });
     }
-    this.#epoch = session.epoch;
+    this.#epoch = activation.epoch;
   }
 
   #options(eventIdx: boolean, deviceName: string): RingOptions {
@@ -284,14 +284,14 @@ export class LaneRings implements Scheduled {
 
   /** Lets go of the back-end and its memory. What it had is still in flight. */
   detach(): void {
-    for (const queue of this.#queues) if (queue instanceof RelayedQueue) queue.detach();
+    for (const queue of this.#queues) if (queue instanceof ShadowQueue) queue.detach();
     this.#phase = "none";
     this.#replaying = null;
     this.#marks.fill(0);
     this.ready = false;
   }
 
-  /** The back-end listens at the relayed rings: tells it what it must know. */
+  /** The back-end listens at the shadow rings: tells it what it must know. */
   prepare(): void {
     if (this.#phase !== "attached") return;
     this.#startReplay("replaying before", this.#replay!.before());
@@ -302,7 +302,7 @@ export class LaneRings implements Scheduled {
     if (this.#phase !== "prepared") return;
     const own = this.#replay!.queue;
     for (const queue of this.#queues) {
-      if (queue instanceof PassedQueue) this.#kick(queue.index, false); // what was offered before it listened
+      if (queue instanceof DirectQueue) this.#kick(queue.index, false); // what was offered before it listened
     }
     if (!this.#reoffer((queue) => queue !== own)) return;
     this.#startReplay("replaying after", this.#replay!.after());
@@ -312,13 +312,13 @@ export class LaneRings implements Scheduled {
   #startReplay(phase: Phase, messages: Uint8Array<ArrayBuffer>[]): void {
     this.#phase = phase;
     const queue = this.#queues[this.#replay!.queue];
-    if (messages.length === 0 || !(queue instanceof RelayedQueue)) return this.#advance();
+    if (messages.length === 0 || !(queue instanceof ShadowQueue)) return this.#advance();
     this.#replayed += messages.length;
-    this.#replaying = new ReplayQueue(queue, messages);
+    this.#replaying = new ReplayRequests(queue, messages);
     this.mark(queue.index, CALL);
   }
 
-  #stepReplay(replaying: ReplayQueue): void {
+  #stepReplay(replaying: ReplayRequests): void {
     const { id } = this.device;
     const { queue } = replaying;
     let done = false;
@@ -343,7 +343,7 @@ export class LaneRings implements Scheduled {
   /** Offers the chains in flight in some queues to the new back-end, in their old order. @returns whether it could */
   #reoffer(which: (queue: number) => boolean): boolean {
     for (const queue of this.#queues) {
-      if (!(queue instanceof RelayedQueue) || !which(queue.index)) continue;
+      if (!(queue instanceof ShadowQueue) || !which(queue.index)) continue;
       if (!this.#enter(queue)) return false;
       try {
         this.#requeue(queue.index, queue.reoffer(this.#replay!));
@@ -351,7 +351,7 @@ export class LaneRings implements Scheduled {
         this.#giveUp(queue, error as Error);
         return false;
       } finally {
-        leave(this.device.gate);
+        endUse(this.device.memoryUse);
       }
       this.#kick(queue.index, false);
     }
@@ -377,9 +377,9 @@ export class LaneRings implements Scheduled {
     const { id } = this.device;
     this.report({ id, kind: "live", requeued: this.#requeued, replayed: this.#replayed });
     for (const queue of this.#queues) {
-      if (queue instanceof RelayedQueue) this.mark(queue.index, LOOK | CALL);
+      if (queue instanceof ShadowQueue) this.mark(queue.index, LOOK | CALL);
     }
-    if (this.#owesInterrupt || this.#queues.some((queue) => queue instanceof PassedQueue)) {
+    if (this.#owesInterrupt || this.#queues.some((queue) => queue instanceof DirectQueue)) {
       this.#interrupt(INTERRUPT_USED_BUFFER);
     }
     this.#owesInterrupt = false;
@@ -397,12 +397,12 @@ export class LaneRings implements Scheduled {
     if (queue === undefined) return false;
     if (this.#phase !== "live") return this.#replaying?.queue === queue;
     try {
-      if (queue instanceof PassedQueue) return queue.isDue(isRequest, this.#replay!);
+      if (queue instanceof DirectQueue) return queue.isDue(isRequest, this.#replay!);
       if (!this.#enter(queue)) return false;
       try {
         return queue.isDue(isRequest, this.#replay!);
       } finally {
-        leave(this.device.gate);
+        endUse(this.device.memoryUse);
       }
     } catch {
       return false; // the driver's ring cannot be true: its next chain will say so
@@ -410,8 +410,8 @@ export class LaneRings implements Scheduled {
   }
 }
 
-/** A session's own memory, in one view; null when it has none. */
-function sessionMemory({ memory }: Session): GuestMemory | null {
+/** A activation's own memory, in one view; null when it has none. */
+function activationMemory({ memory }: Activation): GuestMemory | null {
   if (memory === null) return null;
   return new GuestMemory([{ guest: memory.guest, buffer: viewMemory(memory.range) }]);
 }

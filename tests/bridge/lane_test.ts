@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { createMemory, EventFd, Mapping, viewMemory } from "../../ffi/mod.ts";
-import { createGate } from "../../lib/bridge/gate.ts";
+import { createMemoryUse } from "../../lib/bridge/memory_use.ts";
 import { Lane } from "../../lib/bridge/lane.ts";
 import type { AccessEvent, LaneDevice, RingEvent } from "../../lib/bridge/lane_messages.ts";
 import { Bridge } from "../../lib/bridge/mod.ts";
@@ -47,8 +47,8 @@ class Bench implements AsyncDisposable {
       memory,
       port: this.loopback.port,
       state: mapping.range,
-      gate: createGate(),
-      adopted: false,
+      memoryUse: createMemoryUse(),
+      restored: false,
       kicks,
     };
   }
@@ -135,7 +135,7 @@ laneTest("a DRIVER_OK that one process held is held by its successor", async (la
   await bench.begin();
   await lane.remove(1);
   assert(bench.guest.pending);
-  await bench.add({ ...bench.device, adopted: true });
+  await bench.add({ ...bench.device, restored: true });
   await until(() => bench.held === 3, "DRIVER_OK to be reported again");
   assert(bench.guest.pending);
   await lane.release(1);

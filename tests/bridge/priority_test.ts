@@ -12,10 +12,10 @@ import {
   viewMemory,
   writeFd,
 } from "../../ffi/mod.ts";
-import { createGate } from "../../lib/bridge/gate.ts";
+import { createMemoryUse } from "../../lib/bridge/memory_use.ts";
 import { Lane } from "../../lib/bridge/lane.ts";
 import type { LaneDevice } from "../../lib/bridge/lane_messages.ts";
-import { SessionMemory } from "../../lib/bridge/session_memory.ts";
+import { ActivationMemory } from "../../lib/bridge/activation_memory.ts";
 import { GuestPages } from "../../lib/guest/pages.ts";
 import { Progress } from "../../lib/guest/progress.ts";
 import { MmioDevice, REGISTER, type VirtQueue } from "../../lib/guest/transport.ts";
@@ -45,7 +45,7 @@ class Bench implements AsyncDisposable {
   readonly #device: LaneDevice;
   readonly #driver: MmioDevice;
   #queue: VirtQueue<null> | null = null;
-  #session: SessionMemory | null = null;
+  #activation: ActivationMemory | null = null;
   /** The eventfd that the back-end hears; whoever rings it when it is full waits. */
   readonly heard = this.#stack.use(EventFd.createBlocking());
 
@@ -69,8 +69,8 @@ class Bench implements AsyncDisposable {
       memory: "isolated",
       port: this.#loopback.port,
       state: mapping.range,
-      gate: createGate(),
-      adopted: false,
+      memoryUse: createMemoryUse(),
+      restored: false,
       kicks: [this.#stack.use(EventFd.create()).number],
     };
     const { memory, guestBase, memorySize } = this.#port;
@@ -92,9 +92,9 @@ class Bench implements AsyncDisposable {
       return !this.#port.pending;
     };
     await until(isAnswered, "DRIVER_OK to be answered");
-    const session = this.#session = new SessionMemory(this.#device, this.#state);
-    const rings = session.rings.map((ring) => ({ ...ring, kick: this.heard.number }));
-    const memory = { range: session.memory!.mapping.range, guest: 0x1_0000 };
+    const activation = this.#activation = new ActivationMemory(this.#device, this.#state);
+    const rings = activation.rings.map((ring) => ({ ...ring, kick: this.heard.number }));
+    const memory = { range: activation.memory!.mapping.range, guest: 0x1_0000 };
     const { epoch } = this.#state;
     assertEquals(await lane.attach({ id, epoch, rings, memory, eventIdx: false }), [0]);
     await lane.prepare(id);
@@ -111,8 +111,8 @@ class Bench implements AsyncDisposable {
 
   /** How many chains the back-end has been offered. */
   get offered(): number {
-    const [ring] = this.#session!.rings;
-    const bytes = new Uint16Array(viewMemory(this.#session!.memory!.mapping));
+    const [ring] = this.#activation!.rings;
+    const bytes = new Uint16Array(viewMemory(this.#activation!.memory!.mapping));
     return Atomics.load(bytes, (ring!.avail - 0x1_0000) / 2 + 1);
   }
 
@@ -131,7 +131,7 @@ class Bench implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.free();
     await this.lane.remove(this.id);
-    this.#session?.close();
+    this.#activation?.close();
     await this.#stack.disposeAsync();
   }
 }

@@ -2,7 +2,7 @@
 // Back-ends whose messages are right and whose rings are not: they lie, stand still, or do not stop when they are told to.
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { signalEvent } from "../../ffi/mod.ts";
-import { SESSION_GUEST } from "../../lib/bridge/session_memory.ts";
+import { ACTIVATION_GUEST } from "../../lib/bridge/activation_memory.ts";
 import type { EntropyGuest } from "../../lib/guest/mod.ts";
 import type { BackEndRing } from "../../lib/vhost_user/back_end.ts";
 import type { FrontEndMessage } from "../../lib/vhost_user/messages.ts";
@@ -19,7 +19,7 @@ class UsedRing {
   readonly #at: number;
 
   constructor(live: BackEndRing) {
-    const { used } = splitRingLayout(SESSION_GUEST, live.ring.size);
+    const { used } = splitRingLayout(ACTIVATION_GUEST, live.ring.size);
     const { view, guest } = live.memory.region(used, 4);
     this.#view = view;
     this.#at = used - guest;
@@ -96,7 +96,7 @@ const ODDITIES: Record<string, Serve> = {
     const chain = new DescriptorChain();
     while (live.ring.pop(chain)) {
       chain.scatter(0, new Uint8Array(chain.writableBytes).fill(FILLING));
-      const { desc, avail } = splitRingLayout(SESSION_GUEST, live.ring.size);
+      const { desc, avail } = splitRingLayout(ACTIVATION_GUEST, live.ring.size);
       const { u8, guest } = live.memory.region(desc, 16 * 64);
       u8.fill(0xff, desc - guest, desc - guest + 16 * 64);
       u8.fill(0xff, avail - guest + 4, avail - guest + 4 + 2 * 64);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Chains that are as large as memory: what a back-end has no room for waits, and waits again with the next one.
 import { assertEquals, assertMatch } from "@std/assert";
-import { BOUNCE_BYTES } from "../../lib/bridge/session_memory.ts";
+import { SLOT_BYTES } from "../../lib/bridge/activation_memory.ts";
 import { SoftNode } from "../../lib/loopback/mod.ts";
 import { VIRTQ_DESC_F_INDIRECT, VIRTQ_DESC_F_NEXT } from "../../lib/virtio/split_ring.ts";
 import { Chain as DescriptorChain, VIRTQ_DESC_F_WRITE } from "../../lib/virtio/split_ring.ts";
@@ -42,7 +42,7 @@ Deno.test("chains that find no room wait for those before them, with the next ba
       do while (ring.pop(held)); while (ring.enableNotifications());
     };
     const queue = driver.queues[0]!;
-    const half = BOUNCE_BYTES / 2;
+    const half = SLOT_BYTES / 2;
     for (let i = 0; i < 5; i++) {
       queue.descriptor(
         i,

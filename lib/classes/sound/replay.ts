@@ -202,7 +202,7 @@ export function replayOf(deviceId: number, area: Uint8Array, epoch: number): Rep
  * memory every queue; with direct memory only the one whose requests a new back-end must be told again, if there can be
  * a new one, that is, if viola sees the driver's memory at all.
  */
-export function isRelayed(device: LaneDevice, deviceId: number, queue: number): boolean {
+export function isShadowed(device: LaneDevice, deviceId: number, queue: number): boolean {
   if (device.memory === "isolated") return true;
   return device.port.memory.length > 0 && REPLAYS[deviceId]?.queue === queue;
 }

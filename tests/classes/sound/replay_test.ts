@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { assert, assertEquals } from "@std/assert";
-import { isRelayed, replayOf } from "../../../lib/classes/sound/replay.ts";
-import { ReplayQueue } from "../../../lib/bridge/replay_queue.ts";
+import { isShadowed, replayOf } from "../../../lib/classes/sound/replay.ts";
+import { ReplayRequests } from "../../../lib/bridge/replay_requests.ts";
 import type { LaneDevice } from "../../../lib/bridge/lane_messages.ts";
-import { RelayBench } from "../../bridge/relay_fixture.ts";
+import { ShadowBench } from "../../bridge/shadow_fixture.ts";
 
 const SOUND = 25;
 const RNG = 4;
@@ -122,7 +122,7 @@ Deno.test("a class without memory repeats nothing", () => {
 Deno.test("which queues are relayed", () => {
   const device = (memory: "isolated" | "direct", seen: boolean) =>
     ({ memory, port: { memory: seen ? [{}] : [] } }) as unknown as LaneDevice;
-  const of = (one: LaneDevice, id: number) => [0, 1, 2, 3].filter((q) => isRelayed(one, id, q));
+  const of = (one: LaneDevice, id: number) => [0, 1, 2, 3].filter((q) => isShadowed(one, id, q));
   assertEquals(of(device("isolated", true), SOUND), [0, 1, 2, 3]);
   assertEquals(of(device("direct", true), SOUND), [CONTROL!]);
   assertEquals(of(device("direct", true), RNG), []);
@@ -132,11 +132,11 @@ Deno.test("which queues are relayed", () => {
 // ---- over a ring ----
 
 Deno.test("requests are repeated one after the other, and a refusal is told", () => {
-  const bench = new RelayBench({ deviceId: SOUND });
+  const bench = new ShadowBench({ deviceId: SOUND });
   const back = bench.attach();
   const messages = [params(0), request(PREPARE!, 0), request(START!, 0)]
     .map((view) => new Uint8Array(view.buffer));
-  const replaying = new ReplayQueue(bench.queue, messages);
+  const replaying = new ReplayRequests(bench.queue, messages);
   const refused: string[] = [];
   const step = () => replaying.step((text) => refused.push(text));
   const seen: number[] = [];
@@ -166,13 +166,13 @@ Deno.test("requests are repeated one after the other, and a refusal is told", ()
 });
 
 Deno.test("nothing to repeat is done at once", () => {
-  const bench = new RelayBench();
+  const bench = new ShadowBench();
   bench.attach();
-  assertEquals(new ReplayQueue(bench.queue, []).step(() => {}), true);
+  assertEquals(new ReplayRequests(bench.queue, []).step(() => {}), true);
 });
 
 Deno.test("sound: requests that the driver makes are watched on their way back", () => {
-  const bench = new RelayBench({ deviceId: SOUND });
+  const bench = new ShadowBench({ deviceId: SOUND });
   const back = bench.attach();
   const text = (view: DataView) => String.fromCharCode(...new Uint8Array(view.buffer));
   for (const view of [request(SET_PARAMS!, 1, [64, 16, 0, 2]), request(PREPARE!, 1)]) {

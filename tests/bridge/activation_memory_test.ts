@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { OsError, signalEvent, viewMemory } from "../../ffi/mod.ts";
-import { createGate } from "../../lib/bridge/gate.ts";
+import { createMemoryUse } from "../../lib/bridge/memory_use.ts";
 import type { LaneDevice } from "../../lib/bridge/lane_messages.ts";
-import { SESSION_GUEST, SessionMemory } from "../../lib/bridge/session_memory.ts";
+import { ACTIVATION_GUEST, ActivationMemory } from "../../lib/bridge/activation_memory.ts";
 import type { DeviceState } from "../../lib/virtio/state.ts";
 import { withoutLeaks } from "../support/leaks.ts";
 import { createState } from "../virtio/register_fixture.ts";
@@ -40,31 +40,31 @@ function deviceOf(memory: "isolated" | "direct", name = "card0"): LaneDevice {
       chunks: null,
     },
     state: range,
-    gate: createGate(),
-    adopted: false,
+    memoryUse: createMemoryUse(),
+    restored: false,
     kicks: [10, 11, 12, 13],
   };
 }
 
 Deno.test("isolated: each queue that is set up has a ring and room of its own in one memory", async () => {
   await withoutLeaks(() => {
-    using session = new SessionMemory(deviceOf("isolated"), stateWith(0, 2, 3));
-    assertEquals(session.rings.map(({ index, size }) => [index, size]), [[0, 64], [2, 64], [
+    using activation = new ActivationMemory(deviceOf("isolated"), stateWith(0, 2, 3));
+    assertEquals(activation.rings.map(({ index, size }) => [index, size]), [[0, 64], [2, 64], [
       3,
       64,
     ]]);
-    const { fd, mapping } = session.memory!;
+    const { fd, mapping } = activation.memory!;
     assertEquals(fd.size(), mapping.length);
     let end = 0;
-    for (const { desc, avail, used, bounce } of session.rings) {
-      assert(desc - SESSION_GUEST >= end && desc % 4096 === 0);
-      assert(desc < avail && avail < used && used + 6 + 8 * 64 <= SESSION_GUEST + bounce!.start);
-      assert(bounce!.end - bounce!.start >= 4 * 2 ** 20);
-      end = bounce!.end;
+    for (const { desc, avail, used, slots } of activation.rings) {
+      assert(desc - ACTIVATION_GUEST >= end && desc % 4096 === 0);
+      assert(desc < avail && avail < used && used + 6 + 8 * 64 <= ACTIVATION_GUEST + slots!.start);
+      assert(slots!.end - slots!.start >= 4 * 2 ** 20);
+      end = slots!.end;
     }
     assertEquals(end, mapping.length);
     new Uint8Array(viewMemory(mapping))[end - 1] = 1;
-    const events = session.rings.flatMap(({ call, kick }) => [call, kick]);
+    const events = activation.rings.flatMap(({ call, kick }) => [call, kick]);
     assertEquals(new Set(events).size, 6);
     for (const event of events) signalEvent(event);
   });
@@ -72,40 +72,40 @@ Deno.test("isolated: each queue that is set up has a ring and room of its own in
 
 Deno.test("direct: the driver's rings stay its own, but for the one that is repeated", async () => {
   await withoutLeaks(() => {
-    using session = new SessionMemory(deviceOf("direct"), stateWith(0, 1, 2));
-    const [control, event, tx] = session.rings;
-    assert(control!.bounce !== null && control!.kick !== 10);
-    assertEquals([event!.bounce, event!.kick, event!.desc], [null, 11, 0x2000]);
+    using activation = new ActivationMemory(deviceOf("direct"), stateWith(0, 1, 2));
+    const [control, event, tx] = activation.rings;
+    assert(control!.slots !== null && control!.kick !== 10);
+    assertEquals([event!.slots, event!.kick, event!.desc], [null, 11, 0x2000]);
     assertEquals([tx!.kick, tx!.avail, tx!.used], [12, 0x3400, 0x3800]);
-    assert(session.memory !== null);
+    assert(activation.memory !== null);
   });
 });
 
-Deno.test("no queue, or none that is relayed: no memory", async () => {
+Deno.test("no queue, or none that is shadowed: no memory", async () => {
   await withoutLeaks(() => {
-    using none = new SessionMemory(deviceOf("isolated"), stateWith());
+    using none = new ActivationMemory(deviceOf("isolated"), stateWith());
     assertEquals([none.rings, none.memory], [[], null]);
-    using passed = new SessionMemory(deviceOf("direct"), stateWith(2));
-    assertEquals([passed.rings.length, passed.memory], [1, null]);
+    using direct = new ActivationMemory(deviceOf("direct"), stateWith(2));
+    assertEquals([direct.rings.length, direct.memory], [1, null]);
   });
 });
 
 Deno.test("closing frees everything, and again is no harm; so does a failure half way", async () => {
   await withoutLeaks(() => {
-    const session = new SessionMemory(deviceOf("isolated"), stateWith(0));
-    session.close();
-    session.close();
-    assertThrows(() => session.memory!.mapping.address, TypeError, "unmapped");
-    assertThrows(() => session.memory!.fd.number, TypeError, "closed");
+    const activation = new ActivationMemory(deviceOf("isolated"), stateWith(0));
+    activation.close();
+    activation.close();
+    assertThrows(() => activation.memory!.mapping.address, TypeError, "unmapped");
+    assertThrows(() => activation.memory!.fd.number, TypeError, "closed");
     // A memfd's name has 249 bytes at most.
     const device = deviceOf("isolated", "x".repeat(300));
-    assertThrows(() => new SessionMemory(device, stateWith(0, 1, 2, 3)), OsError, "of memory");
+    assertThrows(() => new ActivationMemory(device, stateWith(0, 1, 2, 3)), OsError, "of memory");
   });
 });
 
 Deno.test("a back-end cannot cut its memory short under viola's feet", () => {
-  using session = new SessionMemory(deviceOf("isolated"), stateWith(0));
-  const { fd, mapping } = session.memory!;
+  using activation = new ActivationMemory(deviceOf("isolated"), stateWith(0));
+  const { fd, mapping } = activation.memory!;
   const file = Deno.openSync(`/proc/self/fd/${fd.number}`, { read: true, write: true });
   try {
     assertThrows(() => file.truncateSync(0), Error, "not permitted");

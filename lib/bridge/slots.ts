@@ -13,7 +13,7 @@ const SMALLEST = 6;
  * size afterwards. A device asks for the same few sizes for ever, so nothing is split or joined, and nothing allocated.
  * When all is given back, and was cut to other sizes than are asked for now, the cutting begins anew.
  */
-export class Bounce {
+export class SlotAllocator {
   readonly #free: Int32Array[] = [];
   readonly #count: Int32Array;
   #end: number;

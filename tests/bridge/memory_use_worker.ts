@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // The ring Worker's part: goes in, looks whether the life is still the one it began with, works in two steps that must not
 // be torn apart, goes out; for ever.
-import { enter, type Gate, leave } from "../../lib/bridge/gate.ts";
-import { EPOCH, FIRST, ROUNDS, SECOND, STOP } from "./gate_words.ts";
+import { beginUse, endUse, type MemoryUse } from "../../lib/bridge/memory_use.ts";
+import { EPOCH, FIRST, ROUNDS, SECOND, STOP } from "./memory_use_words.ts";
 
 interface Start {
-  gate: Gate;
+  use: MemoryUse;
   shared: Int32Array<SharedArrayBuffer>;
 }
 
@@ -15,17 +15,17 @@ const scope = globalThis as unknown as {
   postMessage(message: unknown): void;
 };
 
-scope.onmessage = ({ data: { gate, shared } }) => {
+scope.onmessage = ({ data: { use, shared } }) => {
   scope.postMessage("started");
   let rounds = 0;
   while (Atomics.load(shared, STOP) === 0) {
-    enter(gate);
+    beginUse(use);
     const epoch = Atomics.load(shared, EPOCH);
-    // Plain stores: the gate alone orders them.
+    // Plain stores: the use of the memory alone orders them.
     shared[FIRST] = epoch;
     for (let i = 0; i < 50; i++) shared[SECOND] = -1;
     shared[SECOND] = epoch;
-    leave(gate);
+    endUse(use);
     rounds++;
   }
   shared[ROUNDS] = rounds;

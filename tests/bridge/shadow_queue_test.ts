@@ -3,12 +3,12 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { RingError } from "../../lib/virtio/error.ts";
 import { QUEUE_COUNTERS } from "../../lib/virtio/state.ts";
 import { randomNumbers } from "../virtio/ring_fixture.ts";
-import { DATA, DRIVER, RelayBench } from "./relay_fixture.ts";
+import { DATA, DRIVER, ShadowBench } from "./shadow_fixture.ts";
 
 for (const eventIdx of [false, true]) {
   const name = eventIdx ? "event indices" : "flags";
   Deno.test(`a chain goes to the back-end and back, byte for byte, ${name}`, () => {
-    const bench = new RelayBench({ eventIdx });
+    const bench = new ShadowBench({ eventIdx });
     const back = bench.attach();
     const segments = bench.offer("a", "hello, ", "back-end", 4, 10);
     assertEquals(bench.queue.forward(16), false);
@@ -36,7 +36,7 @@ for (const eventIdx of [false, true]) {
 }
 
 Deno.test("a chain without a table, one of a single segment, and both kinds after one another", () => {
-  const bench = new RelayBench();
+  const bench = new ShadowBench();
   const back = bench.attach();
   for (const parts of [["x"], [3], ["long", 2], ["a", "b", "c", "d", 1, 1]]) {
     bench.offer("t", ...parts);
@@ -50,7 +50,7 @@ Deno.test("a chain without a table, one of a single segment, and both kinds afte
 });
 
 Deno.test("segments come to lie where structures may, and the driver's addresses stay its own", () => {
-  const bench = new RelayBench();
+  const bench = new ShadowBench();
   const back = bench.attach();
   bench.offer("t", "a", "bcd", 5, 1);
   bench.turn();
@@ -63,7 +63,7 @@ Deno.test("segments come to lie where structures may, and the driver's addresses
 });
 
 Deno.test("what a back-end says it wrote counts up to what there was room for", () => {
-  const bench = new RelayBench();
+  const bench = new ShadowBench();
   const back = bench.attach();
   bench.offer("t", "r", 4);
   bench.turn();
@@ -75,7 +75,7 @@ Deno.test("what a back-end says it wrote counts up to what there was room for", 
 });
 
 Deno.test("the whole writable part comes back, whatever length the back-end says", () => {
-  const bench = new RelayBench();
+  const bench = new ShadowBench();
   const back = bench.attach();
   const [segment] = bench.offer("t", 6);
   bench.bytes.set(new TextEncoder().encode("before"), segment!.address - DRIVER);
@@ -88,7 +88,7 @@ Deno.test("the whole writable part comes back, whatever length the back-end says
 });
 
 Deno.test("a batch is no longer than it may be, and says that there is more", () => {
-  const bench = new RelayBench();
+  const bench = new ShadowBench();
   const back = bench.attach();
   for (let i = 0; i < 8; i++) bench.offer(`${i}`, `${i}`);
   assertEquals(bench.queue.forward(3), true);
@@ -103,7 +103,7 @@ Deno.test("a batch is no longer than it may be, and says that there is more", ()
 });
 
 Deno.test("chains that find no room wait, in order, and move up as others come back", () => {
-  const bench = new RelayBench({ room: 256 });
+  const bench = new ShadowBench({ room: 256 });
   const back = bench.attach();
   for (let i = 0; i < 8; i++) bench.offer(`${i}`, `${i}`.repeat(60));
   assertEquals(bench.queue.forward(16), false);
@@ -124,7 +124,7 @@ Deno.test("chains that find no room wait, in order, and move up as others come b
 });
 
 Deno.test("a chain that no room is enough for is told, once it is alone", () => {
-  const bench = new RelayBench({ room: 1024 });
+  const bench = new ShadowBench({ room: 1024 });
   const back = bench.attach();
   bench.offer("small", "s");
   bench.offer("large", 4096);
@@ -137,7 +137,7 @@ Deno.test("a chain that no room is enough for is told, once it is alone", () => 
 });
 
 Deno.test("segments that lie over each other may be more than all memory, and are told as much", () => {
-  const bench = new RelayBench({ room: 1 << 16 });
+  const bench = new ShadowBench({ room: 1 << 16 });
   bench.attach();
   const segment = { address: DATA, length: 0x40000, writable: true };
   bench.driver.add(Array(16).fill(segment), "t");
@@ -145,7 +145,7 @@ Deno.test("segments that lie over each other may be more than all memory, and ar
 });
 
 Deno.test("a new back-end is offered what is in flight, in order, then what waits", () => {
-  const bench = new RelayBench();
+  const bench = new ShadowBench();
   const first = bench.attach();
   for (const name of ["a", "b", "c", "d"]) bench.offer(name, name, 1);
   bench.queue.forward(3);
@@ -170,7 +170,7 @@ Deno.test("a new back-end is offered what is in flight, in order, then what wait
 });
 
 Deno.test("a successor takes the ring up where the last process left it, also between two steps", () => {
-  const bench = new RelayBench();
+  const bench = new ShadowBench();
   const back = bench.attach();
   for (const name of ["a", "b", "c"]) bench.offer(name, name, 1);
   bench.queue.forward(16);
@@ -194,7 +194,7 @@ Deno.test("a successor takes the ring up where the last process left it, also be
 
 Deno.test("chains in flight that the ring knows nothing of, or too few of them, are refused", () => {
   for (const [taken, expected] of [[3, 1], [0, 1], [2, 0]] as const) {
-    const bench = new RelayBench();
+    const bench = new ShadowBench();
     bench.attach();
     for (const name of ["a", "b", "c"]) bench.offer(name, name, 1);
     bench.queue.forward(expected);
@@ -212,7 +212,7 @@ Deno.test("chains in flight that the ring knows nothing of, or too few of them, 
 });
 
 /** What a back-end can do to its ring. */
-const LIES: Record<string, { lie: (bench: RelayBench) => void; text: string }> = {
+const LIES: Record<string, { lie: (bench: ShadowBench) => void; text: string }> = {
   "gives back what it has not": {
     lie: (bench) => {
       const back = bench.attach();
@@ -235,7 +235,7 @@ const LIES: Record<string, { lie: (bench: RelayBench) => void; text: string }> =
 
 for (const [name, { lie, text }] of Object.entries(LIES)) {
   Deno.test(`a back-end that ${name} is to blame, by name`, () => {
-    const bench = new RelayBench();
+    const bench = new ShadowBench();
     lie(bench);
     const error = assertThrows(() => bench.queue.collect(16, bench.replay), RingError, text);
     assertEquals(bench.queue.blame, "back-end");
@@ -244,7 +244,7 @@ for (const [name, { lie, text }] of Object.entries(LIES)) {
 }
 
 Deno.test("a driver that rewrites a chain in flight hurts nobody but itself", () => {
-  const bench = new RelayBench();
+  const bench = new ShadowBench();
   const back = bench.attach();
   bench.offer("t", 8);
   bench.offer("u", "beside");
@@ -259,7 +259,7 @@ Deno.test("a driver that rewrites a chain in flight hurts nobody but itself", ()
 });
 
 Deno.test("a queue that was reset is not current, and its successor begins anew", () => {
-  const bench = new RelayBench();
+  const bench = new ShadowBench();
   bench.attach();
   bench.offer("t", "t");
   bench.queue.forward(16);
@@ -276,7 +276,7 @@ Deno.test("a queue that was reset is not current, and its successor begins anew"
 
 Deno.test("thousands of chains of all shapes, through back-ends that come and go, each once and whole", () => {
   for (const eventIdx of [false, true]) {
-    const bench = new RelayBench({ size: 16, room: 4096, eventIdx });
+    const bench = new ShadowBench({ size: 16, room: 4096, eventIdx });
     const random = randomNumbers(0x1e5);
     let back = bench.attach();
     let held: { head: number; text: string; writable: number }[] = [];

@@ -4,14 +4,14 @@
  *
  * @module
  */
-import type { RelayedQueue } from "./relayed_queue.ts";
+import type { ShadowQueue } from "./shadow_queue.ts";
 import { RESPONSE_BYTES } from "../classes/sound/replay.ts";
 
 /** The requests, and which of them is under way. */
-export class ReplayQueue {
+export class ReplayRequests {
   #next = 0;
 
-  constructor(readonly queue: RelayedQueue, readonly messages: readonly Uint8Array[]) {}
+  constructor(readonly queue: ShadowQueue, readonly messages: readonly Uint8Array[]) {}
 
   /**
    * Takes the answer to the request under way, if it is there, and sends the next.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Words that the two threads of the gate's test share. */
+/** Words that the two threads of the test of memory in use share. */
 export const EPOCH = 0;
 export const FIRST = 1;
 export const SECOND = 2;

@@ -1,28 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * What one back-end is given for its life: eventfds, and for relayed queues a memfd with rings and room for chains.
+ * What a back-end is given when it is activated: eventfds, and for shadow queues a memfd with rings and slots for chains.
  *
  * @module
  */
 import { createMemory, EventFd, type Fd, Mapping, pageSize, relieveEvent } from "../../ffi/mod.ts";
 import { type RingLayout, splitRingLayout } from "../virtio/split_ring.ts";
 import type { DeviceState } from "../virtio/state.ts";
-import type { LaneDevice, SessionRing } from "./lane_messages.ts";
-import { isRelayed } from "../classes/sound/replay.ts";
+import type { ActivationRing, LaneDevice } from "./lane_messages.ts";
+import { isShadowed } from "../classes/sound/replay.ts";
 
-/** The guest address of a session's memory in the back-end's eyes; not 0, which some take for "not set up". */
-export const SESSION_GUEST = 0x1_0000;
+/** The guest address of an activation's memory in the back-end's eyes; not 0, which some take for "not set up". */
+export const ACTIVATION_GUEST = 0x1_0000;
 
 /**
  * Room for one queue's chains in bytes: half a second of eight channels at 96 kHz, and more. Pages are taken only when touched, but each
  * process that looks at it has its engine count all of it (see lib/loopback/views.ts).
  */
-export const BOUNCE_BYTES = 4 * 2 ** 20;
+export const SLOT_BYTES = 4 * 2 ** 20;
 
 /** The rings of one back-end's life, with all that they need. */
-export class SessionMemory implements Disposable {
-  readonly rings: SessionRing[] = [];
-  /** The memory of relayed queues; null when there are none. */
+export class ActivationMemory implements Disposable {
+  readonly rings: ActivationRing[] = [];
+  /** The memory of shadow queues; null when there are none. */
   readonly memory: { fd: Fd; mapping: Mapping } | null = null;
   readonly #owned = new DisposableStack();
   #end = 0;
@@ -39,8 +39,8 @@ export class SessionMemory implements Disposable {
         // If the driver takes it back meanwhile, the ring Worker will not attach to what is read here.
         const { index, num: size, desc, avail, used } = queue;
         const layout = { index, size, desc, avail, used };
-        const relayed = isRelayed(device, state.deviceId, index);
-        this.rings.push(relayed ? this.#relayed(layout) : this.#passed(layout, device));
+        const shadowed = isShadowed(device, state.deviceId, index);
+        this.rings.push(shadowed ? this.#shadow(layout) : this.#direct(layout, device));
       }
       if (this.#end > 0) this.memory = this.#share(device.name);
     } catch (error) {
@@ -55,17 +55,17 @@ export class SessionMemory implements Disposable {
   }
 
   /** A ring of its own, and room behind it. */
-  #relayed({ index, size }: RingLayout): SessionRing {
-    const { desc, avail, used, bytes } = splitRingLayout(SESSION_GUEST + this.#end, size);
+  #shadow({ index, size }: RingLayout): ActivationRing {
+    const { desc, avail, used, bytes } = splitRingLayout(ACTIVATION_GUEST + this.#end, size);
     const start = roundUp(this.#end + bytes, pageSize());
-    const end = this.#end = start + BOUNCE_BYTES;
+    const end = this.#end = start + SLOT_BYTES;
     const [call, kick] = [this.#event(), this.#event()];
-    return { index, size, desc, avail, used, call, kick, bounce: { start, end } };
+    return { index, size, desc, avail, used, call, kick, slots: { start, end } };
   }
 
   /** The driver's ring, rung by the access Worker. */
-  #passed(layout: RingLayout, device: LaneDevice): SessionRing {
-    return { ...layout, call: this.#event(), kick: device.kicks[layout.index]!, bounce: null };
+  #direct(layout: RingLayout, device: LaneDevice): ActivationRing {
+    return { ...layout, call: this.#event(), kick: device.kicks[layout.index]!, slots: null };
   }
 
   #event(): number {

@@ -7,10 +7,10 @@
 import { type GuestMemory } from "../virtio/memory.ts";
 import { Chain, DeviceRing, type RingLayout, type RingOptions } from "../virtio/split_ring.ts";
 import type { Replay } from "../classes/sound/replay.ts";
-import { firstWord } from "./relayed_queue.ts";
+import { firstWord } from "./shadow_queue.ts";
 
 /** A queue of a device with direct memory. */
-export class PassedQueue {
+export class DirectQueue {
   readonly index: number;
   /** The used index when {@linkcode isDue} last looked. */
   #lastUsedIdx = -1;

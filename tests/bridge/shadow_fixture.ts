@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/** A relayed queue with the driver on one side and a back-end on the other, on one thread. */
-import { Bounce } from "../../lib/bridge/bounce.ts";
-import { RelayedQueue } from "../../lib/bridge/relayed_queue.ts";
+/** A shadow queue with the driver on one side and a back-end on the other, on one thread. */
+import { SlotAllocator } from "../../lib/bridge/slots.ts";
+import { ShadowQueue } from "../../lib/bridge/shadow_queue.ts";
 import { type Replay, replayOf } from "../../lib/classes/sound/replay.ts";
 import { GuestMemory } from "../../lib/virtio/memory.ts";
 import {
@@ -56,10 +56,10 @@ export class BackEnd {
     const memory = new GuestMemory([{ guest: BACK_END, buffer }]);
     this.driverRing = new DriverRing(memory, this.layout, options, 0);
     this.ring = new DeviceRing(memory, this.layout, options);
-    this.bounce = new Bounce(start, start + room, size);
+    this.slots = new SlotAllocator(start, start + room, size);
   }
 
-  readonly bounce: Bounce;
+  readonly slots: SlotAllocator;
 
   /** Takes all that is offered: each chain's readable bytes as text. */
   take(): { head: number; text: string; writable: number }[] {
@@ -82,7 +82,7 @@ export class BackEnd {
   }
 }
 
-export class RelayBench {
+export class ShadowBench {
   readonly memory: GuestMemory;
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly state: RingState;
@@ -92,7 +92,7 @@ export class RelayBench {
   readonly ringOptions: RingOptions;
   readonly driver: DriverQueue<string>;
   readonly replay: Replay;
-  queue: RelayedQueue;
+  queue: ShadowQueue;
   #next = DATA;
 
   constructor(readonly options: BenchOptions = {}) {
@@ -132,8 +132,8 @@ export class RelayBench {
   }
 
   /** Takes the queue up as a ring Worker does, the first time or after another died. */
-  open(): RelayedQueue {
-    return this.queue = new RelayedQueue(
+  open(): ShadowQueue {
+    return this.queue = new ShadowQueue(
       this.queueState,
       this.memory,
       this.layout,
@@ -148,7 +148,7 @@ export class RelayBench {
     const backEnd = new BackEnd(index, size, this.options.room ?? 1 << 16, options);
     this.queue.attach(
       backEnd.driverRing,
-      backEnd.bounce,
+      backEnd.slots,
       backEnd.bytes.buffer,
       BACK_END,
     );

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { PassedQueue } from "../../lib/bridge/passed_queue.ts";
+import { DirectQueue } from "../../lib/bridge/direct_queue.ts";
 import { replayOf } from "../../lib/classes/sound/replay.ts";
 import { RingError } from "../../lib/virtio/error.ts";
 import { DATA, RawRing } from "../virtio/ring_fixture.ts";
@@ -18,8 +18,8 @@ function ringAt(used: number, avail: number): RawRing {
   return ring;
 }
 
-function queueOf(ring: RawRing, index = TX): PassedQueue {
-  return new PassedQueue({ ...ring.layout, index }, ring.memory, ring.options());
+function queueOf(ring: RawRing, index = TX): DirectQueue {
+  return new DirectQueue({ ...ring.layout, index }, ring.memory, ring.options());
 }
 
 /** A card's replay whose stream 0 runs. */
@@ -38,7 +38,7 @@ Deno.test("a back-end begins at the used index, also past 65535", () => {
 
 Deno.test("where viola sees no memory it begins at 0, and knows nothing", () => {
   const ring = ringAt(5, 7);
-  const queue = new PassedQueue(ring.layout, null, ring.options());
+  const queue = new DirectQueue(ring.layout, null, ring.options());
   assertEquals([queue.base, queue.waiting], [0, 0]);
   assert(!queue.isDue(true, running()));
   assert(!queue.isDue(true, running()));

@@ -22,7 +22,7 @@ import {
   VIRTQ_DESC_F_WRITE,
 } from "../virtio/split_ring.ts";
 import { RING_QUEUE_COUNTERS, type RingQueue } from "../virtio/state.ts";
-import type { Bounce } from "./bounce.ts";
+import type { SlotAllocator } from "./slots.ts";
 import type { Replay } from "../classes/sound/replay.ts";
 
 /** Segments begin at multiples of this, as a back-end written in a language with aligned structures may expect. */
@@ -45,7 +45,7 @@ export function firstWord(chain: Chain): number {
  *
  * @throws {RingError} when they differ by anything else
  */
-function settle(
+function awaitUnused(
   state: RingQueue,
   memory: GuestMemory,
   { used, size }: RingLayout,
@@ -64,7 +64,7 @@ function settle(
 }
 
 /** A queue whose chains are copied, for one life of the driver and any number of back-ends. */
-export class RelayedQueue {
+export class ShadowQueue {
   readonly index: number;
   readonly #state: RingQueue;
   readonly #memory: GuestMemory;
@@ -76,7 +76,7 @@ export class RelayedQueue {
   readonly #slotBytes: Int32Array;
   readonly #used: UsedElement = { head: 0, length: 0 };
   #back: DriverRing | null = null;
-  #bounce: Bounce | null = null;
+  #slots: SlotAllocator | null = null;
   #bytes = new Uint8Array(0);
   #view = new DataView(this.#bytes.buffer);
   #guest = 0;
@@ -100,7 +100,7 @@ export class RelayedQueue {
     chain: Chain,
   ) {
     state.resumeProgress();
-    settle(state, memory, layout, options.deviceName);
+    awaitUnused(state, memory, layout, options.deviceName);
     this.index = state.index;
     this.#state = state;
     this.#memory = memory;
@@ -128,13 +128,13 @@ export class RelayedQueue {
    * Takes up a back-end.
    *
    * @param back Its ring, empty
-   * @param bounce Room for chains, as offsets into `buffer`
+   * @param slots Room for chains, as offsets into `buffer`
    * @param buffer The memory it has
    * @param guest The guest address of the first byte of `buffer`
    */
-  attach(back: DriverRing, bounce: Bounce, buffer: ArrayBuffer, guest: number): void {
+  attach(back: DriverRing, slots: SlotAllocator, buffer: ArrayBuffer, guest: number): void {
     this.#back = back;
-    this.#bounce = bounce;
+    this.#slots = slots;
     this.#bytes = new Uint8Array(buffer);
     this.#view = new DataView(buffer);
     this.#guest = guest;
@@ -143,7 +143,7 @@ export class RelayedQueue {
   /** Lets go of the back-end and its memory. What it had is still in flight. */
   detach(): void {
     this.#back = null;
-    this.#bounce = null;
+    this.#slots = null;
     this.#bytes = new Uint8Array(0);
     this.#view = new DataView(this.#bytes.buffer);
     this.#parkedHead = -1;
@@ -217,7 +217,7 @@ export class RelayedQueue {
     const tableBytes = chain.tableIndex < 0 ? 0 : DESC_SIZE * (count - chain.directCount);
     let bytes = tableBytes;
     for (let i = 0; i < count; i++) bytes += aligned(chain.length[i]!);
-    const slot = this.#bounce!.take(bytes);
+    const slot = this.#slots!.take(bytes);
     if (slot < 0) {
       if (this.#ring.pending > 1) return false;
       throw this.#back!.error(
@@ -310,7 +310,7 @@ export class RelayedQueue {
     if (written < length) this.#state.count(RING_QUEUE_COUNTERS.errors);
     this.#copyBack(head);
     if (this.index === replay.queue) this.#observe(head, replay);
-    this.#bounce!.give(this.#slot[head]!, this.#slotBytes[head]!);
+    this.#slots!.give(this.#slot[head]!, this.#slotBytes[head]!);
     this.#giveBack(head, written);
   }
 
@@ -387,7 +387,7 @@ export class RelayedQueue {
   sendOwn(request: Uint8Array, responseBytes: number): void {
     const back = this.#back!;
     const bytes = aligned(request.length) + aligned(responseBytes);
-    const slot = this.#bounce!.take(bytes);
+    const slot = this.#slots!.take(bytes);
     this.#slot[0] = slot;
     this.#slotBytes[0] = bytes;
     const response = slot + aligned(request.length);
@@ -411,7 +411,7 @@ export class RelayedQueue {
     const back = this.#back!;
     while (!back.takeUsed(this.#used)) if (!back.enableInterrupts()) return null;
     const slot = this.#slot[0]!;
-    this.#bounce!.give(slot, this.#slotBytes[0]!);
+    this.#slots!.give(slot, this.#slotBytes[0]!);
     return this.#view.getUint32(slot + aligned(requestBytes), true);
   }
 }
