@@ -24,7 +24,7 @@ import {
   USAGE,
 } from "./exit.ts";
 import { choice, collect, forEach, oneEach, whole, wholes } from "./options.ts";
-import { startKeeper } from "./keeper.ts";
+import { loadStoreStarter } from "./keeper.ts";
 import { Report } from "./report.ts";
 
 /** What is to be attached, and how. */
@@ -33,8 +33,6 @@ export interface AttachPlan {
   lanes: LaneOptions[];
   /** How long each back-end may take to answer for the first time, in milliseconds. Absent: as long as it likes. */
   backEndMs?: number;
-  /** Have the devices kept for a successor, and take over what was kept. */
-  keep: boolean;
 }
 
 /** The options as they are given; each may be several times. */
@@ -61,11 +59,11 @@ soft:PATH is a loopback device in software, such as viola demo makes for its dri
 
 Back-ends may come later, go, and come back; with isolated memory nothing is lost.
 
-With --keep the next viola that attaches the node takes it over, and the driver plays on.
-Until then it is kept by systemd, as the service's unit says (FileDescriptorStoreMax=16,
-Type=simple), until that is stopped; elsewhere by a process of viola's own that listens at
-/run/viola/keeper, until viola forget NODE. Without --keep a node of AGL's driver that
-viola ended with is of no use until the machine is restarted.`;
+A node of AGL's driver is kept when viola ends, a soft: one with --keep: the next viola
+that attaches it goes on with it, and the driver plays on. Until then it is held by
+systemd, as the service's unit says (FileDescriptorStoreMax=16, Type=simple), until that
+is stopped; elsewhere by a process of viola's own that listens at /run/viola/keeper, until
+viola forget NODE.`;
 
 /** Adds the subcommand. */
 export function addAttach(program: Command): void {
@@ -88,7 +86,14 @@ export function addAttach(program: Command): void {
     .option("--lane <name>", "devices of one lane share two threads (main)", collect)
     .option("--cpus <list>", "CPUs for the device's lane, such as 1,2", collect)
     .option("--realtime <n>", "real-time priority for the device's lane, 1 to 99", collect)
-    .option("--keep", "let the next viola go on where this one ends,\nhowever it ends")
+    .option(
+      "--keep",
+      "let the next viola go on where this one ends, however\nit ends: the default for AGL's nodes",
+    )
+    .option(
+      "--no-keep",
+      "close the nodes at the end. The first close of a node of\nAGL's driver makes the kernel oops a second later, and\nthe node is of no use until the machine is restarted",
+    )
     .option("--json", "report as JSON lines, with counters at the end")
     .option("--until-eof", "end when standard input does")
     .addHelpText("after", HELP)
@@ -128,9 +133,9 @@ export function planAttach(classes: readonly string[], options: AttachOptions): 
       mmioVersion: versions[i]!,
       priority: priorities[i]!,
       lane: lanes[i]!,
+      ...(options.keep === undefined ? {} : { keep: options.keep }),
     })),
     lanes: planLanes(lanes, options),
-    keep: options.keep === true,
   };
 }
 
@@ -210,16 +215,12 @@ export async function attach(plan: AttachPlan, report: Report, stop: StopSignal)
     answers.see(event);
     reportEvent(report, event);
   };
-  const keep = plan.keep ? { start: startKeeper } : undefined;
+  const store = { start: await load(loadStoreStarter) };
   const { lanes } = plan;
-  const start = () => Bridge.start({ lanes, keep, onEvent });
+  const start = () => Bridge.start({ lanes, store, onEvent });
   const bridge = await step(USAGE, "set up the lanes", start);
   try {
-    const devices = await step(
-      UNREACHABLE,
-      "attach",
-      () => plan.devices.map((device) => bridge.add(device)),
-    );
+    const devices = await check("attach", () => plan.devices.map((device) => bridge.add(device)));
     await step(USAGE, "set up the lanes", () => bridge.ready());
     const ends = devices.map(({ name, done }) =>
       done.catch((error) => {

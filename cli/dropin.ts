@@ -28,7 +28,7 @@ export const DROP_IN_USAGE = `Usage: ${C_PROGRAM} -d DEVICE -s SOCKET [-l N] [-q
   -l   the N of /dev/loopback-N, or soft:PATH; without it /dev/loopback
   -qn  number of queues (1 to 16), and -qs their size (1 to 1024): accepted, and of no effect,
        for they are vhublk's
-A node is kept for the next viola, as by viola attach --keep; viola forget lets go of it.`;
+A node is kept for the next viola, as by viola attach; viola forget lets go of it.`;
 
 /** How long the back-end is waited for, in milliseconds. */
 const BACK_END_MS = 5000;
@@ -66,7 +66,6 @@ export function parseDropIn(args: readonly string[]): AttachPlan {
     }],
     lanes: [{ name: "main" }],
     backEndMs: BACK_END_MS,
-    keep: !loopback.startsWith("soft:"),
   };
 }
 

@@ -21,7 +21,7 @@ What systemd keeps for a service it lets go of itself: systemctl stop SERVICE.`;
 /** Adds the subcommand. */
 export function addForget(program: Command): void {
   program.command("forget")
-    .description("Let go of devices that attach --keep, or the drop-in, left for the next viola.")
+    .description("Let go of devices that attach, or the drop-in, left for the next viola.")
     .argument("<node...>", "/dev/loopback-N, /dev/loopback or soft:PATH")
     .option("--json", "report as JSON lines")
     .addHelpText("after", HELP)
@@ -38,7 +38,7 @@ async function runForget(nodes: string[], options: { json?: boolean }): Promise<
     if (!/^soft:./.test(node) && aglRelease(node) === null) throw noNode(node);
   }
   await using reactor = new Reactor();
-  const keep = await step(USAGE, "find the keeper", () => findKeep(reactor, () => {}));
+  const keep = await step(USAGE, "find the keeper", () => findKeep(reactor));
   try {
     for (const node of nodes) {
       const kept = await step(UNREACHABLE, `forget ${node}`, () => keep.forget(node));

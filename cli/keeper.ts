@@ -17,25 +17,14 @@ export function addKeeper(program: Command): void {
     .action(runKeeper);
 }
 
-/** Starts a keeper that outlives this process. */
-export function startKeeper(path: string): void {
-  new Deno.Command(Deno.execPath(), {
-    args: programArgs(["keeper", path]),
-    detached: true,
-    stdin: "null",
-    stdout: "null",
-    stderr: "null",
-  }).spawn().unref();
+/** @returns what starts a keeper that outlives this process: this very program */
+export async function loadStoreStarter(): Promise<(path: string) => void> {
+  const { startDetached } = await import("../ffi/mod.ts");
+  return (path) => startDetached([Deno.execPath(), ...programArgs(["keeper", path])]);
 }
 
-/** Runs until SIGTERM; a terminal's end or ^C is meant for others. */
+/** Runs until SIGTERM. */
 async function runKeeper(path: string): Promise<void> {
-  for (const signal of ["SIGINT", "SIGHUP"] as const) Deno.addSignalListener(signal, () => {});
-  const { Reactor } = await load(() => import("../ffi/mod.ts"));
-  const { Keeper } = await load(() => import("../lib/bridge/keep.ts"));
-  await using reactor = new Reactor();
-  using _keeper = await step(UNREACHABLE, `listen at ${path}`, () => new Keeper(path, reactor));
-  const stop = Promise.withResolvers<void>();
-  Deno.addSignalListener("SIGTERM", () => stop.resolve());
-  await stop.promise;
+  const { runStoreProcess } = await load(() => import("../lib/bridge/store/process.ts"));
+  await step(UNREACHABLE, `listen at ${path}`, () => runStoreProcess(path));
 }

@@ -26,7 +26,7 @@ Usage: viola COMMAND [OPTION]...   (viola help COMMAND tells its options)
   viola device rng --socket S      be a source of entropy
   viola attach sound --socket S --loopback /dev/loopback-N
                                    join the kernel's device to the one at S
-  viola forget NODE                let go of what attach --keep left for its successor
+  viola forget NODE                let go of what attach keeps for the next viola
   viola --version
 
 Called virtio-loopback-adapter, or with the options of AGL's program of that name

@@ -203,6 +203,17 @@ EXPORT int32_t viola_unix_listen(int32_t fd, const char *path) {
 
 EXPORT int32_t viola_unix_accept(int32_t fd) { return RESULT(accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)); }
 
+// Who is at the other end, as the kernel noted it when the connection was made: { pid, uid, gid }.
+EXPORT int32_t viola_unix_peer(int32_t fd, int32_t *out) {
+  struct ucred peer;
+  socklen_t length = sizeof peer;
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0) return -errno;
+  out[0] = peer.pid;
+  out[1] = (int32_t)peer.uid;
+  out[2] = (int32_t)peer.gid;
+  return 0;
+}
+
 EXPORT int32_t viola_unix_pair(int32_t *fds) {
   return RESULT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds));
 }
@@ -283,8 +294,9 @@ EXPORT int32_t viola_thread_realtime(int32_t priority) {
 
 // ---- child processes with descriptors of our choice ----
 
-// Runs `sh -c command` in a process group of its own, `input` and `output` as its standard input and output (-1: /dev/null).
-EXPORT int32_t viola_spawn(const char *command, int32_t input, int32_t output) {
+// Runs `sh -c command` in a process group of its own, or in a session of its own; `input` and `output` are its standard
+// input and output (-1: /dev/null). By posix_spawn, whose child runs in our memory until it execs: no mapping is copied.
+EXPORT int32_t viola_spawn(const char *command, int32_t input, int32_t output, int32_t session) {
   extern char **environ;
   char *arguments[] = {"sh", "-c", (char *)command, NULL};
   posix_spawn_file_actions_t actions;
@@ -298,7 +310,8 @@ EXPORT int32_t viola_spawn(const char *command, int32_t input, int32_t output) {
   sigemptyset(&defaults);
   sigaddset(&defaults, SIGPIPE);
   posix_spawnattr_init(&attributes);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+  posix_spawnattr_setflags(&attributes, (session ? POSIX_SPAWN_SETSID : POSIX_SPAWN_SETPGROUP) |
+                                            POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
   posix_spawnattr_setsigmask(&attributes, &none);
   posix_spawnattr_setsigdefault(&attributes, &defaults);
   if (input >= 0) error = posix_spawn_file_actions_adddup2(&actions, input, 0);

@@ -22,6 +22,15 @@ export interface Received {
   fds: Fd[];
 }
 
+const credentials = new Int32Array(3);
+
+/** A process at the other end of a connection, as it was when the connection was made (unix(7), SO_PEERCRED). */
+export interface Peer {
+  /** 0 when it is in no process namespace of ours. */
+  readonly pid: number;
+  readonly uid: number;
+}
+
 /** One end of a connection. */
 export class UnixSocket extends Fd {
   /**
@@ -62,6 +71,16 @@ export class UnixSocket extends Fd {
     if (result < 0) socket.close();
     unwrap(result, `receive at ${path}`);
     return socket;
+  }
+
+  /** Who is at the other end: of a connection that was made to a listener, who listened. @throws {OsError} */
+  peer(): Peer {
+    unwrap(
+      shim.viola_unix_peer(this.number, credentials),
+      "ask who is at a Unix socket's other end",
+    );
+    const [pid, uid] = credentials;
+    return { pid: pid!, uid: uid! >>> 0 };
   }
 
   /** Two ends of one connection. @throws {OsError} */

@@ -67,6 +67,7 @@ const SYMBOLS = {
   viola_unix_bind: { parameters: ["i32", "buffer" /* const char *path */], result: "i32" },
   viola_unix_listen: { parameters: ["i32", "buffer" /* const char *path */], result: "i32" },
   viola_unix_accept: { parameters: ["i32"], result: "i32" },
+  viola_unix_peer: { parameters: ["i32", "buffer" /* int32_t out[3] */], result: "i32" },
   viola_unix_pair: { parameters: ["buffer" /* int32_t fds[2] */], result: "i32" },
   viola_unix_send: {
     parameters: ["i32", "buffer", "u32", "u32", "buffer", /* const int32_t *fds */ "u32"],
@@ -79,7 +80,7 @@ const SYMBOLS = {
   viola_thread_pin: { parameters: ["f64" /* mask */], result: "i32" },
   viola_thread_realtime: { parameters: ["i32" /* priority */], result: "i32" },
   viola_spawn: {
-    parameters: ["buffer", /* const char *command */ "i32", /* input */ "i32" /* output */],
+    parameters: ["buffer", /* const char *command */ "i32", "i32", "i32" /* session */],
     result: "i32",
   },
   viola_pidfd: { parameters: ["i32" /* pid */], result: "i32" },

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { cString, unwrap, WOULD_BLOCK } from "./errno.ts";
+import { cString, osError, unwrap, WOULD_BLOCK } from "./errno.ts";
 import { Epoll, EPOLLIN } from "./epoll.ts";
 import { Fd } from "./fd.ts";
 import { shim } from "./symbols.ts";
@@ -51,7 +51,34 @@ function abandon(pid: number): void {
   while (shim.viola_reap(pid) === WOULD_BLOCK); // killed already: some microseconds
 }
 
-/** A shell command that runs beside us, in a process group of its own. */
+/** How long the shell that starts a program for {@linkcode startDetached} may take. */
+const SHELL_MS = 5000;
+
+/**
+ * Starts a program that outlives this process: in a session of its own, with /dev/null as standard input, output and
+ * error, and nobody's child here. Whether it runs is not told; whoever starts it sees that by what it does.
+ *
+ * A fork would copy every mapping that is not MADV_DONTFORK, and AGL's driver cannot stand a copy of a node's mapping
+ * that is closed: this forks nothing but a shell, in the shell.
+ *
+ * @param command The program and its arguments
+ * @throws {OsError} when the shell cannot be run, or does not end
+ */
+export function startDetached(command: readonly [string, ...string[]]): void {
+  const words = command.map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(" ");
+  using shell = Child.spawn(`${words} 2>/dev/null &`, null, null, { session: true });
+  using ended = Epoll.create();
+  ended.add(shell.fd.number, EPOLLIN, 0);
+  const deadline = performance.now() + SHELL_MS;
+  // Under a debugger it may have ended and yet not be ours to reap for a moment.
+  while (shell.status() === null) {
+    const left = deadline - performance.now();
+    if (left <= 0) throw osError(`start ${command[0]}`, "ETIMEDOUT");
+    ended.wait(Math.ceil(left));
+  }
+}
+
+/** A shell command that runs beside us, in a process group or a session of its own. */
 export class Child implements Disposable {
   #pidfd: Fd;
   #status: number | null = null;
@@ -65,11 +92,18 @@ export class Child implements Disposable {
    *
    * @param input Its standard input; null for /dev/null
    * @param output Its standard output; null for /dev/null
+   * @param session In a session of its own, rather than in a process group of ours
    * @throws {OsError}
    */
-  static spawn(command: string, input: Fd | null, output: Fd | null): Child {
+  static spawn(
+    command: string,
+    input: Fd | null,
+    output: Fd | null,
+    { session = false } = {},
+  ): Child {
+    const [from, to] = [input?.number ?? -1, output?.number ?? -1];
     const pid = unwrap(
-      shim.viola_spawn(cString(command), input?.number ?? -1, output?.number ?? -1),
+      shim.viola_spawn(cString(command), from, to, Number(session)),
       `run "${command}"`,
     );
     const pidfd = shim.viola_pidfd(pid);

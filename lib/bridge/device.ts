@@ -177,7 +177,9 @@ export class BridgedDevice {
     this.#assertWanted();
     if (this.#presented === null) {
       this.#emit("connected", `${this.#setup.socket} answers`);
-      await this.#setup.lane.ready;
+      // The store process must run before a node is open, so that none is opened in vain; it starts beside the lanes.
+      const storing = this.#prepareStore();
+      await Promise.all([storing, this.#setup.lane.ready]);
       this.#assertWanted();
       await this.#present(profile);
       this.#emit("started", `${this.#setup.loopback} is open, the driver may probe`);
@@ -188,6 +190,20 @@ export class BridgedDevice {
     }
     this.#count("connects");
     if (this.#rebind !== null) this.#rebind.isBackEndThere = true;
+  }
+
+  /** @throws {Error} when nothing could keep the loopback device: then it is not opened */
+  async #prepareStore(): Promise<void> {
+    const { keep, loopback } = this.#setup;
+    try {
+      await keep?.prepare();
+    } catch (cause) {
+      const { message } = cause as Error;
+      throw new Error(
+        `Cannot open ${loopback}: there is nothing to keep it when viola ends: ${message} (--no-keep does without)`,
+        { cause },
+      );
+    }
   }
 
   /** @throws {Error} when the back-end is lost, or the device is to end: then there is no reason to open anything */
@@ -492,9 +508,19 @@ export class BridgedDevice {
       if (this.#setup.keep === null) await this.#release("ready");
       clearTimeout(this.#heldTimer);
       await presented.close();
+      this.#tellKept();
       this.#presented = null;
     }
     if (this.#failure !== null) throw this.#failure;
+  }
+
+  /** The user would not guess that the loopback device stays open. */
+  #tellKept(): void {
+    const { keep, loopback } = this.#setup;
+    const holder = keep?.holder(loopback) ?? null;
+    if (holder === null) return;
+    const next = `start viola with it again to go on (${keep!.wayOut(loopback)})`;
+    this.#emit("kept", `${loopback} stays open, held by ${holder}: ${next}`);
   }
 }
 

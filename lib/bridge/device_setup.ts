@@ -24,6 +24,7 @@ export interface BridgeEvent {
    * - `resumed`: another took over
    * - `reset`: the driver reset the device
    * - `error`: something broke a rule
+   * - `kept`: the device has ended here, and its descriptors are kept
    */
   kind:
     | "adopted"
@@ -34,7 +35,8 @@ export interface BridgeEvent {
     | "lost"
     | "resumed"
     | "reset"
-    | "error";
+    | "error"
+    | "kept";
   text: string;
   /** Milliseconds since the process started. */
   ms: number;

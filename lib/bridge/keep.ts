@@ -19,9 +19,17 @@ import {
   UnixSocket,
   type Watch,
 } from "../../ffi/mod.ts";
+import { startStoreProcess } from "./store/start.ts";
 
 /** Keeps copies of descriptors under a name, which is a loopback device's. */
 export interface Keep {
+  /**
+   * Makes sure that there is something to keep descriptors with, and starts it if need be. To be called before the first
+   * of them is opened: then nothing that was opened is closed again for want of it.
+   *
+   * @throws {Error}
+   */
+  prepare(): Promise<void>;
   /**
    * Keeps copies of these, in place of what was kept under the name.
    *
@@ -39,28 +47,45 @@ export interface Keep {
   take(name: string, onLost: () => void): Promise<Fd[]>;
   /** Lets go of what is kept under the name; who serves it goes on. @returns whether there was anything @throws {OsError} */
   forget(name: string): Promise<boolean>;
+  /** Who keeps this name's descriptors, in words; null when nobody does. */
+  holder(name: string): string | null;
   /** What the user can do to have it let go of, as it continues a sentence in brackets. */
   wayOut(name: string): string;
   /** Ends this process's hold on all names: another may take what is kept. */
   close(): void;
 }
 
+/** Options of {@linkcode findKeep}: the process that keeps descriptors where systemd does not. */
+export interface StoreProcessOptions {
+  /** Where it listens. By default as README says. */
+  path?: string | undefined;
+  /**
+   * Starts one that listens at this path, by posix_spawn: a fork would copy the mappings of a node. By default one that
+   * runs from viola's source; an executable made by `deno compile` must bring its own.
+   */
+  start?: ((path: string) => void) | undefined;
+}
+
 /**
- * The keep of this process: systemd's if it says it has one, else that of the keeper process, which is started when there
- * is something to keep.
+ * The keep of this process: systemd's if it says it has one, else that of a process, which is started when there is to be
+ * something to keep.
  *
- * @param start Starts a keeper process that listens at a path
- * @throws {RangeError} when no keeper can listen where it should
+ * @throws {RangeError} when no process can listen where it should
  */
-export function findKeep(reactor: Reactor, start: (path: string) => void): Keep {
+export function findKeep(
+  reactor: Reactor,
+  { path = keeperPath(), start = startStoreProcess }: StoreProcessOptions = {},
+): Keep {
   const notify = Deno.env.get("NOTIFY_SOCKET");
   return notify === undefined
-    ? new ProcessKeep(keeperPath(), reactor, start)
+    ? new ProcessKeep(path, reactor, start)
     : new SystemdKeep(notify, inheritedFds());
 }
 
-/** How long a keep may take to start, to answer, and to listen. */
+/** How long a keep may take to answer, and to listen. */
 const KEEP_MS = 3000;
+/** How long a store process may take to start: on a busy machine that is long, and without one a node would be lost. */
+const START_MS = 15_000;
 
 function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
@@ -126,6 +151,15 @@ class SystemdKeep implements Keep {
     for (const [device, stored] of inherited) {
       this.#names.set(device, stored.map(({ fdName }) => fdName));
     }
+  }
+
+  /** systemd is there. */
+  prepare(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  holder(name: string): string | null {
+    return this.#names.has(encodeName(name)) ? "systemd" : null;
   }
 
   async store(name: string, fds: readonly number[]): Promise<void> {
@@ -239,17 +273,17 @@ interface Request {
   name: string;
 }
 
-/**
- * Where the keeper process listens: one per user, in a folder that only that user may write.
- *
- * @throws {RangeError} when nobody can listen there
- */
+/** Where the keeper process listens: one per user, in a folder that only that user may write. */
 export function keeperPath(): string {
   const runtime = Deno.env.get("XDG_RUNTIME_DIR");
   const folder = Deno.uid() === 0 ? "/run/viola" : `${runtime ?? `/tmp/viola-${Deno.uid()}`}/viola`;
-  const path = Deno.env.get("VIOLA_KEEPER") ?? `${folder}/keeper`;
+  return Deno.env.get("VIOLA_KEEPER") ?? `${folder}/keeper`;
+}
+
+/** @throws {RangeError} */
+function checkLength(path: string): void {
   const { length } = new TextEncoder().encode(path);
-  if (length <= MAX_PATH) return path;
+  if (length <= MAX_PATH) return;
   throw new RangeError(
     `Cannot keep devices at ${path}: the path has ${length} bytes, expected at most ${MAX_PATH} ` +
       "(VIOLA_KEEPER sets it, else XDG_RUNTIME_DIR its beginning)",
@@ -264,6 +298,8 @@ const IN_USE = "another viola serves it";
 /** A connection to the keeper over which a device is ours, for as long as it is open. */
 interface Lease {
   socket: UnixSocket;
+  /** The device's descriptors are there, not only its name. */
+  isStored: boolean;
   watch: Watch;
 }
 
@@ -276,7 +312,19 @@ class ProcessKeep implements Keep {
     readonly path: string,
     readonly reactor: Reactor,
     readonly start: (path: string) => void,
-  ) {}
+  ) {
+    checkLength(path);
+  }
+
+  async prepare(): Promise<void> {
+    using _socket = this.#connect() ?? await this.#startAndConnect();
+  }
+
+  holder(name: string): string | null {
+    const lease = this.#leases.get(name);
+    if (lease?.isStored !== true) return null;
+    return `the store process ${lease.socket.peer().pid} at ${this.path}`;
+  }
 
   store(name: string, fds: readonly number[], onLost: () => void): Promise<void> {
     return this.#persist(async () => {
@@ -332,11 +380,12 @@ class ProcessKeep implements Keep {
       socket.close();
       throw error;
     });
+    const isStored = request.do === "store" || answer.fds.length > 0;
     const watch = this.reactor.watch(socket.number, EPOLLRDHUP, () => {
       this.#unlease(name)!.close();
       onLost();
     });
-    this.#leases.set(name, { socket, watch });
+    this.#leases.set(name, { socket, isStored, watch });
     return answer.fds;
   }
 
@@ -373,7 +422,7 @@ class ProcessKeep implements Keep {
     Deno.mkdirSync(folder, { recursive: true, mode: 0o700 });
     checkPrivate(folder);
     this.start(this.path);
-    for (const deadline = performance.now() + KEEP_MS; performance.now() < deadline;) {
+    for (const deadline = performance.now() + START_MS; performance.now() < deadline;) {
       using socket = this.#connect();
       if (socket !== null) return;
       await pause(20);

@@ -8,6 +8,7 @@ import { Reactor } from "../../ffi/mod.ts";
 import {
   checkLoopback,
   checkUnopenedLoopback,
+  hasOneLife,
   type MemoryMode,
   openLoopback,
 } from "../loopback/mod.ts";
@@ -20,7 +21,7 @@ import {
   type MmioVersion,
   PATIENCE,
 } from "./device_setup.ts";
-import { findKeep, type Keep } from "./keep.ts";
+import { findKeep, type Keep, type StoreProcessOptions } from "./keep.ts";
 import { Lane } from "./lane.ts";
 import type { LaneOptions } from "./lane_messages.ts";
 
@@ -32,6 +33,7 @@ export type {
   LaneOptions,
   MemoryMode,
   MmioVersion,
+  StoreProcessOptions,
 };
 export { findKeep };
 
@@ -43,6 +45,12 @@ export interface BridgeDeviceOptions {
   socket: string;
   /** The loopback device: `soft:PATH`, `/dev/loopback` or `/dev/loopback-N`. */
   loopback: string;
+  /**
+   * Have the loopback device's descriptors kept when this process ends, so that the next one goes on with it; and go on
+   * with what was kept. By default so for AGL's nodes, whose first close is their end: the kernel oopses a second later,
+   * and the node is of no use until the machine is restarted.
+   */
+  keep?: boolean | undefined;
   memory: MemoryMode;
   mmioVersion: MmioVersion;
   /** Higher is served first, within a lane. */
@@ -58,8 +66,8 @@ export interface BridgeOptions {
   /** Lanes with wishes; a lane that is not named here has none. */
   lanes?: readonly LaneOptions[] | undefined;
   onEvent: (event: BridgeEvent) => void;
-  /** Have devices kept for a successor, and take over what was kept. `start` starts a keeper process at a path. */
-  keep?: { start: (path: string) => void } | undefined;
+  /** The process that keeps descriptors where systemd does not. */
+  store?: StoreProcessOptions | undefined;
   /** Instead of 2 s for a reply and 5 s for a request. */
   patience?: Partial<BackEndPatience> | undefined;
   /** How loopback devices are looked for and opened, for tests: as in {@linkcode Loopbacks} when absent. */
@@ -86,13 +94,11 @@ export class Bridge implements AsyncDisposable {
    * Begins to start the lanes. Devices may be added at once: they get to know their back-ends meanwhile.
    *
    * @throws {OsError} when there are no descriptors left for them
-   * @throws {RangeError} when no keeper can listen where it should
    */
   static async start(options: BridgeOptions): Promise<Bridge> {
     const bridge = new Bridge(options);
     try {
       for (const { name, ...wishes } of options.lanes ?? []) bridge.#lane(name, wishes);
-      if (options.keep !== undefined) bridge.#keep = findKeep(bridge.#reactor, options.keep.start);
     } catch (error) {
       await bridge.close();
       throw error;
@@ -105,6 +111,7 @@ export class Bridge implements AsyncDisposable {
    *
    * @throws {TypeError} for a class or loopback device we do not know
    * @throws {OsError} when the loopback device is not there
+   * @throws {RangeError} when no store process can listen where it should
    */
   add(options: BridgeDeviceOptions): BridgedDevice {
     const deviceClass = deviceClassByName(options.class);
@@ -114,6 +121,7 @@ export class Bridge implements AsyncDisposable {
     }
     const loopbacks = { ...LOOPBACKS, ...this.options.loopbacks };
     loopbacks.check(options.loopback);
+    const keep = options.keep ?? hasOneLife(options.loopback) ? this.#findKeep() : null;
     const id = this.#nextId++;
     const device = new BridgedDevice({
       ...options,
@@ -121,7 +129,7 @@ export class Bridge implements AsyncDisposable {
       name: options.name ?? `${options.class}${this.#devices.length}`,
       deviceClass,
       loopbacks,
-      keep: this.#keep,
+      keep,
       patience: { ...PATIENCE, ...this.options.patience },
       lane: this.#lane(options.lane),
       reactor: this.#reactor,
@@ -129,6 +137,10 @@ export class Bridge implements AsyncDisposable {
     });
     this.#devices.push(device);
     return device;
+  }
+
+  #findKeep(): Keep {
+    return this.#keep ??= findKeep(this.#reactor, this.options.store);
   }
 
   #lane(name: string, wishes: Omit<LaneOptions, "name"> = {}): Lane {

@@ -35,6 +35,11 @@ function releaseOf(name: string): string {
   );
 }
 
+/** Whether a loopback device's first close is its end, as it is of AGL's nodes, for as long as the machine runs. */
+export function hasOneLife(name: string): boolean {
+  return aglRelease(name) !== null;
+}
+
 /**
  * Refuses a loopback device that is not there, without opening it: that comes when the back-end has answered.
  *

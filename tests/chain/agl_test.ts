@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // The chain over the AGL driver's ABI.
-import { assertEquals, assertMatch } from "@std/assert";
-import type { MemoryMode } from "../../lib/bridge/mod.ts";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { Reactor } from "../../ffi/mod.ts";
+import type { BridgeEvent, BridgeOptions, MemoryMode } from "../../lib/bridge/mod.ts";
 import type { SoundSpec } from "../../lib/device/mod.ts";
 import type { SoundGuest } from "../../lib/guest/mod.ts";
 import { AGL_RELEASES, AglLoopback } from "../../lib/loopback/mod.ts";
 import { withoutLeaks } from "../support/leaks.ts";
-import { until } from "../support/process.ts";
+import { LocalStore } from "../support/keeper.ts";
+import { TempFolder, until } from "../support/process.ts";
 import { RATE, writeNumbered } from "../real/numbered.ts";
 import { AglMachine } from "./agl_machine.ts";
 import { Chain } from "./chain.ts";
@@ -20,20 +22,14 @@ async function attach(
 ): Promise<void> {
   await withoutLeaks(async () => {
     await using machine = await AglMachine.boot();
+    await using place = await StorePlace.create(machine);
+    let events: BridgeEvent[];
     {
       await using chain = await Chain.create({
-        loopbacks: {
-          check: () => {},
-          checkUnopened: () => {},
-          open: (_name, mode) =>
-            Promise.resolve(
-              AglLoopback.open(machine, AGL_RELEASES["multi-sound"]!, {
-                memory: mode,
-                ram: machine.ram,
-              }),
-            ),
-        },
+        loopbacks: loopbacksOf(machine),
+        store: place.store.options,
       });
+      events = chain.events;
       chain.add({ class: "sound", memory, loopback: machine.name });
       await chain.bridge.ready();
       assertEquals(machine.calls, []); // the node is not opened before a back-end has answered
@@ -47,8 +43,83 @@ async function attach(
       assertEquals(started.length, 1);
     }
     assertEquals(machine.closed, true);
+    // Kept by default, by what ran before the node was open.
+    assertEquals(place.callsAtStart, [[]]);
+    const { kind, text } = events.at(-1)!;
+    assertEquals([kind, text], [
+      "kept",
+      `${machine.name} stays open, held by the store process ${Deno.pid} at ${place.path}: ` +
+      `start viola with it again to go on ("viola forget ${machine.name}" lets go of it)`,
+    ]);
   });
 }
+
+/** How a bridge opens the machine's node. */
+function loopbacksOf(machine: AglMachine): NonNullable<BridgeOptions["loopbacks"]> {
+  const abi = AGL_RELEASES["multi-sound"]!;
+  return {
+    check: () => {},
+    checkUnopened: () => {},
+    open: (_name, memory) =>
+      Promise.resolve(AglLoopback.open(machine, abi, { memory, ram: machine.ram })),
+  };
+}
+
+/** A store, and what was done to the machine's node before each start of it. */
+class StorePlace implements AsyncDisposable {
+  readonly callsAtStart: string[][] = [];
+  readonly store: LocalStore;
+
+  private constructor(
+    machine: AglMachine,
+    readonly folder: TempFolder,
+    readonly reactor: Reactor,
+  ) {
+    const onStart = (): void => void this.callsAtStart.push([...machine.calls]);
+    this.store = new LocalStore(this.path, reactor, onStart);
+  }
+
+  static async create(machine: AglMachine): Promise<StorePlace> {
+    return new StorePlace(machine, await TempFolder.create(), new Reactor());
+  }
+
+  get path(): string {
+    return this.folder.file("store");
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.store[Symbol.dispose]();
+    await this.reactor.close();
+    await this.folder[Symbol.asyncDispose]();
+  }
+}
+
+Deno.test("an AGL node is not opened when nothing could keep it, unless it need not be kept", async () => {
+  await withoutLeaks(async () => {
+    await using machine = await AglMachine.boot();
+    const store = {
+      path: "/nowhere/store",
+      start: (path: string) => {
+        throw new Error(`no store at ${path}`);
+      },
+    };
+    await using chain = await Chain.create({ loopbacks: loopbacksOf(machine), store });
+    await chain.device({ class: "rng", socket: chain.file("socket") });
+    const device = chain.add({ class: "rng", loopback: machine.name });
+    await assertRejects(
+      () => device.done,
+      Error,
+      `Cannot open ${machine.name}: there is nothing to keep it when viola ends: `,
+    );
+    assertEquals(machine.calls, []);
+    const since = chain.events.length;
+    const unkept = chain.add({ class: "rng", loopback: machine.name, keep: false });
+    await chain.event("started", since);
+    await unkept.close();
+    assert(machine.closed);
+    assert(!chain.events.some(({ kind }) => kind === "kept"));
+  });
+});
 
 const PERIODS = { periodFrames: 480, periods: 4 };
 

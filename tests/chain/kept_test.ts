@@ -10,14 +10,13 @@ import {
   UnixSocket,
   viewMemory,
 } from "../../ffi/mod.ts";
-import { Keeper } from "../../lib/bridge/keep.ts";
 import { Bridge, type BridgeEvent, findKeep } from "../../lib/bridge/mod.ts";
 import { startGuest } from "../../lib/guest/mod.ts";
 import { SoftNode } from "../../lib/loopback/mod.ts";
 import { DeviceState } from "../../lib/virtio/state.ts";
 import { MainState } from "../../lib/virtio/state_writers.ts";
 import { assertFails, facts, reported, viola } from "../cli/viola.ts";
-import { OwnKeeper } from "../support/keeper.ts";
+import { LocalStore, OwnKeeper } from "../support/keeper.ts";
 import { socketsIn, withoutLeaks } from "../support/leaks.ts";
 import { type Process, TempFolder, until } from "../support/process.ts";
 import { ServiceManager, type ServiceManagerOptions } from "../support/service_manager.ts";
@@ -217,9 +216,7 @@ Deno.test("what a keeper or systemd kept is refused with a reason when it cannot
     using keeper = new OwnKeeper(folder.file("keeper"));
     await using _keeper = viola(["keeper", keeper.path]);
     await until(() => socketsIn(folder.path).includes("keeper"), "the keeper");
-    Deno.env.set("VIOLA_KEEPER", keeper.path);
-    const keep = findKeep(reactor, () => {});
-    Deno.env.delete("VIOLA_KEEPER");
+    const keep = findKeep(reactor, { path: keeper.path });
 
     for (const [what, change, reason] of DAMAGE) {
       using copies = new DisposableStack();
@@ -421,18 +418,17 @@ Deno.test("a keeper that ends at any moment of a viola's start is replaced", asy
     using node = new SoftNode();
     node.listen(folder.file("node"), reactor);
     using _back = new Filler(reactor, folder.file("card"));
-    Deno.env.set("VIOLA_KEEPER", folder.file("keeper"));
-    using _variable = { [Symbol.dispose]: () => Deno.env.delete("VIOLA_KEEPER") };
-    const keepers: Keeper[] = [];
-    using _keepers = { [Symbol.dispose]: () => keepers.at(-1)?.close() };
-    const keep = { start: (path: string) => void keepers.push(new Keeper(path, reactor)) };
+    using store = new LocalStore(folder.file("keeper"), reactor);
+    const { started: keepers, options } = store;
     for (const ms of [null, 0, 1, 2, 5, 10, 20, 50]) {
       const events: BridgeEvent[] = [];
-      await using bridge = await Bridge.start({ keep, onEvent: (event) => events.push(event) });
+      const onEvent = (event: BridgeEvent) => void events.push(event);
+      await using bridge = await Bridge.start({ store: options, onEvent });
       bridge.add({
         class: "rng",
         socket: folder.file("card"),
         loopback: `soft:${folder.file("node")}`,
+        keep: true,
         memory: "isolated",
         mmioVersion: 1,
         priority: 0,

@@ -114,6 +114,10 @@ for (const { signal, memory, times, by } of CASES) {
       assertEquals(found.missing.slice(0, 10), [], text);
       assert(found.repeated <= times * PERIODS * PERIOD_FRAMES, `${found.repeated} frames twice`);
       assertStringIncludes(adapter.output, "taken over");
+      if (signal === "SIGTERM") {
+        const holder = by === "keeper" ? "the store process" : "systemd";
+        assertStringIncludes(adapter.output, `node stays open, held by ${holder}`);
+      }
       if (keeping instanceof ServiceManager) assertEquals(keeping.refused, []);
     });
   });

@@ -19,12 +19,14 @@ Deno.test("planAttach() fills in what is not said", () => {
       lane: "main",
     }],
     lanes: [{ name: "main" }],
-    keep: false,
   });
 });
 
-Deno.test("planAttach() has devices kept when --keep says so", () => {
-  assertEquals(planAttach(["sound"], { ...ONE, keep: true }).keep, true);
+Deno.test("planAttach() has devices kept as --keep or --no-keep says, else as the bridge thinks best", () => {
+  for (const keep of [true, false, undefined]) {
+    const { devices } = planAttach(["sound", "rng"], keep === undefined ? TWO : { ...TWO, keep });
+    assertEquals(devices.map((device) => device.keep), [keep, keep]);
+  }
 });
 
 Deno.test("planAttach() gives the n-th value to the n-th device, and a single one to all", () => {

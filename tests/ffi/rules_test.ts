@@ -59,6 +59,12 @@ function importsOf(path: string): string[] {
   });
 }
 
+Deno.test("processes are started by posix_spawn: a fork copies a node's mappings, which AGL's driver cannot stand", () => {
+  const starters = FILES.filter((path) => /\bDeno\s*\.\s*Command\(/.test(code(path)));
+  // The demo has no node mapped, and neither has who builds the shim.
+  assertEquals(starters.toSorted(), ["cli/child.ts", "ffi/symbols.ts"]);
+});
+
 Deno.test("native code is called by ffi/ and nothing else", () => {
   const native = /\bDeno\s*\.\s*(dlopen|Unsafe\w+)|\["(dlopen|Unsafe)/;
   const callers = [...FILES, ...sources("tests/")].filter((path) => native.test(code(path)));

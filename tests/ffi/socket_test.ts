@@ -40,6 +40,15 @@ Deno.test("bytes come as they were sent, in pieces as one asks for them", () => 
   }
 });
 
+Deno.test("who is at the other end is known, whichever end it is", async () => {
+  await using folder = await TempFolder.create();
+  using listener = UnixListener.listen(folder.file("socket"));
+  using client = UnixSocket.connect(folder.file("socket"));
+  using server = listener.accept()!;
+  const self = { pid: Deno.pid, uid: Deno.uid() };
+  assertEquals([client.peer(), server.peer()], [self, self]);
+});
+
 Deno.test("descriptors come with the first byte of the message they were sent with", async () => {
   await withoutLeaks(() => {
     using stack = new DisposableStack();

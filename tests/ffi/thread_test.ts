@@ -9,9 +9,11 @@ import {
   OsError,
   pinThread,
   readFd,
+  startDetached,
   writeFd,
 } from "../../ffi/mod.ts";
 import { withoutLeaks } from "../support/leaks.ts";
+import { TempFolder, until } from "../support/process.ts";
 
 /** Waits, blocking, for a command's end. */
 function statusOf(child: Child): number | null {
@@ -88,6 +90,48 @@ Deno.test("a child's pipe that nobody reads ends it, as in a shell", async () =>
     assert(status === 141, `${status}, expected 128 + SIGPIPE`);
   });
 });
+
+Deno.test("what is started detached has a session of its own, nothing of ours, and is not our child", async () => {
+  await withoutLeaks(async () => {
+    await using folder = await TempFolder.create();
+    const words = ["it's", 'a "word"', "$HOME `x` \\", "two\nlines", ""];
+    const script = `
+      readlink /proc/$$/fd/0 /proc/$$/fd/3 /proc/$$/fd/2
+      ls -l /proc/$$/fd | grep -c eventfd
+      echo $$
+      printf '%s|' "$@"
+    `;
+    const write =
+      `exec 3>&1; { ${script} } >"$1/partial"; mv "$1/partial" "$1/told"; exec sleep 1000`;
+    using _event = EventFd.create();
+    startDetached(["sh", "-c", write, "sh", folder.path, ...words]);
+    await until(() => exists(folder.file("told")), "what it tells");
+    const [input, output, error, eventfds, pid, ...rest] = Deno.readTextFileSync(
+      folder.file("told"),
+    ).split("\n");
+    const stat = Deno.readTextFileSync(`/proc/${pid}/stat`);
+    const [, parent, , session] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    Deno.kill(Number(pid), "SIGKILL");
+    assertEquals([input, output, error], ["/dev/null", "/dev/null", "/dev/null"]);
+    assertEquals(eventfds, "0");
+    assertEquals(rest.join("\n"), [folder.path, ...words, ""].join("|"));
+    assert(Number(parent) !== Deno.pid, stat);
+    assert(session !== sessionOf(Deno.pid), stat);
+  });
+});
+
+function exists(path: string): boolean {
+  try {
+    return Deno.statSync(path).isFile;
+  } catch {
+    return false;
+  }
+}
+
+function sessionOf(pid: number): string {
+  const stat = Deno.readTextFileSync(`/proc/${pid}/stat`);
+  return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[3]!;
+}
 
 Deno.test("a command that is not there is the shell's to say, by status 127", async () => {
   await withoutLeaks(() => {

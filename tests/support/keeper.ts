@@ -4,6 +4,30 @@
  *
  * @module
  */
+import type { Reactor } from "../../ffi/mod.ts";
+import { Keeper } from "../../lib/bridge/keep.ts";
+import type { StoreProcessOptions } from "../../lib/bridge/mod.ts";
+
+/** The store of a bridge in this very process, to be disposed of after that. */
+export class LocalStore implements Disposable {
+  /** Those that were started, in their order. */
+  readonly started: Keeper[] = [];
+  /** For the bridge. */
+  readonly options: StoreProcessOptions;
+
+  /** @param onStart Called before each start */
+  constructor(path: string, reactor: Reactor, onStart: () => void = () => {}) {
+    const start = (path: string): void => {
+      onStart();
+      this.started.push(new Keeper(path, reactor));
+    };
+    this.options = { path, start };
+  }
+
+  [Symbol.dispose](): void {
+    this.started.at(-1)?.close();
+  }
+}
 
 /** A test's own keeper, once a viola has started it; disposing of it ends it. */
 export class OwnKeeper implements Disposable {
@@ -22,7 +46,8 @@ export class OwnKeeper implements Disposable {
       if (!/^\d+$/.test(name)) continue;
       try {
         const args = Deno.readTextFileSync(`/proc/${name}/cmdline`).split("\0");
-        if (!args.includes("keeper") || !args.includes(this.path)) continue;
+        const isIt = args.includes("keeper") || args.some((arg) => arg.endsWith("/store/main.ts"));
+        if (!isIt || !args.includes(this.path)) continue;
         Deno.kill(Number(name), signal);
         count++;
       } catch { /* it ended meanwhile */ }

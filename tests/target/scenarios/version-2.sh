@@ -7,7 +7,7 @@
 load multi_sound=2 dead_after_release=0 windows_count_on=0 queues_count_on=0 relook_ms=0
 two_devices
 for life in 1 2; do
-  start viola$life viola attach sound sound --mmio-version 2 $(loopbacks) \
+  start viola$life viola attach sound sound --no-keep --mmio-version 2 $(loopbacks) \
     --socket "$(socket sound1)" --socket "$(socket sound2)"
   TWO_SOUNDS="short short"
   wait_for_cards

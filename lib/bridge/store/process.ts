@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The store process's life.
+ *
+ * @module
+ */
+import { Reactor } from "../../../ffi/mod.ts";
+import { Keeper } from "../keep.ts";
+
+/**
+ * Holds what clients hand over at `path`, until SIGTERM; a terminal's end or ^C is meant for others.
+ *
+ * @throws {OsError} EADDRINUSE when another store process listens there
+ */
+export async function runStoreProcess(path: string): Promise<void> {
+  for (const signal of ["SIGINT", "SIGHUP"] as const) Deno.addSignalListener(signal, () => {});
+  await using reactor = new Reactor();
+  using _store = new Keeper(path, reactor);
+  const stop = Promise.withResolvers<void>();
+  Deno.addSignalListener("SIGTERM", () => stop.resolve());
+  await stop.promise;
+}

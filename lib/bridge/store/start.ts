@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Starts the store process from viola's source, for those who use viola as a library.
+ *
+ * @module
+ */
+import { part, startDetached } from "../../../ffi/mod.ts";
+
+/**
+ * Starts a store process that outlives this one.
+ *
+ * @param path Where it shall listen
+ * @throws {TypeError} in an executable made by `deno compile`, which cannot run a script
+ * @throws {OsError}
+ */
+export function startStoreProcess(path: string): void {
+  if (Deno.build.standalone) {
+    throw new TypeError(
+      "Cannot start a store process from this executable, expected the option store.start, or keep: false",
+    );
+  }
+  const script = part("lib/bridge/store/main.ts").href;
+  startDetached([Deno.execPath(), "run", "-A", "--no-prompt", script, path]);
+}
