@@ -5,10 +5,8 @@
  *
  * @module
  */
-import { fileURLToPath } from "node:url";
 import type { Figure, Group } from "../bench/figures.ts";
 import { median } from "../support/statistics.ts";
-import { run } from "./command.ts";
 
 /** A line of the table, and which lines of the machine's it is made of. */
 interface Row extends Omit<Figure, "value" | "p99"> {
@@ -88,12 +86,6 @@ const TABLE: Record<string, Row[]> = {
     },
   ],
 };
-
-/** Compiles the ping-pong for the machine. */
-export async function buildFloor(path: string): Promise<void> {
-  const source = fileURLToPath(new URL("../bench/floor.c", import.meta.url));
-  await run(["aarch64-linux-gnu-gcc", "-O2", "-static", "-pthread", "-o", path, source]);
-}
 
 /** Reads what the machine wrote in all boots of a run. Lines of the table that nothing was measured for are left out. */
 export async function readGroups(folder: string): Promise<Group[]> {

@@ -176,7 +176,13 @@ export async function archive(folder: string, file: string): Promise<void> {
   await run(cpio, { cwd: folder, input: names });
 }
 
-// ---- the driver ----
+// ---- programs, and the driver ----
+
+/** Builds a program of one file for the machine. */
+export async function buildProgram(source: URL, path: string): Promise<void> {
+  const options = ["-O2", "-Wall", "-Werror", "-static", "-pthread"];
+  await run(["aarch64-linux-gnu-gcc", ...options, "-o", path, fileURLToPath(source)]);
+}
 
 const MODULE = new URL("./module/", import.meta.url);
 

@@ -15,12 +15,12 @@
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { reportText } from "../bench/figures.ts";
-import { buildFloor, readGroups } from "./bench.ts";
+import { readGroups } from "./bench.ts";
 import { cacheFolder } from "./cache.ts";
 import { isJudged, judge } from "./car.ts";
 import { run } from "./command.ts";
 import { compile } from "./compile.ts";
-import { archive, assembleMachine, buildModule, type Machine } from "./machine.ts";
+import { archive, assembleMachine, buildModule, buildProgram, type Machine } from "./machine.ts";
 import { writeParts } from "./mix.ts";
 import { type Clock, runMachine } from "./qemu.ts";
 import { writeRecordings } from "./recordings.ts";
@@ -70,7 +70,11 @@ async function packRun(
   await writeRecordings(`${root}/target/sounds`);
   writeParts(`${root}/target/sounds`);
   await run(["cp", "-r", `${machine.daemons}/.`, `${root}/target/bin/`]);
-  if (suite === "measurements") await buildFloor(`${root}/target/bin/floor`);
+  const programs = suite === "measurements" ? ["../bench/floor.c"] : ["./guest/misuse.c"];
+  for (const path of programs) {
+    const source = new URL(path, import.meta.url);
+    await buildProgram(source, `${root}/target/bin/${/(\w+)\.c$/.exec(path)![1]}`);
+  }
   await Deno.writeTextFile(`${root}/target/list`, scenarios.join("\n"));
   await archive(root, `${folder}/run.cpio`);
   return `${folder}/run.cpio`;

@@ -99,6 +99,7 @@ static_assert(offsetof(struct shared_page, read) == 24 && offsetof(struct shared
 #define MAX_NODES		4
 #define MAX_QUEUES		64
 #define MAX_POSITIONS		16	/* AGL's array of queues, unchecked there */
+#define WINDOW_TABLE		24	/* the position that lies in AGL's table of windows */
 #define MAX_MAPPINGS		200	/* AGL's table of mappings, unchecked there */
 #define WINDOW_PAGES		100	/* a mapping of more pages than these is a window */
 #define WINDOW_MOST		SZ_2G
@@ -111,7 +112,7 @@ static_assert(offsetof(struct shared_page, read) == 24 && offsetof(struct shared
 
 enum offence {
 	OFFENCE_RELEASE, OFFENCE_REOPEN, OFFENCE_START, OFFENCE_WAKEUP, OFFENCE_IRQ, OFFENCE_WINDOW, OFFENCE_MAPPINGS,
-	OFFENCE_QUEUES, OFFENCE_SHARE, OFFENCE_REGISTER, OFFENCES,
+	OFFENCE_INHERITED, OFFENCE_ENTRY, OFFENCE_QUEUES, OFFENCE_SHARE, OFFENCE_REGISTER, OFFENCES,
 };
 
 static const char *const offence_names[OFFENCES] = {
@@ -122,6 +123,8 @@ static const char *const offence_names[OFFENCES] = {
 	[OFFENCE_IRQ] = "irq",			/* IRQ from the thread that serves accesses: it would never return */
 	[OFFENCE_WINDOW] = "window",		/* a page of a window was touched where no memory is */
 	[OFFENCE_MAPPINGS] = "mappings",	/* more mappings than AGL's table has room for */
+	[OFFENCE_INHERITED] = "inherited",	/* a mapping was copied by a fork: the copy's end takes the entry away */
+	[OFFENCE_ENTRY] = "entry",		/* a page was touched whose mapping has no entry any more */
 	[OFFENCE_QUEUES] = "queues",		/* more queues than AGL's array has room for */
 	[OFFENCE_SHARE] = "share",		/* memory was asked for that is no queue's, or no memory */
 	[OFFENCE_REGISTER] = "register",	/* a register answered what the standard forbids */
@@ -148,6 +151,7 @@ struct node {
 	enum selection selected;	/* what the next mapping maps */
 	struct ring chosen;		/* SELECTED_MEMORY */
 	unsigned int windows, windows_mapped, mappings;
+	unsigned long entries[MAX_MAPPINGS];	/* where each mapping starts; 0: there is none any more */
 	struct ring rings[MAX_POSITIONS];
 	unsigned int positions;
 	bool started;
@@ -410,7 +414,9 @@ static void take_position(struct node *node, struct virtqueue *vq)
 		node->rings[node->positions].base = virtqueue_get_desc_addr(vq);
 		node->rings[node->positions].size = PAGE_ALIGN(vring_size(virtqueue_get_vring_size(vq), LEGACY_ALIGN));
 	} else {
-		report(node, OFFENCE_QUEUES, "queue %u is the %u-th since the start", vq->index, node->positions + 1);
+		report(node, OFFENCE_QUEUES, "queue %u is the %u-th since the start, of %u%s", vq->index,
+		       node->positions + 1, MAX_POSITIONS,
+		       node->positions < WINDOW_TABLE ? "" : ": the table of windows is overwritten there");
 	}
 	node->positions++;
 	mutex_unlock(&node->lock);
@@ -655,10 +661,56 @@ static bool is_memory(phys_addr_t base, size_t size)
 	return true;
 }
 
+static int find_entry(struct node *node, unsigned long start)
+{
+	unsigned int i;
+
+	for (i = 0; i < MAX_MAPPINGS; i++)
+		if (node->entries[i] == start)
+			return i;
+	return -ENOENT;
+}
+
+/* A copy by fork belongs to another process. Splitting and moving a mapping come here too, and stay within theirs. */
+static void mapping_open(struct vm_area_struct *vma)
+{
+	struct node *node = vma->vm_private_data;
+
+	if (vma->vm_mm != current->mm)
+		report(node, OFFENCE_INHERITED, "the mapping at 0x%lx was copied by a fork", vma->vm_start);
+}
+
+/* As AGL's driver does: whichever copy ends, the entry that says the same address goes with it. */
+static void mapping_close(struct vm_area_struct *vma)
+{
+	struct node *node = vma->vm_private_data;
+	int entry;
+
+	mutex_lock(&node->lock);
+	entry = find_entry(node, vma->vm_start);
+	if (entry >= 0)
+		node->entries[entry] = 0;
+	mutex_unlock(&node->lock);
+}
+
+/* What is mapped is all there from the start. */
+static const struct vm_operations_struct mapping_ops = {
+	.open = mapping_open,
+	.close = mapping_close,
+};
+
 static vm_fault_t window_fault(struct vm_fault *vmf)
 {
 	struct node *node = vmf->vma->vm_private_data;
+	int entry;
 
+	mutex_lock(&node->lock);
+	entry = find_entry(node, vmf->vma->vm_start);
+	mutex_unlock(&node->lock);
+	if (entry < 0) {
+		report(node, OFFENCE_ENTRY, "no entry for the mapping at 0x%lx: a kernel BUG there", vmf->vma->vm_start);
+		return VM_FAULT_SIGBUS;
+	}
 	if (!page_is_ram(vmf->pgoff)) {
 		report(node, OFFENCE_WINDOW, "there is no memory at 0x%lx", vmf->pgoff << PAGE_SHIFT);
 		return VM_FAULT_SIGBUS;
@@ -670,6 +722,7 @@ static void window_open(struct vm_area_struct *vma)
 {
 	struct node *node = vma->vm_private_data;
 
+	mapping_open(vma);
 	mutex_lock(&node->lock);
 	node->windows_mapped++;
 	mutex_unlock(&node->lock);
@@ -679,6 +732,7 @@ static void window_close(struct vm_area_struct *vma)
 {
 	struct node *node = vma->vm_private_data;
 
+	mapping_close(vma);
 	mutex_lock(&node->lock);
 	if (--node->windows_mapped == 0 && !windows_count_on)
 		node->windows = 0;
@@ -697,27 +751,60 @@ static int map_window(struct node *node, struct vm_area_struct *vma, size_t size
 	if (size > WINDOW_MOST)
 		return -EINVAL;
 	vma->vm_pgoff = PHYS_PFN((phys_addr_t)node->windows++ * WINDOW_STEP);
-	vma->vm_private_data = node;
 	vma->vm_ops = &window_ops;
 	vm_flags_set(vma, VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP);
 	node->windows_mapped++;
 	return 0;
 }
 
+static int map_page(struct node *node, struct vm_area_struct *vma, size_t size)
+{
+	if (size != PAGE_SIZE)
+		return -EINVAL;
+	vma->vm_ops = &mapping_ops;
+	return vm_insert_page(vma, vma->vm_start, virt_to_page(node->page));
+}
+
+static int map_memory(struct node *node, struct vm_area_struct *vma, size_t size)
+{
+	if (size > node->chosen.size)
+		return -EINVAL;
+	vma->vm_ops = &mapping_ops;
+	return remap_pfn_range(vma, vma->vm_start, PHYS_PFN(node->chosen.base), size, vma->vm_page_prot);
+}
+
 static int map_selected(struct node *node, struct vm_area_struct *vma, size_t size)
 {
 	enum selection selected = node->selected;
 
-	if (++node->mappings > MAX_MAPPINGS)
-		report(node, OFFENCE_MAPPINGS, "mapping %u since the open", node->mappings);
 	if (selected != SELECTED_PAGE && size > WINDOW_PAGES * PAGE_SIZE)
 		return map_window(node, vma, size);
 	node->selected = SELECTED_NOTHING;
-	if (selected == SELECTED_PAGE)
-		return size == PAGE_SIZE ? vm_insert_page(vma, vma->vm_start, virt_to_page(node->page)) : -EINVAL;
-	if (selected != SELECTED_MEMORY || size > node->chosen.size)
+	switch (selected) {
+	case SELECTED_PAGE:
+		return map_page(node, vma, size);
+	case SELECTED_MEMORY:
+		return map_memory(node, vma, size);
+	default:
 		return -EINVAL;
-	return remap_pfn_range(vma, vma->vm_start, PHYS_PFN(node->chosen.base), size, vma->vm_page_prot);
+	}
+}
+
+/* Each mapping takes an entry, which stays taken when it is gone. */
+static int map_and_enter(struct node *node, struct vm_area_struct *vma)
+{
+	unsigned int entry = node->mappings++;
+	int result;
+
+	if (entry >= MAX_MAPPINGS) {
+		report(node, OFFENCE_MAPPINGS, "mapping %u since the open", entry + 1);
+		return -ENOSPC;
+	}
+	vma->vm_private_data = node;
+	result = map_selected(node, vma, vma->vm_end - vma->vm_start);
+	if (!result)
+		node->entries[entry] = vma->vm_start;
+	return result;
 }
 
 static int node_mmap(struct file *file, struct vm_area_struct *vma)
@@ -728,7 +815,7 @@ static int node_mmap(struct file *file, struct vm_area_struct *vma)
 	if (!(vma->vm_flags & VM_SHARED))
 		return -EINVAL;
 	mutex_lock(&node->lock);
-	result = map_selected(node, vma, vma->vm_end - vma->vm_start);
+	result = map_and_enter(node, vma);
 	mutex_unlock(&node->lock);
 	return result;
 }
@@ -877,6 +964,8 @@ static int node_open(struct inode *inode, struct file *file)
 	node->used = true;
 	node->windows = 0;
 	node->mappings = 0;
+	memset(node->entries, 0, sizeof(node->entries));
+	i_size_write(inode, FILE_SIZE);
 	file->private_data = node;
 	return 0;
 }
@@ -891,6 +980,7 @@ static int node_release(struct inode *inode, struct file *file)
 		wake_up_all(&node->answered);
 	} else {
 		withdraw(node);
+		i_size_write(inode, 0);
 		node->started = false;
 		node->positions = 0;
 		WRITE_ONCE(node->dead, false);
