@@ -5,7 +5,7 @@
  * @module
  */
 import { type DeviceSpec, startDevice } from "../../lib/device/mod.ts";
-import { daemonPath } from "../real/daemons.ts";
+import { daemonPath } from "../support/needs.ts";
 import { attach, type Attachment } from "../support/attachment.ts";
 import { socketsIn } from "../support/leaks.ts";
 import { Process, TempFolder } from "../support/process.ts";

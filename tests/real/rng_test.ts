@@ -4,7 +4,7 @@ import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import { attach } from "../support/attachment.ts";
 import { withoutLeaks } from "../support/leaks.ts";
 import { Process, TempFolder } from "../support/process.ts";
-import { daemonPath } from "./daemons.ts";
+import { daemonPath } from "../support/needs.ts";
 
 /** Starts the daemon. It appends a number to the path that it is given. @returns with it, where it will listen */
 function startDaemon(folder: TempFolder, source: string): [Process, string] {

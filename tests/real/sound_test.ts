@@ -5,7 +5,7 @@ import { assert, assertEquals } from "@std/assert";
 import { attach } from "../support/attachment.ts";
 import { withoutLeaks } from "../support/leaks.ts";
 import { type Process, until } from "../support/process.ts";
-import { daemonPath } from "./daemons.ts";
+import { daemonPath } from "../support/needs.ts";
 import { unexcused } from "./losses.ts";
 import { numbersOf, RATE, writeNumbered } from "./numbered.ts";
 import { PipeWireSession, QUANTUM } from "./pipewire.ts";

@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { DAEMONS } from "../real/daemons.ts";
+import { DAEMONS } from "../support/needs.ts";
 import { cached } from "./cache.ts";
 import { run } from "./command.ts";
 import { Apt, type Release } from "./packages.ts";
