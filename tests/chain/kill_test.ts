@@ -4,6 +4,7 @@ import { assert, assertEquals } from "@std/assert";
 import { attach } from "../support/attachment.ts";
 import { socketsIn, withoutLeaks } from "../support/leaks.ts";
 import { TempFolder } from "../support/process.ts";
+import { type Draws, seeded } from "../support/random.ts";
 import { numbersOf, RATE, readNumbered, writeNumbered } from "../real/numbered.ts";
 import { coverageOf } from "./coverage.ts";
 import { DeviceProcess } from "./device_process.ts";
@@ -19,8 +20,9 @@ const PERIODS = 8;
 
 const delay = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
-function randomFrames(count: number): number[] {
-  return Array.from({ length: count }, () => Math.random() * KILLED_FRAMES).sort((a, b) => a - b);
+function randomFrames(draws: Draws, count: number): number[] {
+  const frames = Array.from({ length: count }, () => draws.number(KILLED_FRAMES));
+  return frames.sort((a, b) => a - b);
 }
 
 for (const memory of ["isolated", "direct"] as const) {
@@ -46,12 +48,13 @@ for (const memory of ["isolated", "direct"] as const) {
           kills.push(guest.progress.position);
           await device.killAndRestart();
         };
+        const draws = seeded();
         const killing = (async () => {
-          for (const frame of randomFrames(KILLS / 2)) {
+          for (const frame of randomFrames(draws, KILLS / 2)) {
             while (guest.progress.position < frame && !hasEnded) await delay(1);
-            await delay(Math.random() * 1000 * PERIOD_FRAMES / RATE); // Anywhere in a period.
+            await delay(draws.number(1000 * PERIOD_FRAMES / RATE)); // Anywhere in a period.
             await kill();
-            await delay(Math.random() * SOON_MS);
+            await delay(draws.number(SOON_MS));
             await kill();
           }
         })();

@@ -8,6 +8,7 @@ import { numbersOf, RATE, readNumbered, writeNumbered } from "../real/numbered.t
 import { OwnKeeper } from "../support/keeper.ts";
 import { withoutLeaks } from "../support/leaks.ts";
 import { Process, TempFolder } from "../support/process.ts";
+import { seeded } from "../support/random.ts";
 import { ServiceManager } from "../support/service_manager.ts";
 import { coverageOf } from "./coverage.ts";
 import { DeviceProcess } from "./device_process.ts";
@@ -100,9 +101,10 @@ for (const { signal, memory, times, by } of CASES) {
       await using guest = await startGuest("sound", node.wires, { controlTimeoutMs: 5000 });
       await guest.probe();
       const playing = guest.play({ file: input, periodFrames: PERIOD_FRAMES, periods: PERIODS });
+      const draws = seeded();
       const ending = (async () => {
         for (let kills = 0; kills < times; kills++) {
-          await new Promise((resolve) => setTimeout(resolve, 300 + Math.random() * 400));
+          await new Promise((resolve) => setTimeout(resolve, 300 + draws.number(400)));
           await adapter.restart(signal);
         }
       })();

@@ -331,16 +331,14 @@ Deno.test("the drop-in command line serves as the C program does", async (t) => 
   }
 });
 
-Deno.test("the drop-in command line waits 5 s for the socket, opens no node before, and fails with 1", async () => {
+Deno.test("the drop-in command line waits for the socket, opens no node before, and fails with 1", async () => {
   await using place = await Place.create();
-  const start = performance.now();
   await using adapter = violaAs("virtio-loopback-adapter", [
     ...["-d", "vhurng", "-s", place.socket, "-l", place.loopback],
   ]);
   await adapter.until(() => /waiting/.test(adapter.stderr), "a word of patience");
   assert(!place.node.isOpen);
   await assertFails(adapter, 1, /Cannot reach \S*socket: no back-end answered within 5 s/);
-  assert(performance.now() - start >= 5000);
 });
 
 Deno.test("the drop-in command line fails with 1 when the back-end is silent for 5 s", async () => {

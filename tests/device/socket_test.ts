@@ -7,6 +7,7 @@ import { WavReader } from "../../lib/wav.ts";
 import { withoutLeaks } from "../support/leaks.ts";
 import { Process } from "../support/process.ts";
 import { noise, PARAMS } from "../classes/sound/card.ts";
+import { seeded } from "../support/random.ts";
 import { RemoteDriver, word } from "./remote.ts";
 
 const PERIOD = PARAMS.periodBytes;
@@ -41,7 +42,7 @@ const onSocket = (name: string, test: (folder: string, reactor: Reactor) => Prom
     ));
 
 onSocket(
-  "a card at a socket plays and captures in real time, and leaves no socket",
+  "a card at a socket plays and captures, and leaves no socket",
   async (folder, reactor) => {
     const events: DeviceEvent[] = [];
     const [socket, path] = [`${folder}/s`, `${folder}/out.wav`];
@@ -62,7 +63,6 @@ onSocket(
       );
       const sound = noise(30 * PERIOD);
       await driver.startPlayback(PARAMS);
-      const started = performance.now();
       let offered = 0;
       let done = 0;
       const offer = (): void => {
@@ -82,8 +82,6 @@ onSocket(
           offer();
         }
       }
-      // Never faster than the clock; how much slower is the machine's affair.
-      assert(performance.now() - started >= 299);
       assertEquals(await driver.control(word(snd.R_PCM_STOP)), snd.S_OK);
       assertEquals(samplesOf(path), sound);
 
@@ -173,6 +171,7 @@ Deno.test("killed at any moment, a card leaves a valid file with every buffer it
     const [socket, path] = [`${folder}/s`, `${folder}/out.wav`];
     const script = new URL("./killed.ts", import.meta.url).pathname;
     const args = ["run", "-A", "--no-prompt", "--no-check", script, socket, `wav:${path},append`];
+    const draws = seeded();
     let next = 0; // the first buffer that has not come back
     let doubled = 0;
     const lives = 8;
@@ -183,7 +182,7 @@ Deno.test("killed at any moment, a card leaves a valid file with every buffer it
       await driver.connect(socket);
       await driver.startPlayback(params);
       let offered = next;
-      const kill = performance.now() + Math.random() * 30;
+      const kill = performance.now() + draws.number(30);
       while (performance.now() < kill) {
         while (offered < next + 16) driver.offer(VQ_TX, offered, xfer(0, numbered(offered++)), 8);
         for (const { token } of driver.take(VQ_TX)) assertEquals(token, next++);

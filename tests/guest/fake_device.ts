@@ -15,6 +15,7 @@ import { DeviceState, STATUS_DRIVER_OK } from "../../lib/virtio/state.ts";
 import { AccessState, MainState, RingState } from "../../lib/virtio/state_writers.ts";
 import { Chain, DeviceRing } from "../../lib/virtio/split_ring.ts";
 import * as snd from "../../lib/classes/sound/wire.ts";
+import { Draws } from "../support/random.ts";
 
 /** How it differs from a plain device. */
 export interface Script {
@@ -86,6 +87,7 @@ export class FakeDevice {
   #toServe = new Set<number>();
   #running = new Set<number>();
   #held: HeldMessage[] = [];
+  #draws = new Draws(1);
   #muted: number[] = [];
   #granted: number;
   #completed = 0;
@@ -213,7 +215,7 @@ export class FakeDevice {
 
   #entropy(ring: DeviceRing): void {
     const room = this.#chain.writableBytes;
-    const bytes = crypto.getRandomValues(new Uint8Array(this.script.rngBytes ?? room));
+    const bytes = this.#draws.bytes(this.script.rngBytes ?? room);
     this.#chain.scatter(0, bytes);
     ring.complete(this.#chain.head, bytes.length);
     this.#lie(ring);

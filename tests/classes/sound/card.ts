@@ -18,6 +18,7 @@ import {
   DriverRing,
   splitRingLayout,
 } from "../../../lib/virtio/split_ring.ts";
+import { Draws } from "../../support/random.ts";
 
 export class FakeClock implements Clock {
   time = 1e9;
@@ -295,11 +296,9 @@ export class Card implements Disposable {
   }
 }
 
-/** Samples that differ everywhere. */
+const draws = new Draws(1);
+
+/** Samples that differ everywhere, and from call to call. */
 export function noise(length: number): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(length);
-  for (let at = 0; at < length; at += 65536) {
-    crypto.getRandomValues(bytes.subarray(at, Math.min(at + 65536, length)));
-  }
-  return bytes;
+  return draws.bytes(length);
 }
