@@ -4,7 +4,14 @@
  *
  * @module
  */
-import { frameBytes, sameWavFormat, wavFormatText, WavReader } from "../lib/wav.ts";
+import {
+  frameBytes,
+  packedFormat,
+  packSamples,
+  sameWavFormat,
+  wavFormatText,
+  WavReader,
+} from "../lib/wav/mod.ts";
 
 /** What a comparison found. */
 export interface Comparison {
@@ -15,21 +22,24 @@ export interface Comparison {
   difference: string;
 }
 
+/** Frames that are compared at a time. */
 const CHUNK = 1 << 16;
 
 /**
- * Compares the samples of two files, all of them, and their formats; how their headers are laid out is no matter.
+ * Compares the samples of two files, all of them, and their formats; how their headers are laid out is no matter, nor
+ * whether 24-bit samples lie in 3 bytes or in 4.
  *
  * @param original What it must be equal to
  * @param copy What was made
+ * @param most Frames of the original that count
  * @throws {WavError} when one of them cannot be read
  */
-export function compareWav(original: string, copy: string): Comparison {
-  using a = WavReader.open(original);
+export function compareWav(original: string, copy: string, most = Infinity): Comparison {
+  using a = WavReader.open(original, most);
   using b = WavReader.open(copy);
   const { frames } = b;
   const differs = (difference: string) => ({ equal: false, frames, difference });
-  if (!sameWavFormat(a.format, b.format)) {
+  if (!sameWavFormat(packedFormat(a.format), packedFormat(b.format))) {
     return differs(`it is ${wavFormatText(b.format)}, expected ${wavFormatText(a.format)}`);
   }
   const at = firstDifference(a, b);
@@ -40,13 +50,20 @@ export function compareWav(original: string, copy: string): Comparison {
 
 /** The first frame that differs, or how many the shorter one has. */
 function firstDifference(a: WavReader, b: WavReader): number {
-  const size = frameBytes(a.format);
-  const [left, right] = [new Uint8Array(CHUNK * size), new Uint8Array(CHUNK * size)];
+  const size = frameBytes(packedFormat(a.format));
+  const [readLeft, readRight] = [a, b].map(packedReads);
   for (let base = 0;; base += CHUNK) {
-    const length = Math.min(a.read(left), b.read(right));
+    const [left, right] = [readLeft!(), readRight!()];
+    const length = Math.min(left.length, right.length);
     for (let i = 0; i < length; i++) {
       if (left[i] !== right[i]) return base + Math.floor(i / size);
     }
-    if (length < left.length) return base + length / size;
+    if (length < CHUNK * size) return base + length / size;
   }
+}
+
+/** Reads a file in chunks of so many frames, without the padding of its samples. */
+function packedReads(reader: WavReader): () => Uint8Array {
+  const buffer = new Uint8Array(CHUNK * frameBytes(reader.format));
+  return () => packSamples(reader.format, buffer.subarray(0, reader.read(buffer)));
 }

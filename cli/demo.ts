@@ -7,7 +7,7 @@
 import type { Command } from "commander";
 import { MAX_CHANNELS } from "../lib/classes/sound/spec.ts";
 import { formatOfWav, FRAME_RATES } from "../lib/classes/sound/wire.ts";
-import { wavFormatText, WavReader, WavWriter } from "../lib/wav.ts";
+import { wavFormatText, WavReader, WavWriter } from "../lib/wav/mod.ts";
 import { compareWav, type Comparison } from "./compare.ts";
 import {
   check,
@@ -28,6 +28,7 @@ import {
   cardFault,
   type CardVerdict,
   type Part,
+  remarkLines,
   restText,
   type Verdict,
   verdictText,
@@ -75,7 +76,8 @@ async function runDemo(options: DemoOptions): Promise<void> {
   const { playParts, StepClock } = await load(() => import("./stage.ts"));
   for (const part of parts) {
     const { card, input, format } = part;
-    report.text(`card ${card}  plays ${input}, ${wavFormatText(format)}${restText(part)}`);
+    const plays = `card ${card}  plays ${input}, ${wavFormatText(format)}${restText(part)}`;
+    report.text([plays, ...remarkLines(part)].join("\n"));
   }
   const clock = new StepClock();
   const results = await playParts(parts, { memory, pace }, clock, report, stop.signal);
@@ -91,13 +93,25 @@ async function runDemo(options: DemoOptions): Promise<void> {
 function judge(part: Part, played: Played): CardVerdict {
   const { xruns, ioErrors, deviceErrors } = played;
   const longestPeriodMs = tenths(played.longestPeriodMs);
-  return { ...part, ...compare(part), xruns, ioErrors, deviceErrors, longestPeriodMs };
+  const remarks = [...part.remarks, ...growthOf(part)];
+  return { ...part, ...compare(part), remarks, xruns, ioErrors, deviceErrors, longestPeriodMs };
+}
+
+/** What is said of an input that is still being recorded. */
+function growthOf({ input, frames }: Part): string[] {
+  try {
+    using reader = WavReader.open(input);
+    if (reader.frames <= frames) return [];
+    return [`it has grown meanwhile: the first ${frames} of ${reader.frames} frames were played`];
+  } catch {
+    return []; // the comparison says why
+  }
 }
 
 /** A device that failed may have left no file, or none that can be read. */
-function compare({ input, output }: Part): Comparison {
+function compare({ input, output, frames }: Part): Comparison {
   try {
-    return compareWav(input, output);
+    return compareWav(input, output, frames);
   } catch (error) {
     return { equal: false, frames: 0, difference: messageOf(error) };
   }
@@ -152,17 +166,20 @@ async function prepareParts(files: readonly string[], folder: string): Promise<P
 }
 
 /** What a file holds. @throws {Failure} when no card can play it @throws {WavError} when it is no WAV file */
-function readPlayable(path: string): Pick<Part, "format" | "frames" | "restBytes"> {
+function readPlayable(path: string): Pick<Part, "format" | "frames" | "restBytes" | "remarks"> {
   using reader = WavReader.open(path);
-  const { format, frames } = reader;
+  const { format, frames, remarks } = reader;
   const known = formatOfWav(format) !== undefined && FRAME_RATES.includes(format.rate);
   if (!known || format.channels > MAX_CHANNELS) {
     const expected = `at most ${MAX_CHANNELS} channels at one of ${FRAME_RATES.join(", ")} Hz`;
     const is = wavFormatText(format);
     throw new Failure(USAGE, `Cannot play ${path}: it is ${is}, expected ${expected}`);
   }
-  if (frames === 0) throw new Failure(USAGE, `Cannot play ${path}: it holds no sound`);
-  return { format, frames, restBytes: reader.rest };
+  if (frames === 0) {
+    const why = ["it holds no sound", ...remarks].join("; ");
+    throw new Failure(USAGE, `Cannot play ${path}: ${why}`);
+  }
+  return { format, frames, restBytes: reader.rest, remarks: [...remarks] };
 }
 
 function writePiece(folder: string, piece: Piece, files: readonly string[]): string {

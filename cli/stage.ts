@@ -102,7 +102,10 @@ async function perform(
   await unlessTrouble(guests.map((guest) => guest.probe(APPEAR_MS)));
   clock.mark("cards");
   using _live = showLive(parts, guests, report);
-  const played = guests.map((guest, i) => guest.play({ file: parts[i]!.input }));
+  const played = guests.map((guest, i) => {
+    const { input: file, frames } = parts[i]!;
+    return guest.play({ file, frames });
+  });
   const all = Promise.all(played); // a card that cannot even start is never heard
   await unlessTrouble([Promise.race([Promise.all(heard), all])]);
   clock.mark("sound");

@@ -5,7 +5,7 @@
  * @module
  */
 import type { ProgressSnapshot } from "../lib/guest/mod.ts";
-import { frameBytes, type WavFormat, wavFormatText } from "../lib/wav.ts";
+import { frameBytes, type WavFormat, wavFormatText } from "../lib/wav/mod.ts";
 import type { Comparison } from "./compare.ts";
 import { counted, duration } from "./report.ts";
 
@@ -21,6 +21,8 @@ export interface Part {
   frames: number;
   /** Bytes behind the input's last whole frame, which nobody can play. */
   restBytes: number;
+  /** What is odd about the input, in words. */
+  remarks: string[];
   priority: number;
 }
 
@@ -81,6 +83,11 @@ export function cardFault(verdict: CardVerdict): string {
   return `card ${card}: ${[...faults, ...deviceErrors].join("; ")}`;
 }
 
+/** What is odd about a card's input, a line each. */
+export function remarkLines({ remarks }: Part): string[] {
+  return remarks.map((remark) => `        ${remark}`);
+}
+
 /** What is said of bytes that are no whole frame; empty when there are none. */
 export function restText({ restBytes }: Part): string {
   return restBytes === 0 ? "" : `, without its last ${counted(restBytes, "byte")}: no whole frame`;
@@ -99,7 +106,7 @@ export function verdictText({ cards, steps, ms, ok }: Verdict): string {
     const relation = card.equal ? "equals" : "does not equal";
     const facts = `${card.frames} frames, ${wavFormatText(card.format)}`;
     return `card ${card.card}  ${card.output} ${relation} ${card.input}${restText(card)}\n` +
-      `        ${facts}; ${counted(card.xruns, "xrun")}`;
+      [`        ${facts}; ${counted(card.xruns, "xrun")}`, ...remarkLines(card)].join("\n");
   });
   const times = Object.entries(steps).map(([step, time]) =>
     `${STEP_NAMES[step] ?? step} ${duration(time)}`

@@ -6,7 +6,7 @@
  */
 import { BlockingWorker } from "../../ffi/mod.ts";
 import type { SoftWires } from "../../lib/loopback/soft.ts";
-import type { WavFormat } from "../../lib/wav.ts";
+import type { WavFormat } from "../../lib/wav/mod.ts";
 
 /** What is played, and where so many frames go that are recorded meanwhile. */
 export interface DuplexOptions {

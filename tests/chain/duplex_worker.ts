@@ -8,7 +8,7 @@ import { SoundCard } from "../../lib/classes/sound/driver.ts";
 import { MmioDevice } from "../../lib/guest/transport.ts";
 import { SoftGuestPort } from "../../lib/loopback/soft.ts";
 import { D_INPUT, D_OUTPUT, formatOfWav, FRAME_RATES } from "../../lib/classes/sound/wire.ts";
-import { WavReader, WavWriter } from "../../lib/wav.ts";
+import { WavReader, WavWriter } from "../../lib/wav/mod.ts";
 import type { DuplexContract, DuplexOptions } from "./duplex.ts";
 
 const PATIENCE_MS = 5000;

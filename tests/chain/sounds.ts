@@ -5,7 +5,7 @@
  * @module
  */
 import { assertEquals } from "@std/assert";
-import type { WavFormat } from "../../lib/wav.ts";
+import type { WavFormat } from "../../lib/wav/mod.ts";
 import { FIRST, RATE, readNumbered } from "../real/numbered.ts";
 
 /** The format of numbered frames. */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { compareWav } from "../../cli/compare.ts";
-import { WavError, type WavFormat, WavWriter } from "../../lib/wav.ts";
+import { WavError, type WavFormat, WavWriter } from "../../lib/wav/mod.ts";
 import { TempFolder } from "../support/process.ts";
 
 const STEREO: WavFormat = { encoding: "pcm", bits: 16, channels: 2, rate: 48000 };
@@ -42,4 +42,26 @@ Deno.test("compareWav() of a file that is not there says so", async () => {
   await using folder = await TempFolder.create();
   const there = write(folder.file("a.wav"), STEREO, new Uint8Array(4));
   assertThrows(() => compareWav(there, folder.file("b.wav")), WavError, "b.wav: no such file");
+});
+
+Deno.test("compareWav() finds 24-bit samples equal whether they lie in 3 bytes or in 4", async () => {
+  await using folder = await TempFolder.create();
+  const format: WavFormat = { encoding: "pcm", bits: 24, channels: 1, rate: 48000 };
+  const bytes = Uint8Array.from({ length: 3 * 100_000 }, (_, i) => i ^ (i >> 8));
+  const padded = Uint8Array.from({ length: 4 * 100_000 }, (_, i) => {
+    return i % 4 === 3 ? i >> 2 : bytes[3 * (i >> 2) + i % 4]!;
+  });
+  const original = write(folder.file("a.wav"), { ...format, container: 32 }, padded);
+  const copy = write(folder.file("b.wav"), format, bytes);
+  assertEquals(compareWav(original, copy), { equal: true, frames: 100_000, difference: "" });
+  padded[4 * 70_000 + 2]! ^= 1;
+  write(original, { ...format, container: 32 }, padded);
+  assertEquals(compareWav(original, copy).difference, "frame 70000 is another");
+});
+
+Deno.test("compareWav() compares no more frames than are asked for", async () => {
+  await using folder = await TempFolder.create();
+  const original = write(folder.file("a.wav"), STEREO, new Uint8Array(400));
+  const copy = write(folder.file("b.wav"), STEREO, new Uint8Array(40));
+  assertEquals(compareWav(original, copy, 10), { equal: true, frames: 10, difference: "" });
 });

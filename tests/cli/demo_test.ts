@@ -1,8 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 import { assert, assertEquals } from "@std/assert";
-import { frameBytes, sameWavFormat, type WavFormat, WavReader, WavWriter } from "../../lib/wav.ts";
+import {
+  frameBytes,
+  sameWavFormat,
+  type WavFormat,
+  WavReader,
+  WavWriter,
+} from "../../lib/wav/mod.ts";
 import type { Verdict } from "../../cli/verdict.ts";
 import { type Process, run, TempFolder, until } from "../support/process.ts";
+import { bytes, fmtOf, wave } from "../wav/files.ts";
 import { assertFails, viola, violaBy } from "./viola.ts";
 
 /** A file whose every byte depends on its place. */
@@ -218,17 +225,52 @@ Deno.test("a second demo does not write where one is at work; one that was kille
 Deno.test("a demo whose file ends in part of a frame says that this is not played", async () => {
   await using folder = await TempFolder.create();
   const path = folder.file("in.wav");
-  numbered(path, { encoding: "pcm", bits: 16, channels: 2, rate: 48000 }, 1000);
-  const bytes = new Uint8Array([...Deno.readFileSync(path), 1, 2, 3, 0]);
-  new DataView(bytes.buffer).setUint32(4, bytes.length - 8, true);
-  new DataView(bytes.buffer).setUint32(40, 4003, true);
-  Deno.writeFileSync(path, bytes);
+  const sound = Array.from({ length: 4003 }, (_, i) => i & 0xff);
+  Deno.writeFileSync(path, wave(fmtOf(1, 2, 4, 16), "data", 4003, sound));
   await using process = demo(folder, ["--fast", "--play", path]);
   assertEquals((await process.end()).code, 0, process.report());
   const { stdout } = process;
   assert(/card 0 {2}plays \S*in.wav, .*, without its last 3 bytes: no whole frame$/m.test(stdout));
   assert(/card 0 .* equals \S*in.wav, without its last 3 bytes: no whole frame$/m.test(stdout));
   assert(/what came out is every whole frame that went in, to the last bit$/m.test(stdout), stdout);
+});
+
+Deno.test("a demo plays S24_LE, and what a killed recorder left, and says what is odd", async () => {
+  await using folder = await TempFolder.create();
+  const padded = folder.file("padded.wav");
+  const killed = folder.file("killed.wav");
+  const sound = Array.from({ length: 4800 }, (_, i) => i & 0xff);
+  Deno.writeFileSync(padded, wave(fmtOf(1, 1, 4, 24), "data", 4800, sound));
+  Deno.writeFileSync(killed, bytes("RIFF", 8, "WAVE", fmtOf(1, 2, 2, 16), "data", 0, sound));
+  await using process = demo(folder, ["--fast", "--play", padded, "--play", killed]);
+  assertEquals((await process.end()).code, 0, process.report());
+  const { stdout } = process;
+  assert(/card 0 {2}plays \S*padded.wav, 24-bit pcm in 32 bits, 1 channel, 8000 Hz$/m.test(stdout));
+  const odd =
+    "plays \\S*killed.wav, 16-bit pcm, 2 channels, 8000 Hz\n {8}its header says 2 bytes per frame" +
+    ".*\n {8}its header counts no samples, .* the 4800 bytes behind it are taken for samples\n";
+  assert(new RegExp(`card 1  ${odd}`).test(stdout), stdout);
+  assert(/^verdict all is well/m.test(stdout), stdout);
+  const packed = sound.filter((_, i) => i % 4 < 3);
+  assertEquals(samples(folder.file("out/card0.wav")).bytes, Uint8Array.from(packed));
+  assertEquals(samples(folder.file("out/card1.wav")).bytes, Uint8Array.from(sound));
+});
+
+Deno.test("a demo of a file that is still being recorded plays what was there, and says so", async () => {
+  await using folder = await TempFolder.create();
+  const path = folder.file("in.wav");
+  const format: WavFormat = { encoding: "pcm", bits: 16, channels: 2, rate: 48000 };
+  numbered(path, format, 48_000);
+  using recorder = WavWriter.append(path, format);
+  await using process = demo(folder, ["--play", path]);
+  await process.until(() => /card 0 .*running/.test(process.stdout), "sound", 20_000);
+  recorder.write(new Uint8Array(4000));
+  recorder.commit();
+  assertEquals((await process.end()).code, 0, process.report());
+  const said =
+    /equals \S*in.wav\n.*\n {8}it has grown meanwhile: the first 48000 of 49000 frames were/;
+  assert(said.test(process.stdout), process.stdout);
+  assertEquals(samples(folder.file("out/card0.wav")).bytes.length, 4 * 48_000);
 });
 
 Deno.test("a demo's verdict waits for a reader that is slow", async () => {

@@ -6,7 +6,7 @@ import { startGuest } from "../../lib/guest/mod.ts";
 import { SoftNode } from "../../lib/loopback/mod.ts";
 import { type BackEndDevice, BackEndServer } from "../../lib/vhost_user/mod.ts";
 import { bit, VIRTIO_F_VERSION_1 } from "../../lib/virtio/features.ts";
-import { type WavFormat, WavReader, WavWriter } from "../../lib/wav.ts";
+import { type WavFormat, WavReader, WavWriter } from "../../lib/wav/mod.ts";
 import { socketsIn } from "../support/leaks.ts";
 import { TempFolder } from "../support/process.ts";
 import { assertFails, facts, reported, viola, violaAs, violaBy } from "./viola.ts";

@@ -10,6 +10,7 @@ const CARD: CardVerdict = {
   format: { encoding: "pcm", bits: 16, channels: 2, rate: 48000 },
   frames: 96000,
   restBytes: 0,
+  remarks: [],
   priority: 1,
   equal: true,
   difference: "",

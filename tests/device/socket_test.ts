@@ -3,7 +3,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { Reactor } from "../../ffi/mod.ts";
 import { type DeviceEvent, startDevice } from "../../lib/device/mod.ts";
 import * as snd from "../../lib/classes/sound/wire.ts";
-import { WavReader } from "../../lib/wav.ts";
+import { WavReader } from "../../lib/wav/mod.ts";
 import { withoutLeaks } from "../support/leaks.ts";
 import { Process } from "../support/process.ts";
 import { noise, PARAMS } from "../classes/sound/card.ts";

@@ -65,7 +65,7 @@ interface HeldMessage {
 }
 
 const IDS = { sound: snd.SOUND_DEVICE_ID, rng: 4 };
-const FORMATS = ["U8", "S16", "S24_3", "S32", "FLOAT", "FLOAT64", "A_LAW", "MU_LAW"];
+const FORMATS = ["U8", "S16", "S24_3", "S24", "S32", "FLOAT", "FLOAT64", "A_LAW", "MU_LAW"];
 
 export class FakeDevice {
   readonly state: AccessState;

@@ -4,7 +4,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { type GuestOptions, type SoundGuest, startGuest } from "../../lib/guest/mod.ts";
 import { SoftNode } from "../../lib/loopback/soft.ts";
 import { EVT_JACK_DISCONNECTED, R_PCM_PREPARE } from "../../lib/classes/sound/wire.ts";
-import type { WavFormat } from "../../lib/wav.ts";
+import type { WavFormat } from "../../lib/wav/mod.ts";
 import { withoutLeaks } from "../support/leaks.ts";
 import { until } from "../support/process.ts";
 import { Adapter } from "./adapter.ts";

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** WAV files whose samples tell where they belong, so that a missing, repeated or padded one shows. */
-import { frameBytes, type WavFormat, WavReader, WavWriter } from "../../lib/wav.ts";
+import { frameBytes, type WavFormat, WavReader, WavWriter } from "../../lib/wav/mod.ts";
 
 /** Byte `i` of the samples: a sequence that repeats after no power of two, so no period or page looks like the next. */
 export function numberedBytes(offset: number, length: number): Uint8Array<ArrayBuffer> {

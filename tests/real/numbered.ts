@@ -13,6 +13,8 @@ export const RATE = 48_000;
 export const FIRST = 0x10001;
 
 const HEADER_BYTES = 44;
+/** "fmt " and "data", big-endian. */
+const [FMT, DATA] = [0x666d7420, 0x64617461];
 
 /** Writes a WAV file of `count` numbered frames, then `silence` frames of silence. */
 export function writeNumbered(path: string, count: number, silence = 0): void {
@@ -36,14 +38,27 @@ export function writeNumbered(path: string, count: number, silence = 0): void {
 /** The frames of a file, which may still be growing. @throws {Error} when it is no WAV of the kind above */
 export function readNumbered(path: string): Uint32Array {
   const bytes = Deno.readFileSync(path);
-  if (bytes.length < HEADER_BYTES) return new Uint32Array(0);
   const view = new DataView(bytes.buffer);
-  const found = [20, 22, 34].map((at) => view.getUint16(at, true)).concat(view.getUint32(24, true));
-  if (String(found) !== String([1, 2, 16, RATE]) || view.getUint32(36, false) !== 0x64617461) {
-    throw new Error(`Cannot read ${path}: expected 16-bit stereo at ${RATE} Hz, found ${found}`);
+  let found: number[] = [];
+  for (let at = 12; at + 8 <= bytes.length;) {
+    const [id, size] = [view.getUint32(at, false), view.getUint32(at + 4, true)];
+    const start = at + 8;
+    if (id === FMT && start + 16 <= bytes.length) {
+      found = [0, 2, 14].map((field) => view.getUint16(start + field, true))
+        .concat(view.getUint32(start + 4, true));
+    }
+    if (id === DATA) {
+      if (String(found) === String([1, 2, 16, RATE])) return framesFrom(view, start);
+      throw new Error(`Cannot read ${path}: expected 16-bit stereo at ${RATE} Hz, found ${found}`);
+    }
+    at = start + size;
   }
-  const count = Math.floor((bytes.length - HEADER_BYTES) / 4);
-  return Uint32Array.from({ length: count }, (_, i) => view.getUint32(HEADER_BYTES + 4 * i, true));
+  return new Uint32Array(0);
+}
+
+function framesFrom(view: DataView, start: number): Uint32Array {
+  const count = Math.floor((view.byteLength - start) / 4);
+  return Uint32Array.from({ length: count }, (_, i) => view.getUint32(start + 4 * i, true));
 }
 
 /** The numbered frames among `frames`, counted from 0, in the order in which they are there. */

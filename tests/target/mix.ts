@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { type WavFormat, WavWriter } from "../../lib/wav.ts";
+import { type WavFormat, WavWriter } from "../../lib/wav/mod.ts";
 
 /** Frames that are played at a time: both the sound server's and ALSA's. */
 export const PERIOD = 8192;

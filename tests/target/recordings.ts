@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { frameBytes, type WavFormat, WavWriter } from "../../lib/wav.ts";
+import { frameBytes, type WavFormat, WavWriter } from "../../lib/wav/mod.ts";
 
 /** A recording. */
 interface Recording {

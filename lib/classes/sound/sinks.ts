@@ -5,7 +5,7 @@
  * @module
  */
 import type { SampleFormat } from "./wire.ts";
-import { type WavFormat, WavWriter } from "../../wav.ts";
+import { packedFormat, packSamples, type WavFormat, WavWriter } from "../../wav/mod.ts";
 import { CommandEnd, type Commands, type Variables } from "../../device/command.ts";
 import type { SinkSpec } from "./spec.ts";
 
@@ -22,7 +22,7 @@ export interface Sink {
   /** The stream starts, the first time or again: begins anew if it has ended. @throws {OsError} */
   restart?(): void;
   /**
-   * Takes samples from `bytes[offset…]`.
+   * Takes whole samples from `bytes[offset…]`, which may be changed by it.
    *
    * @returns how many bytes it took; fewer than `length`: it is full, and says when there is room
    * @throws {Error} when it takes no more
@@ -70,15 +70,19 @@ const NULL_SINK: Sink = {
   close: () => {},
 };
 
+/** A file, without padding: few programs read S24_LE from a file as what it is, all read its 24 bits alone. */
 class WavSink implements Sink {
+  #format: WavFormat;
   #writer: WavWriter;
 
   constructor(path: string, append: boolean, format: WavFormat) {
-    this.#writer = append ? WavWriter.append(path, format) : WavWriter.create(path, format);
+    const packed = packedFormat(format);
+    this.#format = format;
+    this.#writer = append ? WavWriter.append(path, packed) : WavWriter.create(path, packed);
   }
 
   write(bytes: Uint8Array<ArrayBuffer>, offset: number, length: number): number {
-    this.#writer.write(bytes.subarray(offset, offset + length));
+    this.#writer.write(packSamples(this.#format, bytes.subarray(offset, offset + length)));
     return length;
   }
 

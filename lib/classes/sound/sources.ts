@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { WavReader } from "../../wav.ts";
+import { WavReader } from "../../wav/mod.ts";
 import { CommandEnd } from "../../device/command.ts";
 import { type StreamFormat, type Surroundings, variablesOf } from "./sinks.ts";
 import type { SourceSpec } from "./spec.ts";

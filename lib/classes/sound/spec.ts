@@ -5,7 +5,7 @@
  * @module
  */
 import { formatOfWav, FRAME_RATES, type PcmState } from "./wire.ts";
-import { type WavFormat, wavFormatText, WavReader, WavWriter } from "../../wav.ts";
+import { type WavFormat, wavFormatText, WavReader, WavWriter } from "../../wav/mod.ts";
 
 /** A device to run; `socket` is the path it listens at. */
 export type DeviceSpec = SoundSpec | RngSpec;

@@ -6,7 +6,7 @@
  * @module
  */
 import { D_INPUT, D_OUTPUT, formatOfWav, FRAME_RATES } from "./wire.ts";
-import { type WavFormat, wavFormatText, WavReader, WavWriter } from "../../wav.ts";
+import { type WavFormat, wavFormatText, WavReader, WavWriter } from "../../wav/mod.ts";
 import { attempt, Dropped, GuestError } from "../../guest/error.ts";
 import type { HwParams, PcmMessage, PcmStream } from "./pcm.ts";
 import type { SoundCard } from "./driver.ts";
@@ -23,6 +23,8 @@ export interface BufferOptions {
 export interface PlayOptions extends BufferOptions {
   /** A WAV file. */
   file: string;
+  /** Frames of it that are played at most. @default {Infinity} */
+  frames?: number;
 }
 
 /** What to record. */
@@ -64,7 +66,7 @@ export interface TransferResult {
  * @throws {GuestError} EINVAL when the card cannot play it, EIO when the device stands still; else a control message's
  */
 export function play(card: SoundCard, options: PlayOptions, stallMs: number): TransferResult {
-  using reader = WavReader.open(options.file);
+  using reader = WavReader.open(options.file, options.frames);
   const stream = card.stream(D_OUTPUT);
   const params = hwParams(options.file, reader.format, options);
   card.device.progress.begin(reader.frames);

@@ -107,7 +107,10 @@ export function soundCodeName(code: number): string {
 /** How a WAV file carries a format as it is, byte for byte. */
 export interface WavCarrier {
   readonly encoding: "pcm" | "float" | "alaw" | "mulaw";
+  /** Bits that a sample has. */
   readonly bits: number;
+  /** Bits that a sample takes where that is more. */
+  readonly container?: 32;
 }
 
 /** A sample format (§5.14.6.6.2). */
@@ -154,7 +157,7 @@ const FORMAT_ROWS: readonly FormatRow[] = [
   ["U24_3", "U24_3LE", 24, 3, null, [0, 0, 0x80]],
   ["S20", "S20_LE", 20, 4],
   ["U20", "U20_LE", 20, 4, null, [0, 0, 0x08, 0]],
-  ["S24", "S24_LE", 24, 4],
+  ["S24", "S24_LE", 24, 4, { encoding: "pcm", bits: 24, container: 32 }],
   ["U24", "U24_LE", 24, 4, null, [0, 0, 0x80, 0]],
   ["S32", "S32_LE", 32, 4, { encoding: "pcm", bits: 32 }],
   ["U32", "U32_LE", 32, 4, null, [0, 0, 0, 0x80]],
@@ -182,7 +185,8 @@ export const SAMPLE_FORMATS: readonly SampleFormat[] = FORMAT_ROWS.map(
 /** The format whose samples lie in a WAV file of this encoding, undefined when the standard has none. */
 export function formatOfWav(wav: WavCarrier): SampleFormat | undefined {
   return SAMPLE_FORMATS.find((format) =>
-    format.wav?.encoding === wav.encoding && format.wav.bits === wav.bits
+    format.wav?.encoding === wav.encoding && format.wav.bits === wav.bits &&
+    format.wav.container === wav.container
   );
 }
 

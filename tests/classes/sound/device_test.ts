@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
 import * as snd from "../../../lib/classes/sound/wire.ts";
-import { WavReader } from "../../../lib/wav.ts";
+import { packedFormat, packSamples, WavReader } from "../../../lib/wav/mod.ts";
 import { Card, noise, PARAMS } from "./card.ts";
 
 const { S_OK, S_BAD_MSG, S_NOT_SUPP, S_IO_ERR } = snd;
@@ -77,7 +77,7 @@ Deno.test("formats: a WAV sink offers what a WAV file carries, a WAV source what
       snd.SAMPLE_FORMATS.filter(({ code }) => (formats >> BigInt(code) & 1n) === 1n)
         .map(({ name }) => name);
     assertEquals(names(wav!.formats), [
-      ..."MU_LAW A_LAW U8 S16 S24_3 S32 FLOAT FLOAT64".split(" "),
+      ..."MU_LAW A_LAW U8 S16 S24_3 S24 S32 FLOAT FLOAT64".split(" "),
     ]);
     assertEquals(names(all!.formats).length, snd.SAMPLE_FORMATS.length - 1);
     assertEquals(names(file!.formats), ["S16"]);
@@ -455,7 +455,7 @@ Deno.test("several streams at different rates keep their own time, and come back
   });
 });
 
-Deno.test("all formats a WAV file carries go in and come out as they are", () => {
+Deno.test("all formats a WAV file carries go in and come out as they are, but for padding", () => {
   withFolder((folder) => {
     for (const { code, bytes, wav } of snd.SAMPLE_FORMATS) {
       if (wav === null) continue;
@@ -470,9 +470,10 @@ Deno.test("all formats a WAV file carries go in and come out as they are", () =>
           card.play(sound.subarray(at, at + periodBytes));
         }
         assertEquals(statuses(card.done()), new Array(6).fill(S_OK));
-        assertEquals(samplesOf(path), sound);
+        const format = { ...wav, channels, rate: 48000 };
+        assertEquals(samplesOf(path), packSamples(format, sound.slice()));
         using reader = WavReader.open(path);
-        assertEquals(reader.format, { ...wav, channels, rate: 48000 });
+        assertEquals(reader.format, packedFormat(format));
       }
     }
   });

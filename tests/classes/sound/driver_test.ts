@@ -4,7 +4,7 @@ import { GuestError } from "../../../lib/guest/error.ts";
 import { ORDER } from "../../../lib/guest/progress.ts";
 import { RingError } from "../../../lib/virtio/error.ts";
 import * as snd from "../../../lib/classes/sound/wire.ts";
-import { WavError, type WavFormat } from "../../../lib/wav.ts";
+import { WavError, type WavFormat } from "../../../lib/wav/mod.ts";
 import type { FakeOptions, Script } from "../../guest/fake_device.ts";
 import { soundBench, withFolder } from "../../guest/harness.ts";
 import { readSamples, writeNumbered } from "../../guest/numbered.ts";

@@ -7,7 +7,7 @@ import {
   type SoundSpec,
   SpecError,
 } from "../../../lib/device/mod.ts";
-import { WavError } from "../../../lib/wav.ts";
+import { WavError } from "../../../lib/wav/mod.ts";
 
 Deno.test("sinks and sources are read from their texts", () => {
   assertEquals(parseSink("null"), { kind: "null" });
@@ -68,7 +68,7 @@ Deno.test("a sink's file that cannot be written is found out before the device s
       checkSpec({ class: "sound", socket: "s", sinks: [`wav:${path}`] });
     for (const append of ["", ",append"]) {
       assertThrows(() => check(`${folder}/none/a.wav${append}`), WavError, "no such file");
-      assertThrows(() => check(`${folder}${append}`), WavError, "no regular file");
+      assertThrows(() => check(`${folder}${append}`), WavError, "it is a folder");
       assertThrows(() => check(`/proc/a.wav${append}`), WavError, "/proc/a.wav");
       check(`${folder}/a.wav${append}`);
       assertEquals([...Deno.readDirSync(folder)], []);

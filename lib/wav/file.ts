@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Files as WAV needs them: opened only where nothing can block, read and written whole.
+ *
+ * @module
+ */
+import { WavError } from "./format.ts";
+
+/**
+ * Opens a regular file.
+ *
+ * @param action What it is opened for, as {@linkcode WavError} says it
+ * @throws {WavError}
+ */
+export function openFile(action: string, path: string, options: Deno.OpenOptions): Deno.FsFile {
+  try {
+    // A FIFO would block the open, and none of this works on a terminal: look first.
+    const info = infoOf(path, options.create === true);
+    if (info?.isDirectory) throw new WavError(action, path, "it is a folder, expected a file");
+    if (info?.isFile === false) throw new WavError(action, path, "it is no regular file");
+    return Deno.openSync(path, options);
+  } catch (error) {
+    if (error instanceof WavError) throw error;
+    throw new WavError(action, path, danglingText(path) + reason(error), { cause: error });
+  }
+}
+
+function infoOf(path: string, ifAbsent: boolean): Deno.FileInfo | null {
+  try {
+    return Deno.statSync(path);
+  } catch (error) {
+    if (ifAbsent && error instanceof Deno.errors.NotFound) return null;
+    throw error;
+  }
+}
+
+/** "it is a link to /x: " for a link that leads to nothing, empty for anything else. */
+function danglingText(path: string): string {
+  try {
+    Deno.statSync(path);
+  } catch {
+    try {
+      return `it is a link to ${Deno.readLinkSync(path)}: `;
+    } catch { /* no link */ }
+  }
+  return "";
+}
+
+/** Why a system call failed, in words. */
+export function reason(error: unknown): string {
+  if (error instanceof Deno.errors.NotFound) return "no such file or directory";
+  if (error instanceof Deno.errors.PermissionDenied) return "permission denied";
+  return (error as Error).message;
+}
+
+/** Fills `target` from where the file stands. @returns the bytes read: fewer only at the end of the file */
+export function readFully(file: Deno.FsFile, target: Uint8Array): number {
+  let done = 0;
+  while (done < target.length) {
+    const n = file.readSync(target.subarray(done));
+    if (n === null || n === 0) break;
+    done += n;
+  }
+  return done;
+}
+
+/** Up to `length` bytes at an offset: fewer at the end of the file. */
+export function readAt(file: Deno.FsFile, at: number, length: number): DataView<ArrayBuffer> {
+  const bytes = new Uint8Array(length);
+  file.seekSync(at, Deno.SeekMode.Start);
+  return new DataView(bytes.buffer, 0, readFully(file, bytes));
+}
+
+/** Writes all bytes at an offset. */
+export function writeAt(file: Deno.FsFile, at: number, bytes: Uint8Array): void {
+  file.seekSync(at, Deno.SeekMode.Start);
+  for (let done = 0; done < bytes.length;) done += file.writeSync(bytes.subarray(done));
+}
