@@ -11,7 +11,7 @@ import type {
   LaneOptions,
   MmioVersion,
 } from "../lib/bridge/mod.ts";
-import { DEVICE_CLASSES, deviceClassByName } from "../lib/virtio/device_class.ts";
+import { DEVICE_CLASSES, deviceClassByName } from "../lib/classes/mod.ts";
 import {
   check,
   FAILED,

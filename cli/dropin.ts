@@ -11,7 +11,7 @@ import {
   deviceClassById,
   UNSERVED_DROP_INS,
   type UnservedDropIn,
-} from "../lib/virtio/device_class.ts";
+} from "../lib/classes/mod.ts";
 import { attach, type AttachPlan } from "./attach.ts";
 import { Failure, messageOf, StopSignal, USAGE } from "./exit.ts";
 import { Report } from "./report.ts";

@@ -78,7 +78,7 @@ class AccessDevice implements Scheduled {
         report({ id, kind: "config", offset, bytes: state.config.slice(offset, offset + size) });
       },
       badAccess: (text) => report({ id, kind: "bad access", text }),
-    });
+    }, device.featureNames);
   }
 
   /** Does again what the process before left unanswered; a DRIVER_OK that it held is held still. */

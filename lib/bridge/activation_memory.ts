@@ -8,7 +8,7 @@ import { createMemory, EventFd, type Fd, Mapping, pageSize, relieveEvent } from 
 import { type RingLayout, splitRingLayout } from "../virtio/split_ring.ts";
 import type { DeviceState } from "../virtio/state.ts";
 import type { ActivationRing, LaneDevice } from "./lane_messages.ts";
-import { isShadowed } from "../classes/sound/replay.ts";
+import { isShadowed } from "./replay.ts";
 
 /** The guest address of an activation's memory in the back-end's eyes; not 0, which some take for "not set up". */
 export const ACTIVATION_GUEST = 0x1_0000;
@@ -39,7 +39,7 @@ export class ActivationMemory implements Disposable {
         // If the driver takes it back meanwhile, the ring Worker will not attach to what is read here.
         const { index, num: size, desc, avail, used } = queue;
         const layout = { index, size, desc, avail, used };
-        const shadowed = isShadowed(device, state.deviceId, index);
+        const shadowed = isShadowed(device, index);
         this.rings.push(shadowed ? this.#shadow(layout) : this.#direct(layout, device));
       }
       if (this.#end > 0) this.memory = this.#share(device.name);

@@ -478,14 +478,13 @@ export class BridgedDevice {
   /** Counters by name, of the device and of each queue; null before it is presented. */
   counters(): Record<string, unknown> | null {
     if (this.#presented === null) return null;
-    const { state } = this.#presented;
-    const { queues } = this.#setup.deviceClass;
+    const { state, lane } = this.#presented;
     return {
       device: this.name,
       status: state.status,
       ...namedCounters(DEVICE_COUNTERS, state.counters),
       queues: state.queues.map((queue, i) => ({
-        queue: queues[i]!.name,
+        queue: lane.queues[i]!.name,
         inFlight: queue.headsInFlight().length,
         ...namedCounters(QUEUE_COUNTERS, queue.counters),
       })),

@@ -6,7 +6,7 @@
  */
 import { type GuestMemory } from "../virtio/memory.ts";
 import { Chain, DeviceRing, type RingLayout, type RingOptions } from "../virtio/split_ring.ts";
-import type { Replay } from "../classes/sound/replay.ts";
+import type { DeviceReplay } from "./replay.ts";
 import { firstWord } from "./shadow_queue.ts";
 
 /** A queue of a device with direct memory. */
@@ -45,7 +45,7 @@ export class DirectQueue {
    *
    * @throws {RingError} when the driver's ring cannot be true
    */
-  isDue(isRequest: boolean, replay: Replay): boolean {
+  isDue(isRequest: boolean, replay: DeviceReplay): boolean {
     if (this.memory === null) return false;
     const ring = this.#look(this.memory);
     const moved = ring.usedIdx !== this.#lastUsedIdx;

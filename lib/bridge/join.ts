@@ -142,8 +142,8 @@ export class Join {
   /** Waits for the end, and looks for a back-end that does nothing, or holds the lane up. */
   async #watch(activation: ActivationMemory): Promise<void> {
     const { setup, device, lose, during } = this.host;
-    const { id, lane, deviceClass } = setup;
-    const watchdog = new Watchdog(deviceClass, device.state);
+    const { id, lane } = setup;
+    const watchdog = new Watchdog(device.lane.queues, device.state);
     const look = async (): Promise<void> => {
       if (!await lane.answers() && activation.relieve()) {
         return lose(
@@ -163,9 +163,9 @@ export class Join {
   }
 
   #stuckText(queue: number): string {
-    const { name, deviceClass, patience } = this.host.setup;
-    const row = deviceClass.queues[queue]!;
-    return `Cannot go on with the back-end of ${name}: queue ${queue} (${row.name}) has requests in flight, ` +
+    const { name, patience } = this.host.setup;
+    const { name: queueName } = this.host.device.lane.queues[queue]!;
+    return `Cannot go on with the back-end of ${name}: queue ${queue} (${queueName}) has requests in flight, ` +
       `none was given back for ${patience.requestMs / 1000} s`;
   }
 

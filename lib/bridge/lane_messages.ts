@@ -7,8 +7,11 @@
  */
 import type { MappedRange } from "../../ffi/mod.ts";
 import type { LoopbackPort, MemoryMode } from "../loopback/port.ts";
+import type { QueueClass } from "../virtio/device_class.ts";
+import type { FeatureNames } from "../virtio/features.ts";
 import type { RingLayout } from "../virtio/split_ring.ts";
 import type { MemoryUse } from "./memory_use.ts";
+import type { ReplaySource } from "./replay.ts";
 
 /** How a lane's threads run. */
 export interface LaneOptions {
@@ -32,6 +35,12 @@ export interface LaneDevice {
   readonly memoryUse: MemoryUse;
   /** Another process served it before: an access may be in the page already, an interrupt may not have been raised. */
   readonly restored: boolean;
+  /** The class's queues. */
+  readonly queues: readonly QueueClass[];
+  /** The class's own feature bits, for errors. */
+  readonly featureNames: FeatureNames;
+  /** Null for a class without one. */
+  readonly replay: ReplaySource | null;
   /** eventfd per queue, rung by the access Worker for QUEUE_NOTIFY. Who hears it: of a shadow queue the ring Worker, else the back-end. */
   readonly kicks: readonly number[];
 }

@@ -12,7 +12,7 @@ import {
   type MemoryMode,
   openLoopback,
 } from "../loopback/mod.ts";
-import { DEVICE_CLASSES, deviceClassByName } from "../virtio/device_class.ts";
+import { DEVICE_CLASSES, deviceClassByName } from "../classes/mod.ts";
 import { BridgedDevice } from "./device.ts";
 import {
   type BackEndPatience,

@@ -28,9 +28,11 @@ import {
 } from "../virtio/state.ts";
 import { MainState } from "../virtio/state_writers.ts";
 import { type Profile, VhostUserError } from "../vhost_user/mod.ts";
+import type { QueueClass } from "../virtio/device_class.ts";
 import type { DeviceSetup } from "./device_setup.ts";
 import { createMemoryUse } from "./memory_use.ts";
 import type { LaneListener } from "./lane.ts";
+import { type ReplaySource, replaySource } from "./replay.ts";
 import type { LaneDevice } from "./lane_messages.ts";
 
 const MAGIC = 0x74726976; // "virt"
@@ -50,6 +52,8 @@ interface Parts {
   readonly mapping: Mapping;
   readonly memory: Fd;
   readonly loopback: Loopback;
+  readonly queues: readonly QueueClass[];
+  readonly replay: ReplaySource | null;
 }
 
 /** A device whose accesses its lane answers. */
@@ -82,12 +86,15 @@ export class PresentedDevice {
    */
   static async create(
     setup: DeviceSetup,
-    { features, config }: Profile,
+    profile: Profile,
     listener: LaneListener,
   ): Promise<PresentedDevice> {
     const { name, deviceClass, memory: mode, loopback: node, reactor } = setup;
+    const { features, config } = profile;
     const mmioVersion = chooseVersion(setup, features);
-    const queueSizes = deviceClass.queues.map(({ size }) => size);
+    const replay = await replaySource(deviceClass);
+    const queues = deviceClass.queues(profile);
+    const queueSizes = queues.map(({ size }) => size);
     const bytes = DeviceState.sizeFor(queueSizes.length, Math.max(...queueSizes));
     using undo = new DisposableStack();
     const memory = undo.use(createMemory(STATE_FILE + name, bytes));
@@ -99,13 +106,13 @@ export class PresentedDevice {
       vendorId: VENDOR,
       mmioVersion,
       queueSizes,
-      deviceFeatures: features & OFFERED,
+      deviceFeatures: features & OFFERED & ~deviceClass.masked,
       config,
       maxQueueSetups: mmioVersion === 1 && Number.isFinite(loopback.maxQueueSetups)
         ? loopback.maxQueueSetups
         : undefined,
     });
-    const parts = { state, mapping, memory, loopback };
+    const parts = { state, mapping, memory, loopback, queues, replay };
     return await PresentedDevice.#enter(setup, undo, parts, false, listener);
   }
 
@@ -126,12 +133,15 @@ export class PresentedDevice {
     const fds = (await keep!.take(name, onLost)).map((fd) => undo.use(fd));
     if (fds.length === 0) return null;
     await setup.lane.ready;
+    const replay = await replaySource(setup.deviceClass);
     const trusted = trusting(setup, () => {
       const [memory, ...rest] = fds;
       const mapping = undo.use(mapState(memory!));
-      const state = openState(setup, mapping); // before anything is done to the node
+      const { state, queues } = openState(setup, mapping); // before anything is done to the node
       const loopback = adoptLoopback(name, mode, rest);
-      return loopback === null ? null : { state, mapping, memory: memory!, loopback };
+      return loopback === null
+        ? null
+        : { state, mapping, memory: memory!, loopback, queues, replay };
     });
     if (trusted === null) {
       await keep!.forget(name);
@@ -149,8 +159,8 @@ export class PresentedDevice {
     adopted: boolean,
     listener: LaneListener,
   ): Promise<PresentedDevice> {
-    const { id, name, priority, memory } = setup;
-    const { state, mapping, loopback } = parts;
+    const { id, name, priority, memory, deviceClass } = setup;
+    const { state, mapping, loopback, queues, replay } = parts;
     state.countMappings(loopback.mappings);
     const kicks = state.queues.map(() => undo.use(EventFd.create()));
     const lane: LaneDevice = {
@@ -162,6 +172,9 @@ export class PresentedDevice {
       state: mapping.range,
       memoryUse: createMemoryUse(),
       restored: adopted,
+      queues,
+      featureNames: deviceClass.featureNames,
+      replay,
       kicks: kicks.map(({ number }) => number),
     };
     await setup.lane.add(lane, listener);
@@ -245,15 +258,20 @@ function mapState(memory: Fd): Mapping {
 }
 
 /** @throws {RangeError} when the state is not one that this device can go on from */
-function openState(setup: DeviceSetup, mapping: Mapping): MainState {
+function openState(
+  setup: DeviceSetup,
+  mapping: Mapping,
+): { state: MainState; queues: readonly QueueClass[] } {
   const { loopback: name, deviceClass, mmioVersion } = setup;
   const state = MainState.open(viewMemory(mapping));
   if (!state.isOf(name)) throw new RangeError("it is the state of another node");
   const found = [state.deviceId, state.queueCount, state.mmioVersion].join(", ");
   // The driver has been told one version, whatever a back-end would offer now.
   const version = mmioVersion === "auto" ? state.mmioVersion : mmioVersion;
-  const expected = [deviceClass.id, deviceClass.queues.length, version].join(", ");
-  if (found === expected) return state;
+  const { deviceFeatures: features, queueCount, config } = state;
+  const queues = deviceClass.queues({ features, queueCount, config: config.slice() });
+  const expected = [deviceClass.id, queues.length, version].join(", ");
+  if (found === expected) return { state, queues };
   throw new RangeError(`device id, queues and version are ${found}, expected ${expected}`);
 }
 

@@ -16,6 +16,7 @@ import {
   serveBlocking,
 } from "../../ffi/mod.ts";
 import type { Activation, LaneDevice, RingContract, RingEvent } from "./lane_messages.ts";
+import { loadReplay } from "./replay.ts";
 import { CALL, KICK, LaneRings } from "./rings.ts";
 import { Schedule } from "./schedule.ts";
 
@@ -36,8 +37,9 @@ class RingLane {
 
   constructor(readonly report: Report<RingEvent>) {}
 
-  add(device: LaneDevice): void {
-    const rings = new LaneRings(device, this.report);
+  async add(device: LaneDevice): Promise<void> {
+    const replay = await loadReplay(device.replay?.url ?? null);
+    const rings = new LaneRings(device, replay, this.report);
     this.#devices.set(device.id, rings);
     this.#schedule.add(rings);
     for (const queue of rings.shadowed) {

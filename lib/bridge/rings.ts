@@ -9,7 +9,7 @@ import { signalEvent, viewMemory } from "../../ffi/mod.ts";
 import { Chunks } from "../loopback/chunks.ts";
 import { type LoopbackPort, ring } from "../loopback/port.ts";
 import { viewsOf } from "../loopback/views.ts";
-import { deviceClassById, type QueueKind } from "../virtio/device_class.ts";
+import type { QueueKind, ReplayRole } from "../virtio/device_class.ts";
 import { MemoryError, RingError } from "../virtio/error.ts";
 import { VIRTIO_F_RING_EVENT_IDX, VIRTIO_F_RING_INDIRECT_DESC } from "../virtio/features.ts";
 import { GuestMemory } from "../virtio/memory.ts";
@@ -27,7 +27,7 @@ import { beginUse, endUse } from "./memory_use.ts";
 import type { Activation, ActivationRing, LaneDevice, RingEvent } from "./lane_messages.ts";
 import { DirectQueue } from "./direct_queue.ts";
 import { ShadowQueue } from "./shadow_queue.ts";
-import { isShadowed, type Replay, replayOf } from "../classes/sound/replay.ts";
+import { DeviceReplay, isShadowed } from "./replay.ts";
 import { ReplayRequests } from "./replay_requests.ts";
 import type { Scheduled } from "./schedule.ts";
 
@@ -71,19 +71,23 @@ export class LaneRings implements Scheduled {
   #phase: Phase = "none";
   /** By queue: the eventfd that the back-end hears. */
   #kicks: number[] = [];
-  #replay: Replay | null = null;
+  #replay: DeviceReplay | null = null;
   #replaying: ReplayRequests | null = null;
   #requeued = 0;
   #replayed = 0;
   /** Whether the process before may have died between using buffers and saying so. */
   #owesInterrupt: boolean;
 
-  constructor(readonly device: LaneDevice, readonly report: (event: RingEvent) => void) {
+  constructor(
+    readonly device: LaneDevice,
+    readonly replayRole: ReplayRole,
+    readonly report: (event: RingEvent) => void,
+  ) {
     const { priority, port, state } = device;
     this.priority = priority;
     this.#port = port;
     this.#state = RingState.open(viewMemory(state));
-    this.#kinds = deviceClassById(this.#state.deviceId)!.queues.map(({ kind }) => kind);
+    this.#kinds = device.queues.map(({ kind }) => kind);
     this.#marks = new Uint8Array(this.#state.queueCount);
     this.#chunks = port.chunks === null ? null : new Chunks(port.chunks, this.#state);
     const isMapped = this.#chunks !== null || port.memory.length > 0;
@@ -95,7 +99,7 @@ export class LaneRings implements Scheduled {
   /** The queues whose kicks this Worker must hear. */
   get shadowed(): number[] {
     const all = Array.from(this.#marks.keys());
-    return all.filter((queue) => isShadowed(this.device, this.#state.deviceId, queue));
+    return all.filter((queue) => isShadowed(this.device, queue));
   }
 
   // ---- turns ----
@@ -264,7 +268,7 @@ export class LaneRings implements Scheduled {
     const options = this.#options(state.driverHas(VIRTIO_F_RING_EVENT_IDX), this.device.name);
     this.#epoch = -1;
     this.#queues = [];
-    this.#replay = replayOf(state.deviceId, state.replay, activation.epoch);
+    this.#replay = new DeviceReplay(this.replayRole, state.replay, activation.epoch);
     for (const { index, slots } of activation.rings) {
       const layout = queueLayout(state, index);
       this.#queues[index] = slots === null
@@ -314,7 +318,7 @@ export class LaneRings implements Scheduled {
     const queue = this.#queues[this.#replay!.queue];
     if (messages.length === 0 || !(queue instanceof ShadowQueue)) return this.#advance();
     this.#replayed += messages.length;
-    this.#replaying = new ReplayRequests(queue, messages);
+    this.#replaying = new ReplayRequests(queue, messages, this.replayRole);
     this.mark(queue.index, CALL);
   }
 

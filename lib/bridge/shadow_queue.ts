@@ -23,7 +23,7 @@ import {
 } from "../virtio/split_ring.ts";
 import { RING_QUEUE_COUNTERS, type RingQueue } from "../virtio/state.ts";
 import type { SlotAllocator } from "./slots.ts";
-import type { Replay } from "../classes/sound/replay.ts";
+import type { DeviceReplay } from "./replay.ts";
 
 /** Segments begin at multiples of this, as a back-end written in a language with aligned structures may expect. */
 const SEGMENT_ALIGN = 16;
@@ -80,7 +80,9 @@ export class ShadowQueue {
   #bytes = new Uint8Array(0);
   #view = new DataView(this.#bytes.buffer);
   #guest = 0;
+  /** The request at hand, and its response, as far as the class's replay looks at them. */
   #request = new DataView(new ArrayBuffer(0));
+  #response = new DataView(new ArrayBuffer(0));
   /** The chain that was taken from the driver's ring but found no room. */
   #parkedHead = -1;
   /** Whose ring was being read: who is to blame for an error. */
@@ -190,7 +192,7 @@ export class ShadowQueue {
    * @param replay Knows of one that was answered although it is in flight: a process died in between
    * @returns how many
    */
-  reoffer(replay: Replay): number {
+  reoffer(replay: DeviceReplay): number {
     this.blame = "driver";
     const heads = this.#state.headsInFlight();
     for (const head of heads) {
@@ -284,7 +286,7 @@ export class ShadowQueue {
    * @returns whether there are more
    * @throws {RingError} when either ring cannot be true
    */
-  collect(batch: number, replay: Replay): boolean {
+  collect(batch: number, replay: DeviceReplay): boolean {
     const back = this.#back!;
     const used = this.#used;
     let left = batch;
@@ -302,7 +304,7 @@ export class ShadowQueue {
     return left === 0;
   }
 
-  #return({ head, length }: UsedElement, replay: Replay): void {
+  #return({ head, length }: UsedElement, replay: DeviceReplay): void {
     this.blame = "driver";
     const chain = this.#chain;
     this.#ring.walk(head, chain);
@@ -340,20 +342,43 @@ export class ShadowQueue {
     }
   }
 
-  /** Shows the replay the beginning of the request at hand, and its status. */
-  #observe(head: number, replay: Replay): void {
+  /** Shows the replay the beginning of the request at hand, and of its response. */
+  #observe(head: number, replay: DeviceReplay): void {
     const chain = this.#chain;
-    if (this.#request.byteLength < replay.requestBytes) {
-      this.#request = new DataView(new ArrayBuffer(replay.requestBytes));
+    const { requestBytes, responseBytes } = replay.role;
+    if (chain.writableBytes < responseBytes) return;
+    if (this.#request.byteLength < requestBytes) {
+      this.#request = new DataView(new ArrayBuffer(requestBytes));
     }
     const request = new Uint8Array(this.#request.buffer);
-    const length = chain.gather(0, request, 0, Math.min(replay.requestBytes, chain.readableBytes));
-    if (chain.writableBytes < 4) return;
+    const length = chain.gather(0, request, 0, Math.min(requestBytes, chain.readableBytes));
+    this.#readResponse(head, responseBytes);
+    replay.observe(this.#request, length, this.#response, this.#state.inflight[head]!);
+  }
+
+  /** Copies a response's first bytes, from as many of the chain's writable segments as they lie in. */
+  #readResponse(head: number, bytes: number): void {
+    const chain = this.#chain;
+    const response = this.#responseOf(bytes);
     let at = this.#slot[head]!;
     if (chain.tableIndex >= 0) at += DESC_SIZE * (chain.count - chain.directCount);
-    for (let i = 0; i < chain.readableCount; i++) at += aligned(chain.length[i]!);
-    const response = this.#view.getUint32(at, true);
-    replay.observe(this.#request, length, response, this.#state.inflight[head]!);
+    for (let i = 0, done = 0; done < bytes; i++) {
+      const length = chain.length[i]!;
+      if (i >= chain.readableCount) {
+        const piece = Math.min(length, bytes - done);
+        response.set(this.#bytes.subarray(at, at + piece), done);
+        done += piece;
+      }
+      at += aligned(length);
+    }
+  }
+
+  /** Room for a response of so many bytes: always the same, as all of a class are equally long. */
+  #responseOf(bytes: number): Uint8Array {
+    if (this.#response.byteLength !== bytes) {
+      this.#response = new DataView(new ArrayBuffer(bytes));
+    }
+    return new Uint8Array(this.#response.buffer);
   }
 
   /** Whether the back-end wants to be rung for what was offered. */
@@ -369,7 +394,7 @@ export class ShadowQueue {
   }
 
   /** Whether the oldest chain in flight should have come back by now, as far as its class knows. */
-  isDue(isRequest: boolean, replay: Replay): boolean {
+  isDue(isRequest: boolean, replay: DeviceReplay): boolean {
     this.blame = "driver";
     const head = this.#state.headsInFlight()[0];
     if (head === undefined) return false;
@@ -403,15 +428,17 @@ export class ShadowQueue {
   /**
    * Takes the response to it.
    *
-   * @returns its first 4 bytes, null if it is not there yet
+   * @returns it, until the next is asked for; null if it is not there yet
    * @throws {RingError} when the back-end's ring cannot be true
    */
-  takeOwn(requestBytes: number): number | null {
+  takeOwn(requestBytes: number, responseBytes: number): DataView | null {
     this.blame = "back-end";
     const back = this.#back!;
     while (!back.takeUsed(this.#used)) if (!back.enableInterrupts()) return null;
     const slot = this.#slot[0]!;
     this.#slots!.give(slot, this.#slotBytes[0]!);
-    return this.#view.getUint32(slot + aligned(requestBytes), true);
+    const at = slot + aligned(requestBytes);
+    this.#responseOf(responseBytes).set(this.#bytes.subarray(at, at + responseBytes));
+    return this.#response;
   }
 }

@@ -5,7 +5,7 @@
  *
  * @module
  */
-import type { DeviceClass } from "../virtio/device_class.ts";
+import type { QueueClass } from "../virtio/device_class.ts";
 import { type DeviceState, QUEUE_COUNTERS } from "../virtio/state.ts";
 
 /** Looks at a device's queues again and again. */
@@ -16,7 +16,7 @@ export class Watchdog {
   readonly #completions: number[];
   readonly #still: number[];
 
-  constructor(readonly deviceClass: DeviceClass, readonly state: DeviceState) {
+  constructor(readonly queues: readonly QueueClass[], readonly state: DeviceState) {
     this.#completions = state.queues.map(() => -1);
     this.#still = state.queues.map(() => 0);
   }
@@ -32,7 +32,7 @@ export class Watchdog {
       const completions = counters[QUEUE_COUNTERS.completions]!;
       const idle = completions === this.#completions[index];
       this.#completions[index] = completions;
-      const { kind } = this.deviceClass.queues[index]!;
+      const { kind } = this.queues[index]!;
       const due = idle && kind !== "event" && await isDue(index);
       this.#still[index] = due ? this.#still[index]! + 1 : 0;
       if (this.#still[index]! >= Watchdog.LOOKS) return index;

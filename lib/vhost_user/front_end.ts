@@ -150,8 +150,9 @@ export class FrontEnd implements Disposable {
     await this.#conversation.ask("SET_OWNER", undefined);
     if (hasProtocolFeature(agreed, "BACKEND_REQ")) await this.#openChannel();
     const config = await this.#fetchConfig(this.#configSize(features));
-    this.#profile = { features, protocolFeatures: agreed, queueCount, config };
-    return this.#profile;
+    const profile = { features, protocolFeatures: agreed, queueCount, config };
+    this.#checkQueues(profile);
+    return this.#profile = profile;
   }
 
   /**
@@ -269,7 +270,7 @@ export class FrontEnd implements Disposable {
     const { deviceClass } = this.options;
     const offered = await this.#conversation.ask("GET_PROTOCOL_FEATURES", undefined);
     this.#checkConfig(hasProtocolFeature(offered, "CONFIG"));
-    const wanted = deviceClass.configSize.max > 0 ? WANTED | CONFIG : WANTED;
+    const wanted = deviceClass.config.max > 0 ? WANTED | CONFIG : WANTED;
     const agreed = offered & wanted;
     await this.#conversation.ask("SET_PROTOCOL_FEATURES", agreed);
     this.#conversation.acknowledged = hasProtocolFeature(agreed, "REPLY_ACK");
@@ -277,13 +278,13 @@ export class FrontEnd implements Disposable {
   }
 
   #checkConfig(has: boolean): void {
-    const { name, needsConfig, configSize } = this.options.deviceClass;
-    if (needsConfig && !has) {
+    const { name, config } = this.options.deviceClass;
+    if (config.required && !has) {
       throw this.#unfit(
         `it has no config space (protocol feature CONFIG), a ${name} device needs one`,
       );
     }
-    if (configSize.max === 0 && has) {
+    if (config.max === 0 && has) {
       throw this.#unfit(
         `it has a config space (protocol feature CONFIG), no ${name} device has one`,
       );
@@ -291,14 +292,19 @@ export class FrontEnd implements Disposable {
   }
 
   async #countQueues(agreed: bigint): Promise<number> {
-    const { name, queues } = this.options.deviceClass;
     const counted = hasProtocolFeature(agreed, "MQ")
       ? await this.#conversation.ask("GET_QUEUE_NUM", undefined)
       : 1n;
-    if (counted < BigInt(queues.length)) {
-      throw this.#unfit(`it has ${counted} queues, a ${name} device needs ${queues.length}`);
-    }
     return Number(counted < MAX_QUEUES ? counted : MAX_QUEUES);
+  }
+
+  #checkQueues(profile: Profile): void {
+    const { deviceClass } = this.options;
+    const needed = deviceClass.queues(profile).length;
+    if (profile.queueCount >= needed) return;
+    throw this.#unfit(
+      `it has ${profile.queueCount} queues, a ${deviceClass.name} device needs ${needed}`,
+    );
   }
 
   async #openChannel(): Promise<void> {
@@ -318,7 +324,7 @@ export class FrontEnd implements Disposable {
 
   /** The bytes beyond the class's least belong to features of the class: read only if the back-end has any of these. */
   #configSize(features: bigint): number {
-    const { min, max } = this.options.deviceClass.configSize;
+    const { min, max } = this.options.deviceClass.config;
     return (features & CLASS_BITS) === 0n ? min : max;
   }
 

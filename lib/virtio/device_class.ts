@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Device classes (virtio 1.2, §5) as one table: another class is another row.
+ * What a device class (virtio 1.2, §5) is to those that serve any: plain data, and where the modules lie that know more.
+ * No class is named here; `lib/classes/` holds them.
  *
  * @module
  */
@@ -23,79 +24,95 @@ export interface QueueClass {
   readonly size: number;
 }
 
-/** What a device class is, as far as transports need to know. */
+/** What a back-end says of itself before it is started. */
+export interface BackEndProfile {
+  /** Feature bits it offers. */
+  readonly features: bigint;
+  /** How many queues it has, at least as many as its class needs. */
+  readonly queueCount: number;
+  /** Its config space; empty if the class has none. */
+  readonly config: Uint8Array<ArrayBuffer>;
+}
+
+/** The config space of a class. */
+export interface ConfigClass {
+  /** Bytes that each device of the class has. */
+  readonly min: number;
+  /** Bytes that a device of the class may have, with all its features. 0: the class has no config space. */
+  readonly max: number;
+  /**
+   * How the driver's accesses are answered: `cached` from the bridge's copy, what is written is sent on later; `forwarded`
+   * by the back-end, where what is read depends on what was written before (input's select and subsel).
+   */
+  readonly access: "cached" | "forwarded";
+  /** Whether the driver cannot do without it. */
+  readonly required: boolean;
+}
+
+/**
+ * The modules that know a class, by where they lie; each is loaded by who plays that role, and by nobody else. A role that
+ * is missing is one that the class does not have: a device without `device` is served by foreign back-ends only.
+ */
+export interface Roles {
+  /** Exports `replay`, a {@linkcode ReplayRole}. Missing: every request of the class stands for itself. */
+  readonly replay?: URL;
+}
+
+/** What a device class is. */
 export interface DeviceClass {
   /** Virtio device id. */
   readonly id: number;
+  /** As users write it. */
   readonly name: string;
-  /** What the C adapter's `-d` calls it. */
+  /** What the `-d` of AGL's C program calls it. */
   readonly dropInNames: readonly string[];
-  /** In virtqueue order. */
-  readonly queues: readonly QueueClass[];
-  /** Bytes of config space that a device of this class may have. */
-  readonly configSize: { readonly min: number; readonly max: number };
-  /** Whether the driver cannot do without the config space. */
-  readonly needsConfig: boolean;
-  /** The class's own feature bits. */
+  /** The queues of a device of this class, in virtqueue order. */
+  queues(backEnd: BackEndProfile): readonly QueueClass[];
+  readonly config: ConfigClass;
+  /** The class's own feature bits, 0 to 23. */
   readonly featureNames: FeatureNames;
+  /** Feature bits that are not passed on to the driver. */
+  readonly masked: bigint;
+  readonly roles: Roles;
 }
 
-/** The classes that are served. */
-export const DEVICE_CLASSES: readonly DeviceClass[] = [
-  {
-    id: 4, // §5.4
-    name: "rng",
-    dropInNames: ["vhurng"],
-    queues: [{ name: "request", kind: "request", size: 64 }],
-    configSize: { min: 0, max: 0 },
-    needsConfig: false,
-    featureNames: {},
-  },
-  {
-    id: 25, // §5.14
-    name: "sound",
-    dropInNames: ["vhusnd"],
-    queues: [
-      { name: "control", kind: "request", size: 64 },
-      { name: "event", kind: "event", size: 64 },
-      { name: "tx", kind: "stream", size: 64 },
-      { name: "rx", kind: "stream", size: 64 },
-    ],
-    // jacks, streams, chmaps; and controls, which devices without VIRTIO_SND_F_CTLS may leave out.
-    configSize: { min: 12, max: 16 },
-    needsConfig: true,
-    featureNames: { 0: "VIRTIO_SND_F_CTLS" },
-  },
-];
-
-/** A name of the C adapter's that is recognised, and refused by that name. */
-export interface UnservedDropIn {
-  readonly name: string;
-  /** Virtio device id. */
-  readonly id: number;
+/**
+ * What a new back-end must be told before it can serve the driver where the last one stopped: a class's state is in its
+ * requests, so the bridge watches the requests of one queue and repeats those that count.
+ */
+export interface ReplayRole {
+  /** The queue whose requests are watched and repeated. */
+  readonly queue: number;
+  /** Bytes that the class's state takes, at most 1056; it lies in the device's state, so that a successor has it too. */
+  readonly stateBytes: number;
+  /** How much of a request is looked at, in bytes. */
+  readonly requestBytes: number;
+  /** How much of a response is looked at, and the room that a repeated request has for its own, in bytes. */
+  readonly responseBytes: number;
+  /** Whether a response of `responseBytes` bytes says that the request was done. */
+  isOk(response: DataView): boolean;
+  /** @param area `stateBytes` bytes: zeros, or what an earlier {@linkcode Replay} of this device left there */
+  create(area: Uint8Array): Replay;
 }
 
-/** What the C adapter's `-d` knows and is not served: `vrng` was built into it, the others wait for their row. */
-export const UNSERVED_DROP_INS: readonly UnservedDropIn[] = [
-  { name: "vrng", id: 4 },
-  { name: "vhublk", id: 2 },
-  { name: "vhuconsole", id: 3 },
-  { name: "vhuinput", id: 18 },
-  { name: "vhucan", id: 36 },
-  { name: "vhugpio", id: 41 },
-];
-
-/** The class with this virtio device id. */
-export function deviceClassById(id: number): DeviceClass | undefined {
-  return DEVICE_CLASSES.find((row) => row.id === id);
-}
-
-/** The class of this name. */
-export function deviceClassByName(name: string): DeviceClass | undefined {
-  return DEVICE_CLASSES.find((row) => row.name === name);
-}
-
-/** The class that the C adapter's `-d` calls so. */
-export function deviceClassByDropInName(name: string): DeviceClass | undefined {
-  return DEVICE_CLASSES.find((row) => row.dropInNames.includes(name));
+/** One device's memory of its requests. */
+export interface Replay {
+  /**
+   * Notes a request that was done.
+   *
+   * @param request Its first bytes
+   * @param length How many there are, at most `requestBytes`
+   */
+  observe(request: DataView, length: number): void;
+  /** What to send before the chains in flight are offered again. */
+  before(): Uint8Array<ArrayBuffer>[];
+  /** What to send after that. */
+  after(): Uint8Array<ArrayBuffer>[];
+  /**
+   * Whether a chain that is no request must be given back soon now: asked by the watchdog.
+   *
+   * @param queue The queue it is in
+   * @param firstWord The first 4 bytes of its readable part
+   */
+  isDue(queue: number, firstWord: number): boolean;
 }

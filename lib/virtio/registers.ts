@@ -6,8 +6,12 @@
  *
  * @module
  */
-import { deviceClassById } from "./device_class.ts";
-import { describeFeatures, VIRTIO_F_RING_RESET, VIRTIO_F_VERSION_1 } from "./features.ts";
+import {
+  describeFeatures,
+  type FeatureNames,
+  VIRTIO_F_RING_RESET,
+  VIRTIO_F_VERSION_1,
+} from "./features.ts";
 import type { RingLayout } from "./ring_layout.ts";
 import {
   ACCESS_COUNTERS,
@@ -128,7 +132,11 @@ function registersOf(version: number): (Register | undefined)[] {
 class Machine {
   readonly #said = new Set<string>();
 
-  constructor(readonly state: AccessState, readonly events: RegisterEvents) {}
+  constructor(
+    readonly state: AccessState,
+    readonly events: RegisterEvents,
+    readonly featureNames: FeatureNames,
+  ) {}
 
   /**
    * Counts what the driver must not do, and says it the first time.
@@ -157,8 +165,9 @@ export class RegisterFile {
   readonly #machine: Machine;
   readonly #registers: readonly (Register | undefined)[];
 
-  constructor(state: AccessState, events: RegisterEvents) {
-    this.#machine = new Machine(state, events);
+  /** @param featureNames The class's own, for what is said of bad accesses */
+  constructor(state: AccessState, events: RegisterEvents, featureNames: FeatureNames = {}) {
+    this.#machine = new Machine(state, events, featureNames);
     this.#registers = registersOf(state.mmioVersion);
   }
 
@@ -263,7 +272,7 @@ function acceptFeatures(m: Machine, added: number): number {
   if ((added & STATUS_FEATURES_OK) === 0) return added;
   const fault = (m.state.status & STATUS_DRIVER_OK) !== 0
     ? "the device is running"
-    : featuresFault(m.state);
+    : featuresFault(m);
   if (fault === null) return added;
   m.refuse("features", `Cannot set FEATURES_OK: ${fault}`);
   return added & ~STATUS_FEATURES_OK;
@@ -272,28 +281,28 @@ function acceptFeatures(m: Machine, added: number): number {
 /** The bits to add when DRIVER_OK is among them; without it if the driver has not done what comes before. */
 function acceptDriver(m: Machine, added: number, previous: number): number {
   const others = acceptFeatures(m, added & ~STATUS_DRIVER_OK);
-  const fault = driverFault(m.state, previous);
+  const fault = driverFault(m, previous);
   if (fault === null) return others | STATUS_DRIVER_OK;
   m.refuse("driver", `Cannot set DRIVER_OK: ${fault}`);
   return others | STATUS_DEVICE_NEEDS_RESET;
 }
 
-function driverFault(state: DeviceState, previous: number): string | null {
+function driverFault(m: Machine, previous: number): string | null {
   if (previous & STATUS_DEVICE_NEEDS_RESET) return "the device needs a reset";
   if (previous & STATUS_FEATURES_OK) return null;
+  const { state } = m;
   // Legacy drivers have no FEATURES_OK (§3.1.2), so it is here that what they chose is agreed on.
   const legacy = state.mmioVersion === 1 && !state.driverHas(VIRTIO_F_VERSION_1);
-  return legacy ? featuresFault(state) : "expected FEATURES_OK before";
+  return legacy ? featuresFault(m) : "expected FEATURES_OK before";
 }
 
 /** Why the driver's features cannot be agreed on, or null. */
-function featuresFault(state: DeviceState): string | null {
+function featuresFault({ state, featureNames }: Machine): string | null {
   if (!state.driverFeaturesOffered) {
     const { driverFeatures, deviceFeatures } = state;
-    const names = deviceClassById(state.deviceId)?.featureNames;
-    const extra = describeFeatures(driverFeatures & ~deviceFeatures, names);
+    const extra = describeFeatures(driverFeatures & ~deviceFeatures, featureNames);
     return `driver claims ${extra === "none" ? "bits beyond 63" : extra}, expected of ${
-      describeFeatures(deviceFeatures, names)
+      describeFeatures(deviceFeatures, featureNames)
     }`;
   }
   if (state.mmioVersion === 2 && !state.driverHas(VIRTIO_F_VERSION_1)) {

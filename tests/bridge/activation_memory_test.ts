@@ -42,6 +42,9 @@ function deviceOf(memory: "isolated" | "direct", name = "card0"): LaneDevice {
     state: range,
     memoryUse: createMemoryUse(),
     restored: false,
+    queues: [],
+    featureNames: {},
+    replay: { url: "", queue: 0 },
     kicks: [10, 11, 12, 13],
   };
 }

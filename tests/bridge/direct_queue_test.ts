@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { DirectQueue } from "../../lib/bridge/direct_queue.ts";
-import { replayOf } from "../../lib/classes/sound/replay.ts";
+import { DeviceReplay } from "../../lib/bridge/replay.ts";
+import type { ReplayRole } from "../../lib/virtio/device_class.ts";
 import { RingError } from "../../lib/virtio/error.ts";
 import { DATA, RawRing } from "../virtio/ring_fixture.ts";
 
-const SOUND = 25;
 const TX = 2;
-const OK = 0x8000;
 
 /** A ring of 8 with `used` elements used and `avail` offered. */
 function ringAt(used: number, avail: number): RawRing {
@@ -22,11 +21,22 @@ function queueOf(ring: RawRing, index = TX): DirectQueue {
   return new DirectQueue({ ...ring.layout, index }, ring.memory, ring.options());
 }
 
-/** A card's replay whose stream 0 runs. */
-function running() {
-  const replay = replayOf(SOUND, new Uint8Array(1024), 0);
-  replay.observe(new DataView(Uint32Array.of(0x104, 0).buffer), 8, OK, 1);
-  return replay;
+/** A replay by which buffers of stream 0 are due. */
+function running(): DeviceReplay {
+  const role: ReplayRole = {
+    queue: 0,
+    stateBytes: 0,
+    requestBytes: 0,
+    responseBytes: 0,
+    isOk: () => true,
+    create: () => ({
+      observe: () => {},
+      before: () => [],
+      after: () => [],
+      isDue: (queue, firstWord) => queue === TX && firstWord === 0,
+    }),
+  };
+  return new DeviceReplay(role, new Uint8Array(1024), 0);
 }
 
 Deno.test("a back-end begins at the used index, also past 65535", () => {

@@ -10,7 +10,7 @@ import { DeviceState } from "../../lib/virtio/state.ts";
 import { MainState } from "../../lib/virtio/state_writers.ts";
 import { until } from "../support/process.ts";
 import { withoutLeaks } from "../support/leaks.ts";
-import { SOUND_CONFIG } from "../virtio/register_fixture.ts";
+import { SOUND_CONFIG, SOUND_QUEUES } from "../virtio/register_fixture.ts";
 
 const STATUS = 0x70;
 
@@ -49,6 +49,9 @@ class Bench implements AsyncDisposable {
       state: mapping.range,
       memoryUse: createMemoryUse(),
       restored: false,
+      queues: SOUND_QUEUES,
+      featureNames: {},
+      replay: null,
       kicks,
     };
   }

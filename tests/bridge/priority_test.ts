@@ -71,6 +71,9 @@ class Bench implements AsyncDisposable {
       state: mapping.range,
       memoryUse: createMemoryUse(),
       restored: false,
+      queues: [{ name: "request", kind: "request", size: 64 }],
+      featureNames: {},
+      replay: null,
       kicks: [this.#stack.use(EventFd.create()).number],
     };
     const { memory, guestBase, memorySize } = this.#port;

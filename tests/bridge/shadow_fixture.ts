@@ -2,7 +2,8 @@
 /** A shadow queue with the driver on one side and a back-end on the other, on one thread. */
 import { SlotAllocator } from "../../lib/bridge/slots.ts";
 import { ShadowQueue } from "../../lib/bridge/shadow_queue.ts";
-import { type Replay, replayOf } from "../../lib/classes/sound/replay.ts";
+import { DeviceReplay, STATELESS } from "../../lib/bridge/replay.ts";
+import type { ReplayRole } from "../../lib/virtio/device_class.ts";
 import { GuestMemory } from "../../lib/virtio/memory.ts";
 import {
   Chain,
@@ -34,7 +35,7 @@ export interface BenchOptions {
   /** Bytes of room for chains. */
   room?: number;
   eventIdx?: boolean;
-  deviceId?: number;
+  replay?: ReplayRole;
   queue?: number;
 }
 
@@ -91,12 +92,12 @@ export class ShadowBench {
   readonly layout: RingLayout;
   readonly ringOptions: RingOptions;
   readonly driver: DriverQueue<string>;
-  readonly replay: Replay;
+  readonly replay: DeviceReplay;
   queue: ShadowQueue;
   #next = DATA;
 
   constructor(readonly options: BenchOptions = {}) {
-    const { size = 8, eventIdx = false, deviceId = 4, queue: index = 0 } = options;
+    const { size = 8, eventIdx = false, replay = STATELESS, queue: index = 0 } = options;
     const buffer = new ArrayBuffer(DRIVER_BYTES);
     this.bytes = new Uint8Array(buffer);
     this.memory = new GuestMemory([{ guest: DRIVER, buffer }]);
@@ -107,7 +108,7 @@ export class ShadowBench {
     const shared = new ArrayBuffer(DeviceState.sizeFor(index + 1, size));
     MainState.create(shared, {
       name: "test",
-      deviceId,
+      deviceId: 4,
       vendorId: 1,
       mmioVersion: 2,
       queueSizes,
@@ -122,7 +123,7 @@ export class ShadowBench {
     const ring = new DriverRing(this.memory, this.layout, this.ringOptions, 0);
     const tables = { memory: this.memory, address: DRIVER + 0x4000, entries: 16 };
     this.driver = new DriverQueue<string>(ring, tables);
-    this.replay = replayOf(deviceId, this.state.replay, 0);
+    this.replay = new DeviceReplay(replay, this.state.replay, 0);
     this.queue = this.open();
   }
 

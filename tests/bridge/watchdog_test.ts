@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { assertEquals } from "@std/assert";
 import { Watchdog } from "../../lib/bridge/watchdog.ts";
-import { deviceClassByName } from "../../lib/virtio/device_class.ts";
 import { RING_QUEUE_COUNTERS } from "../../lib/virtio/state.ts";
-import { createState } from "../virtio/register_fixture.ts";
+import { createState, SOUND_QUEUES } from "../virtio/register_fixture.ts";
 
 const LOOKS = Watchdog.LOOKS;
 
@@ -11,7 +10,7 @@ const LOOKS = Watchdog.LOOKS;
 function bench(isDue: (queue: number) => boolean) {
   const { ring, main } = createState();
   const asked: number[] = [];
-  const watchdog = new Watchdog(deviceClassByName("sound")!, main);
+  const watchdog = new Watchdog(SOUND_QUEUES, main);
   const look = () =>
     watchdog.stuck((queue) => {
       asked.push(queue);

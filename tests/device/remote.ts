@@ -14,7 +14,7 @@ import {
 } from "../../ffi/mod.ts";
 import { signalEvent } from "../../ffi/mod.ts";
 import { connectWithBackoff, type FrontEnd } from "../../lib/vhost_user/mod.ts";
-import { deviceClassByName } from "../../lib/virtio/device_class.ts";
+import { deviceClassByName } from "../../lib/classes/mod.ts";
 import { GuestMemory } from "../../lib/virtio/memory.ts";
 import * as snd from "../../lib/classes/sound/wire.ts";
 import { DriverQueue, DriverRing, splitRingLayout } from "../../lib/virtio/split_ring.ts";
@@ -56,9 +56,10 @@ export class RemoteDriver implements AsyncDisposable {
     const options = { reactor: this.reactor, name, deviceClass: this.#class };
     const frontEnd = await connectWithBackoff(path, options);
     this.#frontEnd = frontEnd;
-    const { features } = await frontEnd.initialise();
+    const profile = await frontEnd.initialise();
+    const { features } = profile;
     const memory = new GuestMemory([{ guest: GUEST, buffer: this.#buffer }]);
-    this.#queues = this.#class.queues.map((_, index) => {
+    this.#queues = this.#class.queues(profile).map((_, index) => {
       const layout = {
         index,
         size: RING_SIZE,

@@ -6,7 +6,6 @@
 import { GuestPages, PAGE_SIZE } from "../../lib/guest/pages.ts";
 import { Progress } from "../../lib/guest/progress.ts";
 import { type GuestPort, MmioDevice, REGISTER } from "../../lib/guest/transport.ts";
-import { deviceClassById } from "../../lib/virtio/device_class.ts";
 import { bit, hasFeature, VIRTIO_F_RING_INDIRECT_DESC } from "../../lib/virtio/features.ts";
 import * as snd from "../../lib/classes/sound/wire.ts";
 import {
@@ -20,6 +19,8 @@ import {
 import { STATUS_DRIVER, STATUS_FEATURES_OK } from "../../lib/virtio/state.ts";
 
 /** Bytes of a queue's own memory, for buffers and tables. */
+/** By device id: entropy, sound. */
+const QUEUE_COUNTS: Readonly<Record<number, number>> = { 4: 1, 25: 4 };
 const BUFFER_BYTES = 16 * PAGE_SIZE;
 
 /** A ring without rules: whatever is asked for is written. */
@@ -413,7 +414,7 @@ export class HostileDriver {
     device.identify();
     device.addStatus(STATUS_DRIVER);
     const taken = this.#negotiate(indirect);
-    const count = deviceClassById(device.identity.deviceId)!.queues.length;
+    const count = QUEUE_COUNTS[device.identity.deviceId]!;
     for (let i = 0; i < count; i++) this.#setUp(i, taken, misplace);
     device.ready();
   }

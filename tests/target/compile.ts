@@ -16,6 +16,8 @@
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { bundledName } from "../../ffi/parts.ts";
+import { DEVICE_CLASSES } from "../../lib/classes/mod.ts";
+import type { Roles } from "../../lib/virtio/device_class.ts";
 import { isInstalled, run } from "./command.ts";
 import { type Cost, costText, measureCost, runnerOf } from "./cost.ts";
 import { type Architecture, findToolchain, type Toolchain } from "./denort.ts";
@@ -28,13 +30,25 @@ const PARTS = ["cli", "lib", "ffi", "deno.json", "deno.lock"];
 const MAIN = "cli/main.ts";
 const SHIM = "ffi/shim.so";
 
-/** Scripts that run in Workers of their own: nothing imports them, so they are named. */
-export const WORKERS: readonly string[] = [
-  "lib/bridge/access_worker.ts",
-  "lib/bridge/ring_worker.ts",
-  "lib/device/worker.ts",
-  "lib/guest/worker.ts",
-];
+/** Where the modules of one role lie, of all classes that have it. */
+function rolesNamed(name: keyof Roles): string[] {
+  const urls = DEVICE_CLASSES.map(({ roles }) => roles[name]).filter((url) => url !== undefined);
+  return urls.map((url) => fileURLToPath(url).slice(ROOT.length));
+}
+
+/**
+ * Scripts that run in Workers of their own, each with the classes' modules that it loads: nothing imports these, so they
+ * are named. What a script and its modules share is there once.
+ */
+export const WORKERS: Readonly<Record<string, readonly string[]>> = {
+  "lib/bridge/access_worker.ts": [],
+  "lib/bridge/ring_worker.ts": rolesNamed("replay"),
+  "lib/device/worker.ts": [],
+  "lib/guest/worker.ts": [],
+};
+
+/** All that is found by its place. */
+export const FOUND: readonly string[] = Object.entries(WORKERS).flat(2);
 
 /** What the environment may tell: where to keep devices and files, and commander whether colours are wanted. */
 const VARIABLES = [
@@ -96,11 +110,11 @@ export async function compile(
     await run(["cp", "-r", ...PARTS.map((part) => ROOT + part), stage]);
     await describe(stage);
     await buildShim(architecture, `${stage}/ffi`);
-    await runDeno(toolchain, stage, ["check", "--quiet", MAIN, ...WORKERS]);
+    await runDeno(toolchain, stage, ["check", "--quiet", MAIN, ...FOUND]);
     const bundling = STEPS[step];
     const folder = bundling === null ? stage : await bundle(toolchain, stage, bundling);
     const nameOf = bundling === null ? (path: string) => path : bundledName;
-    const included = [SHIM, ...WORKERS].flatMap((path) => ["--include", nameOf(path)]);
+    const included = [SHIM, ...FOUND].flatMap((path) => ["--include", nameOf(path)]);
     const partial = `${output}.partial`;
     const options = [...PERMISSIONS, ...ENGINE, ...included, "--output", partial];
     const target = ["--target", `${architecture}-unknown-linux-gnu`];
@@ -122,7 +136,12 @@ async function runDeno({ deno, image }: Toolchain, cwd: string, args: string[]):
   });
 }
 
-/** Bundles main and each Worker's script, each for itself. @returns the folder that all of it lies in */
+/**
+ * Bundles main and each Worker's script with its modules, each for itself: what isolates share would be cut into more
+ * pieces, and each piece costs time at the start.
+ *
+ * @returns the folder that all of it lies in
+ */
 async function bundle(
   toolchain: Toolchain,
   stage: string,
@@ -131,10 +150,12 @@ async function bundle(
   const folder = `${stage}/bundle`;
   const bundling = ["bundle", "--quiet", "--platform", "deno"];
   try {
-    for (const path of [MAIN, ...WORKERS]) {
-      await runDeno(toolchain, stage, [...bundling, ...options, "--outdir", folder, path]);
-      const made = path.split("/").at(-1)!.replace(/\.ts$/, ".js");
-      await Deno.rename(`${folder}/${made}`, `${folder}/${bundledName(path)}`);
+    const into = [...bundling, ...options, "--outdir", folder];
+    await runDeno(toolchain, stage, [...into, MAIN]);
+    await Deno.rename(`${folder}/main.js`, `${folder}/${bundledName(MAIN)}`);
+    for (const [script, modules] of Object.entries(WORKERS)) {
+      const entries = await Promise.all([script, ...modules].map((path) => standIn(stage, path)));
+      await runDeno(toolchain, stage, [...into, ...entries]);
     }
   } catch (error) {
     throw new Error(
@@ -145,6 +166,13 @@ async function bundle(
   }
   await Deno.copyFile(`${stage}/${SHIM}`, `${folder}/${bundledName(SHIM)}`);
   return folder;
+}
+
+/** A module's stand-in at the top of the stage: a bundle's files lie as its entries do, and are to lie side by side. */
+async function standIn(stage: string, path: string): Promise<string> {
+  const name = path.replaceAll("/", "-");
+  await Deno.writeTextFile(`${stage}/${name}`, `export * from "./${path}";\n`);
+  return name;
 }
 
 /** Puts the commit behind the copy's version, and leaves out what only tests import. */

@@ -11,7 +11,8 @@ import {
   viewMemory,
   type Watch,
 } from "../../ffi/mod.ts";
-import { type DeviceClass, deviceClassByName } from "../../lib/virtio/device_class.ts";
+import { deviceClassByName } from "../../lib/classes/mod.ts";
+import type { DeviceClass } from "../../lib/virtio/device_class.ts";
 import { bit, VIRTIO_F_VERSION_1 } from "../../lib/virtio/features.ts";
 import { GuestMemory } from "../../lib/virtio/memory.ts";
 import { Chain, DriverQueue, DriverRing, splitRingLayout } from "../../lib/virtio/split_ring.ts";

@@ -1,10 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // A device's registers with everything they report written down, and a driver that is a list of accesses.
 import { assertEquals } from "@std/assert";
+import type { QueueClass } from "../../lib/virtio/device_class.ts";
 import { bit, VIRTIO_F_VERSION_1 } from "../../lib/virtio/features.ts";
 import { RegisterFile } from "../../lib/virtio/registers.ts";
 import { DeviceState, type DeviceStateOptions } from "../../lib/virtio/state.ts";
 import { AccessState, MainState, RingState } from "../../lib/virtio/state_writers.ts";
+
+/** Queues as a sound card has them. */
+export const SOUND_QUEUES: readonly QueueClass[] = [
+  { name: "control", kind: "request", size: 64 },
+  { name: "event", kind: "event", size: 64 },
+  { name: "tx", kind: "stream", size: 64 },
+  { name: "rx", kind: "stream", size: 64 },
+];
 
 export const VENDOR_ID = 0x4c4f4956;
 /** Two jacks, three streams, one channel map, no control: each byte of each its own. */
@@ -75,7 +84,7 @@ export class Driver {
       queueReset: (queue) => say(`queue ${queue} reset, ready ${this.state.queues[queue]!.ready}`),
       configWritten: (offset, size) => say(`config ${offset}+${size}`),
       badAccess: (text) => say(text),
-    });
+    }, { 0: "VIRTIO_SND_F_CTLS" });
   }
 
   /** What the registers reported since this was last asked. */

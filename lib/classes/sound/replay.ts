@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * What a new back-end must be told before it can go on where the last one stood: a class's state is in its requests,
- * so the bridge watches those and repeats the ones that count.
+ * What a sound device that takes another's place must be told: the parameters and the state of each stream.
  *
  * @module
  */
+import type { Replay, ReplayRole } from "../../virtio/device_class.ts";
 import {
   decodePcmSetParams,
   FRAME_RATES,
+  HDR_SIZE,
   PCM_HDR_SIZE,
   PCM_SET_PARAMS_SIZE,
   R_PCM_PREPARE,
@@ -17,48 +18,14 @@ import {
   R_PCM_STOP,
   S_OK,
   SAMPLE_FORMATS,
-  SOUND_DEVICE_ID,
   VQ_CONTROL,
   VQ_RX,
   VQ_TX,
 } from "./wire.ts";
-import type { LaneDevice } from "../../bridge/lane_messages.ts";
 
-/** One class's memory of its requests. It lies in the device's state, so that a successor has it too. */
-export interface Replay {
-  /** The queue whose requests are watched and repeated. */
-  readonly queue: number;
-  /** How much of a request is looked at, and of its response, in bytes. */
-  readonly requestBytes: number;
-  /**
-   * Notes a request that was answered.
-   *
-   * @param entry Its mark among the chains in flight, which tells it from every other
-   */
-  observe(request: DataView, requestLength: number, response: number, entry: number): void;
-  /** Whether the chain in flight with this mark was answered, and only its giving back was missed. */
-  isAnswered(entry: number): boolean;
-  /** What to send before the chains in flight are offered again. */
-  before(): Uint8Array<ArrayBuffer>[];
-  /** What to send after that. */
-  after(): Uint8Array<ArrayBuffer>[];
-  /**
-   * Whether a chain that is no request must be given back soon now: asked by the watchdog.
-   *
-   * @param queue The queue it is in
-   * @param firstWord The first 4 bytes of its readable part
-   */
-  isDue(queue: number, firstWord: number): boolean;
-}
-
-/** What a response to a repeated request must be at least: a u32 status. */
-export const RESPONSE_BYTES = 4;
-
-/** The area begins with the epoch it belongs to: what an earlier life of the device left counts for nothing. */
-const HEADER_BYTES = 32;
-/** Then the mark of the request that was answered last. */
-const ANSWERED_AT = 4;
 const STREAM_BYTES = 32;
+/** Streams with a higher number are not repeated. */
+const STREAMS = 32;
 /** A stream with longer periods than these, in milliseconds, is not watched: it may be silent for so long and well. */
 const LONGEST_WATCHED_MS = 2000;
 const UNSET = 0;
@@ -77,40 +44,25 @@ const LEADS_TO: Readonly<Record<number, number>> = {
 };
 
 /**
- * Sound: each stream's parameters and state. After the area's 32-byte header (u32 epoch), 32 bytes a stream: u32 state,
- * 24 bytes SET_PARAMS, 4 unused.
+ * Each stream's parameters and state, in 32 bytes a stream: u32 state, 24 bytes SET_PARAMS, 4 unused.
  *
  * START comes after the buffers in flight: some devices fail a start with nothing to play.
  */
 class SoundReplay implements Replay {
-  readonly queue = VQ_CONTROL;
-  readonly requestBytes = PCM_SET_PARAMS_SIZE;
   readonly #view: DataView;
-  readonly #streams: number;
 
   constructor(area: Uint8Array) {
     this.#view = new DataView(area.buffer, area.byteOffset, area.byteLength);
-    this.#streams = Math.floor((area.byteLength - HEADER_BYTES) / STREAM_BYTES);
   }
 
-  observe(request: DataView, requestLength: number, response: number, entry: number): void {
-    this.#note(request, requestLength, response);
-    // Last, so that a process that dies before this repeats a request which has left no trace yet.
-    this.#view.setUint32(ANSWERED_AT, entry, true);
-  }
-
-  isAnswered(entry: number): boolean {
-    return this.#view.getUint32(ANSWERED_AT, true) === entry;
-  }
-
-  #note(request: DataView, requestLength: number, response: number): void {
-    if (response !== S_OK || requestLength < PCM_HDR_SIZE) return;
+  observe(request: DataView, length: number): void {
+    if (length < PCM_HDR_SIZE) return;
     const code = request.getUint32(0, true);
     const state = LEADS_TO[code];
     const stream = request.getUint32(4, true);
-    if (state === undefined || stream >= this.#streams) return;
-    const at = HEADER_BYTES + stream * STREAM_BYTES;
-    if (code === R_PCM_SET_PARAMS && requestLength >= PCM_SET_PARAMS_SIZE) {
+    if (state === undefined || stream >= STREAMS) return;
+    const at = stream * STREAM_BYTES;
+    if (code === R_PCM_SET_PARAMS && length >= PCM_SET_PARAMS_SIZE) {
       for (let i = 0; i < PCM_SET_PARAMS_SIZE; i += 4) {
         this.#view.setUint32(at + 4 + i, request.getUint32(i, true), true);
       }
@@ -120,7 +72,7 @@ class SoundReplay implements Replay {
 
   before(): Uint8Array<ArrayBuffer>[] {
     const messages: Uint8Array<ArrayBuffer>[] = [];
-    for (let stream = 0; stream < this.#streams; stream++) {
+    for (let stream = 0; stream < STREAMS; stream++) {
       const state = this.#state(stream);
       if (state === UNSET) continue;
       const params = this.#params(stream);
@@ -132,7 +84,7 @@ class SoundReplay implements Replay {
 
   after(): Uint8Array<ArrayBuffer>[] {
     const messages: Uint8Array<ArrayBuffer>[] = [];
-    for (let stream = 0; stream < this.#streams; stream++) {
+    for (let stream = 0; stream < STREAMS; stream++) {
       if (this.#state(stream) === RUNNING) messages.push(pcmRequest(R_PCM_START, stream));
     }
     return messages;
@@ -140,7 +92,7 @@ class SoundReplay implements Replay {
 
   isDue(queue: number, stream: number): boolean {
     const isIo = queue === VQ_TX || queue === VQ_RX;
-    if (!isIo || stream >= this.#streams || this.#state(stream) !== RUNNING) return false;
+    if (!isIo || stream >= STREAMS || this.#state(stream) !== RUNNING) return false;
     return !(this.#periodMs(stream) > LONGEST_WATCHED_MS);
   }
 
@@ -154,11 +106,11 @@ class SoundReplay implements Replay {
   }
 
   #state(stream: number): number {
-    return this.#view.getUint32(HEADER_BYTES + stream * STREAM_BYTES, true);
+    return this.#view.getUint32(stream * STREAM_BYTES, true);
   }
 
   #params(stream: number): Uint8Array<ArrayBuffer> {
-    const at = this.#view.byteOffset + HEADER_BYTES + stream * STREAM_BYTES + 4;
+    const at = this.#view.byteOffset + stream * STREAM_BYTES + 4;
     return new Uint8Array(this.#view.buffer as ArrayBuffer, at, PCM_SET_PARAMS_SIZE).slice();
   }
 }
@@ -168,41 +120,12 @@ function pcmRequest(code: number, stream: number): Uint8Array<ArrayBuffer> {
   return new Uint8Array(words.buffer);
 }
 
-/** A class without memory: its requests stand each for itself. */
-const STATELESS: Replay = {
-  queue: -1,
-  requestBytes: 0,
-  observe: () => {},
-  isAnswered: () => false,
-  before: () => [],
-  after: () => [],
-  isDue: () => false,
+/** Sound's replay. */
+export const replay: ReplayRole = {
+  queue: VQ_CONTROL,
+  stateBytes: STREAMS * STREAM_BYTES,
+  requestBytes: PCM_SET_PARAMS_SIZE,
+  responseBytes: HDR_SIZE,
+  isOk: (response) => response.getUint32(0, true) === S_OK,
+  create: (area) => new SoundReplay(area),
 };
-
-/** The classes that need one; a class without a row here is stateless. */
-const REPLAYS: Readonly<Record<number, { queue: number; create: (area: Uint8Array) => Replay }>> = {
-  [SOUND_DEVICE_ID]: { queue: VQ_CONTROL, create: (area) => new SoundReplay(area) },
-};
-
-/**
- * The replay of a device class.
- *
- * @param area The class's part of the device's state
- * @param epoch The device's life; if the area was written in another, it is cleared
- */
-export function replayOf(deviceId: number, area: Uint8Array, epoch: number): Replay {
-  const view = new DataView(area.buffer, area.byteOffset, area.byteLength);
-  if (view.getUint32(0, true) !== epoch) area.fill(0);
-  view.setUint32(0, epoch, true);
-  return REPLAYS[deviceId]?.create(area) ?? STATELESS;
-}
-
-/**
- * Whether viola relays a queue: copies its chains between the driver's ring and one of the back-end's own. With isolated
- * memory every queue; with direct memory only the one whose requests a new back-end must be told again, if there can be
- * a new one, that is, if viola sees the driver's memory at all.
- */
-export function isShadowed(device: LaneDevice, deviceId: number, queue: number): boolean {
-  if (device.memory === "isolated") return true;
-  return device.port.memory.length > 0 && REPLAYS[deviceId]?.queue === queue;
-}

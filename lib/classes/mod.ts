@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The list of device classes. Help texts, tables and the tests that every class must pass are made from it.
+ *
+ * @module
+ */
+import type { DeviceClass } from "../virtio/device_class.ts";
+import { rng } from "./rng/class.ts";
+import { sound } from "./sound/class.ts";
+
+export { rng, sound };
+
+/** The classes that are served. */
+export const DEVICE_CLASSES: readonly DeviceClass[] = [rng, sound];
+
+/** A name of the C program's that is recognised, and refused by that name. */
+export interface UnservedDropIn {
+  readonly name: string;
+  /** Virtio device id. */
+  readonly id: number;
+}
+
+/** What the C program's `-d` knows and is not served: `vrng` was built into it, the others have no class here yet. */
+export const UNSERVED_DROP_INS: readonly UnservedDropIn[] = [
+  { name: "vrng", id: 4 },
+  { name: "vhublk", id: 2 },
+  { name: "vhuconsole", id: 3 },
+  { name: "vhuinput", id: 18 },
+  { name: "vhucan", id: 36 },
+  { name: "vhugpio", id: 41 },
+];
+
+/** The class with this virtio device id. */
+export function deviceClassById(id: number): DeviceClass | undefined {
+  return DEVICE_CLASSES.find((one) => one.id === id);
+}
+
+/** The class of this name. */
+export function deviceClassByName(name: string): DeviceClass | undefined {
+  return DEVICE_CLASSES.find((one) => one.name === name);
+}
+
+/** The class that the `-d` of AGL's C program calls so. */
+export function deviceClassByDropInName(name: string): DeviceClass | undefined {
+  return DEVICE_CLASSES.find((one) => one.dropInNames.includes(name));
+}

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The sound device (virtio 1.2, §5.14), as data.
+ *
+ * @module
+ */
+import { part } from "../../../ffi/parts.ts";
+import type { DeviceClass } from "../../virtio/device_class.ts";
+
+/** Sound: a card with playback and capture streams. */
+export const sound: DeviceClass = {
+  id: 25,
+  name: "sound",
+  dropInNames: ["vhusnd"],
+  queues: () => [
+    { name: "control", kind: "request", size: 64 },
+    { name: "event", kind: "event", size: 64 },
+    { name: "tx", kind: "stream", size: 64 },
+    { name: "rx", kind: "stream", size: 64 },
+  ],
+  // jacks, streams, chmaps; and controls, which devices without VIRTIO_SND_F_CTLS may leave out.
+  config: { min: 12, max: 16, access: "cached", required: true },
+  featureNames: { 0: "VIRTIO_SND_F_CTLS" },
+  masked: 0n,
+  roles: {
+    replay: part("lib/classes/sound/replay.ts"),
+  },
+};
