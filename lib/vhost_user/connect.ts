@@ -16,10 +16,19 @@ export interface BackoffOptions extends FrontEndOptions {
 
 /** What connecting fails with while a daemon is about to start, starts again, or is busy with another front-end. */
 const TRANSIENT = new Set(["ENOENT", "ECONNREFUSED", "EAGAIN", "EINTR"]);
-/** An attempt costs some microseconds, so trying often is cheaper than watching folders that may not exist yet. */
-const FIRST_WAIT_MS = 50;
+/**
+ * The waits between attempts: an eighth of the time since the first, so that little of an outage is due to them, and
+ * within these bounds. An attempt costs some microseconds: cheaper than watching folders that may not exist yet.
+ */
+const WAIT_SHARE = 1 / 8;
+const SHORTEST_WAIT_MS = 5;
 const LONGEST_WAIT_MS = 100;
 const REPORT_SECONDS = [1, 10, 60] as const;
+
+/** How long to wait before the next attempt, in milliseconds. @param elapsed Since the first attempt, in milliseconds */
+export function waitAfter(elapsed: number): number {
+  return Math.min(Math.max(elapsed * WAIT_SHARE, SHORTEST_WAIT_MS), LONGEST_WAIT_MS);
+}
 
 /**
  * Connects to the back-end at `path`, however long it takes for it to listen there.
@@ -31,7 +40,7 @@ export async function connectWithBackoff(path: string, options: BackoffOptions):
   const { signal, onWaiting } = options;
   const start = performance.now();
   let reported = 0;
-  for (let wait = FIRST_WAIT_MS;; wait = Math.min(2 * wait, LONGEST_WAIT_MS)) {
+  while (true) {
     signal?.throwIfAborted();
     try {
       return await FrontEnd.connect(path, options);
@@ -43,7 +52,7 @@ export async function connectWithBackoff(path: string, options: BackoffOptions):
         onWaiting?.(due, error as Error);
       }
     }
-    await sleep(wait, signal);
+    await sleep(waitAfter(performance.now() - start), signal);
   }
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * A front-end's requests over one connection: one in flight, each answered in time or the connection is given up. There
+ * A front-end's requests over one connection: answered in their order, each in time or the connection is given up. There
  * are no sequence numbers, so a reply that came late could be taken for the next one's.
  *
  * @module
@@ -45,10 +45,12 @@ export interface ConversationOptions {
   onLost: (error: VhostUserError) => void;
 }
 
-/** The request that waits for its reply, or for room to be sent. */
+/** A request that waits for its reply, or for room to be sent. */
 interface Exchange {
   what: string;
   row: MessageRow;
+  /** How long its reply may take once those before it have come, in milliseconds. */
+  ms: number;
   /** How its reply is read, null when none will come. */
   reply: Codec<unknown> | null;
   unsent: Uint8Array<ArrayBuffer>;
@@ -61,8 +63,13 @@ export class Conversation {
   #socket: UnixSocket;
   #reader: MessageReader;
   #watch: Watch;
-  #exchange: Exchange | null = null;
-  #last: Promise<unknown> = Promise.resolve();
+  /** Not sent, or not wholly. */
+  readonly #unsent: Exchange[] = [];
+  /** Sent, and to be replied to. */
+  readonly #awaited: Exchange[] = [];
+  /** The first of all these, and what runs out when it is not replied to in time. */
+  #timed: Exchange | undefined;
+  #deadline: ReturnType<typeof setTimeout> | undefined;
   #ended: VhostUserError | null = null;
   /** Whether requests without a reply of their own ask for an acknowledgement: once REPLY_ACK is agreed on. */
   acknowledged = false;
@@ -75,20 +82,23 @@ export class Conversation {
   }
 
   /**
-   * Sends a request when those before it are done.
+   * Sends a request behind those before it, whether they are replied to or not: who must know that awaits them.
    *
    * @param fds Descriptors to send along; they stay the caller's, and open until this is settled
    * @returns what the back-end replied; undefined for an acknowledgement
-   * @throws {VhostUserError} and the connection is closed
+   * @throws {VhostUserError} and the connection is closed; all requests in flight are told the same
    */
   ask<Name extends FrontEndMessage>(
     name: Name,
     body: BodyOf<Name>,
     fds: readonly number[] = [],
   ): Promise<ReplyOf<Name>> {
-    const answer = this.#last.then(() => this.#perform(name, body, fds));
-    this.#last = answer.catch(() => {});
-    return answer as Promise<ReplyOf<Name>>;
+    if (this.#ended !== null) return Promise.reject(this.#ended);
+    const exchange = this.#exchangeOf(name, body, fds);
+    this.#unsent.push(exchange);
+    this.#time();
+    if (this.#unsent.length === 1) this.#guard(() => this.#send());
+    return exchange.settled.promise as Promise<ReplyOf<Name>>;
   }
 
   /** Ends the conversation because of what the back-end said, and returns the error for the caller to throw. */
@@ -103,36 +113,29 @@ export class Conversation {
     this.#end(new VhostUserError("closed", `The connection of ${this.options.name} was closed`));
   }
 
-  async #perform(
-    name: FrontEndMessage,
-    body: unknown,
-    fds: readonly number[],
-  ): Promise<unknown> {
-    if (this.#ended !== null) throw this.#ended;
-    const exchange = this.#exchangeOf(name, body, fds);
-    const { deadlineMs } = this.options;
-    const ms = SLOW.has(name) ? deadlineMs * SLOW_FACTOR : deadlineMs;
-    const timer = setTimeout(() => {
-      this.#lose(
-        new VhostUserError("late", `Cannot ${exchange.what}: no answer, expected in ${ms} ms`),
-      );
+  /** Gives the first request its time: that begins when those before it are done. */
+  #time(): void {
+    const first = this.#awaited[0] ?? this.#unsent[0];
+    if (first === this.#timed) return;
+    clearTimeout(this.#deadline);
+    this.#timed = first;
+    if (first === undefined) return;
+    const { what, ms } = first;
+    this.#deadline = setTimeout(() => {
+      const text = `Cannot ${what}: no answer, expected in ${ms} ms`;
+      this.#lose(new VhostUserError("late", text));
     }, ms);
-    try {
-      this.#exchange = exchange;
-      this.#guard(() => this.#send(exchange));
-      return await exchange.settled.promise;
-    } finally {
-      clearTimeout(timer);
-    }
   }
 
   #exchangeOf(name: FrontEndMessage, body: unknown, fds: readonly number[]): Exchange {
     const row = FRONT_END_MESSAGES[name] as MessageRow;
     const acknowledged = row.reply === null && this.acknowledged;
     const flags = acknowledged ? VERSION | NEED_REPLY : VERSION;
+    const { deadlineMs } = this.options;
     return {
       what: `${name}${queueOf(body)} of ${this.options.name}`,
       row,
+      ms: SLOW.has(name) ? deadlineMs * SLOW_FACTOR : deadlineMs,
       reply: row.reply ?? (acknowledged ? U64 : null),
       unsent: encodeMessage(row.request, flags, row.body.encode(body)),
       fds,
@@ -140,20 +143,23 @@ export class Conversation {
     };
   }
 
-  /** Sends what is left of a request; waits for room when there is none. */
-  #send(exchange: Exchange): void {
-    while (exchange.unsent.length > 0) {
-      const sent = this.#socket.send(exchange.unsent, 0, exchange.unsent.length, exchange.fds);
-      if (sent === 0) return this.#rewatch(EPOLLIN | EPOLLOUT);
-      exchange.unsent = exchange.unsent.slice(sent);
-      exchange.fds = [];
+  /** Sends what is unsent; waits for room when there is none. */
+  #send(): void {
+    for (let exchange = this.#unsent[0]; exchange !== undefined; exchange = this.#unsent[0]) {
+      while (exchange.unsent.length > 0) {
+        const sent = this.#socket.send(exchange.unsent, 0, exchange.unsent.length, exchange.fds);
+        if (sent === 0) return this.#rewatch(EPOLLIN | EPOLLOUT);
+        exchange.unsent = exchange.unsent.slice(sent);
+        exchange.fds = [];
+      }
+      this.#unsent.shift();
+      if (exchange.reply !== null) this.#awaited.push(exchange);
+      else this.#settle(exchange, undefined);
     }
-    if (exchange.reply === null) this.#settle(undefined);
   }
 
-  #settle(value: unknown): void {
-    const exchange = this.#exchange!;
-    this.#exchange = null;
+  #settle(exchange: Exchange, value: unknown): void {
+    this.#time();
     exchange.settled.resolve(value);
   }
 
@@ -171,10 +177,9 @@ export class Conversation {
   }
 
   #turn(events: number): void {
-    const exchange = this.#exchange;
-    if ((events & EPOLLOUT) !== 0 && exchange !== null) {
+    if ((events & EPOLLOUT) !== 0) {
       this.#rewatch(EPOLLIN);
-      this.#send(exchange);
+      this.#send();
     }
     for (let message = this.#reader.next(); message !== null; message = this.#reader.next()) {
       this.#receive(message);
@@ -183,9 +188,9 @@ export class Conversation {
 
   #receive(message: RawMessage): void {
     const { request, fds, body } = message;
-    const exchange = this.#exchange;
+    const exchange = this.#awaited[0];
     for (const fd of fds) fd.close();
-    if (exchange === null || exchange.reply === null || exchange.unsent.length > 0) {
+    if (exchange === undefined) {
       throw new VhostUserError("protocol", `${this.#unasked(request)}, expected none`);
     }
     const { what, row, reply } = exchange;
@@ -196,15 +201,15 @@ export class Conversation {
       const text = `${fds.length} descriptors came with the reply, expected none`;
       throw new VhostUserError("protocol", `Cannot ${what}: ${text}`);
     }
-    const value = decodeBody(`the reply to ${what}`, reply, body);
-    if (row.reply !== null) return this.#settle(value);
-    if (value !== 0n) {
+    const value = decodeBody(`the reply to ${what}`, reply!, body);
+    if (row.reply === null && value !== 0n) {
       throw new VhostUserError(
         "refused",
         `Cannot ${what}: the back-end answered ${value}, expected 0`,
       );
     }
-    this.#settle(undefined);
+    this.#awaited.shift();
+    this.#settle(exchange, row.reply === null ? undefined : value);
   }
 
   #unasked(request: number): string {
@@ -228,7 +233,7 @@ export class Conversation {
 
   /** An error that says at which request it came. */
   #placed(error: VhostUserError): VhostUserError {
-    const what = this.#exchange?.what;
+    const what = this.#timed?.what;
     if (what === undefined || error.message.includes(what)) return error;
     const text = `${error.message} (the answer to ${what} was awaited)`;
     return new VhostUserError(error.fault, text, { cause: error });
@@ -246,8 +251,10 @@ export class Conversation {
     this.#watch.close();
     this.#reader.discard();
     this.#socket.close();
-    this.#exchange?.settled.reject(error);
-    this.#exchange = null;
+    clearTimeout(this.#deadline);
+    for (const { settled } of [...this.#awaited.splice(0), ...this.#unsent.splice(0)]) {
+      settled.reject(error);
+    }
   }
 }
 

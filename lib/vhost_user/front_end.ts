@@ -180,8 +180,11 @@ export class FrontEnd implements Disposable {
    */
   async startRings(rings: readonly RingSetup[]): Promise<void> {
     this.#checkRings(rings);
-    for (const ring of rings) await this.#setUpRing(ring);
-    await this.#enable(rings.map(({ index }) => index), true);
+    // Sent at once: a back-end and we would wake each other for each of them else, thirty times for a sound card.
+    await Promise.all([
+      ...rings.flatMap((ring) => this.#setUpRing(ring)),
+      ...this.#enable(rings.map(({ index }) => index), true),
+    ]);
     this.#running = [...this.#running, ...rings.map(({ index }) => index)];
   }
 
@@ -195,7 +198,7 @@ export class FrontEnd implements Disposable {
   async stop(): Promise<RingBase[]> {
     const running = this.#running;
     this.#running = [];
-    await this.#enable(running, false);
+    await Promise.all(this.#enable(running, false));
     const bases: RingBase[] = [];
     for (const index of running) bases.push(await this.#stopRing(index));
     return bases;
@@ -388,8 +391,10 @@ export class FrontEnd implements Disposable {
   }
 
   /** The call eventfd is the real one from the first: a placeholder would swallow an early completion. */
-  async #setUpRing({ index, size, base, desc, avail, used, kick, call }: RingSetup): Promise<void> {
-    const ask = this.#conversation;
+  #setUpRing(
+    { index, size, base, desc, avail, used, kick, call }: RingSetup,
+  ): Promise<unknown>[] {
+    const conversation = this.#conversation;
     const address: VringAddress = {
       index,
       flags: 0,
@@ -398,22 +403,25 @@ export class FrontEnd implements Disposable {
       used: BigInt(used),
       log: 0n,
     };
-    await ask.ask("SET_VRING_NUM", { index, num: size });
-    await ask.ask("SET_VRING_BASE", { index, num: base });
-    await ask.ask("SET_VRING_ADDR", address);
-    await ask.ask("SET_VRING_CALL", { index, noFd: false }, [call]);
-    await ask.ask("SET_VRING_KICK", { index, noFd: false }, [kick]);
+    return [
+      conversation.ask("SET_VRING_NUM", { index, num: size }),
+      conversation.ask("SET_VRING_BASE", { index, num: base }),
+      conversation.ask("SET_VRING_ADDR", address),
+      conversation.ask("SET_VRING_CALL", { index, noFd: false }, [call]),
+      conversation.ask("SET_VRING_KICK", { index, noFd: false }, [kick]),
+    ];
   }
 
-  /** Enables or disables rings, and returns when the back-end has done it. */
-  async #enable(rings: readonly number[], on: boolean): Promise<void> {
-    if (this.#extended) {
-      for (const index of rings) {
-        await this.#conversation.ask("SET_VRING_ENABLE", { index, num: on ? 1 : 0 });
-      }
-    }
+  /** Enables or disables rings. @returns what settles when the back-end has done it */
+  #enable(rings: readonly number[], on: boolean): Promise<unknown>[] {
+    const conversation = this.#conversation;
+    const num = on ? 1 : 0;
+    const asked: Promise<unknown>[] = this.#extended
+      ? rings.map((index) => conversation.ask("SET_VRING_ENABLE", { index, num }))
+      : [];
     // Without acknowledgements any request with a reply shows that those before it are done.
-    if (!this.#conversation.acknowledged) await this.#conversation.ask("GET_FEATURES", undefined);
+    if (!conversation.acknowledged) asked.push(conversation.ask("GET_FEATURES", undefined));
+    return asked;
   }
 
   async #stopRing(index: number): Promise<RingBase> {

@@ -5,7 +5,7 @@
  * @module
  */
 export * from "./back_end.ts";
-export * from "./connect.ts";
+export { type BackoffOptions, connectWithBackoff } from "./connect.ts";
 export * from "./errors.ts";
 export * from "./front_end.ts";
 export * from "./messages.ts";

@@ -227,6 +227,7 @@ async function failOnce(
   since: number,
 ): Promise<void> {
   const afterAccesses: Fault = (back, request, body) => {
+    back.deafen(); // what is sent behind this message is not answered before it
     guest.measureAccess(10).then(() => fault(back, request, body));
   };
   using _back = hostileRng(chain.reactor, socket, { faults: { [at]: afterAccesses } });

@@ -2,7 +2,7 @@
 import { assert, assertEquals, assertInstanceOf, assertRejects, assertThrows } from "@std/assert";
 import { EPOLLIN, EventFd, OsError, Reactor, takeEvent, UnixSocket } from "../../ffi/mod.ts";
 import { VhostUserError } from "../../lib/vhost_user/errors.ts";
-import { connectWithBackoff } from "../../lib/vhost_user/connect.ts";
+import { connectWithBackoff, waitAfter } from "../../lib/vhost_user/connect.ts";
 import { FrontEnd, type FrontEndOptions } from "../../lib/vhost_user/front_end.ts";
 import { MessageReader, type RawMessage } from "../../lib/vhost_user/framing.ts";
 import {
@@ -306,6 +306,52 @@ Deno.test("a reply that does not come is named, with its queue and the deadline"
     VhostUserError,
     "Cannot GET_VRING_BASE for queue 0 of card0: no answer, expected in 500 ms",
   );
+});
+
+/** What sets a ring up. */
+const RING_MESSAGES = [
+  "SET_VRING_NUM",
+  "SET_VRING_BASE",
+  "SET_VRING_ADDR",
+  "SET_VRING_CALL",
+  "SET_VRING_KICK",
+  "SET_VRING_ENABLE",
+] as const;
+
+/** Faults that only put an answer off: each is told the reply to send, to do so when it likes. */
+function puttingOff(take: (reply: () => void) => void): Behaviour["faults"] & object {
+  const fault: Fault = (back, request, body) =>
+    take(() => back.send(encodeMessage(request, VERSION | REPLY, body)));
+  return Object.fromEntries(RING_MESSAGES.map((name) => [name, fault]));
+}
+
+Deno.test("rings are set up by messages that wait for no reply of those before them", async () => {
+  const owed: (() => void)[] = [];
+  const faults = puttingOff((reply) => {
+    if (owed.push(reply) < 4 * RING_MESSAGES.length) return;
+    for (const reply of owed) reply();
+  });
+  await using bench = await Bench.create({ faults });
+  using driver = new Driver(4);
+  await bench.front.initialise();
+  await bench.front.start({ features: VERSION_1, memory: driver.memory, rings: driver.rings() });
+  assertEquals(bench.losses, []);
+});
+
+Deno.test("a back-end that takes its time for each of many messages is not late", async () => {
+  const deadlineMs = 1000;
+  const owed: (() => void)[] = [];
+  const faults = puttingOff((reply) => void owed.push(reply));
+  await using bench = await Bench.create({ faults }, { deadlineMs });
+  using driver = new Driver(4);
+  const timer = setInterval(() => owed.shift()?.(), 1.5 * deadlineMs / (4 * RING_MESSAGES.length));
+  try {
+    await bench.front.initialise();
+    await bench.front.start({ features: VERSION_1, memory: driver.memory, rings: driver.rings() });
+  } finally {
+    clearInterval(timer);
+  }
+  assertEquals(bench.losses, []);
 });
 
 /** A reply with this payload, whatever would have been right. */
@@ -677,6 +723,11 @@ Deno.test("connectWithBackoff() waits for a back-end, and says so after a second
   assertEquals(waits, ["1 true"]);
   front.close();
   back![Symbol.dispose]();
+});
+
+Deno.test("attempts to connect come the less often the longer nobody listens", () => {
+  const waits = [[0, 5], [40, 5], [80, 10], [400, 50], [800, 100], [60_000, 100]] as const;
+  for (const [elapsed, wait] of waits) assertEquals(waitAfter(elapsed), wait);
 });
 
 Deno.test("connectWithBackoff() gives up when told to, before, between and after attempts", async () => {

@@ -77,12 +77,14 @@ export const FAULTS: Record<"lost" | "late" | "protocol", Record<string, Fault>>
     },
   },
   late: {
-    "is silent": () => {},
+    "is silent": (back) => back.deafen(),
     "is silent inside the header": (back, request, body) => {
       back.send(reply(request, body).slice(0, 11));
+      back.deafen();
     },
     "is silent inside the payload": (back, request, body) => {
       back.send(reply(request, body).slice(0, -1));
+      back.deafen();
     },
   },
   protocol: {
@@ -177,12 +179,11 @@ export class HostileBackEnd implements Disposable {
     this.hear();
   }
 
+  /** One message a turn, so that the front-end hears what was answered before the next is. */
   #turn(reader: MessageReader): void {
     try {
-      for (let message = reader.next(); message !== null; message = reader.next()) {
-        this.#serve(message);
-        if (this.#socket === null) return;
-      }
+      const message = reader.next();
+      if (message !== null) this.#serve(message);
     } catch {
       this.hangUp();
     }
