@@ -5,7 +5,8 @@
  * @module
  */
 import type { Command } from "commander";
-import { checkSpec, type DeviceEvent, type DeviceSpec } from "../lib/classes/sound/spec.ts";
+import { checkSpec } from "../lib/classes/sound/check.ts";
+import type { DeviceEvent, DeviceSpec } from "../lib/classes/sound/spec.ts";
 import { check, Failure, load, step, StopSignal, UNREACHABLE, USAGE } from "./exit.ts";
 import { choice, collect, whole } from "./options.ts";
 import { Report } from "./report.ts";
@@ -17,18 +18,22 @@ export interface DeviceOptions {
   source?: string[];
   pace?: string;
   latency?: string;
+  grace?: string;
   json?: boolean;
   untilEof?: boolean;
 }
 
 const EXAMPLES = `
---sink, --source, --pace and --latency are sound's. A card that is given neither sinks nor
-sources has one stream of each: null, which drops what is played, and silence.
+--sink, --source, --pace, --latency and --grace are sound's. A card that is given neither
+sinks nor sources has one stream of each: null, which drops what is played, and silence.
 
 exec: gives COMMAND raw samples on its standard input, or hears its standard output;
-$RATE, $CHANNELS, $BITS and $FORMAT (ALSA's name, such as S16_LE) tell it what they are:
+$RATE, $CHANNELS, $BITS and the format's names tell it what they are: $FORMAT for aplay,
+$PW_FORMAT for pw-cat, $SOX_FORMAT, $FFMPEG_FORMAT. A stream offers only the formats that
+have the name which its command uses.
   viola device sound --socket /run/card0 \\
-    --sink 'exec:aplay -t raw -f $FORMAT -r $RATE -c $CHANNELS'`;
+    --sink 'exec:aplay -t raw -f $FORMAT -r $RATE -c $CHANNELS'
+When the device is to end while commands still work, another signal ends them at once.`;
 
 /** Adds the subcommand. */
 export function addDevice(program: Command): void {
@@ -54,6 +59,10 @@ export function addDevice(program: Command): void {
       "--latency <ms>",
       "what lies between the sinks and the ear: added to the\nlatency that is told to the driver (0)",
     )
+    .option(
+      "--grace <seconds>",
+      "how long a command may work on after its stream's\nend; then it is killed (30)",
+    )
     .option("--json", "report as JSON lines")
     .option("--until-eof", "end when standard input does")
     .addHelpText("after", EXAMPLES)
@@ -68,11 +77,11 @@ export function addDevice(program: Command): void {
  * @throws {Failure} with status 1 when it makes no sense
  */
 export function planDevice(name: string, options: DeviceOptions): DeviceSpec {
-  const { socket, sink, source, pace, latency } = options;
+  const { socket, sink, source, pace, latency, grace } = options;
   const kind = choice("DEVICE", name, ["sound", "rng"]);
   if (socket === undefined) throw new Failure(USAGE, "Cannot be a device: --socket is missing");
   if (kind === "rng") {
-    refuseForRng({ sink, source, pace, latency });
+    refuseForRng({ sink, source, pace, latency, grace });
     return { class: "rng", socket };
   }
   return {
@@ -82,6 +91,7 @@ export function planDevice(name: string, options: DeviceOptions): DeviceSpec {
     ...(sink === undefined ? {} : { sinks: sink }),
     ...(source === undefined ? {} : { sources: source }),
     ...(latency === undefined ? {} : { latencyMs: whole("--latency", latency, 0, 10_000) }),
+    ...(grace === undefined ? {} : { graceMs: 1000 * whole("--grace", grace, 0, 86_400) }),
   };
 }
 
@@ -113,7 +123,7 @@ async function runDevice(spec: DeviceSpec, options: DeviceOptions): Promise<void
   try {
     await Promise.race([stop.stopped(), failed]);
   } finally {
-    await device.close();
+    await device.close(stop.again);
   }
 }
 

@@ -107,17 +107,18 @@ async function ignoresHangUp(): Promise<boolean> {
 }
 
 /**
- * The wish to end, from SIGINT, SIGTERM, or SIGHUP when the terminal is closed. While it lives, none of them ends the
- * process by itself.
+ * The wish to end, from SIGINT, SIGTERM, SIGQUIT, or SIGHUP when the terminal is closed. While it lives, none of them
+ * ends the process by itself.
  */
 export class StopSignal implements Disposable {
   #controller = new AbortController();
+  #again = new AbortController();
   #listeners: { name: Deno.Signal; listener: () => void }[];
 
   private constructor(staysOn: boolean) {
-    this.#listeners = (["SIGINT", "SIGTERM", "SIGHUP"] as const).map((name) => {
+    this.#listeners = (["SIGINT", "SIGTERM", "SIGQUIT", "SIGHUP"] as const).map((name) => {
       const isIgnored = name === "SIGHUP" && staysOn;
-      const listener = () => isIgnored || this.#controller.abort(name);
+      const listener = () => isIgnored || this.#abort(name);
       Deno.addSignalListener(name, listener);
       return { name, listener };
     });
@@ -132,6 +133,15 @@ export class StopSignal implements Disposable {
   /** Aborted by the first of them, with its name as the reason. */
   get signal(): AbortSignal {
     return this.#controller.signal;
+  }
+
+  #abort(name: string): void {
+    (this.signal.aborted ? this.#again : this.#controller).abort(name);
+  }
+
+  /** Aborted by one that comes after that: the user will not wait. */
+  get again(): AbortSignal {
+    return this.#again.signal;
   }
 
   /** Makes the end of standard input such a wish too. What comes in before is ignored. */

@@ -7,13 +7,11 @@
 import {
   Child,
   createPipe,
-  Epoll,
   EPOLLET,
   EPOLLIN,
   EPOLLOUT,
   Fd,
   ioctl,
-  monotonicNs,
   OsError,
   readFd,
   setNonblocking,
@@ -22,12 +20,11 @@ import {
   WOULD_BLOCK,
   writeFd,
 } from "../../ffi/mod.ts";
+import type { Clock } from "./clock.ts";
 
 const FIONREAD = 0x541b;
 /** So many commands may still be busy with what they got after their streams ended; then the oldest is killed. */
-const MAX_RETIRED = 4;
-/** How long commands may take to finish when the device ends. */
-const LAST_WORDS_MS = 2000;
+const MAX_RETIRED = 32;
 
 /** A command that runs, and our end of its pipe. */
 export class Command {
@@ -130,11 +127,36 @@ export abstract class CommandEnd {
   }
 }
 
+/** How commands are treated whose streams have ended. */
+export interface CommandsOptions {
+  /** A clock of their own. */
+  readonly clock: Clock;
+  /** How long they may work on, in milliseconds. */
+  readonly graceMs: number;
+  /** Called with a sentence that names one that was killed, and says why. */
+  readonly onKilled: (text: string) => void;
+}
+
+/** A command whose stream has ended, and the moment at which it is killed. */
+interface Retired {
+  readonly text: string;
+  readonly child: Child;
+  readonly deadline: number;
+  readonly watch: Watch;
+}
+
 /** All commands of a device: those that run, and those that finish what they got. */
 export class Commands implements Disposable {
-  #retired: Child[] = [];
+  readonly #options: CommandsOptions;
+  /** In the order of their deadlines. */
+  #retired: Retired[] = [];
+  /** Called when the last of those that finish has ended. */
+  onIdle: () => void = () => {};
 
-  constructor(readonly watches: Watches) {}
+  constructor(readonly watches: Watches, options: CommandsOptions) {
+    this.#options = options;
+    options.clock.onAlarm = () => this.#killLate();
+  }
 
   /** Runs a command that is written to; `variables` are in its environment. @throws {OsError} */
   startWriting(text: string, variables: Variables, onReady: () => void): Command {
@@ -154,7 +176,7 @@ export class Commands implements Disposable {
     onReady: () => void,
     { theirs, ours, write }: { theirs: Fd; ours: Fd; write: boolean },
   ): Command {
-    // Values are numbers and ALSA's format names: nothing a shell would take for more.
+    // Values are numbers and names of formats: nothing a shell would take for more.
     const names = Object.keys(variables);
     const settings = names.map((name) => `${name}=${variables[name]}`).join(" ");
     try {
@@ -173,25 +195,59 @@ export class Commands implements Disposable {
 
   /** Lets a command finish what it got: its stream is over. */
   retire(command: Command): void {
+    const { text, child } = command;
     command.closePipe();
-    for (const child of this.#retired) if (child.status() !== null) child.close();
-    this.#retired = this.#retired.filter((child) => child.status() === null);
-    this.#retired.push(command.child);
-    if (this.#retired.length > MAX_RETIRED) this.#retired.shift()!.close();
+    if (child.status() !== null) return child.close();
+    const { clock, graceMs } = this.#options;
+    const watch = this.watches.watch(child.fd.number, EPOLLIN, () => this.#reap(child));
+    this.#retired.push({ text, child, deadline: clock.now() + graceMs * 1e6, watch });
+    const [oldest] = this.#retired;
+    if (this.#retired.length > MAX_RETIRED) {
+      this.#kill(oldest!, `${MAX_RETIRED} whose streams ended later still work`);
+    }
+    this.#arm();
   }
 
-  /** Waits for those that finish, a little, then ends them all. */
-  close(): void {
-    const deadline = monotonicNs() + LAST_WORDS_MS * 1e6;
-    for (const child of this.#retired) {
-      using ended = Epoll.create();
-      ended.add(child.fd.number, EPOLLIN, 0);
-      while (child.status() === null && monotonicNs() < deadline) {
-        ended.wait(Math.ceil((deadline - monotonicNs()) / 1e6));
-      }
-      child.close();
+  /** Commands whose streams have ended and that still work. */
+  get finishing(): string[] {
+    return this.#retired.map(({ text }) => text);
+  }
+
+  #reap(child: Child): void {
+    if (child.status() === null) return;
+    this.#remove(this.#retired.find((retired) => retired.child === child)!);
+    this.#arm();
+  }
+
+  #remove(retired: Retired): void {
+    this.#retired = this.#retired.filter((other) => other !== retired);
+    retired.watch.close();
+    retired.child.close();
+    if (this.#retired.length === 0) this.onIdle();
+  }
+
+  #kill(retired: Retired, why: string): void {
+    const isAlive = retired.child.status() === null;
+    this.#remove(retired);
+    if (isAlive) this.#options.onKilled(`Killed "${retired.text}" before it had finished: ${why}`);
+  }
+
+  #killLate(): void {
+    const { clock, graceMs } = this.#options;
+    for (const retired of this.#retired.filter(({ deadline }) => deadline <= clock.now())) {
+      this.#kill(retired, `its stream ended ${graceMs / 1000} s ago`);
     }
-    this.#retired = [];
+    this.#arm();
+  }
+
+  #arm(): void {
+    this.#options.clock.arm(this.#retired[0]?.deadline ?? Infinity);
+  }
+
+  /** Kills those that still finish. */
+  close(): void {
+    for (const retired of [...this.#retired]) this.#kill(retired, "the device ends");
+    this.#arm();
   }
 
   [Symbol.dispose](): void {

@@ -5,15 +5,11 @@
  * @module
  */
 import { BlockingWorker, part } from "../../ffi/mod.ts";
-import {
-  checkSpec,
-  type DeviceContract,
-  type DeviceEvent,
-  type DeviceSpec,
-} from "../classes/sound/spec.ts";
+import { checkSpec } from "../classes/sound/check.ts";
+import { type DeviceContract, type DeviceEvent, type DeviceSpec } from "../classes/sound/spec.ts";
 
+export { checkSpec } from "../classes/sound/check.ts";
 export {
-  checkSpec,
   type DeviceEvent,
   type DeviceSpec,
   parseSink,
@@ -38,8 +34,13 @@ export interface RunningDevice extends AsyncDisposable {
   readonly spec: DeviceSpec;
   /** Plugs a sound card's jack in or out. @throws {Error} when it has no such jack */
   setJack(id: number, connected: boolean): Promise<void>;
-  /** Closes files, whole and valid, lets commands finish for up to 2 s, and removes the socket; again is no harm. */
-  close(): Promise<void>;
+  /**
+   * Removes the socket, closes files, whole and valid, and lets commands finish for as long as the specification gives
+   * them; again is no harm.
+   *
+   * @param now Kills those that still work when it is aborted
+   */
+  close(now?: AbortSignal): Promise<void>;
 }
 
 /**
@@ -54,17 +55,37 @@ export async function startDevice(
   { onEvent, onFailure }: DeviceOptions = {},
 ): Promise<RunningDevice> {
   checkSpec(spec);
+  const { promise: finished, resolve: finish } = Promise.withResolvers<void>();
   const worker = await BlockingWorker.start<DeviceContract>(part("lib/device/worker.ts"), {
     name: `${spec.class} device at ${spec.socket}`,
     init: spec,
-    onEvent: (event) => onEvent?.(event),
-    onFailure: (error) => onFailure?.(error),
+    onEvent: (event) => event.kind === "finished" ? finish() : onEvent?.(event),
+    onFailure: (error) => {
+      finish();
+      onFailure?.(error);
+    },
   });
-  const close = (): Promise<void> => worker.close();
+  const close = async (now?: AbortSignal): Promise<void> => {
+    try {
+      await worker.call("finish");
+      await untilAborted(finished, now);
+    } catch { /* it has failed, or ended */ }
+    await worker.close();
+  };
   return {
     spec,
     setJack: (id, connected) => worker.call("setJack", id, connected),
     close,
-    [Symbol.asyncDispose]: close,
+    [Symbol.asyncDispose]: () => close(),
   };
+}
+
+/** Waits for something, or for the end of the wait. */
+function untilAborted(work: Promise<void>, signal: AbortSignal | undefined): Promise<void> {
+  if (signal === undefined) return work;
+  if (signal.aborted) return Promise.resolve();
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const end = () => resolve();
+  signal.addEventListener("abort", end, { once: true });
+  return Promise.race([work, promise]).finally(() => signal.removeEventListener("abort", end));
 }

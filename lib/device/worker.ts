@@ -10,7 +10,7 @@ import { TimerClock } from "./clock.ts";
 import { Commands } from "./command.ts";
 import { RngDevice } from "../classes/rng/device.ts";
 import { SoundDevice } from "../classes/sound/device.ts";
-import type { DeviceContract, DeviceEvent } from "../classes/sound/spec.ts";
+import { DEFAULT_GRACE_MS, type DeviceContract, type DeviceEvent } from "../classes/sound/spec.ts";
 
 /** Most events a second that go to the owner: a driver that misbehaves causes them at will. */
 const MAX_EVENTS_PER_SECOND = 100;
@@ -35,12 +35,17 @@ serveBlocking<DeviceContract>((spec, report) => {
   using parts = new DisposableStack();
   const watches = parts.use(new Watches());
   const clock = parts.use(new TimerClock(watches));
-  const commands = parts.use(new Commands(watches));
   const onEvent = limited(report);
+  const commands = parts.use(
+    new Commands(watches, {
+      clock: parts.use(new TimerClock(watches)),
+      graceMs: spec.class === "sound" ? spec.graceMs ?? DEFAULT_GRACE_MS : 0,
+      onKilled: (text) => onEvent({ kind: "error", text }),
+    }),
+  );
   const sound = spec.class === "sound" ? new SoundDevice(spec, { clock, commands, onEvent }) : null;
   const device = sound ?? new RngDevice(clock);
-  parts.use(new BackEndServer(watches, spec.socket, device, { onEvent }));
-  // Taken apart from here backwards: the server has the device close its files, then commands get time to finish.
+  const server = parts.use(new BackEndServer(watches, spec.socket, device, { onEvent }));
   const all = parts.move();
   return {
     epoll: watches.epoll,
@@ -49,6 +54,14 @@ serveBlocking<DeviceContract>((spec, report) => {
       setJack: (id, connected) => {
         if (sound === null) throw new RangeError(`Cannot plug jack ${id}: ${spec.class} has none`);
         sound.setJack(id, connected);
+      },
+      finish: () => {
+        server.close();
+        const { finishing } = commands;
+        commands.onIdle = () => report({ kind: "finished" });
+        if (finishing.length === 0) return commands.onIdle();
+        const names = finishing.map((text) => `"${text}"`).join(", ");
+        onEvent({ kind: "notice", text: `Waiting for ${names} to finish` });
       },
     },
     close: () => all.dispose(),

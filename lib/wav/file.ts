@@ -46,6 +46,12 @@ function danglingText(path: string): string {
   return "";
 }
 
+/** What a file is, whatever it is called: the same for all its names and links. */
+export function identityOf(file: Deno.FsFile): string {
+  const { dev, ino } = file.statSync();
+  return `${dev}:${ino}`;
+}
+
 /** Why a system call failed, in words. */
 export function reason(error: unknown): string {
   if (error instanceof Deno.errors.NotFound) return "no such file or directory";

@@ -18,4 +18,4 @@ export {
   wavFormatText,
 } from "./format.ts";
 export { WavReader } from "./reader.ts";
-export { WavWriter } from "./writer.ts";
+export { type WavProbe, WavWriter } from "./writer.ts";

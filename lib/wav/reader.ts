@@ -4,13 +4,15 @@
  *
  * @module
  */
-import { openFile, readFully } from "./file.ts";
+import { identityOf, openFile, readFully } from "./file.ts";
 import { frameBytes, WavError, type WavFormat } from "./format.ts";
 import { type Layout, readLayout } from "./layout.ts";
 
 /** Reads a file's samples in order. */
 export class WavReader implements Disposable {
   readonly format: WavFormat;
+  /** What the file is, whatever it is called: the same for all its names and links. */
+  readonly identity: string;
   /** Frames to read: those that were there when it was opened. */
   readonly frames: number;
   /** Bytes behind the last whole frame: part of one, and not read. */
@@ -23,6 +25,7 @@ export class WavReader implements Disposable {
   private constructor(readonly path: string, file: Deno.FsFile, layout: Layout, most: number) {
     this.#file = file;
     this.format = layout.format;
+    this.identity = identityOf(file);
     this.frames = Math.min(most, layout.dataBytes / frameBytes(layout.format));
     this.rest = layout.rest;
     this.remarks = layout.remarks;

@@ -8,7 +8,7 @@
  *
  * @module
  */
-import { openFile, readAt, reason, writeAt } from "./file.ts";
+import { identityOf, openFile, readAt, reason, writeAt } from "./file.ts";
 import { buildFmt } from "./fmt.ts";
 import { frameBytes, sameWavFormat, WavError, type WavFormat, wavFormatText } from "./format.ts";
 import {
@@ -34,6 +34,15 @@ interface Header {
   ds64At: number;
 }
 
+/** Lets a file be written to, or throws. */
+export type Admission = (identity: string) => void;
+
+/** A file that can be written, and is there for as long as this is. */
+export interface WavProbe extends Disposable {
+  /** As {@linkcode WavReader.identity}. */
+  readonly identity: string;
+}
+
 /** Writes a file of samples. */
 export class WavWriter implements Disposable {
   #file: Deno.FsFile;
@@ -54,17 +63,29 @@ export class WavWriter implements Disposable {
     this.#counted = counted;
   }
 
-  /** Refuses a file that could not be written. One that was not there is not there afterwards. @throws {WavError} */
-  static check(path: string): void {
+  /**
+   * Makes sure that a file can be written, and that it is there until what is returned is disposed of; one that was not
+   * there before is not there afterwards.
+   *
+   * @throws {WavError} when it cannot be written
+   */
+  static probe(path: string): WavProbe {
     const isNew = !isThere(path);
-    openFile("write", path, { write: true, create: true }).close();
+    using file = openFile("write", path, { write: true, create: true });
     // By its real path: what is new may be what a link leads to.
-    if (isNew) Deno.removeSync(Deno.realPathSync(path));
+    const [identity, real] = [identityOf(file), Deno.realPathSync(path)];
+    return { identity, [Symbol.dispose]: () => isNew && Deno.removeSync(real) };
   }
 
-  /** Begins a file anew, in place of what was there. @throws {WavError} */
-  static create(path: string, format: WavFormat): WavWriter {
+  /**
+   * Begins a file anew, in place of what was there.
+   *
+   * @param admit Called with the file's {@linkcode WavReader.identity} before anything is changed; throws to refuse it
+   * @throws {WavError}
+   */
+  static create(path: string, format: WavFormat, admit?: Admission): WavWriter {
     const file = openFile("write", path, { write: true, create: true });
+    admitFile(file, admit);
     return WavWriter.#begin(path, format, file);
   }
 
@@ -72,10 +93,12 @@ export class WavWriter implements Disposable {
    * Goes on in a file behind the samples its header counts; what viola wrote there and did not count is dropped. An absent
    * or empty file is begun.
    *
+   * @param admit As {@linkcode WavWriter.create}'s
    * @throws {WavError} when it is no WAV file, holds another format, or has something behind its samples
    */
-  static append(path: string, format: WavFormat): WavWriter {
+  static append(path: string, format: WavFormat, admit?: Admission): WavWriter {
     const file = openFile("write", path, { read: true, write: true, create: true });
+    admitFile(file, admit);
     if (file.statSync().size === 0) return WavWriter.#begin(path, format, file);
     try {
       return WavWriter.#resume(path, format, file);
@@ -186,6 +209,15 @@ export class WavWriter implements Disposable {
       0,
       new Uint8Array(this.#header.bytes.buffer, 0, this.#header.bytes.byteLength),
     );
+  }
+}
+
+function admitFile(file: Deno.FsFile, admit: Admission | undefined): void {
+  try {
+    admit?.(identityOf(file));
+  } catch (error) {
+    file.close();
+    throw error;
   }
 }
 

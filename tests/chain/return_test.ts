@@ -45,7 +45,11 @@ class MortalCard implements Disposable {
   /** Called when a ring of a new life starts. */
   onStartRing: (index: number) => void = () => {};
   readonly #watches = new Watches();
-  readonly #commands = new Commands(this.#watches);
+  readonly #commands = new Commands(this.#watches, {
+    clock: new FakeClock(),
+    graceMs: 0,
+    onKilled: () => {},
+  });
   #server: BackEndServer | null = null;
 
   constructor(readonly reactor: Reactor, readonly path: string) {}

@@ -8,7 +8,7 @@ import {
   WavWriter,
 } from "../../lib/wav/mod.ts";
 import type { Verdict } from "../../cli/verdict.ts";
-import { type Process, run, TempFolder, until } from "../support/process.ts";
+import { childrenOf, type Process, run, TempFolder, until } from "../support/process.ts";
 import { bytes, fmtOf, wave } from "../wav/files.ts";
 import { assertFails, viola, violaBy } from "./viola.ts";
 
@@ -37,13 +37,6 @@ function demo(folder: TempFolder, args: string[]): Process {
 
 function leftIn(path: string): string[] {
   return [...Deno.readDirSync(path)].map(({ name }) => name);
-}
-
-/** Process ids of a process's children. */
-function childrenOf(pid: number): number[] {
-  const threads = [...Deno.readDirSync(`/proc/${pid}/task`)].map(({ name }) => name);
-  const lists = threads.map((id) => Deno.readTextFileSync(`/proc/${pid}/task/${id}/children`));
-  return lists.join(" ").split(/\s+/).filter((id) => id !== "").map(Number);
 }
 
 /** Which of these processes plays to a file. */

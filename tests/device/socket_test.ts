@@ -102,6 +102,40 @@ onSocket(
   },
 );
 
+for (const isPatient of [true, false]) {
+  onSocket(
+    `a device that ends ${isPatient ? "waits for" : "kills, when told to,"} a command at work`,
+    async (folder, reactor) => {
+      const events: DeviceEvent[] = [];
+      const onEvent = (event: DeviceEvent) => void events.push(event);
+      const [socket, path] = [`${folder}/s`, `${folder}/out`];
+      const command = `cat > ${path}; sleep ${isPatient ? 0.3 : 60}; echo end >> ${path}`;
+      const spec = { class: "sound", socket, sinks: [`exec:${command}`], pace: "free" } as const;
+      const device = await startDevice({ ...spec, sinks: [...spec.sinks] }, { onEvent });
+      {
+        await using driver = new RemoteDriver(reactor, "sound");
+        await driver.connect(socket);
+        await driver.startPlayback(PARAMS);
+        driver.offer(VQ_TX, 1, xfer(0, new Uint8Array(PERIOD).fill(7)), 8);
+        await driver.next(VQ_TX);
+      }
+      const now = new AbortController();
+      const closed = device.close(now.signal);
+      if (!isPatient) now.abort();
+      await closed;
+      await device.close();
+      const notices = events.filter(({ kind }) => kind === "notice").map(({ text }) => text);
+      const errors = events.filter(({ kind }) => kind === "error").map(({ text }) => text);
+      assertEquals(notices, [`Waiting for "${command}" to finish`]);
+      const killed = `Killed "${command}" before it had finished: the device ends`;
+      assertEquals(errors, isPatient ? [] : [killed]);
+      if (!isPatient) return;
+      const tail = new TextDecoder().decode(Deno.readFileSync(path).subarray(PERIOD));
+      assertEquals(tail, "end\n");
+    },
+  );
+}
+
 onSocket(
   "a card serves one front-end after another; append goes on where the last one ended",
   async (folder, reactor) => {

@@ -178,3 +178,10 @@ export class TempFolder implements AsyncDisposable {
     await Deno.remove(this.path, { recursive: true });
   }
 }
+
+/** Process ids of a process's children. */
+export function childrenOf(pid: number): number[] {
+  const threads = [...Deno.readDirSync(`/proc/${pid}/task`)].map(({ name }) => name);
+  const lists = threads.map((id) => Deno.readTextFileSync(`/proc/${pid}/task/${id}/children`));
+  return lists.join(" ").split(/\s+/).filter((id) => id !== "").map(Number);
+}

@@ -117,16 +117,42 @@ Deno.test("WavWriter refuses what cannot be written", () => {
     Deno.symlinkSync("/nonexistent/a.wav", path);
     const why = "it is a link to /nonexistent/a.wav: no such file or directory";
     assertThrows(() => WavWriter.create(path, U8), WavError, why);
-    assertThrows(() => WavWriter.check(path), WavError, why);
+    assertThrows(() => WavWriter.probe(path), WavError, why);
   });
 });
 
-Deno.test("WavWriter.check() leaves nothing behind, at the end of a link either", () => {
+Deno.test("WavWriter.probe() leaves nothing behind, at the end of a link either", () => {
   withFile((path) => {
     Deno.symlinkSync(`${path}.real`, path);
-    WavWriter.check(path);
+    {
+      using link = WavWriter.probe(path);
+      using real = WavWriter.probe(`${path}.real`);
+      using other = WavWriter.probe(`${path}.other`);
+      assertEquals(link.identity, real.identity);
+      assert(link.identity !== other.identity);
+    }
     assertThrows(() => Deno.statSync(path), Deno.errors.NotFound);
     assertEquals(Deno.readLinkSync(path), `${path}.real`);
+  });
+});
+
+Deno.test("WavWriter leaves a file that it is refused as it is, and knows it by all its names", () => {
+  withFile((path) => {
+    Deno.writeTextFileSync(path, "precious");
+    Deno.linkSync(path, `${path}.hard`);
+    Deno.symlinkSync(path, `${path}.soft`);
+    const asked: string[] = [];
+    for (const name of [path, `${path}.hard`, `${path}.soft`]) {
+      for (const write of [WavWriter.create, WavWriter.append]) {
+        const refuse = (identity: string) => {
+          asked.push(identity);
+          throw new RangeError("refused");
+        };
+        assertThrows(() => write(name, U8, refuse), RangeError, "refused");
+      }
+    }
+    assertEquals(Deno.readTextFileSync(path), "precious");
+    assertEquals(new Set(asked).size, 1);
   });
 });
 

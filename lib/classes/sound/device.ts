@@ -15,10 +15,6 @@ import {
   VIRTIO_F_VERSION_1,
 } from "../../virtio/features.ts";
 import {
-  CHANNEL_POSITIONS,
-  type ChmapInfo,
-  D_INPUT,
-  D_OUTPUT,
   encodeEvent,
   encodePcmStatus,
   encodeSoundConfig,
@@ -26,20 +22,15 @@ import {
   EVT_JACK_CONNECTED,
   EVT_JACK_DISCONNECTED,
   EVT_PCM_XRUN,
-  formatOfWav,
-  FRAME_RATES,
   HDR_SIZE,
   type JackInfo,
-  PCM_F_EVT_XRUNS,
   PCM_STATUS_SIZE,
   PCM_XFER_SIZE,
-  type PcmInfo,
   R_PCM_RELEASE,
   R_PCM_START,
   R_PCM_STOP,
   S_BAD_MSG,
   S_IO_ERR,
-  SAMPLE_FORMATS,
   SOUND_CONFIG_SIZE,
   SOUND_DEVICE_ID,
   VQ_CONTROL,
@@ -50,16 +41,16 @@ import {
 import type { BackEndDevice, BackEndRing } from "../../vhost_user/back_end.ts";
 import type { Clock } from "../../device/clock.ts";
 import type { Commands } from "../../device/command.ts";
+import { OpenFiles } from "./files.ts";
+import { capture, chmapsOf, jackOf, playback } from "./offers.ts";
 import { openSink, type Surroundings } from "./sinks.ts";
 import { answerControl, type Card, REQUEST_BYTES } from "./control.ts";
 import { openSource } from "./sources.ts";
 import {
   type DeviceEvent,
-  MAX_CHANNELS,
   parseSound,
   type SinkSpec,
   type SoundSpec,
-  sourceFormat,
   type SourceSpec,
 } from "./spec.ts";
 import { type Endpoint, Stream, type StreamHost } from "./stream.ts";
@@ -111,12 +102,15 @@ export class SoundDevice implements BackEndDevice {
       ...sources.map((source, nid) => ({ ...capture(source, nid), source })),
     ];
     const host = this.#host();
-    this.#streams = directions.map(({ info, ...ends }, id) => {
+    const files = new OpenFiles();
+    this.#streams = directions.map(({ info, remarks, ...ends }, id) => {
       const onReady = (): void => {
         this.#streams[id]!.ready();
         this.turn();
       };
-      const endpoint = endpointOf(ends, { commands, onReady });
+      const onNotice = (text: string) => onEvent({ kind: "notice", text, stream: id });
+      const endpoint = endpointOf(ends, { commands, files, onReady, onNotice });
+      remarks.forEach(onNotice);
       const { latencyMs = 0, pace = "real" } = spec;
       return new Stream(host, { id, info, endpoint, latencyMs, paced: pace === "real" });
     });
@@ -351,45 +345,6 @@ export class SoundDevice implements BackEndDevice {
   }
 }
 
-// ---- what a card consists of ----
-
-const allOnes = (count: number): bigint => (1n << BigInt(count)) - 1n;
-const ALL_RATES = allOnes(FRAME_RATES.length);
-/** Formats whose samples fill whole bytes; the others cannot be counted in frames. */
-const WHOLE_FORMATS = formatMap((format) => format.bytes > 0);
-const WAV_FORMATS = formatMap((format) => format.wav !== null);
-
-function formatMap(wanted: (format: typeof SAMPLE_FORMATS[number]) => boolean): bigint {
-  return SAMPLE_FORMATS.filter(wanted).reduce((map, { code }) => map | 1n << BigInt(code), 0n);
-}
-
-function streamInfo(direction: number, nid: number, formats: bigint): PcmInfo {
-  return {
-    hdaFnNid: nid,
-    features: 1 << PCM_F_EVT_XRUNS,
-    formats,
-    rates: ALL_RATES,
-    direction,
-    channelsMin: 1,
-    channelsMax: MAX_CHANNELS,
-  };
-}
-
-function playback(sink: SinkSpec, nid: number): { info: PcmInfo } {
-  return { info: streamInfo(D_OUTPUT, nid, sink.kind === "wav" ? WAV_FORMATS : WHOLE_FORMATS) };
-}
-
-/** A file is captured as it is: nothing else is offered. */
-function capture(source: SourceSpec, nid: number): { info: PcmInfo } {
-  const info = streamInfo(D_INPUT, nid, WHOLE_FORMATS);
-  if (source.kind !== "wav") return { info };
-  const format = sourceFormat(source.path);
-  info.formats = 1n << BigInt(formatOfWav(format)!.code);
-  info.rates = 1n << BigInt(FRAME_RATES.indexOf(format.rate));
-  info.channelsMin = info.channelsMax = format.channels;
-  return { info };
-}
-
 function endpointOf(
   ends: { sink?: SinkSpec; source?: SourceSpec },
   around: Surroundings,
@@ -397,45 +352,4 @@ function endpointOf(
   const { sink, source } = ends;
   if (sink !== undefined) return { openSink: (format) => openSink(sink, format, around) };
   return { openSource: (format) => openSource(source!, format, around) };
-}
-
-/** High Definition Audio §7.3.3.31: device in bits 23:20, connector 19:16 (3.5 mm), association 7:4, sequence 3:0. */
-const LINE_OUT = 0x0 << 20;
-const MIC_IN = 0xa << 20;
-const SMALL_JACK = 0x1 << 16;
-/** High Definition Audio §7.3.4.9: presence detect; can be output; can be input. */
-const CAPS_PRESENCE = 1 << 2;
-const CAPS_OUTPUT = 1 << 4;
-const CAPS_INPUT = 1 << 5;
-
-function jackOf(info: PcmInfo, index: number): JackInfo {
-  const isOutput = info.direction === D_OUTPUT;
-  return {
-    hdaFnNid: info.hdaFnNid,
-    features: 0,
-    hdaRegDefconf: (isOutput ? LINE_OUT : MIC_IN) | SMALL_JACK | 1 << 4 | index & 0xf,
-    hdaRegCaps: CAPS_PRESENCE | (isOutput ? CAPS_OUTPUT : CAPS_INPUT),
-    connected: true,
-  };
-}
-
-/** By number of channels, in the order in which a WAV file holds them. */
-const CHANNEL_ORDERS = [
-  "",
-  "MONO",
-  "FL FR",
-  "FL FR FC",
-  "FL FR RL RR",
-  "FL FR FC RL RR",
-  "FL FR FC LFE RL RR",
-  "FL FR FC LFE RL RR RC",
-  "FL FR FC LFE RL RR SL SR",
-];
-
-function chmapsOf({ hdaFnNid, direction, channelsMin, channelsMax }: PcmInfo): ChmapInfo[] {
-  return CHANNEL_ORDERS.slice(channelsMin, channelsMax + 1).map((order) => ({
-    hdaFnNid,
-    direction,
-    positions: order.split(" ").map((name) => CHANNEL_POSITIONS.indexOf(name)),
-  }));
 }

@@ -6,8 +6,12 @@
  */
 import type { SampleFormat } from "./wire.ts";
 import { packedFormat, packSamples, type WavFormat, WavWriter } from "../../wav/mod.ts";
-import { CommandEnd, type Commands, type Variables } from "../../device/command.ts";
+import { CommandEnd, type Commands } from "../../device/command.ts";
+import type { OpenFiles } from "./files.ts";
+import { variablesOf } from "./names.ts";
 import type { SinkSpec } from "./spec.ts";
+
+type WavSinkSpec = Extract<SinkSpec, { kind: "wav" }>;
 
 /** What a stream's samples are. */
 export interface StreamFormat {
@@ -40,26 +44,24 @@ export interface Sink {
 /** What sinks and sources are made with. */
 export interface Surroundings {
   readonly commands: Commands;
+  readonly files: OpenFiles;
   /** To be called when a sink that was full has room, a source that was empty has samples. */
   readonly onReady: () => void;
+  /** To be called with what is odd, and no error. */
+  readonly onNotice: (text: string) => void;
 }
 
 /** Opens a sink. @throws {WavError} @throws {OsError} */
 export function openSink(spec: SinkSpec, format: StreamFormat, around: Surroundings): Sink {
   if (spec.kind === "null") return NULL_SINK;
-  if (spec.kind === "wav") return new WavSink(spec.path, spec.append, wavFormatOf(format));
+  if (spec.kind === "wav") return new WavSink(spec, wavFormatOf(format), around.files);
   return new ExecSink(spec.command, format, around);
 }
 
-/** @throws {TypeError} when a WAV file cannot carry it, which a stream with such a sink does not offer */
-function wavFormatOf({ sample, channels, rate }: StreamFormat): WavFormat {
+/** @throws {TypeError} when a WAV file cannot carry it, which a stream with such a file does not offer */
+export function wavFormatOf({ sample, channels, rate }: StreamFormat): WavFormat {
   if (sample.wav === null) throw new TypeError(`Cannot put ${sample.name} into a WAV file`);
   return { ...sample.wav, channels, rate };
-}
-
-/** What a command finds in its environment. */
-export function variablesOf({ sample, channels, rate }: StreamFormat): Variables {
-  return { RATE: rate, CHANNELS: channels, BITS: 8 * sample.bytes, FORMAT: sample.alsa };
 }
 
 const NULL_SINK: Sink = {
@@ -72,13 +74,18 @@ const NULL_SINK: Sink = {
 
 /** A file, without padding: few programs read S24_LE from a file as what it is, all read its 24 bits alone. */
 class WavSink implements Sink {
-  #format: WavFormat;
-  #writer: WavWriter;
+  readonly #format: WavFormat;
+  readonly #writer: WavWriter;
+  readonly #use: Disposable;
 
-  constructor(path: string, append: boolean, format: WavFormat) {
-    const packed = packedFormat(format);
+  constructor({ path, append }: WavSinkSpec, format: WavFormat, files: OpenFiles) {
+    using opened = new DisposableStack();
+    const admit = (identity: string) =>
+      void opened.use(files.open({ identity, path, isWritten: true }));
+    const open = append ? WavWriter.append : WavWriter.create;
     this.#format = format;
-    this.#writer = append ? WavWriter.append(path, packed) : WavWriter.create(path, packed);
+    this.#writer = open(path, packedFormat(format), admit);
+    this.#use = opened.move();
   }
 
   write(bytes: Uint8Array<ArrayBuffer>, offset: number, length: number): number {
@@ -99,6 +106,7 @@ class WavSink implements Sink {
   }
 
   close(): void {
+    this.#use[Symbol.dispose]();
     this.#writer.close();
   }
 }

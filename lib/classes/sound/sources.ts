@@ -4,9 +4,11 @@
  *
  * @module
  */
-import { WavReader } from "../../wav/mod.ts";
+import { sameWavFormat, WavError, wavFormatText, WavReader } from "../../wav/mod.ts";
 import { CommandEnd } from "../../device/command.ts";
-import { type StreamFormat, type Surroundings, variablesOf } from "./sinks.ts";
+import { remarksOn } from "./check.ts";
+import { variablesOf } from "./names.ts";
+import { type StreamFormat, type Surroundings, wavFormatOf } from "./sinks.ts";
 import type { SourceSpec } from "./spec.ts";
 
 /** Gives one capture's samples, from START to RELEASE. */
@@ -26,8 +28,8 @@ export interface Source {
 /** Opens a source. @throws {WavError} @throws {OsError} */
 export function openSource(spec: SourceSpec, format: StreamFormat, around: Surroundings): Source {
   if (spec.kind === "exec") return new ExecSource(spec.command, format, around);
-  const { silence } = format.sample;
-  return spec.kind === "wav" ? new WavSource(spec.path, silence) : silenceSource(silence);
+  if (spec.kind === "wav") return new WavSource(spec.path, format, around);
+  return silenceSource(format.sample.silence);
 }
 
 /** Fills with a sample's bytes, over and over; streams only ask for whole samples from whole samples on. */
@@ -52,12 +54,23 @@ function silenceSource(silence: readonly number[]): Source {
 
 /** A file, then silence. */
 class WavSource implements Source {
-  #reader: WavReader;
-  #silence: readonly number[];
+  readonly #reader: WavReader;
+  readonly #silence: readonly number[];
+  readonly #use: Disposable;
 
-  constructor(path: string, silence: readonly number[]) {
-    this.#reader = WavReader.open(path);
-    this.#silence = silence;
+  /** @throws {WavError} when it is no longer what the stream offers @throws {SpecError} when it is being written to */
+  constructor(path: string, format: StreamFormat, { files, onNotice }: Surroundings) {
+    using opened = new DisposableStack();
+    this.#reader = opened.use(WavReader.open(path));
+    const [is, expected] = [this.#reader.format, wavFormatOf(format)];
+    if (!sameWavFormat(is, expected)) {
+      const why = `it holds ${wavFormatText(is)}, expected ${wavFormatText(expected)} as before`;
+      throw new WavError("capture from", path, why);
+    }
+    this.#silence = format.sample.silence;
+    this.#use = files.open({ identity: this.#reader.identity, path, isWritten: false });
+    remarksOn(this.#reader).forEach(onNotice);
+    opened.move();
   }
 
   read(bytes: Uint8Array<ArrayBuffer>, offset: number, length: number): number {
@@ -67,6 +80,7 @@ class WavSource implements Source {
   }
 
   close(): void {
+    this.#use[Symbol.dispose]();
     this.#reader.close();
   }
 }

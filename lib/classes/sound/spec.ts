@@ -4,8 +4,7 @@
  *
  * @module
  */
-import { formatOfWav, FRAME_RATES, type PcmState } from "./wire.ts";
-import { type WavFormat, wavFormatText, WavReader, WavWriter } from "../../wav/mod.ts";
+import type { PcmState } from "./wire.ts";
 
 /** A device to run; `socket` is the path it listens at. */
 export type DeviceSpec = SoundSpec | RngSpec;
@@ -19,7 +18,9 @@ export interface SoundSpec {
    * `wav:FILE` begins the file anew with each playback, `wav:FILE,append` goes on in it; `null` drops;
    * `exec:COMMAND` runs a shell command per playback and writes samples to its standard input; after one that ends before
    * that, buffers fail until the stream is started again, and so is the command. The command finds
-   * `$RATE`, `$CHANNELS`, `$BITS` and `$FORMAT` (ALSA's name, such as S16_LE) in its environment.
+   * `$RATE`, `$CHANNELS`, `$BITS` and the format's names in its environment: `$FORMAT` (ALSA's, such as S16_LE),
+   * `$PW_FORMAT` (pw-cat's), `$SOX_FORMAT` and `$FFMPEG_FORMAT`; a stream offers only formats that have the names its
+   * command uses.
    */
   sinks?: string[];
   /** One capture stream each: `wav:FILE` (then silence), `silence`, or `exec:COMMAND`, whose standard output is heard. */
@@ -28,6 +29,8 @@ export interface SoundSpec {
   pace?: "real" | "free";
   /** What lies between the sinks and the ear, in milliseconds: added to the latency that is told to the driver. */
   latencyMs?: number;
+  /** How long a command may work on after its stream's end, in milliseconds; then it is killed. @default {30000} */
+  graceMs?: number;
 }
 
 /** A source of entropy. */
@@ -40,6 +43,8 @@ export interface RngSpec {
 export type DeviceEvent =
   | { kind: "listening" | "connected" | "disconnected"; text: string }
   | { kind: "error"; text: string; stream?: number }
+  /** Something that is odd, and no error; or that is waited for. */
+  | { kind: "notice"; text: string; stream?: number }
   | { kind: "state"; text: string; stream: number; state: PcmState; frames: number }
   /** Frames completed since PREPARE: at most ten of these a second and stream. */
   | { kind: "position"; text: string; stream: number; frames: number; seconds: number }
@@ -52,8 +57,10 @@ export interface DeviceContract {
   calls: {
     /** Plugs a sound card's jack in or out. */
     setJack(id: number, connected: boolean): void;
+    /** Serves nobody any more: closes the socket and all files. Commands may work on. */
+    finish(): void;
   };
-  event: DeviceEvent;
+  event: DeviceEvent | { kind: "finished" };
 }
 
 /** Where a playback stream goes. */
@@ -103,29 +110,20 @@ export function parseSource(text: string): SourceSpec {
   throw new SpecError(`Cannot capture from "${text}", expected wav:FILE, silence or exec:COMMAND`);
 }
 
-/** The format of a source's file. @throws {WavError} @throws {SpecError} when no sound device can have it */
-export function sourceFormat(path: string): WavFormat {
-  using reader = WavReader.open(path);
-  const { format } = reader;
-  const known = formatOfWav(format) !== undefined && FRAME_RATES.includes(format.rate);
-  if (known && format.channels <= MAX_CHANNELS) return format;
-  throw new SpecError(
-    `Cannot capture from ${path}: it holds ${wavFormatText(format)}, expected at most ` +
-      `${MAX_CHANNELS} channels at one of ${FRAME_RATES.join(", ")} Hz`,
-  );
-}
-
 /** Most channels a stream offers: as many as have a customary order. */
 export const MAX_CHANNELS = 8;
 const MAX_STREAMS = 32;
+const MAX_GRACE_MS = 86_400_000;
+/** What commands are given where nothing is said. */
+export const DEFAULT_GRACE_MS = 30_000;
 
 /**
  * A sound specification, read.
  *
- * @throws {SpecError} for texts that mean nothing, two sinks in one file, or too many streams
+ * @throws {SpecError} for texts that mean nothing, numbers out of range, or too many streams
  */
 export function parseSound(spec: SoundSpec): { sinks: SinkSpec[]; sources: SourceSpec[] } {
-  const { latencyMs = 0 } = spec;
+  const { latencyMs = 0, graceMs = 0 } = spec;
   const isDefault = spec.sinks === undefined && spec.sources === undefined;
   const sinks = (isDefault ? ["null"] : spec.sinks ?? []).map(parseSink);
   const sources = (isDefault ? ["silence"] : spec.sources ?? []).map(parseSource);
@@ -136,21 +134,8 @@ export function parseSound(spec: SoundSpec): { sinks: SinkSpec[]; sources: Sourc
   if (!(latencyMs >= 0 && latencyMs <= 10_000)) {
     throw new SpecError(`Cannot add a latency of ${latencyMs} ms, expected 0 to 10000`);
   }
-  const paths = sinks.flatMap((sink) => sink.kind === "wav" ? [sink.path] : []);
-  const twice = paths.find((path, i) => paths.indexOf(path) !== i);
-  if (twice !== undefined) throw new SpecError(`Cannot play two streams to one file, ${twice}`);
-  const both = sources.find((source) => source.kind === "wav" && paths.includes(source.path));
-  if (both?.kind === "wav") {
-    throw new SpecError(`Cannot play to ${both.path} and capture from it at the same time`);
+  if (!(graceMs >= 0 && graceMs <= MAX_GRACE_MS)) {
+    throw new SpecError(`Cannot give commands ${graceMs} ms, expected 0 to ${MAX_GRACE_MS}`);
   }
   return { sinks, sources };
-}
-
-/** Checks what can be checked before a device starts. @throws {SpecError} @throws {WavError} */
-export function checkSpec(spec: DeviceSpec): void {
-  if (spec.socket === "") throw new SpecError("Cannot listen at an empty path");
-  if (spec.class !== "sound") return;
-  const { sinks, sources } = parseSound(spec);
-  for (const source of sources) if (source.kind === "wav") sourceFormat(source.path);
-  for (const sink of sinks) if (sink.kind === "wav") WavWriter.check(sink.path);
 }

@@ -153,12 +153,21 @@ export const PARAMS: Omit<snd.PcmParams, "streamId"> = {
   rate: 7,
 };
 
+/** How long a card's commands may work on. */
+export const GRACE_MS = 30_000;
+
 /** A card and its driver. */
 export class Card implements Disposable {
   readonly clock = new FakeClock();
   readonly events: DeviceEvent[] = [];
   readonly watches = new Watches();
-  readonly commands = new Commands(this.watches);
+  /** The commands' own clock: it stands until it is told to go. */
+  readonly commandClock = new FakeClock();
+  readonly commands = new Commands(this.watches, {
+    clock: this.commandClock,
+    graceMs: GRACE_MS,
+    onKilled: (text) => this.events.push({ kind: "error", text }),
+  });
   readonly device: SoundDevice;
   readonly wiring: Wiring;
   #places = new Map<number, { at: number; data: number; length: number; capture: boolean }>();
@@ -178,6 +187,12 @@ export class Card implements Disposable {
     this.leave();
     this.commands.close();
     this.watches.close();
+  }
+
+  /** The front-end goes, and commands finish, for real. */
+  finish(): void {
+    this.leave();
+    while (this.commands.finishing.length > 0 && this.dispatch(10_000));
   }
 
   /** The front-end goes. */

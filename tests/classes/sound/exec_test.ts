@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import { assert, assertEquals } from "@std/assert";
 import * as snd from "../../../lib/classes/sound/wire.ts";
-import { Card, noise, PARAMS } from "./card.ts";
+import { variablesOf } from "../../../lib/classes/sound/names.ts";
+import { childrenOf } from "../../support/process.ts";
+import { bytes, readAll } from "../../wav/files.ts";
+import { Card, GRACE_MS, noise, PARAMS } from "./card.ts";
 
 const { S_OK, S_IO_ERR } = snd;
 const PERIOD = PARAMS.periodBytes;
@@ -40,8 +43,8 @@ Deno.test("exec: a command gets every sample, also when it is slower than the dr
     {
       using card = new Card({ sinks: [`exec:sleep 0.2; cat > ${path}`], pace: "free" });
       assertEquals(playAll(card, sound, 2 ** 16), new Array(16).fill(S_OK));
+      card.finish();
     }
-    // The card has ended, and waited for what the command still had to do.
     assertEquals(Deno.readFileSync(path), sound);
   });
 });
@@ -54,10 +57,21 @@ Deno.test("exec: a command knows what it gets: sox makes the file that wav: woul
     {
       using card = new Card({ sinks: [`exec:${command}`], pace: "free" });
       playAll(card, sound);
+      card.finish();
     }
     assertEquals(Deno.readFileSync(`${folder}/out.wav`).subarray(44), sound);
     const env = Deno.readTextFileSync(`${folder}/env`).split("\n");
-    for (const line of ["RATE=48000", "CHANNELS=2", "BITS=16", "FORMAT=S16_LE"]) {
+    for (
+      const line of [
+        "RATE=48000",
+        "CHANNELS=2",
+        "BITS=16",
+        "FORMAT=S16_LE",
+        "PW_FORMAT=s16",
+        "SOX_FORMAT=s16",
+        "FFMPEG_FORMAT=s16le",
+      ]
+    ) {
       assert(env.includes(line), line);
     }
   });
@@ -247,28 +261,138 @@ Deno.test("exec: a command that ended in mid-stream is run again by the next STA
   });
 });
 
-Deno.test("exec: playbacks one after the other leave no more than a few commands behind, and close() none", () => {
-  const processes = (): number => {
-    const children = Deno.readTextFileSync(`/proc/self/task/${Deno.pid}/children`).trim();
-    return children === "" ? 0 : children.split(" ").length;
-  };
-  const before = processes();
+/** What the shells of commands were told to run, by those that are there now. */
+function running(): string[] {
+  const lines = childrenOf(Deno.pid).map((pid) => Deno.readTextFileSync(`/proc/${pid}/cmdline`));
+  return lines.map((line) => line.split("\0").at(-2)!.split("\n").at(-1)!);
+}
+
+/** Starts a stream, and ends it at once. */
+function pass(card: Card, streamId = 0): void {
+  card.prepare({ streamId });
+  card.control(snd.R_PCM_START, streamId);
+  card.control(snd.R_PCM_STOP, streamId);
+  card.control(snd.R_PCM_RELEASE, streamId);
+}
+
+const errorsOf = (card: Card): string[] => card.reported("error").map(({ text }) => text);
+
+Deno.test("exec: each command has its time after its stream's end; one that is late is killed, and named", () => {
+  withFolder((folder) => {
+    const gate = `${folder}/gate`;
+    new Deno.Command("mkfifo", { args: [gate] }).outputSync();
+    using card = new Card({
+      sinks: [
+        `exec:cat > /dev/null; read line < ${gate}; echo done > ${folder}/done`,
+        "exec:sleep 60",
+      ],
+      pace: "free",
+    });
+    pass(card, 0);
+    card.commandClock.pass(GRACE_MS / 2);
+    pass(card, 1);
+    card.commandClock.pass(GRACE_MS / 2 - 1);
+    assertEquals([card.commands.finishing.length, errorsOf(card)], [2, []]);
+    Deno.writeTextFileSync(gate, "go\n");
+    while (card.commands.finishing.length > 1) assert(card.dispatch());
+    assertEquals(Deno.readTextFileSync(`${folder}/done`), "done\n");
+    card.commandClock.pass(GRACE_MS / 2);
+    assertEquals(errorsOf(card), []);
+    card.commandClock.pass(1);
+    const killed = 'Killed "sleep 60" before it had finished: its stream ended 30 s ago';
+    assertEquals([card.commands.finishing, errorsOf(card)], [[], [killed]]);
+    assertEquals(running(), []);
+  });
+});
+
+Deno.test("exec: several playbacks at once, and one after the other, are all finished by their commands", () => {
+  withFolder((folder) => {
+    const encoder = (i: number) =>
+      `exec:cat > ${folder}/${i}.$$; sleep 0.2; echo end >> ${folder}/${i}.$$`;
+    const sound = noise(4 * PERIOD);
+    using card = new Card({ sinks: [encoder(0), encoder(1)], pace: "free" });
+    for (let life = 0; life < 6; life++) playAll(card, sound);
+    pass(card, 1);
+    card.finish();
+    const files = [...Deno.readDirSync(folder)].map(({ name }) => name);
+    assertEquals(files.filter((name) => name.startsWith("0.")).length, 6);
+    for (const name of files) {
+      const expected = name.startsWith("0.") ? [...sound] : [];
+      assertEquals([...Deno.readFileSync(`${folder}/${name}`)], [...expected, ...bytes("end\n")]);
+    }
+    assertEquals(errorsOf(card), []);
+  });
+});
+
+Deno.test("exec: however many streams end, few commands are left behind, and none when the device ends", () => {
   {
-    // A recorder and a player that does not heed the end of its input.
+    // A player that does not heed the end of its input, and a recorder.
     using card = new Card({
       sinks: ["exec:sleep 60"],
       sources: ["exec:cat /dev/zero"],
       pace: "free",
     });
-    for (let life = 0; life < 10; life++) {
-      for (const streamId of [0, 1]) {
-        card.prepare({ streamId });
-        card.control(snd.R_PCM_START, streamId);
-        card.control(snd.R_PCM_STOP, streamId);
-        card.control(snd.R_PCM_RELEASE, streamId);
-      }
-      assert(processes() - before <= 5, `${processes()}`);
-    }
+    for (let life = 0; life < 40; life++) pass(card, 0);
+    assertEquals(running().length, 32);
+    const late =
+      'Killed "sleep 60" before it had finished: 32 whose streams ended later still work';
+    assertEquals(errorsOf(card), new Array(8).fill(late));
+    pass(card, 1);
+    while (card.commands.finishing.includes("cat /dev/zero")) assert(card.dispatch());
+    assertEquals(errorsOf(card).length, 9);
   }
-  assertEquals(processes(), before);
+  assertEquals(running(), []);
+});
+
+Deno.test("exec: a stream offers the formats that its command's program has a name for", () => {
+  using card = new Card({
+    sinks: ["exec:cat > /dev/null $PW_FORMAT", "exec:cat ${SOX_FORMAT}", "exec:a $PW_FORMATS"],
+    sources: ["exec:ffmpeg -f $FFMPEG_FORMAT"],
+  });
+  const names = [0, 1, 2, 3].map((id) => {
+    const request = new DataView(new ArrayBuffer(16));
+    [snd.R_PCM_INFO, id, 1, 32].forEach((word, i) => request.setUint32(4 * i, word, true));
+    const answer = card.request(new Uint8Array(request.buffer));
+    const { formats } = snd.decodePcmInfo(new DataView(answer.buffer), 4);
+    return snd.SAMPLE_FORMATS.filter(({ code }) => (formats >> BigInt(code) & 1n) === 1n)
+      .map(({ name }) => name).join(" ");
+  });
+  const all = "MU_LAW A_LAW S8 U8 S16 U16 S24_3 U24_3 S32 U32 FLOAT FLOAT64";
+  assertEquals(names[0], "MU_LAW A_LAW S8 U8 S16 S32 FLOAT FLOAT64");
+  assertEquals([names[1], names[3]], [all, all]);
+  assertEquals(names[2]!.split(" ").length, snd.SAMPLE_FORMATS.length - 1);
+});
+
+Deno.test("exec: $SOX_FORMAT tells sox what it gets, for each format", () => {
+  withFolder((folder) => {
+    for (const sample of snd.SAMPLE_FORMATS) {
+      const { SOX_FORMAT } = variablesOf({ sample, channels: 2, rate: 48000 });
+      if (SOX_FORMAT === undefined) continue;
+      const path = `${folder}/${sample.name}.wav`;
+      const command = `sox -q -L -t $SOX_FORMAT -r $RATE -c $CHANNELS - -b 64 -e float ${path}`;
+      const length = 2 * sample.bytes * 480;
+      const loud = sample.name === "FLOAT64"
+        ? [0xd0, 0x3f]
+        : sample.name === "FLOAT"
+        ? [0x3e]
+        : [0x10];
+      // One channel is silence, the other is not.
+      const sound = new Uint8Array(length);
+      for (let at = 0; at < length; at += sample.bytes) sound.set(sample.silence, at);
+      for (let at = 0; at < length; at += 2 * sample.bytes) {
+        loud.forEach((byte, i) => sound[at + sample.bytes - loud.length + i]! ^= byte);
+      }
+      using card = new Card({ sinks: [`exec:${command}`], pace: "free" });
+      card.prepare({ format: sample.code, periodBytes: length, bufferBytes: 2 * length });
+      card.control(snd.R_PCM_START, 0);
+      card.play(sound);
+      card.control(snd.R_PCM_STOP, 0);
+      card.control(snd.R_PCM_RELEASE, 0);
+      card.finish();
+      const heard = new Float64Array(readAll(path).samples.buffer);
+      assertEquals(heard.length, 2 * 480, sample.name);
+      // mu-law's and A-law's least values are no zero, but nearly.
+      assert(heard.every((value, i) => Math.abs(value) > 0.002 !== (i % 2 === 1)), sample.name);
+    }
+  });
 });

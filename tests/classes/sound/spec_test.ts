@@ -40,6 +40,7 @@ const BAD_SPECS: [name: string, spec: Partial<SoundSpec>, why: string][] = [
   ["two sinks in one file", { sinks: ["wav:a", "wav:a,append"] }, "two streams to one file, a"],
   ["a negative latency", { latencyMs: -1 }, "latency of -1 ms"],
   ["a latency that is no number", { latencyMs: NaN }, "latency of NaN ms"],
+  ["no time for commands", { graceMs: -1 }, "give commands -1 ms"],
   ["an empty path", { socket: "" }, "empty path"],
 ];
 for (const [name, spec, why] of BAD_SPECS) {
@@ -76,6 +77,49 @@ Deno.test("a sink's file that cannot be written is found out before the device s
     Deno.writeTextFileSync(`${folder}/a.wav`, "kept until it is played to");
     check(`${folder}/a.wav`);
     assertEquals(Deno.readTextFileSync(`${folder}/a.wav`), "kept until it is played to");
+  } finally {
+    Deno.removeSync(folder, { recursive: true });
+  }
+});
+
+Deno.test("a file is known by what it is: no sink is another's file, or a source's", () => {
+  const folder = Deno.makeTempDirSync();
+  const at = (name: string) => `${folder}/${name}`;
+  try {
+    Deno.copyFileSync("/usr/share/sounds/alsa/Noise.wav", at("in.wav"));
+    Deno.linkSync(at("in.wav"), at("hard.wav"));
+    Deno.symlinkSync("in.wav", at("soft.wav"));
+    Deno.symlinkSync(at("soft.wav"), at("soft2.wav"));
+    Deno.symlinkSync("to-come.wav", at("dangling.wav"));
+    Deno.mkdirSync(at("sub"));
+    Deno.symlinkSync(folder, at("sub/up"));
+    const before = [...Deno.readDirSync(folder)].length;
+    const aliases: [string, string, isThere: boolean][] = [
+      ["in.wav", "in.wav", true],
+      ["in.wav", "hard.wav", true],
+      ["soft.wav", "in.wav", true],
+      ["soft2.wav", "hard.wav", true],
+      ["sub/up/in.wav", "in.wav", true],
+      ["sub/../in.wav", "sub/up/soft.wav", true],
+      ["to-come.wav", "to-come.wav", false],
+      ["to-come.wav", "./to-come.wav", false],
+      ["to-come.wav", "dangling.wav", false],
+      ["dangling.wav", "sub/up/to-come.wav", false],
+    ];
+    for (const [a, b, isThere] of aliases) {
+      const check = (spec: Partial<SoundSpec>) =>
+        checkSpec({ class: "sound", socket: "s", ...spec });
+      const twice = { sinks: [`wav:${at(a)}`, "null", `wav:${at(b)},append`] };
+      assertThrows(() => check(twice), SpecError, "Cannot play two streams to one file, ");
+      if (!isThere) continue;
+      const both = { sinks: [`wav:${at(a)}`], sources: [`wav:${at(b)}`] };
+      assertThrows(() => check(both), SpecError, "and capture from it at the same time");
+      check({ sources: [`wav:${at(a)}`, `wav:${at(b)}`] });
+      check({ sinks: [`wav:${at("to-come.wav")}`], sources: [`wav:${at(b)}`] });
+    }
+    assertEquals([...Deno.readDirSync(folder)].length, before);
+    const noise = Deno.readFileSync("/usr/share/sounds/alsa/Noise.wav");
+    assertEquals(Deno.readFileSync(at("in.wav")), noise);
   } finally {
     Deno.removeSync(folder, { recursive: true });
   }
