@@ -5,9 +5,14 @@
  * @module
  */
 import { createMemory, EventFd, type Fd, Mapping, pageSize, relieveEvent } from "../../ffi/mod.ts";
-import { type RingLayout, splitRingLayout } from "../virtio/split_ring.ts";
+import {
+  hasFeature,
+  VIRTIO_F_RING_EVENT_IDX,
+  VIRTIO_F_RING_INDIRECT_DESC,
+} from "../virtio/features.ts";
+import { MAX_SEGMENTS, type RingLayout, splitRingLayout } from "../virtio/split_ring.ts";
 import type { DeviceState } from "../virtio/state.ts";
-import type { ActivationRing, LaneDevice } from "./lane_messages.ts";
+import type { Activation, ActivationRing, LaneDevice } from "./lane_messages.ts";
 import { isShadowed } from "./replay.ts";
 
 /** The guest address of an activation's memory in the back-end's eyes; not 0, which some take for "not set up". */
@@ -30,9 +35,11 @@ export class ActivationMemory implements Disposable {
   /**
    * Makes them for the queues that the driver has set up.
    *
+   * @param features What the back-end is told was accepted
    * @throws {OsError} and nothing of it is left
    */
-  constructor(device: LaneDevice, state: DeviceState) {
+  constructor(device: LaneDevice, state: DeviceState, readonly features: bigint) {
+    const least = leastSize(state, features);
     try {
       for (const queue of state.queues) {
         if (!queue.ready) continue;
@@ -40,7 +47,9 @@ export class ActivationMemory implements Disposable {
         const { index, num: size, desc, avail, used } = queue;
         const layout = { index, size, desc, avail, used };
         const shadowed = isShadowed(device, index);
-        this.rings.push(shadowed ? this.#shadow(layout) : this.#direct(layout, device));
+        this.rings.push(
+          shadowed ? this.#shadow(index, Math.max(size, least)) : this.#direct(layout, device),
+        );
       }
       if (this.#end > 0) this.memory = this.#share(device.name);
     } catch (error) {
@@ -55,7 +64,7 @@ export class ActivationMemory implements Disposable {
   }
 
   /** A ring of its own, and room behind it. */
-  #shadow({ index, size }: RingLayout): ActivationRing {
+  #shadow(index: number, size: number): ActivationRing {
     const { desc, avail, used, bytes } = splitRingLayout(ACTIVATION_GUEST + this.#end, size);
     const start = roundUp(this.#end + bytes, pageSize());
     const end = this.#end = start + SLOT_BYTES;
@@ -66,6 +75,19 @@ export class ActivationMemory implements Disposable {
   /** The driver's ring, rung by the access Worker. */
   #direct(layout: RingLayout, device: LaneDevice): ActivationRing {
     return { ...layout, call: this.#event(), kick: device.kicks[layout.index]!, slots: null };
+  }
+
+  /** What the ring Worker is told of it. */
+  describe(id: number, epoch: number): Activation {
+    const { rings, features, memory } = this;
+    return {
+      id,
+      epoch,
+      rings,
+      memory: memory === null ? null : { range: memory.mapping.range, guest: ACTIVATION_GUEST },
+      indirect: hasFeature(features, VIRTIO_F_RING_INDIRECT_DESC),
+      eventIdx: hasFeature(features, VIRTIO_F_RING_EVENT_IDX),
+    };
   }
 
   #event(): number {
@@ -89,6 +111,17 @@ export class ActivationMemory implements Disposable {
   [Symbol.dispose](): void {
     this.close();
   }
+}
+
+/**
+ * The least size of a shadow ring. Two descriptors: a request of viola's own has two segments. Where the driver uses
+ * indirect tables and the back-end does not, as many as a chain may have segments, so that every chain fits: 1024, which
+ * is also the most that libvhost-user takes.
+ */
+function leastSize(state: DeviceState, features: bigint): number {
+  const flattens = state.driverHas(VIRTIO_F_RING_INDIRECT_DESC) &&
+    !hasFeature(features, VIRTIO_F_RING_INDIRECT_DESC);
+  return flattens ? MAX_SEGMENTS : 2;
 }
 
 function roundUp(value: number, to: number): number {

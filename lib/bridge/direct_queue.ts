@@ -6,60 +6,108 @@
  */
 import { type GuestMemory } from "../virtio/memory.ts";
 import { Chain, DeviceRing, type RingLayout, type RingOptions } from "../virtio/split_ring.ts";
-import type { DeviceReplay } from "./replay.ts";
-import { firstWord } from "./shadow_queue.ts";
+import { RING_QUEUE_COUNTERS, type RingQueue } from "../virtio/state.ts";
+import { CALL, type LaneQueue } from "./lane_queue.ts";
 
-/** A queue of a device with direct memory. */
-export class DirectQueue {
+/** What a direct queue is made of. */
+export interface DirectQueueParts {
+  readonly state: RingQueue;
+  /** The driver's; null where viola has not mapped it. */
+  readonly memory: GuestMemory | null;
+  /** Where the driver put it. */
+  readonly layout: RingLayout;
+  readonly options: RingOptions;
+  /** Whether a chain should have come back by now, by what its class knows. */
+  readonly isDue: (chain: Chain) => boolean;
+}
+
+/** See the module. */
+export class DirectQueue implements LaneQueue {
   readonly index: number;
+  /** What a back-end used before its call eventfd was heard, nobody said. */
+  readonly mayOweInterrupt = true;
+  readonly blame = "driver";
+  readonly #parts: DirectQueueParts;
+  readonly #epoch: number;
+  /** How many chains the back-end at hand found in flight or waiting; null for the first, whose they are from the start. */
+  #found: number | null = null;
   /** The used index when {@linkcode isDue} last looked. */
   #lastUsedIdx = -1;
+  #interruptWanted = false;
 
-  /** @param memory The driver's memory; null where viola has not mapped it */
-  constructor(
-    readonly layout: RingLayout,
-    readonly memory: GuestMemory | null,
-    readonly options: RingOptions,
-  ) {
-    this.index = layout.index;
+  constructor(parts: DirectQueueParts) {
+    this.index = parts.layout.index;
+    this.#parts = parts;
+    this.#epoch = parts.state.epoch;
+  }
+
+  get current(): boolean {
+    const { state } = this.#parts;
+    return state.ready && state.epoch === this.#epoch;
   }
 
   /**
-   * Where a back-end begins: at the used index, since nothing before it is in flight. 0 where viola does not see it: a
-   * first life begins there, and there is no second.
+   * A back-end begins at the used index, since nothing before it is in flight. At 0 where viola does not see it: a first
+   * life begins there, and there is no second.
    */
-  get base(): number {
-    return this.memory === null ? 0 : this.#look(this.memory).usedIdx;
+  attach(): number {
+    const { memory, layout: { avail } } = this.#parts;
+    const isFirst = this.#found === null;
+    this.#found = 0;
+    if (memory === null) return 0;
+    const { usedIdx } = this.#look(memory);
+    if (!isFirst) this.#found = (readIdx(memory, avail) - usedIdx) & 0xffff;
+    return usedIdx;
   }
 
-  /** How many chains a new back-end finds in flight or waiting. */
-  get waiting(): number {
-    if (this.memory === null) return 0;
-    const { avail } = this.layout;
-    const { u16, guest } = this.memory.region(avail, 4);
-    return (Atomics.load(u16, (avail - guest) / 2 + 1) - this.base) & 0xffff;
+  /** What it had lies in the driver's ring. */
+  detach(): void {}
+
+  /** It finds them there. */
+  reoffer(): number {
+    return this.#found ?? 0;
   }
 
-  /**
-   * Whether no chain came back since this was last asked, and the oldest in flight should have.
-   *
-   * @throws {RingError} when the driver's ring cannot be true
-   */
-  isDue(isRequest: boolean, replay: DeviceReplay): boolean {
-    if (this.memory === null) return false;
-    const ring = this.#look(this.memory);
+  serve(marks: number): number {
+    if ((marks & CALL) === 0) return 0;
+    this.#parts.state.count(RING_QUEUE_COUNTERS.calls);
+    this.#interruptWanted = true;
+    return 0;
+  }
+
+  /** The access Worker rings. */
+  takeKick(): boolean {
+    return false;
+  }
+
+  takeInterrupt(): boolean {
+    const wanted = this.#interruptWanted;
+    this.#interruptWanted = false;
+    return wanted;
+  }
+
+  /** And no chain came back since this was last asked. */
+  isDue(): boolean {
+    const { memory, isDue } = this.#parts;
+    if (memory === null) return false;
+    const ring = this.#look(memory);
     const moved = ring.usedIdx !== this.#lastUsedIdx;
     this.#lastUsedIdx = ring.usedIdx;
     if (moved) return false;
     const chain = new Chain();
-    return ring.pop(chain) && (isRequest || replay.isDue(this.index, firstWord(chain)));
+    return ring.pop(chain) && isDue(chain);
   }
 
   /** The ring as its device would take it up after all that is used. Looking at it changes nothing. */
   #look(memory: GuestMemory): DeviceRing {
-    const { used } = this.layout;
-    const { u16, guest } = memory.region(used, 4);
-    const usedIdx = Atomics.load(u16, (used - guest) / 2 + 1);
-    return new DeviceRing(memory, this.layout, this.options, { nextAvail: usedIdx, usedIdx });
+    const { layout, options } = this.#parts;
+    const usedIdx = readIdx(memory, layout.used);
+    return new DeviceRing(memory, layout, options, { nextAvail: usedIdx, usedIdx });
   }
+}
+
+/** The `idx` of an available or a used ring. Acquire: what it covers is read after it. */
+function readIdx(memory: GuestMemory, at: number): number {
+  const { u16, guest } = memory.region(at, 4);
+  return Atomics.load(u16, (at - guest) / 2 + 1);
 }

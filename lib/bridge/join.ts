@@ -4,12 +4,17 @@
  *
  * @module
  */
-import { bit, VIRTIO_F_RING_EVENT_IDX, VIRTIO_F_VERSION_1 } from "../virtio/features.ts";
+import {
+  bit,
+  VIRTIO_F_RING_EVENT_IDX,
+  VIRTIO_F_RING_INDIRECT_DESC,
+  VIRTIO_F_VERSION_1,
+} from "../virtio/features.ts";
 import type { FrontEnd } from "../vhost_user/mod.ts";
 import type { DeviceSetup } from "./device_setup.ts";
 import type { MemoryGrant } from "./memory_grant.ts";
 import type { PresentedDevice } from "./presented.ts";
-import { ACTIVATION_GUEST, ActivationMemory } from "./activation_memory.ts";
+import { ActivationMemory } from "./activation_memory.ts";
 import { Watchdog } from "./watchdog.ts";
 
 /** How long the end waits for a back-end to stop in order. */
@@ -76,8 +81,9 @@ export class Join {
     const { setup: { id, lane }, device, release, told } = this.host;
     let activation: ActivationMemory | null = null;
     try {
-      activation = new ActivationMemory(device.lane, device.state);
-      await this.#work(activation);
+      const features = this.#features();
+      activation = new ActivationMemory(device.lane, device.state, features);
+      await this.#work(activation, features);
     } catch (error) {
       // What fails because the driver reset the device meanwhile is nobody's fault; a lost back-end was told already.
       if (this.#isCurrent) throw error;
@@ -90,14 +96,9 @@ export class Join {
     }
   }
 
-  async #work(activation: ActivationMemory): Promise<void> {
+  async #work(activation: ActivationMemory, features: bigint): Promise<void> {
     const { setup: { id, lane }, isLost } = this.host;
-    const { epoch } = this;
-    const features = this.#features();
-    const eventIdx = (features & bit(VIRTIO_F_RING_EVENT_IDX)) !== 0n;
-    const range = activation.memory?.mapping.range;
-    const memory = range === undefined ? null : { range, guest: ACTIVATION_GUEST };
-    const bases = await lane.attach({ id, epoch, rings: activation.rings, memory, eventIdx });
+    const bases = await lane.attach(activation.describe(id, this.epoch));
     if (bases === null) return;
     await this.#start(activation, features, bases);
     await this.#watch(activation);
@@ -106,13 +107,14 @@ export class Join {
 
   /**
    * What the back-end is told was accepted. Direct: what the driver accepted. Isolated: the rings are viola's own, so it
-   * takes the back-end's offers for those; only indirect tables are mirrored.
+   * takes the back-end's offers for those, whatever the driver knows.
    */
   #features(): bigint {
     const { setup, device, frontEnd } = this.host;
     const accepted = device.state.driverFeatures;
     if (setup.memory === "direct") return accepted;
-    const own = bit(VIRTIO_F_RING_EVENT_IDX) | bit(VIRTIO_F_VERSION_1);
+    const own = bit(VIRTIO_F_RING_INDIRECT_DESC) | bit(VIRTIO_F_RING_EVENT_IDX) |
+      bit(VIRTIO_F_VERSION_1);
     return (accepted & ~own) | (frontEnd.profile.features & own);
   }
 

@@ -63,6 +63,8 @@ export interface Activation {
   readonly rings: readonly ActivationRing[];
   /** The memory of shadow queues that the back-end is given, and the guest address that stands for its first byte. */
   readonly memory: { readonly range: MappedRange; readonly guest: number } | null;
+  /** VIRTIO_F_RING_INDIRECT_DESC, between viola and the back-end. */
+  readonly indirect: boolean;
   /** VIRTIO_F_RING_EVENT_IDX, between viola and the back-end. */
   readonly eventIdx: boolean;
 }

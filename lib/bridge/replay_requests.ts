@@ -9,27 +9,35 @@ import type { ReplayRole } from "../virtio/device_class.ts";
 
 /** The requests, and which of them is under way. */
 export class ReplayRequests {
+  readonly #response: Uint8Array<ArrayBuffer>;
   #next = 0;
 
+  /** @param queue Where they are sent; null when there are none */
   constructor(
-    readonly queue: ShadowQueue,
+    readonly queue: ShadowQueue | null,
     readonly messages: readonly Uint8Array[],
     readonly role: ReplayRole,
-  ) {}
+  ) {
+    this.#response = new Uint8Array(role.responseBytes);
+  }
+
+  get count(): number {
+    return this.messages.length;
+  }
 
   /**
    * Takes the answer to the request under way, if it is there, and sends the next.
    *
    * @param refused Told of a request that was not done
    * @returns whether all are answered
+   * @throws {RingError} when the back-end's ring is malformed, or has no room for a request
    */
   step(refused: (text: string) => void): boolean {
-    const { responseBytes } = this.role;
+    const response = this.#response;
     if (this.#next > 0) {
       const last = this.messages[this.#next - 1]!;
-      const response = this.queue.takeOwn(last.length, responseBytes);
-      if (response === null) return false;
-      if (!this.role.isOk(response)) {
+      if (!this.queue!.takeOwn(last.length, response)) return false;
+      if (!this.role.isOk(new DataView(response.buffer))) {
         refused(
           `the new back-end refused repeated request ${this.#next} of ${this.messages.length}: ` +
             `its answer is ${hexBytes(response)}`,
@@ -38,14 +46,13 @@ export class ReplayRequests {
     }
     const message = this.messages[this.#next];
     if (message === undefined) return true;
-    this.queue.sendOwn(message, responseBytes);
+    this.queue!.sendOwn(message, response.length);
     this.#next++;
     return false;
   }
 }
 
 /** "01 80 00 00". */
-function hexBytes({ buffer, byteOffset, byteLength }: DataView): string {
-  const bytes = new Uint8Array(buffer, byteOffset, byteLength);
+function hexBytes(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(" ");
 }

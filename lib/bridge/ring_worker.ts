@@ -16,8 +16,9 @@ import {
   serveBlocking,
 } from "../../ffi/mod.ts";
 import type { Activation, LaneDevice, RingContract, RingEvent } from "./lane_messages.ts";
+import { CALL, KICK } from "./lane_queue.ts";
 import { loadReplay } from "./replay.ts";
-import { CALL, KICK, LaneRings } from "./rings.ts";
+import { LaneRings } from "./rings.ts";
 import { Schedule } from "./schedule.ts";
 
 /** An event's key: device id, queue, and which of its two eventfds. */

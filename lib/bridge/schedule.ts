@@ -51,3 +51,50 @@ export class Schedule<T extends Scheduled> {
     return null;
   }
 }
+
+/** The queues of one device: what there is to do for each, one after the other. */
+export class QueueTurns {
+  readonly #marks: Uint8Array<ArrayBuffer>;
+  #next = 0;
+  #ready = false;
+
+  constructor(queues: number) {
+    this.#marks = new Uint8Array(queues);
+  }
+
+  /** Whether there may be work: it is not until {@linkcode next} finds none. */
+  get ready(): boolean {
+    return this.#ready;
+  }
+
+  /** Notes work for a queue, up to 8 bits of it. */
+  mark(queue: number, marks: number): void {
+    this.#marks[queue]! |= marks;
+    this.#ready = true;
+  }
+
+  /** The queue whose turn it is, −1 when none has work. */
+  next(): number {
+    const { length } = this.#marks;
+    for (let i = 0; i < length; i++) {
+      const queue = this.#next;
+      this.#next = (queue + 1) % length;
+      if (this.#marks[queue] !== 0) return queue;
+    }
+    this.#ready = false;
+    return -1;
+  }
+
+  /** Takes a queue's work: what was noted for it, and is not any more. */
+  take(queue: number): number {
+    const marks = this.#marks[queue]!;
+    this.#marks[queue] = 0;
+    return marks;
+  }
+
+  /** Forgets all of it. */
+  clear(): void {
+    this.#marks.fill(0);
+    this.#ready = false;
+  }
+}

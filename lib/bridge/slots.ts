@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Room for chains in the memory that a back-end is given.
+ * Slots for chains in the memory that a back-end is given: where one is, and what lies where in it.
  *
  * @module
  */
+import { DESC_SIZE } from "../virtio/split_ring.ts";
 
 /** Slots are powers of two, from 64 bytes up. */
 const SMALLEST = 6;
@@ -75,4 +76,41 @@ export class SlotAllocator {
 function sizeClass(bytes: number): number {
   if (bytes <= 64) return 0;
   return bytes > 2 ** 31 ? Infinity : 32 - Math.clz32(bytes - 1) - SMALLEST;
+}
+
+/** Segments begin at multiples of this, as a back-end written in a language with aligned structures may expect. */
+const SEGMENT_ALIGN = 16;
+
+function aligned(bytes: number): number {
+  return bytes + (-bytes & (SEGMENT_ALIGN - 1)); // not the usual way, which ends at 2^31
+}
+
+/**
+ * What lies where in a chain's slot: an indirect table with room for a descriptor per segment, if there are several, then
+ * the segments, each at a multiple of 16. That there is room for a table whether it is used or not makes a chain's layout
+ * the same for every back-end.
+ */
+export class SlotLayout {
+  /** Segments. */
+  count = 0;
+  /** Offset of each segment in the slot. */
+  readonly at: Float64Array<ArrayBuffer>;
+  /** Bytes of the slot. */
+  bytes = 0;
+
+  /** @param capacity The most segments */
+  constructor(capacity: number) {
+    this.at = new Float64Array(capacity);
+  }
+
+  /** Lays out the segments of a chain, by their lengths. */
+  lay(lengths: ArrayLike<number>, count: number): void {
+    let at = count > 1 ? DESC_SIZE * count : 0;
+    for (let i = 0; i < count; i++) {
+      this.at[i] = at;
+      at += aligned(lengths[i]!);
+    }
+    this.count = count;
+    this.bytes = at;
+  }
 }

@@ -6,8 +6,8 @@
  */
 import { copyBytes, type GuestMemory } from "./memory.ts";
 
-/** As many segments as QEMU lets a chain have; a driver's indirect table may be longer than its queue. */
-const DEFAULT_CAPACITY = 1024;
+/** Segments of a chain at most, as in QEMU; a driver's indirect table may be longer than its queue. */
+export const MAX_SEGMENTS = 1024;
 
 /**
  * One request: segments for the device to read, then segments for it to write. Made once and filled again by each
@@ -37,7 +37,7 @@ export class Chain {
   #memory: GuestMemory | null = null;
 
   /** @param capacity The most segments it can hold: a longer chain is refused as a lie */
-  constructor(readonly capacity: number = DEFAULT_CAPACITY) {
+  constructor(readonly capacity: number = MAX_SEGMENTS) {
     this.address = new Float64Array(capacity);
     this.length = new Uint32Array(capacity);
     this.index = new Uint16Array(capacity);

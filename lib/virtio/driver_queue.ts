@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * A driver's queue: which descriptors are free, and what each chain in flight stands for.
+ * A driver's queue: a ring, its free descriptors, and what each chain in flight stands for.
  *
  * @module
  */
+import { DescriptorPool } from "./descriptor_pool.ts";
 import type { DriverRing, UsedElement } from "./driver_ring.ts";
 import { encodeDescriptor } from "./driver_ring.ts";
 import type { GuestMemory } from "./memory.ts";
@@ -32,22 +33,15 @@ export interface IndirectTables {
   readonly entries: number;
 }
 
-/** Ends the free list. */
-const END = 0xffff;
-
-/** A {@linkcode DriverRing} with a free list; each chain carries a token that comes back with it. */
+/** A {@linkcode DriverRing} with its descriptors; each chain carries a token that comes back with it. */
 export class DriverQueue<Token> {
-  // Of each descriptor: the one after it in its chain, or in the free list.
-  readonly #next: Uint16Array<ArrayBuffer>;
-  // Of each head: how many descriptors its chain takes, how many bytes it has room for, what it stands for.
-  readonly #taken: Uint16Array<ArrayBuffer>;
+  readonly #pool: DescriptorPool;
+  // Of each head: how many bytes its chain has room for, what it stands for.
   readonly #room: Float64Array<ArrayBuffer>;
   readonly #tokens: (Token | undefined)[];
   readonly #tables: readonly DataView[];
   readonly #tablesAt: number;
   readonly #used: UsedElement = { head: 0, length: 0 };
-  #free = 0;
-  #freeCount: number;
 
   /**
    * @param ring One just taken into use
@@ -56,18 +50,16 @@ export class DriverQueue<Token> {
    */
   constructor(readonly ring: DriverRing, indirect?: IndirectTables) {
     const { size } = ring;
-    this.#next = Uint16Array.from({ length: size }, (_, i) => i + 1 < size ? i + 1 : END);
-    this.#taken = new Uint16Array(size);
+    this.#pool = new DescriptorPool(size);
     this.#room = new Float64Array(size);
     this.#tokens = new Array(size).fill(undefined);
-    this.#freeCount = size;
     this.#tables = indirect === undefined ? [] : makeTables(indirect, size);
     this.#tablesAt = indirect?.address ?? 0;
   }
 
   /** Descriptors that are free. */
   get freeCount(): number {
-    return this.#freeCount;
+    return this.#pool.freeCount;
   }
 
   /**
@@ -81,11 +73,10 @@ export class DriverQueue<Token> {
     const table = this.#tableFor(segments);
     this.#check(segments, table);
     const needed = table === null ? segments.length : 1;
-    if (needed > this.#freeCount) return false;
-    const head = this.#free;
-    this.#free = table === null ? this.#write(segments) : this.#writeTable(table, segments);
-    this.#freeCount -= needed;
-    this.#taken[head] = needed;
+    if (needed > this.#pool.freeCount) return false;
+    const head = this.#pool.take(needed);
+    if (table === null) this.#write(head, segments);
+    else this.#writeTable(head, table, segments);
     this.#room[head] = segments.reduce((sum, s) => sum + (s.writable ? s.length : 0), 0);
     this.#tokens[head] = token;
     this.ring.offer(head);
@@ -103,7 +94,8 @@ export class DriverQueue<Token> {
     if (!this.ring.takeUsed(this.#used)) return null;
     const { head, length } = this.#used;
     const token = this.#tokens[head]!;
-    this.#release(head);
+    this.#pool.give(head);
+    this.#tokens[head] = undefined;
     const room = this.#room[head]!;
     if (length > room) {
       throw this.ring.error(
@@ -116,7 +108,7 @@ export class DriverQueue<Token> {
 
   // The indirect table of the next head, if there are tables, and one serves.
   #tableFor(segments: readonly Segment[]): DataView | null {
-    const table = segments.length > 1 ? this.#tables[this.#free] : undefined;
+    const table = segments.length > 1 ? this.#tables[this.#pool.first] : undefined;
     return table !== undefined && descBytes(segments.length) <= table.byteLength ? table : null;
   }
 
@@ -132,34 +124,21 @@ export class DriverQueue<Token> {
     }
   }
 
-  // Both writers return the free list's new head.
-  #write(segments: readonly Segment[]): number {
-    let index = this.#free;
+  #write(head: number, segments: readonly Segment[]): void {
+    let index = head;
     segments.forEach(({ address, length }, i) => {
-      const next = this.#next[index]!;
+      const next = this.#pool.after(index);
       this.ring.writeDescriptor(index, address, length, flagsOf(segments, i), next);
       index = next;
     });
-    return index;
   }
 
-  #writeTable(table: DataView, segments: readonly Segment[]): number {
+  #writeTable(head: number, table: DataView, segments: readonly Segment[]): void {
     segments.forEach(({ address, length }, i) => {
       encodeDescriptor(table, i, address, length, flagsOf(segments, i), i + 1);
     });
-    const head = this.#free;
     const address = this.#tablesAt + head * table.byteLength;
     this.ring.writeDescriptor(head, address, descBytes(segments.length), VIRTQ_DESC_F_INDIRECT, 0);
-    return this.#next[head]!;
-  }
-
-  #release(head: number): void {
-    let last = head;
-    for (let left = this.#taken[head]! - 1; left > 0; left--) last = this.#next[last]!;
-    this.#next[last] = this.#free;
-    this.#free = head;
-    this.#freeCount += this.#taken[head]!;
-    this.#tokens[head] = undefined;
   }
 }
 

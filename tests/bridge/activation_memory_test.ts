@@ -4,7 +4,7 @@ import { OsError, signalEvent, viewMemory } from "../../ffi/mod.ts";
 import { createMemoryUse } from "../../lib/bridge/memory_use.ts";
 import type { LaneDevice } from "../../lib/bridge/lane_messages.ts";
 import { ACTIVATION_GUEST, ActivationMemory } from "../../lib/bridge/activation_memory.ts";
-import type { DeviceState } from "../../lib/virtio/state.ts";
+import { type DeviceState, QUEUE_WORDS } from "../../lib/virtio/state.ts";
 import { withoutLeaks } from "../support/leaks.ts";
 import { createState } from "../virtio/register_fixture.ts";
 
@@ -51,7 +51,7 @@ function deviceOf(memory: "isolated" | "direct", name = "card0"): LaneDevice {
 
 Deno.test("isolated: each queue that is set up has a ring and room of its own in one memory", async () => {
   await withoutLeaks(() => {
-    using activation = new ActivationMemory(deviceOf("isolated"), stateWith(0, 2, 3));
+    using activation = new ActivationMemory(deviceOf("isolated"), stateWith(0, 2, 3), 0n);
     assertEquals(activation.rings.map(({ index, size }) => [index, size]), [[0, 64], [2, 64], [
       3,
       64,
@@ -75,7 +75,7 @@ Deno.test("isolated: each queue that is set up has a ring and room of its own in
 
 Deno.test("direct: the driver's rings stay its own, but for the one that is repeated", async () => {
   await withoutLeaks(() => {
-    using activation = new ActivationMemory(deviceOf("direct"), stateWith(0, 1, 2));
+    using activation = new ActivationMemory(deviceOf("direct"), stateWith(0, 1, 2), 0n);
     const [control, event, tx] = activation.rings;
     assert(control!.slots !== null && control!.kick !== 10);
     assertEquals([event!.slots, event!.kick, event!.desc], [null, 11, 0x2000]);
@@ -84,30 +84,54 @@ Deno.test("direct: the driver's rings stay its own, but for the one that is repe
   });
 });
 
+Deno.test("a shadow ring has room for a request of viola's own, and for every chain that is taken out of its table", () => {
+  const INDIRECT = 1n << 28n;
+  const sizes = (size: number, accepted: bigint, features: bigint) => {
+    const { access } = createState({ deviceFeatures: INDIRECT });
+    access.selectDriverFeatures(0);
+    access.writeDriverFeatures(Number(accepted));
+    const queue = access.queues[0]!;
+    queue.setWord(QUEUE_WORDS.num, size);
+    queue.makeReady();
+    using activation = new ActivationMemory(deviceOf("isolated"), access, features);
+    assertEquals(activation.describe(3, 4).indirect, features !== 0n);
+    return activation.rings.map((ring) => ring.size);
+  };
+  assertEquals(sizes(64, INDIRECT, INDIRECT), [64]);
+  assertEquals(sizes(1, INDIRECT, INDIRECT), [2]);
+  assertEquals(sizes(64, INDIRECT, 0n), [1024]);
+  assertEquals(sizes(64, 0n, 0n), [64]);
+  assertEquals(sizes(1, 0n, INDIRECT), [2]);
+});
+
 Deno.test("no queue, or none that is shadowed: no memory", async () => {
   await withoutLeaks(() => {
-    using none = new ActivationMemory(deviceOf("isolated"), stateWith());
+    using none = new ActivationMemory(deviceOf("isolated"), stateWith(), 0n);
     assertEquals([none.rings, none.memory], [[], null]);
-    using direct = new ActivationMemory(deviceOf("direct"), stateWith(2));
+    using direct = new ActivationMemory(deviceOf("direct"), stateWith(2), 0n);
     assertEquals([direct.rings.length, direct.memory], [1, null]);
   });
 });
 
 Deno.test("closing frees everything, and again is no harm; so does a failure half way", async () => {
   await withoutLeaks(() => {
-    const activation = new ActivationMemory(deviceOf("isolated"), stateWith(0));
+    const activation = new ActivationMemory(deviceOf("isolated"), stateWith(0), 0n);
     activation.close();
     activation.close();
     assertThrows(() => activation.memory!.mapping.address, TypeError, "unmapped");
     assertThrows(() => activation.memory!.fd.number, TypeError, "closed");
     // A memfd's name has 249 bytes at most.
     const device = deviceOf("isolated", "x".repeat(300));
-    assertThrows(() => new ActivationMemory(device, stateWith(0, 1, 2, 3)), OsError, "of memory");
+    assertThrows(
+      () => new ActivationMemory(device, stateWith(0, 1, 2, 3), 0n),
+      OsError,
+      "of memory",
+    );
   });
 });
 
 Deno.test("a back-end cannot cut its memory short under viola's feet", () => {
-  using activation = new ActivationMemory(deviceOf("isolated"), stateWith(0));
+  using activation = new ActivationMemory(deviceOf("isolated"), stateWith(0), 0n);
   const { fd, mapping } = activation.memory!;
   const file = Deno.openSync(`/proc/self/fd/${fd.number}`, { read: true, write: true });
   try {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { DirectQueue } from "../../lib/bridge/direct_queue.ts";
-import { DeviceReplay } from "../../lib/bridge/replay.ts";
-import type { ReplayRole } from "../../lib/virtio/device_class.ts";
+import { CALL, KICK } from "../../lib/bridge/lane_queue.ts";
 import { RingError } from "../../lib/virtio/error.ts";
+import type { Chain } from "../../lib/virtio/split_ring.ts";
+import { QUEUE_COUNTERS } from "../../lib/virtio/state.ts";
+import { createState } from "../virtio/register_fixture.ts";
 import { DATA, RawRing } from "../virtio/ring_fixture.ts";
-
-const TX = 2;
 
 /** A ring of 8 with `used` elements used and `avail` offered. */
 function ringAt(used: number, avail: number): RawRing {
@@ -17,78 +17,79 @@ function ringAt(used: number, avail: number): RawRing {
   return ring;
 }
 
-function queueOf(ring: RawRing, index = TX): DirectQueue {
-  return new DirectQueue({ ...ring.layout, index }, ring.memory, ring.options());
-}
-
-/** A replay by which buffers of stream 0 are due. */
-function running(): DeviceReplay {
-  const role: ReplayRole = {
-    queue: 0,
-    stateBytes: 0,
-    requestBytes: 0,
-    responseBytes: 0,
-    isOk: () => true,
-    create: () => ({
-      observe: () => {},
-      before: () => [],
-      after: () => [],
-      isDue: (queue, firstWord) => queue === TX && firstWord === 0,
-    }),
-  };
-  return new DeviceReplay(role, new Uint8Array(1024), 0);
+/** A queue whose chains are due by their class as `isDue` says; `access` is where the driver resets it. */
+function queueOf(ring: RawRing, isDue = (_: Chain) => true, isMapped = true) {
+  const { access, ring: rings } = createState();
+  access.queues[2]!.makeReady();
+  const state = rings.queues[2]!;
+  const memory = isMapped ? ring.memory : null;
+  const layout = { ...ring.layout, index: 2 };
+  const queue = new DirectQueue({ state, memory, layout, options: ring.options(), isDue });
+  return { queue, access: access.queues[2]!, counters: state.counters };
 }
 
 Deno.test("a back-end begins at the used index, also past 65535", () => {
   for (const [used, avail] of [[0, 0], [5, 7], [0xfffe, 2]] as const) {
-    const queue = queueOf(ringAt(used, avail));
-    assertEquals([queue.base, queue.waiting], [used, (avail - used) & 0xffff]);
+    const { queue } = queueOf(ringAt(used, avail));
+    assertEquals(queue.attach(), used);
+    assertEquals(queue.reoffer(), 0); // the first: nothing of it was another's
+    queue.detach();
+    assertEquals(queue.attach(), used);
+    assertEquals(queue.reoffer(), (avail - used) & 0xffff);
   }
 });
 
 Deno.test("where viola sees no memory it begins at 0, and knows nothing", () => {
-  const ring = ringAt(5, 7);
-  const queue = new DirectQueue(ring.layout, null, ring.options());
-  assertEquals([queue.base, queue.waiting], [0, 0]);
-  assert(!queue.isDue(true, running()));
-  assert(!queue.isDue(true, running()));
+  const { queue } = queueOf(ringAt(5, 7), undefined, false);
+  assertEquals([queue.attach(), queue.attach(), queue.reoffer()], [0, 0, 0]);
+  assert(!queue.isDue());
+  assert(!queue.isDue());
 });
 
-Deno.test("a request is due when none came back since it was last asked", () => {
+Deno.test("calls are passed on as interrupts, each counted; kicks are the access Worker's", () => {
+  const { queue, counters } = queueOf(ringAt(0, 1));
+  queue.attach();
+  assertEquals([queue.serve(KICK), queue.takeInterrupt()], [0, false]);
+  assertEquals([queue.serve(CALL), queue.takeInterrupt(), queue.takeInterrupt()], [0, true, false]);
+  assertEquals([queue.takeKick(), counters[QUEUE_COUNTERS.calls]], [false, 1]);
+});
+
+Deno.test("a queue that was reset is not current", () => {
+  const { queue, access } = queueOf(ringAt(0, 1));
+  assert(queue.current);
+  access.reset();
+  access.makeReady();
+  assert(!queue.current);
+});
+
+Deno.test("a chain is due when none came back since this was last asked, and its class says so", () => {
   const ring = ringAt(3, 4);
-  const queue = queueOf(ring);
-  const replay = running();
-  assert(!queue.isDue(true, replay)); // it looks for the first time
-  assert(queue.isDue(true, replay));
-  assert(queue.isDue(true, replay));
+  let isDue = true;
+  const { queue } = queueOf(ring, ({ readableBytes }) => isDue && readableBytes === 16);
+  assert(!queue.isDue()); // it looks for the first time
+  assert(queue.isDue());
+  assert(queue.isDue());
+  isDue = false;
+  assert(!queue.isDue());
+  isDue = true;
   ring.usedIdx(4);
-  assert(!queue.isDue(true, replay));
-  assert(!queue.isDue(true, replay)); // nothing is there
-});
-
-Deno.test("a stream's buffer is due when its stream runs", () => {
-  const ring = ringAt(0, 1);
-  const queue = queueOf(ring);
-  const replay = running();
-  queue.isDue(false, replay);
-  assert(queue.isDue(false, replay));
-  ring.view.setUint32(0x8000, 1, true); // another stream's
-  assert(!queue.isDue(false, replay));
+  assert(!queue.isDue());
+  assert(!queue.isDue()); // nothing is there
 });
 
 Deno.test("looking changes nothing", () => {
   const ring = ringAt(1, 3);
   const before = ring.hex(0, ring.bytes.length);
-  const queue = queueOf(ring);
-  for (let i = 0; i < 3; i++) queue.isDue(true, running());
-  assertEquals([queue.base, queue.waiting], [1, 2]);
+  const { queue } = queueOf(ring);
+  for (let i = 0; i < 3; i++) queue.isDue();
+  assertEquals([queue.attach(), queue.attach(), queue.reoffer()], [1, 1, 2]);
   assertEquals(ring.hex(0, ring.bytes.length), before);
 });
 
-Deno.test("a driver's ring that cannot be true is told", () => {
+Deno.test("a driver's ring that is malformed is told", () => {
   const ring = ringAt(0, 1);
   ring.availIdx(20);
-  const queue = queueOf(ring);
-  queue.isDue(true, running());
-  assertThrows(() => queue.isDue(true, running()), RingError, "available idx is 20");
+  const { queue } = queueOf(ring);
+  queue.isDue();
+  assertThrows(() => queue.isDue(), RingError, "available idx is 20");
 });

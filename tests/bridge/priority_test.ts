@@ -95,11 +95,10 @@ class Bench implements AsyncDisposable {
       return !this.#port.pending;
     };
     await until(isAnswered, "DRIVER_OK to be answered");
-    const activation = this.#activation = new ActivationMemory(this.#device, this.#state);
+    const activation = this.#activation = new ActivationMemory(this.#device, this.#state, 0n);
     const rings = activation.rings.map((ring) => ({ ...ring, kick: this.heard.number }));
-    const memory = { range: activation.memory!.mapping.range, guest: 0x1_0000 };
     const { epoch } = this.#state;
-    assertEquals(await lane.attach({ id, epoch, rings, memory, eventIdx: false }), [0]);
+    assertEquals(await lane.attach({ ...activation.describe(id, epoch), rings }), [0]);
     await lane.prepare(id);
     await lane.go(id);
     this.free(); // a back-end is rung when it is new

@@ -143,6 +143,43 @@ Deno.test("requests are repeated one after the other, and a refusal is told", ()
   assertEquals(bench.taken(), [["t", 4]]);
 });
 
+Deno.test("requests are repeated over a control queue of one descriptor, too", () => {
+  for (const indirect of [true, false]) {
+    const bench = new ShadowBench({ replay: COUNTER, size: 1 });
+    const back = bench.attach({ size: 2, indirect });
+    const replaying = new ReplayRequests(bench.queue, [new Uint8Array(24)], COUNTER);
+    assertEquals(replaying.step(() => {}), false);
+    const [request] = back.take();
+    assertEquals([request!.text.length, request!.writable, back.chain.count], [24, 1, 2]);
+    back.give(request!.head, "\0");
+    assertEquals(replaying.step(() => {}), true);
+    for (const name of ["a", "b"]) {
+      bench.offer(name, "own", 4);
+      bench.turn();
+      back.give(back.take()[0]!.head, "done");
+      bench.turn();
+      assertEquals(bench.taken(), [[name, 4]]);
+    }
+  }
+});
+
+Deno.test("a response in several segments is watched whole", () => {
+  const role = {
+    ...COUNTER,
+    responseBytes: 4,
+    isOk: (response: DataView) => response.getUint32(0, true) === 0x04030201,
+  };
+  const bench = new ShadowBench({ replay: role });
+  const back = bench.attach();
+  for (const status of ["\x01\x02\x03\x04", "\x01\x02\x03\x05"]) {
+    bench.offer("t", "\x03", "\0", 1, 2, 3);
+    bench.turn();
+    back.give(back.take()[0]!.head, status);
+    bench.turn();
+  }
+  assertEquals(counts(bench.replay), [0, 0, 0, 1, 0, 0, 0, 0]);
+});
+
 Deno.test("nothing to repeat is done at once", () => {
   const bench = new ShadowBench();
   bench.attach();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A shadow queue with the driver on one side and a back-end on the other, on one thread. */
-import { SlotAllocator } from "../../lib/bridge/slots.ts";
+import { RequestWatch } from "../../lib/bridge/request_watch.ts";
+import { SlotLayout } from "../../lib/bridge/slots.ts";
 import { ShadowQueue } from "../../lib/bridge/shadow_queue.ts";
 import { DeviceReplay, STATELESS } from "../../lib/bridge/replay.ts";
 import type { ReplayRole } from "../../lib/virtio/device_class.ts";
@@ -34,33 +35,46 @@ export interface BenchOptions {
   size?: number;
   /** Bytes of room for chains. */
   room?: number;
+  /** Between viola and the driver: tables of up to so many descriptors, none for 0. */
+  tables?: number;
   eventIdx?: boolean;
   replay?: ReplayRole;
   queue?: number;
+  /** Where the driver's ring stands when it is taken up. */
+  start?: number;
+}
+
+/** What a back-end is, where it is not as the driver is. */
+export interface BackEndOptions {
+  size?: number;
+  indirect?: boolean;
+  eventIdx?: boolean;
 }
 
 /** One life of a back-end. */
 export class BackEnd {
   readonly ring: DeviceRing;
-  readonly driverRing: DriverRing;
   readonly chain = new Chain();
   /** All that it was given. */
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly layout: RingLayout;
 
-  constructor(index: number, size: number, readonly room: number, options: RingOptions) {
+  /** Makes its memory, and has a queue take it up: from then on the ring in it is the back-end's to look at. */
+  constructor(queue: ShadowQueue, size: number, room: number, options: RingOptions) {
     const { desc, avail, used, bytes } = splitRingLayout(BACK_END, size);
-    this.layout = { index, size, desc, avail, used };
+    this.layout = { index: queue.index, size, desc, avail, used };
     const start = Math.ceil(bytes / 4096) * 4096;
     const buffer = new ArrayBuffer(start + room);
     this.bytes = new Uint8Array(buffer);
     const memory = new GuestMemory([{ guest: BACK_END, buffer }]);
-    this.driverRing = new DriverRing(memory, this.layout, options, 0);
+    const slots = { start, end: start + room };
+    const { indirect, eventIdx, deviceName: name } = options;
+    queue.attach(
+      { ...this.layout, call: -1, kick: -1, slots },
+      { name, memory, indirect, eventIdx },
+    );
     this.ring = new DeviceRing(memory, this.layout, options);
-    this.slots = new SlotAllocator(start, start + room, size);
   }
-
-  readonly slots: SlotAllocator;
 
   /** Takes all that is offered: each chain's readable bytes as text. */
   take(): { head: number; text: string; writable: number }[] {
@@ -98,12 +112,13 @@ export class ShadowBench {
 
   constructor(readonly options: BenchOptions = {}) {
     const { size = 8, eventIdx = false, replay = STATELESS, queue: index = 0 } = options;
+    const { tables: entries = 16, start = 0 } = options;
     const buffer = new ArrayBuffer(DRIVER_BYTES);
     this.bytes = new Uint8Array(buffer);
     this.memory = new GuestMemory([{ guest: DRIVER, buffer }]);
     const { desc, avail, used } = splitRingLayout(DRIVER, size);
     this.layout = { index, size, desc, avail, used };
-    this.ringOptions = { indirect: true, eventIdx, deviceName: "card0" };
+    this.ringOptions = { indirect: entries > 0, eventIdx, deviceName: "card0" };
     const queueSizes = Array(index + 1).fill(size);
     const shared = new ArrayBuffer(DeviceState.sizeFor(index + 1, size));
     MainState.create(shared, {
@@ -120,9 +135,14 @@ export class ShadowBench {
     this.setUp.makeReady();
     this.state = RingState.open(shared);
     this.queueState = this.state.queues[index]!;
-    const ring = new DriverRing(this.memory, this.layout, this.ringOptions, 0);
-    const tables = { memory: this.memory, address: DRIVER + 0x4000, entries: 16 };
-    this.driver = new DriverQueue<string>(ring, tables);
+    this.queueState.resumeProgress();
+    for (let i = 0; i < start; i++) {
+      this.queueState.takeOn(0);
+      this.queueState.giveBack(0);
+    }
+    const ring = new DriverRing(this.memory, this.layout, this.ringOptions, start);
+    const tables = { memory: this.memory, address: DRIVER + 0x4000, entries };
+    this.driver = new DriverQueue<string>(ring, entries > 0 ? tables : undefined);
     this.replay = new DeviceReplay(replay, this.state.replay, 0);
     this.queue = this.open();
   }
@@ -134,26 +154,25 @@ export class ShadowBench {
 
   /** Takes the queue up as a ring Worker does, the first time or after another died. */
   open(): ShadowQueue {
-    return this.queue = new ShadowQueue(
-      this.queueState,
-      this.memory,
-      this.layout,
-      this.ringOptions,
-      new Chain(),
-    );
+    const { replay } = this;
+    const chain = new Chain();
+    return this.queue = new ShadowQueue({
+      state: this.queueState,
+      memory: this.memory,
+      layout: this.layout,
+      options: this.ringOptions,
+      scratch: { chain, layout: new SlotLayout(chain.capacity) },
+      watch: this.layout.index === replay.queue ? new RequestWatch(replay) : null,
+      isDue: ({ head }) => this.due.has(head),
+    });
   }
 
-  attach(): BackEnd {
-    const { size, index } = this.layout;
-    const options = { ...this.ringOptions, deviceName: "the back-end of card0" };
-    const backEnd = new BackEnd(index, size, this.options.room ?? 1 << 16, options);
-    this.queue.attach(
-      backEnd.driverRing,
-      backEnd.slots,
-      backEnd.bytes.buffer,
-      BACK_END,
-    );
-    return backEnd;
+  /** Heads of chains that should have come back by now. */
+  readonly due = new Set<number>();
+
+  attach({ size = this.layout.size, ...features }: BackEndOptions = {}): BackEnd {
+    const options = { ...this.ringOptions, ...features, deviceName: "the back-end of card0" };
+    return new BackEnd(this.queue, size, this.options.room ?? 1 << 16, options);
   }
 
   /** Offers a chain: segments to read by their text, to write by their length. */
@@ -193,7 +212,7 @@ export class ShadowBench {
 
   /** One turn of the ring Worker. */
   turn(batch = 16): void {
-    this.queue.collect(batch, this.replay);
+    this.queue.collect(batch);
     this.queue.forward(batch);
   }
 }

@@ -12,13 +12,13 @@ for (const eventIdx of [false, true]) {
     const back = bench.attach();
     const segments = bench.offer("a", "hello, ", "back-end", 4, 10);
     assertEquals(bench.queue.forward(16), false);
-    assert(bench.queue.needsKick());
-    assert(!bench.queue.needsKick());
+    assert(bench.queue.takeKick());
+    assert(!bench.queue.takeKick());
     const [chain] = back.take();
     assertEquals(chain, { head: chain!.head, text: "hello, back-end", writable: 14 });
     back.give(chain!.head, "driver, well");
     assert(back.ring.needsInterrupt());
-    bench.queue.collect(16, bench.replay);
+    bench.queue.collect(16);
     assert(bench.queue.takeInterrupt());
     assert(!bench.queue.takeInterrupt());
     assertEquals(bench.taken(), [["a", 12]]);
@@ -97,8 +97,8 @@ Deno.test("a batch is no longer than it may be, and says that there is more", ()
   assertEquals(bench.queue.forward(5), false);
   assertEquals(back.take().map(({ text }) => text).join(""), "34567");
   for (const head of [0, 1, 2, 3, 4, 5, 6, 7]) back.give(head);
-  assertEquals(bench.queue.collect(8, bench.replay), true);
-  assertEquals(bench.queue.collect(8, bench.replay), false);
+  assertEquals(bench.queue.collect(8), true);
+  assertEquals(bench.queue.collect(8), false);
   assertEquals(bench.taken().length, 8);
 });
 
@@ -107,7 +107,7 @@ Deno.test("chains that find no room wait, in order, and move up as others come b
   const back = bench.attach();
   for (let i = 0; i < 8; i++) bench.offer(`${i}`, `${i}`.repeat(60));
   assertEquals(bench.queue.forward(16), false);
-  assert(bench.queue.parked);
+  assert(bench.queue.waits);
   const seen = back.take();
   assertEquals(seen.map(({ text }) => text[0]).join(""), "0123");
   const order: string[] = seen.map(({ text }) => text[0]!);
@@ -119,7 +119,7 @@ Deno.test("chains that find no room wait, in order, and move up as others come b
     seen.push(...more);
   }
   assertEquals(order.join(""), "01234567");
-  assert(!bench.queue.parked);
+  assert(!bench.queue.waits);
   assertEquals(bench.taken().length, 8);
 });
 
@@ -129,9 +129,9 @@ Deno.test("a chain that no room is enough for is told, once it is alone", () => 
   bench.offer("small", "s");
   bench.offer("large", 4096);
   bench.queue.forward(16);
-  assert(bench.queue.parked);
+  assert(bench.queue.waits);
   back.give(back.take()[0]!.head);
-  bench.queue.collect(16, bench.replay);
+  bench.queue.collect(16);
   assertThrows(() => bench.queue.forward(16), RingError, "4096 bytes are more than a back-end is");
   assertEquals(bench.queue.blame, "driver");
 });
@@ -144,6 +144,60 @@ Deno.test("segments that lie over each other may be more than all memory, and ar
   assertThrows(() => bench.queue.forward(16), RingError, "more than a back-end is given");
 });
 
+Deno.test("a chain of more segments than a back-end without tables has descriptors is told, once it is alone", () => {
+  const bench = new ShadowBench();
+  const back = bench.attach({ indirect: false });
+  bench.offer("small", "s");
+  bench.offer("long", ..."123456789");
+  bench.queue.forward(16);
+  assert(bench.queue.waits);
+  back.give(back.take()[0]!.head);
+  bench.queue.collect(16);
+  assertThrows(
+    () => bench.queue.forward(16),
+    RingError,
+    "9 segments are more than the 8 descriptors of a back-end without indirect tables",
+  );
+  assertEquals(bench.queue.blame, "driver");
+});
+
+Deno.test("a table of the driver's is taken apart for a back-end without tables, and made for one with them", () => {
+  for (const tables of [0, 16]) {
+    for (const indirect of [false, true]) {
+      const bench = new ShadowBench({ tables });
+      const back = bench.attach({ indirect, size: 16 });
+      const segments = bench.offer("t", "a", "b", "c", 1, 2);
+      bench.turn();
+      const [chain] = back.take();
+      assertEquals([chain!.text, back.chain.count], ["abc", 5]);
+      assertEquals(back.chain.directCount, indirect ? 0 : 5);
+      back.give(chain!.head, "xyz");
+      bench.turn();
+      assertEquals(bench.taken(), [["t", 3]]);
+      assertEquals([bench.text(segments[3]!), bench.text(segments[4]!)], ["x", "yz"]);
+    }
+  }
+});
+
+Deno.test("a new back-end that has less room for what is in flight gets the first of it, and the rest as it goes", () => {
+  const bench = new ShadowBench();
+  bench.attach();
+  for (const name of ["a", "b", "c", "d"]) bench.offer(name, name, "-", "-", 1);
+  bench.queue.forward(16);
+  bench.queue.detach();
+  const back = bench.attach({ indirect: false });
+  assertEquals(bench.queue.reoffer(), 4);
+  bench.offer("e", "e", 1);
+  const order = [];
+  for (let chains = back.take(); chains.length > 0; chains = back.take()) {
+    for (const { head, text } of chains) back.give(head, text);
+    order.push(chains.map(({ text }) => text));
+    bench.turn();
+  }
+  assertEquals(order, [["a--", "b--"], ["c--", "d--"], ["e"]]);
+  assertEquals(bench.taken().map(([token]) => token), ["a", "b", "c", "d", "e"]);
+});
+
 Deno.test("a new back-end is offered what is in flight, in order, then what waits", () => {
   const bench = new ShadowBench();
   const first = bench.attach();
@@ -151,16 +205,16 @@ Deno.test("a new back-end is offered what is in flight, in order, then what wait
   bench.queue.forward(3);
   const seen = first.take();
   first.give(seen[1]!.head, "B");
-  bench.queue.collect(16, bench.replay);
+  bench.queue.collect(16);
   bench.queue.detach();
   for (let life = 0; life < 3; life++) {
     const back = bench.attach();
-    assertEquals(bench.queue.reoffer(bench.replay), 2);
+    assertEquals(bench.queue.reoffer(), 2);
     assertEquals(back.take().map(({ text }) => text), ["a", "c"]);
     bench.queue.detach();
   }
   const last = bench.attach();
-  bench.queue.reoffer(bench.replay);
+  bench.queue.reoffer();
   bench.queue.forward(16);
   const all = last.take();
   assertEquals(all.map(({ text }) => text), ["a", "c", "d"]);
@@ -176,7 +230,7 @@ Deno.test("a successor takes the ring up where the last process left it, also be
   bench.queue.forward(16);
   for (const { head, text } of back.take().slice(0, 2)) back.give(head, text.toUpperCase());
   const marks = bench.marks.slice();
-  bench.queue.collect(16, bench.replay);
+  bench.queue.collect(16);
   // As if it died after it gave the second back, and before it noted that.
   const second = marks.findIndex((mark, head) =>
     mark !== 0 && bench.marks[head] === 0 && (mark & 0x7fffffff) === 1
@@ -184,7 +238,7 @@ Deno.test("a successor takes the ring up where the last process left it, also be
   bench.marks[second] = marks[second]!;
   bench.open();
   const successor = bench.attach();
-  assertEquals(bench.queue.reoffer(bench.replay), 1);
+  assertEquals(bench.queue.reoffer(), 1);
   const [chain] = successor.take();
   assertEquals(chain!.text, "c");
   successor.give(chain!.head, "C");
@@ -237,7 +291,7 @@ for (const [name, { lie, text }] of Object.entries(LIES)) {
   Deno.test(`a back-end that ${name} is to blame, by name`, () => {
     const bench = new ShadowBench();
     lie(bench);
-    const error = assertThrows(() => bench.queue.collect(16, bench.replay), RingError, text);
+    const error = assertThrows(() => bench.queue.collect(16), RingError, text);
     assertEquals(bench.queue.blame, "back-end");
     assert(error.message.includes("the back-end of card0"), error.message);
   });
@@ -253,7 +307,7 @@ Deno.test("a driver that rewrites a chain in flight hurts nobody but itself", ()
   const at = bench.layout.desc - DRIVER + 16 * chain!.head;
   new DataView(bench.bytes.buffer).setUint32(at + 8, 0x1000, true); // longer than it was
   back.give(chain!.head, "12345678");
-  const error = assertThrows(() => bench.queue.collect(16, bench.replay), RingError);
+  const error = assertThrows(() => bench.queue.collect(16), RingError);
   assert(error.message.includes("changed in flight"), error.message);
   assertEquals(bench.queue.blame, "driver");
 });
@@ -308,11 +362,11 @@ Deno.test("thousands of chains of all shapes, through back-ends that come and go
         returned.push(token);
       }
       if (random(100) === 0) {
-        bench.queue.collect(16, bench.replay);
+        bench.queue.collect(16);
         bench.queue.detach();
         back = bench.attach();
         held = [];
-        bench.queue.reoffer(bench.replay);
+        bench.queue.reoffer();
       }
     }
     assertEquals(returned.toSorted(), offered);

@@ -12,10 +12,11 @@ import {
   FAULTS,
   HostileBackEnd,
 } from "../vhost_user/hostile_back_end.ts";
+import { bit } from "../../lib/virtio/features.ts";
 import { withoutLeaks } from "../support/leaks.ts";
 import { until } from "../support/process.ts";
-import { Filler, FILLING, hostileRng } from "./back_ends.ts";
-import { Chain, DIAGONAL } from "./chain.ts";
+import { fill, Filler, FILLING, hostileRng } from "./back_ends.ts";
+import { Chain, DIAGONAL, MODES } from "./chain.ts";
 
 /** What is asked of a sound card's back-end before anything else. */
 const FIRST_MESSAGES: readonly FrontEndMessage[] = [
@@ -236,9 +237,14 @@ async function failOnce(
   assert(text.includes(name) && text.includes(at), `${what} at ${at}: ${text}`);
 }
 
+/** With direct memory the rings are the driver's: a back-end must know what the driver relies on. */
+const LACKING: [behaviour: Behaviour, says: RegExp] = [
+  { features: 0x4000_0000n },
+  /it lacks features that the driver relies on \(.*INDIRECT_DESC/,
+];
+
 /** Back-ends that no driver at work can go on with: what it relies on is not there. */
 const UNFIT: readonly [behaviour: Behaviour, says: RegExp][] = [
-  [{ features: 0x4000_0000n }, /it lacks features that the driver relies on \(.*INDIRECT_DESC/],
   [{ features: 0x1_4000_0001n }, /no rng device has \(bit 0\)/],
   [{ queueCount: 0n }, /it has 0 queues, a rng device needs 1/],
   [
@@ -259,7 +265,8 @@ for (const mode of DIAGONAL) {
       await guest.probe();
       await read({ guest });
       good[Symbol.dispose]();
-      for (const [behaviour, says] of UNFIT) {
+      const unfit = mode.memory === "direct" ? [LACKING, ...UNFIT] : UNFIT;
+      for (const [behaviour, says] of unfit) {
         using _back = hostileRng(chain.reactor, socket, behaviour);
         await chain.said(says);
         await guest.measureAccess(1);
@@ -267,6 +274,31 @@ for (const mode of DIAGONAL) {
       chain.use(new Filler(chain.reactor, socket));
       await chain.event("resumed");
       await read({ guest });
+    });
+  });
+}
+
+for (const mode of MODES.filter(({ memory }) => memory === "isolated")) {
+  Deno.test(`back-ends with fewer features than the driver accepted serve it all the same, mmio ${mode.mmioVersion}`, async () => {
+    await withoutLeaks(async () => {
+      await using chain = await Chain.create();
+      const socket = chain.file("socket");
+      let back = new Filler(chain.reactor, socket);
+      const node = chain.node("node");
+      chain.add({ class: "rng", ...mode });
+      const guest = await chain.entropyGuest(node);
+      const { features } = await guest.probe();
+      assert(features.includes("INDIRECT_DESC") && features.includes("EVENT_IDX"), features);
+      await read({ guest });
+      for (const lacking of [bit(28), bit(29), bit(28) | bit(29), 0n]) {
+        const since = chain.events.length;
+        back[Symbol.dispose]();
+        const offered = (bit(28) | bit(29) | bit(32)) & ~lacking;
+        back = new Filler(chain.reactor, socket, fill, offered);
+        await chain.event("resumed", since);
+        for (let i = 0; i < 3; i++) await read({ guest });
+      }
+      back[Symbol.dispose]();
     });
   });
 }

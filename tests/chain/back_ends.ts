@@ -37,11 +37,13 @@ export function fill(live: BackEndRing): void {
 class FillingDevice implements BackEndDevice {
   readonly name = "filler";
   readonly deviceId = 4;
-  readonly features = FEATURES;
+  readonly features: bigint;
   readonly queueCount = 1;
-  readonly maxQueueSize = 64;
+  readonly maxQueueSize = 1024;
 
-  constructor(public serve: Serve) {}
+  constructor(public serve: Serve, features: bigint) {
+    this.features = features;
+  }
 
   readConfig(): Uint8Array {
     return new Uint8Array(0);
@@ -61,8 +63,13 @@ export class Filler implements Disposable {
   readonly #device: FillingDevice;
   #server: BackEndServer;
 
-  constructor(readonly reactor: Reactor, readonly path: string, serve: Serve = fill) {
-    this.#device = new FillingDevice(serve);
+  constructor(
+    readonly reactor: Reactor,
+    readonly path: string,
+    serve: Serve = fill,
+    features: bigint = FEATURES,
+  ) {
+    this.#device = new FillingDevice(serve, features);
     this.#server = new BackEndServer(reactor, path, this.#device);
   }
 
