@@ -24,7 +24,7 @@ import {
   USAGE,
 } from "./exit.ts";
 import { choice, collect, forEach, oneEach, whole, wholes } from "./options.ts";
-import { loadStoreStarter } from "./keeper.ts";
+import { loadStoreStarter } from "./store.ts";
 import { Report } from "./report.ts";
 
 /** What is to be attached, and how. */
@@ -62,7 +62,7 @@ Back-ends may come later, go, and come back; with isolated memory nothing is los
 A node of AGL's driver is kept when viola ends, a soft: one with --keep: the next viola
 that attaches it goes on with it, and the driver plays on. Until then it is held by
 systemd, as the service's unit says (FileDescriptorStoreMax=16, Type=simple), until that
-is stopped; elsewhere by a process of viola's own that listens at /run/viola/keeper, until
+is stopped; elsewhere by a process of viola's own that listens at /run/viola/store, until
 viola forget NODE.`;
 
 /** Adds the subcommand. */

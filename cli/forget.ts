@@ -10,8 +10,8 @@ import { Report } from "./report.ts";
 
 const HELP = `
 NODE is what --loopback was, word for word. A viola that serves the node is not disturbed,
-but has no successor then. It is of use when what was kept cannot be taken over, and for
-nodes that are not to be served again.
+but the next one finds nothing to go on from. It is of use when what is kept cannot be
+restored, and for nodes that are not to be served again.
 
 WARNING: AGL's driver cannot do without whoever opened a node. Forgotten while its viola
 is dead, the device ends, and there is no other until the machine is restarted.
@@ -28,25 +28,25 @@ export function addForget(program: Command): void {
     .action(runForget);
 }
 
-/** @throws {Failure} with status 1 for what is no node, 2 when the keeper cannot be reached */
+/** @throws {Failure} with status 1 for what is no node, 2 when the descriptor store cannot be reached */
 async function runForget(nodes: string[], options: { json?: boolean }): Promise<void> {
   const report = new Report(options.json === true);
   const { Reactor } = await load(() => import("../ffi/mod.ts"));
-  const { findKeep } = await load(() => import("../lib/bridge/keep.ts"));
+  const { findStore } = await load(() => import("../lib/bridge/store/mod.ts"));
   const { aglRelease } = await load(() => import("../lib/loopback/mod.ts"));
   for (const node of nodes) {
     if (!/^soft:./.test(node) && aglRelease(node) === null) throw noNode(node);
   }
   await using reactor = new Reactor();
-  const keep = await step(USAGE, "find the keeper", () => findKeep(reactor));
+  const store = await step(USAGE, "find the descriptor store", () => findStore(reactor));
   try {
     for (const node of nodes) {
-      const kept = await step(UNREACHABLE, `forget ${node}`, () => keep.forget(node));
+      const kept = await step(UNREACHABLE, `forget ${node}`, () => store.remove(node));
       const text = kept ? `${node}: forgotten` : `${node}: nothing is kept`;
       report.fact({ event: "forgotten", node, kept }, text);
     }
   } finally {
-    keep.close();
+    store.close();
   }
 }
 

@@ -42,7 +42,7 @@ const COMMANDS: Record<string, () => Promise<(program: Command) => void>> = {
   device: async () => (await import("./device.ts")).addDevice,
   attach: async () => (await import("./attach.ts")).addAttach,
   forget: async () => (await import("./forget.ts")).addForget,
-  keeper: async () => (await import("./keeper.ts")).addKeeper,
+  store: async () => (await import("./store.ts")).addStore,
 };
 const NAMES = Object.keys(COMMANDS);
 

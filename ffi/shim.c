@@ -15,6 +15,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <sys/uio.h>
@@ -190,6 +191,9 @@ EXPORT int32_t viola_unix_connect(int32_t fd, const char *path) {
   return length < 0 ? length : RESULT(connect(fd, (struct sockaddr *)&address, (socklen_t)length));
 }
 
+// Before bind: the file of the socket never has another mode than this, less what the umask takes away.
+EXPORT int32_t viola_fchmod(int32_t fd, uint32_t mode) { return RESULT(fchmod(fd, (mode_t)mode)); }
+
 EXPORT int32_t viola_unix_bind(int32_t fd, const char *path) {
   struct sockaddr_un address;
   int length = address_of(&address, path);
@@ -241,8 +245,9 @@ EXPORT int32_t viola_unix_send(int32_t fd, const uint8_t *buffer, uint32_t offse
   return RESULT(sendmsg(fd, &message, MSG_NOSIGNAL));
 }
 
-// Receives bytes, and descriptors (close-on-exec) into fds[1..]; fds[0] is how many. If there are more than `max_fds`,
-// or the kernel had to cut the list, all are closed and -EMSGSIZE says so: a descriptor is never dropped in silence.
+// Receives bytes, and descriptors (close-on-exec) into fds[1..]; fds[0] is how many. If there are more than `max_fds`, all
+// are closed and -EMSGSIZE says so; if the kernel had to cut a list for which there was room, this process had no
+// descriptor left, all are closed, and it is -EMFILE. A descriptor is never dropped in silence.
 EXPORT int32_t viola_unix_receive(int32_t fd, uint8_t *buffer, uint32_t offset, uint32_t length, int32_t *fds,
                                   uint32_t max_fds) {
   union {
@@ -255,7 +260,7 @@ EXPORT int32_t viola_unix_receive(int32_t fd, uint8_t *buffer, uint32_t offset, 
   fds[0] = 0;
   ssize_t n = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
   if (n < 0) return -errno;
-  int too_many = (message.msg_flags & MSG_CTRUNC) != 0;
+  int cut = (message.msg_flags & MSG_CTRUNC) != 0;
   uint32_t count = 0;
   int received[2 * MAX_FDS];
   for (struct cmsghdr *h = CMSG_FIRSTHDR(&message); h; h = CMSG_NXTHDR(&message, h)) {
@@ -265,12 +270,12 @@ EXPORT int32_t viola_unix_receive(int32_t fd, uint8_t *buffer, uint32_t offset, 
     memcpy(received + count, CMSG_DATA(h), here * sizeof(int));
     count += here;
   }
-  if (count > max_fds) too_many = 1;
+  int error = count > max_fds || (cut && count == MAX_FDS) ? EMSGSIZE : cut ? EMFILE : 0;
   for (uint32_t i = 0; i < count; i++) {
-    if (too_many) close(received[i]);
+    if (error) close(received[i]);
     else fds[1 + i] = received[i];
   }
-  if (too_many) return -EMSGSIZE;
+  if (error) return -error;
   fds[0] = (int32_t)count;
   return (int32_t)n;
 }

@@ -119,7 +119,8 @@ export class UnixSocket extends Fd {
   /**
    * Receives up to `length` bytes into `buffer[offset…]`, and up to `maxFds` descriptors.
    *
-   * @throws {OsError} EMSGSIZE when more descriptors came (all are closed then), ECONNRESET …
+   * @throws {OsError} EMSGSIZE when more descriptors came, EMFILE when this process has none left for them (all are closed
+   * then, the bytes gone), ECONNRESET …
    */
   receive(
     buffer: Uint8Array<ArrayBuffer>,
@@ -143,6 +144,9 @@ export class UnixSocket extends Fd {
   }
 }
 
+/** Its owner may connect, and nobody else. */
+const SOCKET_MODE = 0o600;
+
 /** A listening socket, its file removed when it is closed. */
 export class UnixListener extends Fd {
   #path = "";
@@ -152,17 +156,25 @@ export class UnixListener extends Fd {
   /**
    * Listens at `path`. A socket file that nobody listens on any more, left by a process that was killed, is replaced.
    *
+   * The file has mode 600, whatever the umask, and never any other that would let more users in: bind gives it the
+   * socket's own mode, less the umask, so that is set first; what an odd umask took away of it is given back then.
+   *
    * @throws {OsError} EADDRINUSE when another process listens there, or the path is something else
    */
   static listen(path: string): UnixListener {
     removeStaleSocket(path);
     const listener = new UnixListener(unwrap(shim.viola_unix_socket(), "create a Unix socket"));
-    const result = shim.viola_unix_listen(listener.number, cString(path));
-    if (result < 0) listener.close();
-    unwrap(result, `listen on ${path}`);
-    listener.#path = path;
-    listener.#inode = inodeOf(path);
-    return listener;
+    try {
+      unwrap(shim.viola_fchmod(listener.number, SOCKET_MODE), "set a Unix socket's mode");
+      unwrap(shim.viola_unix_listen(listener.number, cString(path)), `listen on ${path}`);
+      listener.#path = path;
+      listener.#inode = inodeOf(path);
+      if ((Deno.lstatSync(path).mode! & 0o777) !== SOCKET_MODE) Deno.chmodSync(path, SOCKET_MODE);
+      return listener;
+    } catch (error) {
+      listener.close();
+      throw error;
+    }
   }
 
   /** A connection that waits, or null when none does. @throws {OsError} */

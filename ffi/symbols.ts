@@ -64,6 +64,7 @@ const SYMBOLS = {
   viola_unix_socket: { parameters: [], result: "i32" },
   viola_unix_datagram: { parameters: [], result: "i32" },
   viola_unix_connect: { parameters: ["i32", "buffer" /* const char *path */], result: "i32" },
+  viola_fchmod: { parameters: ["i32", "u32" /* mode */], result: "i32" },
   viola_unix_bind: { parameters: ["i32", "buffer" /* const char *path */], result: "i32" },
   viola_unix_listen: { parameters: ["i32", "buffer" /* const char *path */], result: "i32" },
   viola_unix_accept: { parameters: ["i32"], result: "i32" },

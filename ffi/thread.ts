@@ -66,7 +66,10 @@ const SHELL_MS = 5000;
  */
 export function startDetached(command: readonly [string, ...string[]]): void {
   const words = command.map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(" ");
-  using shell = Child.spawn(`${words} 2>/dev/null &`, null, null, { session: true });
+  // Whoever started us may have left descriptors open for its children, such as a lock: they would be held for ever.
+  const closed = [3, 4, 5, 6, 7, 8, 9].map((number) => `${number}>&-`).join(" ");
+  const script = `${words} 2>/dev/null ${closed} &`;
+  using shell = Child.spawn(script, null, null, { session: true });
   using ended = Epoll.create();
   ended.add(shell.fd.number, EPOLLIN, 0);
   const deadline = performance.now() + SHELL_MS;

@@ -68,8 +68,6 @@ export class BridgedDevice {
   /** What the driver waits for the answer to: a reset, or DRIVER_OK. */
   #held: "reset" | "ready" | null = null;
   #heldTimer: ReturnType<typeof setTimeout> | undefined;
-  /** Settles when the device is kept, or cannot be. */
-  #storing: Promise<void> = Promise.resolve();
   /** Settles when the status says that the driver must reset the device. */
   #told: Promise<void> = Promise.resolve();
   /** The driver's present life was joined to a back-end before. */
@@ -106,7 +104,7 @@ export class BridgedDevice {
   // ---- the back-end's lives ----
 
   async #supervise(): Promise<void> {
-    if (this.#setup.keep !== null) await this.#adopt();
+    if (this.#setup.store !== null) await this.#restore();
     if (this.#presented === null) this.#setup.loopbacks.checkUnopened(this.#setup.loopback);
     while (!this.#closing) {
       this.#lost = null;
@@ -178,8 +176,7 @@ export class BridgedDevice {
     if (this.#presented === null) {
       this.#emit("connected", `${this.#setup.socket} answers`);
       // The store process must run before a node is open, so that none is opened in vain; it starts beside the lanes.
-      const storing = this.#prepareStore();
-      await Promise.all([storing, this.#setup.lane.ready]);
+      await Promise.all([this.#prepareStore(), this.#setup.lane.ready]);
       this.#assertWanted();
       await this.#present(profile);
       this.#emit("started", `${this.#setup.loopback} is open, the driver may probe`);
@@ -192,15 +189,15 @@ export class BridgedDevice {
     if (this.#rebind !== null) this.#rebind.isBackEndThere = true;
   }
 
-  /** @throws {Error} when nothing could keep the loopback device: then it is not opened */
+  /** @throws {Error} when nothing could hold the loopback device: then it is not opened */
   async #prepareStore(): Promise<void> {
-    const { keep, loopback } = this.#setup;
+    const { store, loopback } = this.#setup;
     try {
-      await keep?.prepare();
+      await store?.prepare();
     } catch (cause) {
       const { message } = cause as Error;
       throw new Error(
-        `Cannot open ${loopback}: there is nothing to keep it when viola ends: ${message} (--no-keep does without)`,
+        `Cannot open ${loopback}: there is nothing to hold it when viola ends: ${message} (--no-keep does without)`,
         { cause },
       );
     }
@@ -237,7 +234,6 @@ export class BridgedDevice {
   async #present(profile: Profile): Promise<void> {
     const presented = await PresentedDevice.create(this.#setup, profile, this.#listener);
     this.#presented = presented;
-    await (this.#storing = this.#store());
     try {
       presented.start();
     } catch (error) {
@@ -246,34 +242,10 @@ export class BridgedDevice {
     }
   }
 
-  /** Has the device kept for a successor, or says why it is not. */
-  async #store(): Promise<void> {
-    try {
-      await this.#presented!.store(() => this.#onUnkept());
-    } catch (error) {
-      const { message } = error as Error;
-      this.#emit("error", `Cannot keep ${this.#setup.loopback} for a successor: ${message}`);
-    }
-  }
-
-  /** What kept the device has ended: another must, before this process does. */
-  #onUnkept(): void {
-    if (this.#closing || this.#presented === null) return;
-    const { loopback } = this.#setup;
-    this.#emit("error", `the keeper of ${loopback} ended, another is started`);
-    this.#storing = this.#store();
-  }
-
-  /** Takes the device over, if a process before this one had it kept. @throws {Error} if that cannot be trusted */
-  async #adopt(): Promise<void> {
-    let isUnkept = false;
-    const onLost = (): void => {
-      isUnkept = true;
-      this.#onUnkept();
-    };
-    this.#presented = await PresentedDevice.adopt(this.#setup, this.#listener, onLost);
+  /** Restores the device, if a process before this one had it held. @throws {Error} if that cannot be trusted */
+  async #restore(): Promise<void> {
+    this.#presented = await PresentedDevice.restore(this.#setup, this.#listener);
     if (this.#presented === null || this.#closing) return;
-    if (isUnkept) this.#onUnkept(); // it was too early for that then
     // The process before may have died just before START_LOOPBACK, or just after: then the driver makes itself known.
     const { counters, started } = this.#presented.state;
     const isProbed = (): boolean => counters[DEVICE_COUNTERS.accesses]! > 0;
@@ -501,24 +473,21 @@ export class BridgedDevice {
   async #free(): Promise<void> {
     const presented = this.#presented;
     this.#rebind?.close();
-    await this.#storing;
     if (presented !== null) {
-      // A successor finds it unanswered, and holds it in its turn.
-      if (this.#setup.keep === null) await this.#release("ready");
+      // Who restores the device finds it unanswered, and holds it in its turn.
+      if (this.#setup.store === null) await this.#release("ready");
       clearTimeout(this.#heldTimer);
-      await presented.close();
-      this.#tellKept();
+      this.#tellKept(await presented.close());
       this.#presented = null;
-    }
+    } else await this.#setup.store?.release(this.#setup.loopback);
     if (this.#failure !== null) throw this.#failure;
   }
 
   /** The user would not guess that the loopback device stays open. */
-  #tellKept(): void {
-    const { keep, loopback } = this.#setup;
-    const holder = keep?.holder(loopback) ?? null;
+  #tellKept(holder: string | null): void {
+    const { store, loopback } = this.#setup;
     if (holder === null) return;
-    const next = `start viola with it again to go on (${keep!.wayOut(loopback)})`;
+    const next = `start viola with it again to go on (${store!.howToRemove(loopback)})`;
     this.#emit("kept", `${loopback} stays open, held by ${holder}: ${next}`);
   }
 }

@@ -7,8 +7,8 @@
 import type { Reactor } from "../../ffi/mod.ts";
 import type { MemoryMode, openLoopback } from "../loopback/mod.ts";
 import type { DeviceClass } from "../virtio/device_class.ts";
-import type { Keep } from "./keep.ts";
 import type { Lane } from "./lane.ts";
+import type { DescriptorStore } from "./store/mod.ts";
 
 /** What happened to a device. */
 export interface BridgeEvent {
@@ -80,8 +80,8 @@ export interface DeviceSetup {
   readonly mmioVersion: MmioVersion;
   readonly priority: number;
   readonly loopbacks: Loopbacks;
-  /** What keeps the device while no viola runs; null: nothing does, it ends with this process. */
-  readonly keep: Keep | null;
+  /** What holds the device's descriptors while no viola runs; null: nothing does, it ends with this process. */
+  readonly store: DescriptorStore | null;
   readonly patience: BackEndPatience;
   readonly lane: Lane;
   readonly reactor: Reactor;

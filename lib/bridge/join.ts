@@ -178,7 +178,7 @@ export class Join {
       return;
     }
     // A successor goes on: what the back-end has is in flight and stays so, as after a crash.
-    if (setup.keep !== null) return;
+    if (setup.store !== null) return;
     // On the way out a back-end that does not stop is left behind.
     const timeout = Promise.withResolvers<void>();
     const timer = setTimeout(timeout.resolve, CLOSE_MS);

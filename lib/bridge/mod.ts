@@ -21,21 +21,21 @@ import {
   type MmioVersion,
   PATIENCE,
 } from "./device_setup.ts";
-import { findKeep, type Keep, type StoreProcessOptions } from "./keep.ts";
 import { Lane } from "./lane.ts";
 import type { LaneOptions } from "./lane_messages.ts";
+import { type DescriptorStore, findStore, type StoreOptions } from "./store/mod.ts";
 
 export type {
   BackEndPatience,
   BridgedDevice,
   BridgeEvent,
-  Keep,
+  DescriptorStore,
   LaneOptions,
   MemoryMode,
   MmioVersion,
-  StoreProcessOptions,
+  StoreOptions,
 };
-export { findKeep };
+export { findStore };
 
 /** A device to be bridged. */
 export interface BridgeDeviceOptions {
@@ -67,7 +67,7 @@ export interface BridgeOptions {
   lanes?: readonly LaneOptions[] | undefined;
   onEvent: (event: BridgeEvent) => void;
   /** The process that keeps descriptors where systemd does not. */
-  store?: StoreProcessOptions | undefined;
+  store?: StoreOptions | undefined;
   /** Instead of 2 s for a reply and 5 s for a request. */
   patience?: Partial<BackEndPatience> | undefined;
   /** How loopback devices are looked for and opened, for tests: as in {@linkcode Loopbacks} when absent. */
@@ -85,7 +85,7 @@ export class Bridge implements AsyncDisposable {
   readonly #reactor = new Reactor();
   readonly #lanes = new Map<string, Lane>();
   readonly #devices: BridgedDevice[] = [];
-  #keep: Keep | null = null;
+  #store: DescriptorStore | null = null;
   #nextId = 1;
 
   private constructor(readonly options: BridgeOptions) {}
@@ -121,7 +121,7 @@ export class Bridge implements AsyncDisposable {
     }
     const loopbacks = { ...LOOPBACKS, ...this.options.loopbacks };
     loopbacks.check(options.loopback);
-    const keep = options.keep ?? hasOneLife(options.loopback) ? this.#findKeep() : null;
+    const store = options.keep ?? hasOneLife(options.loopback) ? this.#findStore() : null;
     const id = this.#nextId++;
     const device = new BridgedDevice({
       ...options,
@@ -129,7 +129,7 @@ export class Bridge implements AsyncDisposable {
       name: options.name ?? `${options.class}${this.#devices.length}`,
       deviceClass,
       loopbacks,
-      keep,
+      store,
       patience: { ...PATIENCE, ...this.options.patience },
       lane: this.#lane(options.lane),
       reactor: this.#reactor,
@@ -139,8 +139,8 @@ export class Bridge implements AsyncDisposable {
     return device;
   }
 
-  #findKeep(): Keep {
-    return this.#keep ??= findKeep(this.#reactor, this.options.store);
+  #findStore(): DescriptorStore {
+    return this.#store ??= findStore(this.#reactor, this.options.store);
   }
 
   #lane(name: string, wishes: Omit<LaneOptions, "name"> = {}): Lane {
@@ -163,7 +163,7 @@ export class Bridge implements AsyncDisposable {
   async close(): Promise<void> {
     await Promise.all(this.#devices.map((device) => device.close()));
     for (const lane of this.#lanes.values()) await lane.close();
-    this.#keep?.close();
+    this.#store?.close();
     await this.#reactor.close();
   }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * A device as its driver sees it: made with the first back-end, or taken over from another process, and kept until the
+ * A device as its driver sees it: made with the first back-end, or restored from the descriptor store, and there until the
  * end whatever becomes of back-ends.
  *
  * @module
@@ -117,20 +117,18 @@ export class PresentedDevice {
   }
 
   /**
-   * Takes a device over that a process before this one had kept: the driver goes on where it stands.
+   * Restores a device that a process before this one served, from the descriptor store: the driver goes on where it stands.
    *
-   * @param onLost Called once if what keeps the device ends
-   * @returns null when nothing is kept, or what is kept has ended
-   * @throws {Error} when what is kept cannot be trusted
+   * @returns null when nothing is held, or what is held has ended
+   * @throws {Error} when what is held cannot be trusted
    */
-  static async adopt(
+  static async restore(
     setup: DeviceSetup,
     listener: LaneListener,
-    onLost: () => void,
   ): Promise<PresentedDevice | null> {
-    const { loopback: name, memory: mode, keep } = setup;
+    const { loopback: name, memory: mode, store } = setup;
     using undo = new DisposableStack();
-    const fds = (await keep!.take(name, onLost)).map((fd) => undo.use(fd));
+    const fds = (await store!.take(name)).map((fd) => undo.use(fd));
     if (fds.length === 0) return null;
     await setup.lane.ready;
     const replay = await replaySource(setup.deviceClass);
@@ -144,19 +142,46 @@ export class PresentedDevice {
         : { state, mapping, memory: memory!, loopback, queues, replay };
     });
     if (trusted === null) {
-      await keep!.forget(name);
+      await store!.remove(name);
       return null;
     }
     undo.use(trusted.loopback);
     return await PresentedDevice.#enter(setup, undo, trusted, true, listener);
   }
 
-  /** Gives the device to its lane: from now on accesses are answered. */
+  /** Has the device held by the store, then gives it to its lane: from now on accesses are answered. */
   static async #enter(
     setup: DeviceSetup,
     undo: DisposableStack,
     parts: Parts,
-    adopted: boolean,
+    restored: boolean,
+    listener: LaneListener,
+  ): Promise<PresentedDevice> {
+    await PresentedDevice.#put(setup, parts);
+    try {
+      return await PresentedDevice.#enterLane(setup, undo, parts, restored, listener);
+    } catch (error) {
+      await setup.store?.release(setup.loopback); // before its descriptors are closed
+      throw error;
+    }
+  }
+
+  /** So early that nothing is lost if this process dies now. */
+  static async #put(
+    { store, loopback: node, name, onEvent }: DeviceSetup,
+    parts: Parts,
+  ): Promise<void> {
+    const report = (text: string): void => {
+      onEvent({ device: name, kind: "error", text, ms: performance.now() });
+    };
+    await store?.put(node, [parts.memory.number, ...parts.loopback.kept], report);
+  }
+
+  static async #enterLane(
+    setup: DeviceSetup,
+    undo: DisposableStack,
+    parts: Parts,
+    restored: boolean,
     listener: LaneListener,
   ): Promise<PresentedDevice> {
     const { id, name, priority, memory, deviceClass } = setup;
@@ -171,7 +196,7 @@ export class PresentedDevice {
       port: loopback.port,
       state: mapping.range,
       memoryUse: createMemoryUse(),
-      restored: adopted,
+      restored,
       queues,
       featureNames: deviceClass.featureNames,
       replay,
@@ -191,17 +216,6 @@ export class PresentedDevice {
     state.setStarted();
   }
 
-  /**
-   * Has the device kept, so that a successor can {@linkcode adopt} it if this process dies.
-   *
-   * @param onLost Called once if what keeps it ends
-   * @throws {Error}
-   */
-  async store(onLost: () => void): Promise<void> {
-    const { keep, loopback: name } = this.#setup;
-    await keep?.store(name, [this.#parts.memory.number, ...this.loopback.kept], onLost);
-  }
-
   /** Whether the driver is at work. */
   get driverOk(): boolean {
     const { status } = this.state;
@@ -218,15 +232,19 @@ export class PresentedDevice {
   /**
    * Takes the device from its lane and frees it. If a Worker hangs, it may still touch what would be unmapped, and ring
    * what would be closed: then all of it stays.
+   *
+   * @returns who holds the device's descriptors now, in words; null when nobody does
    */
-  async close(): Promise<void> {
-    const { lane, id } = this.#setup;
+  async close(): Promise<string | null> {
+    const { lane, id, store, loopback: name } = this.#setup;
     const isFree = await lane.remove(id).then(() => true, () => false);
-    if (!isFree) return;
+    const holder = await store?.release(name) ?? null;
+    if (!isFree) return holder;
     this.loopback.close();
     for (const kick of this.#kicks) kick.close();
     this.#parts.mapping.close();
     this.#parts.memory.close();
+    return holder;
   }
 }
 
@@ -275,15 +293,15 @@ function openState(
   throw new RangeError(`device id, queues and version are ${found}, expected ${expected}`);
 }
 
-/** @throws {Error} naming what is wrong with what was kept, and what to do about it */
-function trusting<T>({ loopback: name, keep }: DeviceSetup, look: () => T): T {
+/** @throws {Error} naming what is wrong with what the store held, and what to do about it */
+function trusting<T>({ loopback: name, store }: DeviceSetup, look: () => T): T {
   try {
     return look();
   } catch (cause) {
-    const way = keep!.wayOut(name);
+    const way = store!.howToRemove(name);
     const end = name.startsWith("soft:") ? "" : ", and the machine must be restarted then";
     throw new Error(
-      `Cannot take over ${name}: what is kept of it cannot be trusted: ` +
+      `Cannot restore ${name}: what is held of it cannot be trusted: ` +
         `${(cause as Error).message} (${way}${end})`,
       { cause },
     );

@@ -7,7 +7,7 @@ import type { SoundSpec } from "../../lib/device/mod.ts";
 import type { SoundGuest } from "../../lib/guest/mod.ts";
 import { AGL_RELEASES, AglLoopback } from "../../lib/loopback/mod.ts";
 import { withoutLeaks } from "../support/leaks.ts";
-import { LocalStore } from "../support/keeper.ts";
+import { LocalStore } from "../support/store.ts";
 import { TempFolder, until } from "../support/process.ts";
 import { RATE, writeNumbered } from "../real/numbered.ts";
 import { AglMachine } from "./agl_machine.ts";
@@ -97,8 +97,9 @@ class StorePlace implements AsyncDisposable {
 Deno.test("an AGL node is not opened when nothing could keep it, unless it need not be kept", async () => {
   await withoutLeaks(async () => {
     await using machine = await AglMachine.boot();
+    await using folder = await TempFolder.create();
     const store = {
-      path: "/nowhere/store",
+      path: folder.file("store"),
       start: (path: string) => {
         throw new Error(`no store at ${path}`);
       },
@@ -109,7 +110,7 @@ Deno.test("an AGL node is not opened when nothing could keep it, unless it need 
     await assertRejects(
       () => device.done,
       Error,
-      `Cannot open ${machine.name}: there is nothing to keep it when viola ends: `,
+      `Cannot open ${machine.name}: there is nothing to hold it when viola ends: `,
     );
     assertEquals(machine.calls, []);
     const since = chain.events.length;

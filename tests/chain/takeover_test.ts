@@ -5,7 +5,7 @@ import { Reactor } from "../../ffi/mod.ts";
 import { startGuest } from "../../lib/guest/mod.ts";
 import { SoftNode } from "../../lib/loopback/mod.ts";
 import { numbersOf, RATE, readNumbered, writeNumbered } from "../real/numbered.ts";
-import { OwnKeeper } from "../support/keeper.ts";
+import { OwnStore } from "../support/store.ts";
 import { withoutLeaks } from "../support/leaks.ts";
 import { Process, TempFolder } from "../support/process.ts";
 import { seeded } from "../support/random.ts";
@@ -22,18 +22,18 @@ interface Keeping extends AsyncDisposable {
   start(program: string, args: string[]): Promise<Process>;
 }
 
-/** viola's own keeper, the test's own of it. */
-function byKeeper(folder: TempFolder): Keeping {
-  const keeper = new OwnKeeper(folder.file("keeper"));
-  const { env } = keeper;
+/** A store process of viola's, the test's own. */
+function byProcess(folder: TempFolder): Keeping {
+  const store = new OwnStore(folder.file("store"));
+  const { env } = store;
   return {
     start: (program, args) => Promise.resolve(Process.start(program, args, { env })),
-    [Symbol.asyncDispose]: () => Promise.resolve(keeper[Symbol.dispose]()),
+    [Symbol.asyncDispose]: () => Promise.resolve(store[Symbol.dispose]()),
   };
 }
 
-const KEEPINGS = {
-  keeper: byKeeper,
+const STORES = {
+  "a store process": byProcess,
   systemd: (folder: TempFolder) => ServiceManager.create(folder),
   "systemd at an abstract address": (folder: TempFolder) =>
     ServiceManager.create(folder, { abstract: true }),
@@ -73,10 +73,10 @@ class Adapter implements AsyncDisposable {
 }
 
 const CASES = [
-  { signal: "SIGKILL", memory: "isolated", times: 10, by: "keeper" },
-  { signal: "SIGKILL", memory: "direct", times: 5, by: "keeper" },
-  { signal: "SIGTERM", memory: "isolated", times: 4, by: "keeper" },
-  { signal: "SIGTERM", memory: "direct", times: 3, by: "keeper" },
+  { signal: "SIGKILL", memory: "isolated", times: 10, by: "a store process" },
+  { signal: "SIGKILL", memory: "direct", times: 5, by: "a store process" },
+  { signal: "SIGTERM", memory: "isolated", times: 4, by: "a store process" },
+  { signal: "SIGTERM", memory: "direct", times: 3, by: "a store process" },
   { signal: "SIGKILL", memory: "isolated", times: 5, by: "systemd" },
   { signal: "SIGKILL", memory: "direct", times: 3, by: "systemd at an abstract address" },
   { signal: "SIGTERM", memory: "isolated", times: 3, by: "systemd at an abstract address" },
@@ -96,7 +96,7 @@ for (const { signal, memory, times, by } of CASES) {
       await using _device = DeviceProcess.start([
         ...["sound", "--socket", folder.file("card"), "--sink", `wav:${output},append`],
       ]);
-      await using keeping = await KEEPINGS[by](folder);
+      await using keeping = await STORES[by](folder);
       await using adapter = await Adapter.start(folder, memory, keeping);
       await using guest = await startGuest("sound", node.wires, { controlTimeoutMs: 5000 });
       await guest.probe();
@@ -117,7 +117,7 @@ for (const { signal, memory, times, by } of CASES) {
       assert(found.repeated <= times * PERIODS * PERIOD_FRAMES, `${found.repeated} frames twice`);
       assertStringIncludes(adapter.output, "taken over");
       if (signal === "SIGTERM") {
-        const holder = by === "keeper" ? "the store process" : "systemd";
+        const holder = by === "a store process" ? "the store process" : "systemd";
         assertStringIncludes(adapter.output, `node stays open, held by ${holder}`);
       }
       if (keeping instanceof ServiceManager) assertEquals(keeping.refused, []);
@@ -132,12 +132,12 @@ Deno.test("a device that one viola serves and has kept is not served by a second
     using node = new SoftNode();
     node.listen(folder.file("node"), reactor);
     await using _device = DeviceProcess.start(["rng", "--socket", folder.file("card")]);
-    using keeper = new OwnKeeper(folder.file("keeper"));
+    using store = new OwnStore(folder.file("store"));
     const args = ["attach", "rng", "--socket", folder.file("card"), "--keep"];
     args.push("--loopback", `soft:${folder.file("node")}`);
     const start = (): Process =>
       Process.start(Deno.execPath(), ["run", "-A", "--no-prompt", MAIN, ...args], {
-        env: keeper.env,
+        env: store.env,
       });
     await using first = start();
     await using guest = await startGuest("rng", node.wires);

@@ -3,14 +3,14 @@
 import { assert, assertEquals } from "@std/assert";
 import { Reactor } from "../../ffi/mod.ts";
 import { SoftNode } from "../../lib/loopback/mod.ts";
-import { OwnKeeper } from "../support/keeper.ts";
+import { OwnStore } from "../support/store.ts";
 import { withoutLeaks } from "../support/leaks.ts";
 import { TempFolder } from "../support/process.ts";
 import { facts, reported, viola } from "./viola.ts";
 
-Deno.test("viola forget says when nothing is kept, and starts no keeper", async () => {
+Deno.test("viola forget says when nothing is kept, and starts no store process", async () => {
   await using folder = await TempFolder.create();
-  const { env } = new OwnKeeper(folder.file("keeper"));
+  const { env } = new OwnStore(folder.file("store"));
   const nodes = ["soft:/tmp/viola-none", "/dev/loopback-237"];
   await using forget = viola(["forget", ...nodes], { env });
   assertEquals((await forget.end()).code, 0, forget.report());
@@ -21,8 +21,8 @@ Deno.test("viola forget says when nothing is kept, and starts no keeper", async 
 Deno.test("what viola forget let go of is taken over by nobody, the rest is", async () => {
   await withoutLeaks(async () => {
     await using folder = await TempFolder.create();
-    using keeper = new OwnKeeper(folder.file("keeper"));
-    const { env } = keeper;
+    using store = new OwnStore(folder.file("store"));
+    const { env } = store;
     await using reactor = new Reactor();
     using nodes = new DisposableStack();
     const names = ["a", "b"].map((name) => {

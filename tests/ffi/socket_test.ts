@@ -11,7 +11,7 @@ import {
   WOULD_BLOCK,
 } from "../../ffi/mod.ts";
 import { withoutLeaks } from "../support/leaks.ts";
-import { TempFolder } from "../support/process.ts";
+import { run, TempFolder } from "../support/process.ts";
 
 const BYTES = Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8);
 
@@ -191,6 +191,42 @@ Deno.test("a listener accepts, and takes its file along; a killed one's file is 
     }
     assertThrows(() => Deno.lstatSync(path), Deno.errors.NotFound);
   });
+});
+
+Deno.test("a listener's file has mode 600, whatever the umask, which stays what it is", async () => {
+  await using folder = await TempFolder.create();
+  for (const umask of [0, 0o022, 0o077, 0o277, 0o777]) {
+    const before = Deno.umask(umask);
+    try {
+      using _listener = UnixListener.listen(folder.file("socket"));
+      const { mode } = Deno.lstatSync(folder.file("socket"));
+      assertEquals((mode! & 0o7777).toString(8), "600", `umask ${umask.toString(8)}`);
+      assertEquals(Deno.umask(), umask);
+    } finally {
+      Deno.umask(before);
+    }
+  }
+});
+
+Deno.test("a listener's file has no other mode before that", async () => {
+  await using folder = await TempFolder.create();
+  const [socket, trace] = [folder.file("socket"), folder.file("trace")];
+  const ffi = new URL("../../ffi/mod.ts", import.meta.url).href;
+  const script = `import { UnixListener } from "${ffi}"; UnixListener.listen("${socket}");`;
+  const strace = ["-f", "-e", "trace=fchmod,bind,chmod,fchmodat", "-e", "signal=none", "-o", trace];
+  await run("strace", [
+    ...strace,
+    "sh",
+    "-c",
+    'umask 0; exec "$@"',
+    "sh",
+    Deno.execPath(),
+    "eval",
+    script,
+  ]);
+  const calls = Deno.readTextFileSync(trace).split("\n").map((line) => line.replace(/^\d+ +/, ""));
+  const bind = calls.findIndex((call) => call.startsWith("bind(") && call.includes(socket));
+  assert(/^fchmod\(\d+, 0600\) += 0$/.test(calls[bind - 1]!), calls.join("\n"));
 });
 
 Deno.test("a listener leaves a file alone that is no socket", async () => {

@@ -13,7 +13,7 @@ import {
   writeFd,
 } from "../../ffi/mod.ts";
 import { withoutLeaks } from "../support/leaks.ts";
-import { TempFolder, until } from "../support/process.ts";
+import { run, TempFolder, until } from "../support/process.ts";
 
 /** Waits, blocking, for a command's end. */
 function statusOf(child: Child): number | null {
@@ -118,6 +118,19 @@ Deno.test("what is started detached has a session of its own, nothing of ours, a
     assert(Number(parent) !== Deno.pid, stat);
     assert(session !== sessionOf(Deno.pid), stat);
   });
+});
+
+Deno.test("what is started detached holds no lock of those who started us", async () => {
+  await using folder = await TempFolder.create();
+  const ffi = new URL("../../ffi/mod.ts", import.meta.url).href;
+  const list = `ls -l /proc/$$/fd >"$1/partial"; mv "$1/partial" "$1/told"`;
+  const command = JSON.stringify(["sh", "-c", list, "sh", folder.path]);
+  const script = `import { startDetached } from "${ffi}"; startDetached(${command});`;
+  const shell = 'exec 3>"$1" 9>"$1"; shift; exec "$@"';
+  await run("bash", ["-c", shell, "bash", folder.file("lock"), Deno.execPath(), "eval", script]);
+  await until(() => exists(folder.file("told")), "what it holds");
+  const held = Deno.readTextFileSync(folder.file("told"));
+  assert(!held.includes("lock"), held);
 });
 
 function exists(path: string): boolean {

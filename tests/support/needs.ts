@@ -34,6 +34,7 @@ export const PACKAGES: Record<Purpose, Record<string, string>> = {
     "wireplumber": "wireplumber",
     "git": "git",
     "python3": "python3",
+    "strace": "strace", // how processes are started
   },
   target: {
     "gcc-aarch64-linux-gnu": "aarch64-linux-gnu-gcc", // the executable and the kernel module

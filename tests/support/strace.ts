@@ -4,15 +4,7 @@
  *
  * @module
  */
-import { Process, type ProcessOptions, run } from "./process.ts";
-
-/** Has strace installed where it is not, by whoever may. @throws {Error} saying what to run */
-export async function ensureStrace(): Promise<void> {
-  if (await run("strace", ["-V"]).then(() => true, () => false)) return;
-  const install = ["apt-get", "install", "-qy", "--no-install-recommends", "strace"] as const;
-  if (Deno.uid() !== 0) throw new Error(`Cannot find strace (run as root: ${install.join(" ")})`);
-  await run(install[0], install.slice(1));
-}
+import { Process, type ProcessOptions } from "./process.ts";
 
 /**
  * Starts a program whose calls that make processes and mappings are written to `file`, and those of all that it starts. The

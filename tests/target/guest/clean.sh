@@ -5,7 +5,7 @@
 session=$(cat /run/scenario/session)
 . /target/lib.sh
 
-keepers() { pgrep -f '^[^ ]*viola keeper '; }
+stores() { pgrep -f '^[^ ]*viola store '; }
 
 alive() { pgrep -s "$session" >/dev/null; }
 
@@ -27,9 +27,9 @@ if ! ended; then
   pkill -KILL -s "$session"
   status=1
 fi
-# What keeps nodes open for a viola to come is in a session of its own.
-for pid in $(keepers); do kill -TERM "$pid"; done
-for _ in $(seq 30); do keepers >/dev/null && sleep 0.1; done
+# The store process, which holds nodes open, is in a session of its own.
+for pid in $(stores); do kill -TERM "$pid"; done
+for _ in $(seq 30); do stores >/dev/null && sleep 0.1; done
 [ -n "$found" ] || found=$(offences)
 if [ -d /sys/module/viola_loopback ] && ! rmmod viola_loopback; then
   left="${left:-} the driver"

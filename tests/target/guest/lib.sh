@@ -99,10 +99,10 @@ end() {
   wait "$(pid "$1")"
 }
 
-# end_keeper: what holds the nodes for a viola to come.
-end_keeper() {
-  pkill -TERM -f '^[^ ]*viola keeper '
-  wait_for 5 "the keeper ends" sh -c "! pgrep -f '^[^ ]*viola keeper '"
+# end_store: the process that holds the nodes while no viola runs.
+end_store() {
+  pkill -TERM -f '^[^ ]*viola store '
+  wait_for 5 "the store process ends" sh -c "! pgrep -f '^[^ ]*viola store '"
 }
 
 gone() { ! kill -0 "$(pid "$1")" 2>/dev/null || grep -q '^State:.Z' "/proc/$(pid "$1")/status"; }

@@ -67,7 +67,7 @@ start_cards() {
     expect "the device hears what is played" cmp /run/scenario/frame.raw "/run/scenario/heard$n"
   done
   expect "viola ends well" end viola
-  end_keeper
+  end_store
   unload
 }
 

@@ -16,7 +16,7 @@ start adapter virtio-loopback-adapter -s "$(socket rng)" -d vhurng
 wait_for 15 "the driver uses it" grep -q virtio_rng /sys/class/misc/hw_random/rng_current
 expect "/dev/hwrng can be read" dd if=/dev/hwrng bs=64 count=16 of=/dev/null
 end adapter
-end_keeper
+end_store
 end rng
 unload
 

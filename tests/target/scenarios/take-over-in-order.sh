@@ -17,7 +17,7 @@ for round in 1 2 3; do
   sleep 2
   kill "$(pid adapter)"
   wait_for 5 "the adapter ends" gone adapter
-  expect "it says who holds the node" says adapter "$NODE stays open, held by the store process [0-9]* at /run/viola/keeper"
+  expect "it says who holds the node" says adapter "$NODE stays open, held by the store process [0-9]* at /run/viola/store"
   start_adapter
   wait_for 5 "the next adapter goes on" goes_on $round
 done

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * `viola keeper`: holds devices' descriptors while no viola runs. Started by `viola attach --keep`, where systemd does
- * not do it; not for people.
+ * `viola store`: the process that holds devices' descriptors while no viola runs, where systemd does not. Started by
+ * `viola attach`; not for people.
  *
  * @module
  */
@@ -10,21 +10,21 @@ import { programArgs } from "./child.ts";
 import { load, step, UNREACHABLE } from "./exit.ts";
 
 /** Adds the subcommand. */
-export function addKeeper(program: Command): void {
-  program.command("keeper", { hidden: true })
+export function addStore(program: Command): void {
+  program.command("store", { hidden: true })
     .description("Hold devices' descriptors while no viola runs.")
     .argument("<socket>", "Unix socket to listen at")
-    .action(runKeeper);
+    .action(runStore);
 }
 
-/** @returns what starts a keeper that outlives this process: this very program */
+/** @returns what starts a store process that outlives this one: this very program */
 export async function loadStoreStarter(): Promise<(path: string) => void> {
   const { startDetached } = await import("../ffi/mod.ts");
-  return (path) => startDetached([Deno.execPath(), ...programArgs(["keeper", path])]);
+  return (path) => startDetached([Deno.execPath(), ...programArgs(["store", path])]);
 }
 
 /** Runs until SIGTERM. */
-async function runKeeper(path: string): Promise<void> {
+async function runStore(path: string): Promise<void> {
   const { runStoreProcess } = await load(() => import("../lib/bridge/store/process.ts"));
   await step(UNREACHABLE, `listen at ${path}`, () => runStoreProcess(path));
 }

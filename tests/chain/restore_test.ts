@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What was kept of a device is not what it should be: no viola goes on from it, and each says why and what to do.
-import { assert, assertEquals, assertMatch } from "@std/assert";
+// A device is restored from what a descriptor store holds; if that is not what it should be, viola says why and what to do.
+import { assert, assertEquals, assertMatch, fail } from "@std/assert";
 import {
   createMemory,
   EventFd,
@@ -10,13 +10,14 @@ import {
   UnixSocket,
   viewMemory,
 } from "../../ffi/mod.ts";
-import { Bridge, type BridgeEvent, findKeep } from "../../lib/bridge/mod.ts";
+import { Bridge, type BridgeEvent, findStore } from "../../lib/bridge/mod.ts";
+import { decodeReply, encodeRequest, MAX_MESSAGE } from "../../lib/bridge/store/protocol.ts";
 import { startGuest } from "../../lib/guest/mod.ts";
 import { SoftNode } from "../../lib/loopback/mod.ts";
 import { DeviceState } from "../../lib/virtio/state.ts";
 import { MainState } from "../../lib/virtio/state_writers.ts";
 import { assertFails, facts, reported, viola } from "../cli/viola.ts";
-import { LocalStore, OwnKeeper } from "../support/keeper.ts";
+import { LocalStore, OwnStore } from "../support/store.ts";
 import { socketsIn, withoutLeaks } from "../support/leaks.ts";
 import { type Process, TempFolder, until } from "../support/process.ts";
 import { ServiceManager, type ServiceManagerOptions } from "../support/service_manager.ts";
@@ -206,17 +207,17 @@ const DAMAGE: [what: string, change: (fds: Fd[], name: string) => Fd[], reason: 
   ],
 ];
 
-Deno.test("what a keeper or systemd kept is refused with a reason when it cannot be true, and nothing hangs", async (t) => {
+Deno.test("what a store process or systemd held is refused with a reason when it is malformed, and nothing hangs", async (t) => {
   await withoutLeaks(async () => {
     await using place = await Place.create();
     const { manager, name, reactor, folder } = place;
     await place.leave();
     const whole = manager.stored.toSorted((a, b) => a.name < b.name ? -1 : 1);
     const device = whole[0]!.name.replace(/^viola-1of7-/, "");
-    using keeper = new OwnKeeper(folder.file("keeper"));
-    await using _keeper = viola(["keeper", keeper.path]);
-    await until(() => socketsIn(folder.path).includes("keeper"), "the keeper");
-    const keep = findKeep(reactor, { path: keeper.path });
+    using store = new OwnStore(folder.file("store"));
+    await using _process = viola(["store", store.path]);
+    await until(() => socketsIn(folder.path).includes("store"), "the store process");
+    const client = findStore(reactor, { path: store.path });
 
     for (const [what, change, reason] of DAMAGE) {
       using copies = new DisposableStack();
@@ -224,7 +225,7 @@ Deno.test("what a keeper or systemd kept is refused with a reason when it cannot
       for (const fd of fds) copies.use(fd);
       const message = (end: string) =>
         new RegExp(
-          `^viola: Cannot take over ${name}: what is kept of it cannot be trusted: .*${reason.source}.* \\(${end}\\)$`,
+          `^viola: Cannot restore ${name}: what is held of it cannot be trusted: .*${reason.source}.* \\(${end}\\)$`,
           "m",
         );
       await t.step(`${what}, from systemd`, async () => {
@@ -237,10 +238,10 @@ Deno.test("what a keeper or systemd kept is refused with a reason when it cannot
           options,
         );
       });
-      await t.step(`${what}, from a keeper`, async () => {
-        await keep.store(name, fds.map(({ number }) => number), () => {});
-        keep.close();
-        await using second = viola(place.args, { env: keeper.env });
+      await t.step(`${what}, from a store process`, async () => {
+        await client.put(name, fds.map(({ number }) => number), fail);
+        assertMatch(`${await client.release(name)}`, /^the store process \d+ at /);
+        await using second = viola(place.args, { env: store.env });
         await assertFails(second, 2, message(`"viola forget ${name}" lets go of it`));
         assertEquals(second.stderr.trimEnd().split("\n").length, 1, second.report());
       });
@@ -282,14 +283,14 @@ Deno.test("what systemd passes is taken as it says, or not at all", async (t) =>
     await t.step(
       "fewer names than descriptors",
       () =>
-        place.assertRefused(/systemd kept 4of7, 5of7, 6of7, 7of7, expected all/, {
+        place.assertRefused(/systemd held 4of7, 5of7, 6of7, 7of7, expected all/, {
           env: { LISTEN_FDNAMES: LISTEN_FDNAMES.split(":").slice(0, 4).join(":") },
         }),
     );
     await t.step(
       "fewer descriptors than names",
       () =>
-        place.assertRefused(/systemd kept 6of7, 7of7, expected all/, {
+        place.assertRefused(/systemd held 6of7, 7of7, expected all/, {
           env: { LISTEN_FDS: "7", LISTEN_FDNAMES },
           fds: fds.slice(0, 2),
         }),
@@ -298,7 +299,7 @@ Deno.test("what systemd passes is taken as it says, or not at all", async (t) =>
       "one of them twice",
       () =>
         place.assertRefused(
-          /systemd kept 1of7, 2of7, 3of7, 4of7, 5of7, 6of7, 7of7, 7of7, expected all/,
+          /systemd held 1of7, 2of7, 3of7, 4of7, 5of7, 6of7, 7of7, 7of7, expected all/,
           {
             env: { LISTEN_FDNAMES: `${LISTEN_FDNAMES}:${LISTEN_FDNAMES.split(":")[0]}` },
             fds: [...fds, fds[0]!],
@@ -339,7 +340,7 @@ Deno.test("a store with too little room is told of where systemd says how much t
     const told = facts(first).find(({ event }) => event === "error");
     assertEquals(
       told!.text,
-      `Cannot keep ${place.name} for a successor: systemd keeps 3 descriptors of this service ` +
+      `Cannot have ${place.name} held: systemd holds 3 descriptors of this service ` +
         "at most, expected 7 or more (FileDescriptorStoreMax= in its unit)",
     );
     assertEquals(place.manager.stored, []);
@@ -348,12 +349,12 @@ Deno.test("a store with too little room is told of where systemd says how much t
     await using place = await Place.create({ most: 3 });
     await place.leave(3);
     await place.assertRefused(
-      /of its descriptors systemd kept 1of7, 2of7, 3of7, expected all \(is FileDescriptorStoreMax=/,
+      /of its descriptors systemd held 1of7, 2of7, 3of7, expected all \(is FileDescriptorStoreMax=/,
     );
   });
 });
 
-Deno.test("what systemd kept of a node that has ended is let go of, and the next node is kept", async () => {
+Deno.test("what systemd held of a node that has ended is let go of, and the next node is held", async () => {
   await withoutLeaks(async () => {
     await using place = await Place.create();
     await place.leave();
@@ -387,19 +388,20 @@ Deno.test("viola forget has systemd let go of a device", async () => {
   });
 });
 
-Deno.test("a keeper that is killed is missed at once, and another keeps the device", async () => {
+Deno.test("a store process that is killed is missed at once, and another holds the device", async () => {
   await withoutLeaks(async () => {
     await using place = await Place.create();
-    using keeper = new OwnKeeper(place.folder.file("keeper"));
-    const start = () => viola(place.args, { env: keeper.env });
+    using store = new OwnStore(place.folder.file("store"));
+    const start = () => viola(place.args, { env: store.env });
     for (const isAdopted of [false, true]) {
       await using first = start();
       await reported(first, isAdopted ? "adopted" : "started");
-      assertEquals(keeper.signal("SIGKILL"), 1);
-      const text = `the keeper of ${place.name} ended, another is started`;
+      assertEquals(store.signal("SIGKILL"), 1);
+      const text =
+        `the store process at ${store.path} ended, another is started to hold ${place.name}`;
       await reported(first, "error", (fact) => fact.text === text);
-      await until(() => keeper.signal("SIGCONT") === 1, "another keeper");
-      await isKept(place, keeper);
+      await until(() => store.signal("SIGCONT") === 1, "another store process");
+      await isHeld(place, store);
       assertEquals(facts(first).filter(({ event }) => event === "error").length, 1, first.report());
       await first.stop("SIGKILL");
     }
@@ -411,15 +413,15 @@ Deno.test("a keeper that is killed is missed at once, and another keeps the devi
   });
 });
 
-Deno.test("a keeper that ends at any moment of a viola's start is replaced", async () => {
+Deno.test("a store process that ends at any moment of a viola's start is replaced", async () => {
   await withoutLeaks(async () => {
     await using folder = await TempFolder.create();
     await using reactor = new Reactor();
     using node = new SoftNode();
     node.listen(folder.file("node"), reactor);
     using _back = new Filler(reactor, folder.file("card"));
-    using store = new LocalStore(folder.file("keeper"), reactor);
-    const { started: keepers, options } = store;
+    using store = new LocalStore(folder.file("store"), reactor);
+    const { started, options } = store;
     for (const ms of [null, 0, 1, 2, 5, 10, 20, 50]) {
       const events: BridgeEvent[] = [];
       const onEvent = (event: BridgeEvent) => void events.push(event);
@@ -434,41 +436,41 @@ Deno.test("a keeper that ends at any moment of a viola's start is replaced", asy
         priority: 0,
         lane: "lane",
       });
-      const before = keepers.length;
+      const before = started.length;
       if (ms !== null) {
         await new Promise((resolve) => setTimeout(resolve, ms));
-        keepers.at(-1)!.close();
+        started.at(-1)!.close();
       }
-      await until(() => keepers.length > before, `a keeper, the last one ended after ${ms} ms`);
+      await until(() => started.length > before, `another, the last one ended after ${ms} ms`);
       await until(() => events.some(({ kind }) => kind === "connected"), "the back-end");
     }
   });
 });
 
-/** Waits until a keeper has a device that another viola serves: then it says so. */
-async function isKept({ name, reactor }: Place, keeper: OwnKeeper): Promise<void> {
+/** Waits until a store process has a device that another viola serves: then it says so. */
+async function isHeld({ name, reactor }: Place, store: OwnStore): Promise<void> {
   const ask = async () => {
     try {
-      using socket = UnixSocket.connect(keeper.path);
-      const request = new TextEncoder().encode(JSON.stringify({ do: "take", name }));
+      using socket = UnixSocket.connect(store.path);
+      const request = encodeRequest({ verb: "take", name });
       socket.send(request, 0, request.length);
       await reactor.readable(socket, 1000);
-      const buffer = new Uint8Array(100);
-      const { length, fds } = socket.receive(buffer, 0, 100);
+      const buffer = new Uint8Array(MAX_MESSAGE);
+      const { length, fds } = socket.receive(buffer, 0, buffer.length);
       for (const fd of fds) fd.close();
-      return new TextDecoder().decode(buffer.subarray(0, length)) === "another viola serves it";
+      return decodeReply(buffer.subarray(0, length)).verdict === "in use";
     } catch {
       return false;
     }
   };
-  await until(ask, "the device to be kept");
+  await until(ask, "the device to be held");
 }
 
-Deno.test("a keeper whose path is too long for a socket is refused in one line, before anything begins", async () => {
+Deno.test("a store process whose path is too long for a socket is refused in one line, before anything begins", async () => {
   const path = `/tmp/${"k".repeat(103)}`;
-  const env = { VIOLA_KEEPER: path };
+  const env = { VIOLA_STORE: path };
   const message = new RegExp(
-    `^viola: Cannot keep devices at ${path}: the path has 108 bytes, expected at most 107 \\(VIOLA_KEEPER`,
+    `^viola: Cannot have a descriptor store at ${path}: the path has 108 bytes, expected at most 107 \\(VIOLA_STORE`,
     "m",
   );
   await using folder = await TempFolder.create();

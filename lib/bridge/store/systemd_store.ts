@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * systemd's descriptor store (sd_pid_notify_with_fds(3), sd_listen_fds(3)). It tells nobody what it does not hold, so each
+ * name says how many descriptors belong together.
+ *
+ * @module
+ */
+import { Fd, osError, readSystemFile, UnixSocket } from "../../../ffi/mod.ts";
+import type { DescriptorStore } from "./descriptor_store.ts";
+
+/** How long systemd may take to take what it is told. */
+const SEND_MS = 3000;
+/** Descriptors begin here in a process that systemd starts (sd_listen_fds(3)). */
+const LISTEN_FDS_START = 3;
+const O_CLOEXEC = 0o2000000;
+/** Characters of a name at systemd at most. */
+const MAX_FD_NAME = 255;
+
+/** A descriptor that systemd held for this process. */
+interface Stored {
+  readonly fdName: string;
+  readonly fd: Fd;
+}
+
+/** See the module. */
+export class SystemdStore implements DescriptorStore {
+  /** By device: the names under which systemd has descriptors of it. */
+  readonly #names = new Map<string, string[]>();
+  /** Numbers of the descriptors that were taken, by device: systemd has them. */
+  readonly #taken = new Map<string, readonly number[]>();
+  /** Not yet taken, by device. */
+  readonly #inherited: Map<string, Stored[]> = inheritedFds();
+
+  /** @param socket Where systemd listens, `$NOTIFY_SOCKET` */
+  constructor(readonly socket: string) {
+    for (const [device, stored] of this.#inherited) {
+      this.#names.set(device, stored.map(({ fdName }) => fdName));
+    }
+  }
+
+  /** systemd is there. */
+  prepare(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  // deno-lint-ignore require-await -- as its interface wants it
+  async take(name: string): Promise<Fd[]> {
+    const device = encodeName(name);
+    const stored = this.#inherited.get(device) ?? [];
+    this.#inherited.delete(device);
+    stored.sort((a, b) => placeOf(a) - placeOf(b));
+    const count = stored.length;
+    const isWhole = stored.every(({ fdName }, i) =>
+      fdName === `viola-${i + 1}of${count}-${device}`
+    );
+    const fds = stored.map(({ fd }) => fd);
+    if (isWhole) {
+      this.#taken.set(device, fds.map(({ number }) => number));
+      return fds;
+    }
+    for (const fd of fds) fd.close();
+    const held = stored.map(({ fdName }) => FD_NAME.exec(fdName)!.groups!.place).join(", ");
+    throw new RangeError(
+      `Cannot restore ${name}: of its descriptors systemd held ${held}, expected all ` +
+        `(is FileDescriptorStoreMax= in the unit too small? ${this.howToRemove()})`,
+    );
+  }
+
+  async put(name: string, fds: readonly number[], report: (text: string) => void): Promise<void> {
+    try {
+      await this.#put(name, fds);
+    } catch (error) {
+      report(`Cannot have ${name} held: ${(error as Error).message}`);
+    }
+  }
+
+  async #put(name: string, fds: readonly number[]): Promise<void> {
+    const device = encodeName(name);
+    const names = fds.map((_, i) => `viola-${i + 1}of${fds.length}-${device}`);
+    if (names.some(({ length }) => length > MAX_FD_NAME)) {
+      throw new RangeError(`Cannot name ${name} to systemd: the name is too long`);
+    }
+    const taken = this.#taken.get(device) ?? [];
+    if (taken.length === fds.length && taken.every((fd, i) => fd === fds[i])) return;
+    await this.remove(name);
+    this.#checkRoom(names.length);
+    this.#names.set(device, names);
+    // One message each: systemd does not promise to give descriptors of one name back in their order. FDPOLL: one whose
+    // other side is gone must come back too, or what is left is not understood.
+    for (const [i, fd] of fds.entries()) {
+      await this.#send(`FDSTORE=1\nFDPOLL=0\nFDNAME=${names[i]}`, [fd]);
+    }
+  }
+
+  /** systemd from version 254 on says how many it holds at most. @throws {RangeError} */
+  #checkRoom(more: number): void {
+    const most = Number(Deno.env.get("FDSTORE") ?? Infinity);
+    const all = [...this.#names.values()].flat().length + more;
+    if (all <= most) return;
+    throw new RangeError(
+      `systemd holds ${most} descriptors of this service at most, expected ${all} or more ` +
+        "(FileDescriptorStoreMax= in its unit)",
+    );
+  }
+
+  async remove(name: string): Promise<boolean> {
+    const device = encodeName(name);
+    const names = this.#names.get(device) ?? [];
+    this.#names.delete(device);
+    this.#taken.delete(device);
+    this.#drop(device);
+    for (const fdName of names) await this.#send(`FDSTOREREMOVE=1\nFDNAME=${fdName}`, []);
+    return names.length > 0;
+  }
+
+  release(name: string): Promise<string | null> {
+    return Promise.resolve(this.#names.has(encodeName(name)) ? "systemd" : null);
+  }
+
+  howToRemove(): string {
+    return "systemd lets go of it when the service is stopped";
+  }
+
+  /** systemd runs one process of a service at a time: there is nothing to let go but copies. */
+  close(): void {
+    for (const device of [...this.#inherited.keys()]) this.#drop(device);
+  }
+
+  #drop(device: string): void {
+    for (const { fd } of this.#inherited.get(device) ?? []) fd.close();
+    this.#inherited.delete(device);
+  }
+
+  async #send(text: string, fds: readonly number[]): Promise<void> {
+    const bytes = new TextEncoder().encode(text);
+    using socket = UnixSocket.datagram(this.socket);
+    for (const deadline = performance.now() + SEND_MS; performance.now() < deadline;) {
+      if (socket.send(bytes, 0, bytes.length, fds) === bytes.length) return;
+      // Its queue is full: it has as much to do as ten messages at least.
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    throw osError(`tell systemd at ${this.socket} what to hold`, "EAGAIN");
+  }
+}
+
+/**
+ * What systemd held of viola's for this process, by the device's name as it stands in the descriptors' names. Whatever
+ * else it passes is left alone: it is not ours.
+ */
+function inheritedFds(): Map<string, Stored[]> {
+  const [pid, count, names] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"]
+    .map((name) => Deno.env.get(name) ?? "");
+  const found = new Map<string, Stored[]>();
+  if (Number(pid) !== Deno.pid) return found;
+  names!.split(":").forEach((fdName, i) => {
+    const number = LISTEN_FDS_START + i;
+    const device = FD_NAME.exec(fdName)?.groups?.device;
+    if (device === undefined || !(i < Number(count)) || !cameThroughExec(number)) return;
+    // Its copy is closed when a child is started, as the one that systemd made is not.
+    using original = new Fd(number);
+    const fd = original.duplicate();
+    found.set(device, [...found.get(device) ?? [], { fdName, fd }]);
+  });
+  return found;
+}
+
+/** Whether a descriptor was passed to this process: its own are all to be closed at the next exec. */
+function cameThroughExec(number: number): boolean {
+  try {
+    const flags = /^flags:\s*(\d+)/m.exec(readSystemFile(`/proc/self/fdinfo/${number}`));
+    return (parseInt(flags![1]!, 8) & O_CLOEXEC) === 0;
+  } catch {
+    return false; // there is none of that number
+  }
+}
+
+const FD_NAME = /^viola-(?<place>(?<number>\d+)of\d+)-(?<device>.+)$/;
+
+function placeOf({ fdName }: Stored): number {
+  return Number(FD_NAME.exec(fdName)!.groups!.number);
+}
+
+/** A device's name as systemd takes it, and no other's: printable ASCII without colons. */
+function encodeName(name: string): string {
+  const bytes = new TextEncoder().encode(name);
+  return Array.from(bytes, (byte) => {
+    const char = String.fromCharCode(byte);
+    return /[!-$&-9;-~]/.test(char) ? char : `%${byte.toString(16).padStart(2, "0")}`;
+  }).join("");
+}
