@@ -9,9 +9,9 @@ import { Failure, load, step, UNREACHABLE, USAGE } from "./exit.ts";
 import { Report } from "./report.ts";
 
 const HELP = `
-NODE is what --loopback was, word for word. A viola that serves the node is not disturbed,
-but the next one finds nothing to go on from. It is of use when what is kept cannot be
-restored, and for nodes that are not to be served again.
+NODE is what --loopback was, or another way to spell it. A viola that serves the node is
+not disturbed, but the next one finds nothing to go on from. It is of use when what is
+kept cannot be restored, and for nodes that are not to be served again.
 
 WARNING: AGL's driver cannot do without whoever opened a node. Forgotten while its viola
 is dead, the device ends, and there is no other until the machine is restarted.
@@ -33,7 +33,7 @@ async function runForget(nodes: string[], options: { json?: boolean }): Promise<
   const report = new Report(options.json === true);
   const { Reactor } = await load(() => import("../ffi/mod.ts"));
   const { findStore } = await load(() => import("../lib/bridge/store/mod.ts"));
-  const { aglRelease } = await load(() => import("../lib/loopback/mod.ts"));
+  const { aglRelease, canonicalName } = await load(() => import("../lib/loopback/mod.ts"));
   for (const node of nodes) {
     if (!/^soft:./.test(node) && aglRelease(node) === null) throw noNode(node);
   }
@@ -41,7 +41,11 @@ async function runForget(nodes: string[], options: { json?: boolean }): Promise<
   const store = await step(USAGE, "find the descriptor store", () => findStore(reactor));
   try {
     for (const node of nodes) {
-      const kept = await step(UNREACHABLE, `forget ${node}`, () => store.remove(node));
+      const kept = await step(
+        UNREACHABLE,
+        `forget ${node}`,
+        () => store.remove(canonicalName(node)),
+      );
       const text = kept ? `${node}: forgotten` : `${node}: nothing is kept`;
       report.fact({ event: "forgotten", node, kept }, text);
     }

@@ -6,6 +6,7 @@
  */
 import { Reactor } from "../../ffi/mod.ts";
 import {
+  canonicalName,
   checkLoopback,
   checkUnopenedLoopback,
   hasOneLife,
@@ -120,11 +121,13 @@ export class Bridge implements AsyncDisposable {
       throw new TypeError(`Cannot bridge a "${options.class}" device, expected one of ${known}`);
     }
     const loopbacks = { ...LOOPBACKS, ...this.options.loopbacks };
-    loopbacks.check(options.loopback);
-    const store = options.keep ?? hasOneLife(options.loopback) ? this.#findStore() : null;
+    const loopback = canonicalName(options.loopback);
+    loopbacks.check(loopback);
+    const store = options.keep ?? hasOneLife(loopback) ? this.#findStore() : null;
     const id = this.#nextId++;
     const device = new BridgedDevice({
       ...options,
+      loopback,
       id,
       name: options.name ?? `${options.class}${this.#devices.length}`,
       deviceClass,

@@ -35,6 +35,31 @@ function releaseOf(name: string): string {
   );
 }
 
+/**
+ * The one name of a loopback device, however the user spelled it: what is kept of a device is found by its name, from
+ * whatever folder. A soft one's path is made absolute, without links in its folder.
+ */
+export function canonicalName(name: string): string {
+  if (!name.startsWith(SOFT)) return name;
+  const path = name.slice(SOFT.length);
+  const slash = path.lastIndexOf("/");
+  const folder = slash < 0 ? "." : path.slice(0, slash + 1);
+  try {
+    return SOFT + absolute(`${Deno.realPathSync(folder)}/${path.slice(slash + 1)}`);
+  } catch {
+    return SOFT + absolute(path); // there is no such folder, or not any more
+  }
+}
+
+function absolute(path: string): string {
+  const parts: string[] = [];
+  for (const part of (path.startsWith("/") ? path : `${Deno.cwd()}/${path}`).split("/")) {
+    if (part === "..") parts.pop();
+    else if (part !== "" && part !== ".") parts.push(part);
+  }
+  return `/${parts.join("/")}`;
+}
+
 /** Whether a loopback device's first close is its end, as it is of AGL's nodes, for as long as the machine runs. */
 export function hasOneLife(name: string): boolean {
   return aglRelease(name) !== null;

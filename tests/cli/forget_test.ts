@@ -18,6 +18,45 @@ Deno.test("viola forget says when nothing is kept, and starts no store process",
   assertEquals([...Deno.readDirSync(folder.path)], []);
 });
 
+Deno.test("a soft device is known by its place, not by how that is spelled", async () => {
+  await withoutLeaks(async () => {
+    await using folder = await TempFolder.create();
+    using store = new OwnStore(folder.file("store"));
+    await using reactor = new Reactor();
+    using nodes = new DisposableStack();
+    await using devices = new AsyncDisposableStack();
+    for (const name of ["a", "b"]) {
+      Deno.mkdirSync(folder.file(name));
+      nodes.use(new SoftNode()).listen(folder.file(`${name}/node`), reactor);
+      devices.use(viola(["device", "rng", "--socket", folder.file(`${name}/card`)]));
+    }
+    Deno.symlinkSync(folder.file("a"), folder.file("link"));
+    /** Runs a viola until it has the device, and kills it. @returns how it came by it */
+    const run = async (cwd: string, node: string) => {
+      const args = ["attach", "rng", "--keep", "--json", "--socket", "card"];
+      await using process = viola([...args, "--loopback", node], { env: store.env, cwd });
+      const isThere = ({ event }: Record<string, unknown>) => HAS_DEVICE.includes(`${event}`);
+      await process.until(() => facts(process).some(isThere), "the device", 20_000);
+      await process.stop("SIGKILL");
+      return facts(process).find(isThere)!.event;
+    };
+    const [a, b] = [folder.file("a"), folder.file("b")];
+    assertEquals(await run(a, "soft:node"), "started");
+    assertEquals(await run(b, "soft:node"), "started", "another node, though it is called so");
+    assertEquals(await run(b, "soft:../b/./node"), "adopted");
+    assertEquals(await run(folder.file("link"), "soft:node"), "adopted");
+
+    await using forget = viola(["forget", "soft:node", "--json"], { env: store.env, cwd: b });
+    await forget.end();
+    assertEquals(facts(forget), [{ event: "forgotten", node: "soft:node", kept: true }]);
+    assertEquals(await run(b, `soft:${b}/node`), "started");
+    assertEquals(await run(a, `soft:${a}/node`), "adopted");
+  });
+});
+
+/** The events that say that a viola has the device. */
+const HAS_DEVICE = ["started", "adopted"];
+
 Deno.test("what viola forget let go of is taken over by nobody, the rest is", async () => {
   await withoutLeaks(async () => {
     await using folder = await TempFolder.create();

@@ -14,6 +14,7 @@ import {
   viewMemory,
 } from "../../ffi/mod.ts";
 import {
+  canonicalName,
   checkLoopback,
   GUEST_BASE,
   openLoopback,
@@ -38,6 +39,32 @@ function softTest(name: string, body: (path: string, reactor: Reactor) => Promis
       await body(folder.file("node"), reactor);
     }));
 }
+
+Deno.test("a soft device has one name, from whatever folder and by whatever link", async () => {
+  await using folder = await TempFolder.create();
+  Deno.mkdirSync(folder.file("a"));
+  Deno.symlinkSync(folder.file("a"), folder.file("link"));
+  const before = Deno.cwd();
+  try {
+    Deno.chdir(folder.file("a"));
+    const name = `soft:${Deno.cwd()}/node`;
+    const ways = [
+      "node",
+      "./node",
+      "../a/node",
+      `${folder.path}//a/node`,
+      folder.file("link/node"),
+    ];
+    for (const way of ways) assertEquals(canonicalName(`soft:${way}`), name);
+    assertEquals(canonicalName(name), name);
+    assertEquals(canonicalName("soft:none/x/../node"), `soft:${Deno.cwd()}/none/node`);
+  } finally {
+    Deno.chdir(before);
+  }
+  for (const name of ["/dev/loopback", "/dev/loopback-7", "/dev/null", "soft", ""]) {
+    assertEquals(canonicalName(name), name);
+  }
+});
 
 softTest("who opens a node shares its page, its memory and its bells", async (path, reactor) => {
   using node = new SoftNode(MEMORY);
