@@ -85,11 +85,20 @@ export class DeviceReplay {
    * @param length How many bytes of the request there are, at most the role's `requestBytes`
    * @param response The role's `responseBytes` bytes
    * @param entry Its mark among the chains in flight, which tells it from every other
+   * @returns the beginning of the response that the driver is given instead, null when it is given this one
    */
-  observe(request: DataView, length: number, response: DataView, entry: number): void {
+  observe(
+    request: DataView,
+    length: number,
+    response: DataView,
+    entry: number,
+  ): Uint8Array | null {
+    let instead: Uint8Array | null = null;
     if (this.role.isOk(response)) this.#replay.observe(request, length);
+    else instead = this.#replay.refused?.(request, length) ?? null;
     // Last, so that a process that dies before this repeats a request which has left no trace yet.
     this.#header.setUint32(ANSWERED_AT, entry, true);
+    return instead;
   }
 
   /** Whether the chain in flight with this mark was answered, and only its giving back was missed. */

@@ -20,9 +20,9 @@ export class RequestWatch {
   }
 
   /**
-   * Notes a request that was answered.
+   * Notes a request that was answered; where the class knows better than the answer, the driver is given that instead.
    *
-   * @param chain As the driver has it
+   * @param chain As the driver has it, the answer copied back
    * @param back Has its answer, in the slot of `head`
    * @param mark Its mark among the chains in flight
    */
@@ -32,7 +32,8 @@ export class RequestWatch {
     chain.gather(0, request, 0, length);
     if (!readWritable(chain, back, head, layout, this.#response)) return;
     const response = new DataView(this.#response.buffer);
-    this.replay.observe(new DataView(request.buffer), length, response, mark);
+    const instead = this.replay.observe(new DataView(request.buffer), length, response, mark);
+    if (instead !== null) chain.scatter(0, instead);
   }
 }
 

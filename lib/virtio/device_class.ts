@@ -104,6 +104,12 @@ export interface Replay {
    * @param length How many there are, at most `requestBytes`
    */
   observe(request: DataView, length: number): void;
+  /**
+   * Judges a refusal; absent: the driver is told of each. The parameters are those of {@linkcode observe}.
+   *
+   * @returns the beginning of the response that the driver is given instead, where the request asks for what is so already
+   */
+  refused?(request: DataView, length: number): Uint8Array | null;
   /** What to send before the chains in flight are offered again. */
   before(): Uint8Array<ArrayBuffer>[];
   /** What to send after that. */

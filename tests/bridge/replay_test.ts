@@ -28,6 +28,7 @@ const COUNTER: ReplayRole = {
     before: () => Array.from(area.subarray(0, 8), (count) => Uint8Array.of(count)),
     after: () => [],
     isDue: (queue, firstWord) => queue === 1 && area[firstWord]! > 0,
+    refused: (request) => request.getUint8(0) === 7 ? Uint8Array.of(0) : null,
   }),
 };
 
@@ -52,6 +53,18 @@ Deno.test("the class is shown what was done, the bridge remembers what was answe
   assertEquals(counts(replay), [0, 0, 0, 1, 0, 0, 0, 0]);
   assert(replay.isAnswered(0x80000002) && !replay.isAnswered(0x80000001));
   assert(replay.isDue(1, 3) && !replay.isDue(1, 4) && !replay.isDue(0, 3));
+});
+
+Deno.test("a refusal goes to the driver as it is, unless the class knows better; what was done does so anyway", () => {
+  const replay = new DeviceReplay(COUNTER, new Uint8Array(64), 7);
+  const instead = [[3, refusal], [7, refusal], [7, done]] as const;
+  assertEquals(
+    instead.map(([kind, response]) => replay.observe(request(kind), 2, response, 1)),
+    [null, Uint8Array.of(0), null],
+  );
+  assertEquals(counts(replay), [0, 0, 0, 0, 0, 0, 0, 1]);
+  const none = new DeviceReplay(STATELESS, new Uint8Array(64), 7);
+  assertEquals(none.observe(request(7), 0, done, 1), null);
 });
 
 Deno.test("a replay lies in its area: u32 epoch, u32 mark, 24 bytes, then the class's state", () => {

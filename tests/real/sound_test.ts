@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // rust-vmm's vhost-device-sound with its PipeWire back-end, attached: a file of numbered frames, played by the driver
 // and recorded from the monitor of the sink it ends in.
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import { attach } from "../support/attachment.ts";
 import { withoutLeaks } from "../support/leaks.ts";
 import { type Process, until } from "../support/process.ts";
@@ -58,6 +58,31 @@ for (const memory of ["isolated", "direct"] as const) {
       const heard = numbersOf(await recording.finish());
       assert(heard[0]! >= RATE / 2 && heard[0]! % PERIOD === 0, `heard from frame ${heard[0]}`);
       assertEquals(unexcused(heard, SECONDS * RATE, PERIOD, heard[0]), []);
+    });
+  });
+
+  Deno.test(`a player that starts as vhost-device-sound comes back is served, ${memory}`, async () => {
+    await withoutLeaks(async () => {
+      await using session = await PipeWireSession.start();
+      const file = session.folder.file("numbered.wav");
+      writeNumbered(file, RATE);
+      const socket = session.folder.file("snd");
+      const first = startDaemon(session, socket);
+      await using attachment = await attach({ kind: "sound", socket, memory });
+      const { guest } = attachment;
+      const options = { file, periodFrames: PERIOD, periods: 4 };
+      const killed = guest.play(options);
+      await until(() => guest.progress.position > 0, "the first period");
+      await first.stop("SIGKILL");
+      const ended = assertRejects(() => killed, Error, "the application was killed");
+      await guest.kill();
+      await ended;
+      const { messages } = guest.progress;
+      const playing = guest.play(options);
+      await until(() => guest.progress.messages > messages, "the next player's first message");
+      startDaemon(session, socket);
+      const { frames, ioErrors } = await playing;
+      assertEquals([frames, ioErrors], [RATE, 0]);
     });
   });
 }

@@ -43,6 +43,8 @@ const LEADS_TO: Readonly<Record<number, number>> = {
   [R_PCM_RELEASE]: PARAMS,
 };
 
+const OK = new Uint8Array(Uint32Array.of(S_OK).buffer);
+
 /**
  * Each stream's parameters and state, in 32 bytes a stream: u32 state, 24 bytes SET_PARAMS, 4 unused.
  *
@@ -68,6 +70,16 @@ class SoundReplay implements Replay {
       }
     }
     this.#view.setUint32(at, state, true);
+  }
+
+  /**
+   * RELEASE of what is released is done. Linux sends that when a player opens a stream whose buffers are not back yet: the
+   * RELEASE of a player that was killed, or gave up, is still on its way. vhost-device-sound 0.3.0 refuses it.
+   */
+  refused(request: DataView, length: number): Uint8Array | null {
+    if (length < PCM_HDR_SIZE || request.getUint32(0, true) !== R_PCM_RELEASE) return null;
+    const stream = request.getUint32(4, true);
+    return stream < STREAMS && this.#state(stream) === PARAMS ? OK : null;
   }
 
   before(): Uint8Array<ArrayBuffer>[] {

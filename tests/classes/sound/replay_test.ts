@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { assertEquals } from "@std/assert";
 import { replay as role } from "../../../lib/classes/sound/replay.ts";
-import { ShadowBench } from "../../bridge/shadow_fixture.ts";
+import { DRIVER, ShadowBench } from "../../bridge/shadow_fixture.ts";
 
-const OK = 0x8000;
+const [OK, BAD_MSG, IO_ERR] = [0x8000, 0x8001, 0x8003] as const;
 const [SET_PARAMS, PREPARE, RELEASE, START, STOP] = [0x101, 0x102, 0x103, 0x104, 0x105];
 const [CONTROL, EVENT, TX, RX] = [0, 1, 2, 3];
 
@@ -106,20 +106,58 @@ Deno.test("sound: buffers are due while their stream runs, and only there", () =
   assertEquals(due, [no, no, running, running]);
 });
 
-Deno.test("sound: requests that the driver makes are watched on their way back", () => {
-  const bench = new ShadowBench({ replay: role });
+/** Has the driver make requests, each answered with a status by the back-end. @returns the statuses that the driver got */
+function exchange(bench: ShadowBench, ...requests: [DataView, number][]): number[] {
   const back = bench.attach();
   const text = (view: DataView) => String.fromCharCode(...new Uint8Array(view.buffer));
-  for (const view of [request(SET_PARAMS!, 1, [64, 16, 0, 2]), request(PREPARE!, 1)]) {
-    bench.offer("t", text(view), 4);
+  return requests.map(([view, status]) => {
+    const [, response] = bench.offer("t", text(view), 4);
     bench.turn();
     const [chain] = back.take();
     back.ring.walk(chain!.head, back.chain);
-    back.chain.scatter(0, Uint8Array.of(0, 0x80, 0, 0));
+    back.chain.scatter(0, new Uint8Array(Uint32Array.of(status).buffer));
     back.ring.complete(chain!.head, 4);
     bench.turn();
-  }
+    const { address } = response!;
+    return new DataView(bench.bytes.buffer).getUint32(address - DRIVER, true);
+  });
+}
+
+Deno.test("sound: requests that the driver makes are watched on their way back", () => {
+  const bench = new ShadowBench({ replay: role });
+  const statuses = exchange(
+    bench,
+    [request(SET_PARAMS!, 1, [64, 16, 0, 2]), OK],
+    [request(PREPARE!, 1), OK],
+    [request(START!, 1), IO_ERR],
+  );
+  assertEquals(statuses, [OK, OK, IO_ERR]);
   assertEquals(codes(bench.replay.before()), ["101 1", "102 1"]);
+});
+
+Deno.test("sound: a second RELEASE is done, whatever the back-end says; no other refusal is changed", () => {
+  const statuses = exchange(
+    new ShadowBench({ replay: role }),
+    [params(0), OK],
+    [request(PREPARE!, 0), OK],
+    [request(RELEASE!, 0), OK],
+    [request(RELEASE!, 0), BAD_MSG],
+    [request(START!, 0), BAD_MSG],
+    [request(RELEASE!, 1), BAD_MSG],
+  );
+  assertEquals(statuses, [OK, OK, OK, OK, BAD_MSG, BAD_MSG]);
+});
+
+Deno.test("sound: a RELEASE is done by itself where a stream has parameters and no more, and nowhere else", () => {
+  const path = [params(0), request(PREPARE!, 0), request(START!, 0), request(STOP!, 0)];
+  const done = [0, 1, 2, 3, 4].map((count) => {
+    const { replay } = after(...path.slice(0, count));
+    return replay.refused!(request(RELEASE!, 0), 8);
+  });
+  assertEquals(done, [null, Uint8Array.of(0, 0x80, 0, 0), null, null, null]);
+  const { replay } = after(params(0));
+  assertEquals(replay.refused!(request(RELEASE!, 32), 8), null);
+  assertEquals(replay.refused!(request(RELEASE!, 0), 7), null);
 });
 
 Deno.test("sound: a stream whose periods last longer than the watchdog's patience is not watched", () => {
