@@ -5,7 +5,8 @@ import { EntropySession, type Patience, SoundSession } from "../../lib/guest/ses
 import type { FakeOptions } from "./fake_device.ts";
 import { LocalPort } from "./local_port.ts";
 
-const PATIENCE: Patience = { controlTimeoutMs: 20, stallTimeoutMs: 20 };
+/** Device and driver take turns on one thread: what they wait for is there at once, unless that thread has to wait. */
+const PATIENCE: Patience = { controlTimeoutMs: 250, stallTimeoutMs: 250 };
 
 export interface Bench<Session> {
   port: LocalPort;

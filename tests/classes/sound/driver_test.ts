@@ -216,7 +216,7 @@ Deno.test("a control message without an answer times out, and its late answer do
     const error = assertThrows(() => session.play({ file, periodFrames: 200 }), GuestError);
     assertEquals(
       error.message,
-      "Cannot get PCM_START for stream 0 done by card0: no answer within 20 ms (ETIMEDOUT)",
+      "Cannot get PCM_START for stream 0 done by card0: no answer within 250 ms (ETIMEDOUT)",
     );
     // The application closed the card: what was queued came back by RELEASE, unplayed.
     assertEquals(port.device.controls.at(-1), "PCM_RELEASE");
@@ -251,7 +251,7 @@ Deno.test("a device that keeps the sound is waited for so long and no longer", a
     const error = assertThrows(
       () => session.play({ file, periodFrames: 500, periods: 4 }),
       GuestError,
-      "Cannot go on with stream 0 of card0: the device keeps 4 messages for 20 ms (EIO)",
+      "Cannot go on with stream 0 of card0: the device keeps 4 messages for 250 ms (EIO)",
     );
     assertEquals(error.code, "EIO");
     assertEquals(progress.read("position"), 1500);
