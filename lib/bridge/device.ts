@@ -254,7 +254,7 @@ export class BridgedDevice {
     this.#wasRunning = this.#presented.driverOk;
     const { mappings } = this.#presented.state;
     const used = mappings === 0 ? "" : `, ${mappings} of its ${MAX_MAPPINGS} mappings used`;
-    this.#emit("adopted", `${this.#setup.loopback} taken over from the process before${used}`);
+    this.#emit("restored", `${this.#setup.loopback} restored from the descriptor store${used}`);
   }
 
   /** After a back-end was lost: says so, and waits before the next if this one did not last. */

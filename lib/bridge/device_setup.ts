@@ -15,7 +15,7 @@ export interface BridgeEvent {
   /** The device's name. */
   device: string;
   /**
-   * - `adopted`: taken over from a process that served it before
+   * - `restored`: it goes on where a process that served it before left it
    * - `waiting`: for the back-end's socket
    * - `connected`: the back-end answered
    * - `started`: the loopback device is open and the driver may probe
@@ -27,7 +27,7 @@ export interface BridgeEvent {
    * - `kept`: the device has ended here, and its descriptors are kept
    */
   kind:
-    | "adopted"
+    | "restored"
     | "waiting"
     | "connected"
     | "started"

@@ -13,7 +13,7 @@ import {
   readSystemLink,
   viewMemory,
 } from "../../ffi/mod.ts";
-import { adoptLoopback, type Loopback } from "../loopback/mod.ts";
+import { type Loopback, restoreLoopback } from "../loopback/mod.ts";
 import {
   bit,
   VIRTIO_F_RING_EVENT_IDX,
@@ -136,7 +136,7 @@ export class PresentedDevice {
       const [memory, ...rest] = fds;
       const mapping = undo.use(mapState(memory!));
       const { state, queues } = openState(setup, mapping); // before anything is done to the node
-      const loopback = adoptLoopback(name, mode, rest);
+      const loopback = restoreLoopback(name, mode, rest);
       return loopback === null
         ? null
         : { state, mapping, memory: memory!, loopback, queues, replay };

@@ -206,8 +206,8 @@ export function parseIomem(text: string): RamRange[] {
 /** Options of {@linkcode AglLoopback.open}. */
 export interface AglOptions {
   /**
-   * Who maps memory: viola its windows (isolated), the back-end (direct), or, as a successor for whom no window is left,
-   * viola in pieces as they are needed (pieces).
+   * Who maps memory: viola its windows (isolated), the back-end (direct), or, where the device is restored and no window is
+   * left, viola in pieces as they are needed (pieces).
    */
   memory: MemoryMode | "pieces";
   /** Where physical memory is; anything else is never touched. */

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * A successor's way to the driver's memory on the AGL driver. The windows are used up by whoever opened the node, but
- * SHARE_BUF selects any physical address for one mapping of up to 100 pages. The driver has room for 200 mappings in a
- * node's life and does not count them: viola does, over all its lives.
+ * The way to the driver's memory for whoever restores a device on the AGL driver. The windows are used up by whoever opened
+ * the node, but SHARE_BUF selects any physical address for one mapping of up to 100 pages. The driver has room for 200
+ * mappings in a node's life and does not count them: viola does, over all its lives.
  *
  * @module
  */

@@ -106,27 +106,27 @@ export async function openLoopback(
 }
 
 /**
- * Takes over a loopback device that another process had open: nothing is started, the driver goes on.
+ * Restores a loopback device that another process had open: nothing is started, the driver goes on.
  *
  * @param fds What the other's {@linkcode Loopback.kept} were; closed with the device
  * @returns null when the device has ended meanwhile
  * @throws {OsError} when they are not those of such a device
  * @throws {Error} for direct memory on the AGL driver: the windows are used up
  */
-export function adoptLoopback(name: string, memory: MemoryMode, fds: Fd[]): Loopback | null {
-  if (name.startsWith(SOFT)) return SoftLoopback.adopt(name.slice(SOFT.length), fds);
+export function restoreLoopback(name: string, memory: MemoryMode, fds: Fd[]): Loopback | null {
+  if (name.startsWith(SOFT)) return SoftLoopback.restore(name.slice(SOFT.length), fds);
   const abi = AGL_RELEASES[releaseOf(name)]!;
   const [fd] = fds;
   if (fd === undefined || fds.length !== 1) {
-    throw osError(`take over ${name} with ${fds.length} descriptors instead of 1`, "EPROTO");
+    throw osError(`restore ${name} with ${fds.length} descriptors instead of 1`, "EPROTO");
   }
   const found = readSystemLink(`/proc/self/fd/${fd.number}`);
   if (found !== name && aglRelease(found) !== null) {
-    throw osError(`take over ${name} with the descriptor of ${found}`, "EPROTO");
+    throw osError(`restore ${name} with the descriptor of ${found}`, "EPROTO");
   }
   if (memory === "direct") {
     throw new Error(
-      `Cannot take over ${name} with direct memory: the driver gives it to one back-end only (use isolated memory)`,
+      `Cannot restore ${name} with direct memory: the driver gives it to one back-end only (use isolated memory)`,
     );
   }
   const ram = parseIomem(readSystemFile("/proc/iomem"));

@@ -54,7 +54,7 @@ export interface LoopbackPort {
   readonly setsDone: boolean;
   /** The driver's memory as far as viola has mapped it; empty when only the back-end does, or {@linkcode chunks} serves. */
   readonly memory: readonly MappedMemory[];
-  /** A successor's way to the memory, piece by piece; null where all is mapped. */
+  /** The way to the memory of whoever restores the device, piece by piece; null where all is mapped. */
   readonly chunks: ChunkSource | null;
 }
 
@@ -77,7 +77,7 @@ export interface Loopback extends Disposable {
   readonly shares: readonly SharedRegion[];
   /** How many back-ends may map {@linkcode shares} in this device's life. */
   readonly backEndLives: number;
-  /** Descriptor numbers with which a successor can {@linkcode adoptLoopback} it. */
+  /** Descriptor numbers with which {@linkcode restoreLoopback} restores it in another process. */
   readonly kept: readonly number[];
   /** Mappings of the node that this process made so far, where they are limited; else 0. */
   readonly mappings: number;

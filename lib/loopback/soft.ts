@@ -349,17 +349,17 @@ export class SoftLoopback implements Loopback {
   }
 
   /**
-   * Takes over a node that another process had open.
+   * Restores a node that another process had open.
    *
    * @param fds What was its {@linkcode kept}; closed with this object
    * @returns null when the node has ended
    * @throws {OsError} EPROTO when they are not those of a node
    */
-  static adopt(path: string, fds: Fd[]): SoftLoopback | null {
+  static restore(path: string, fds: Fd[]): SoftLoopback | null {
     const name = `soft:${path}`;
     if (fds.length !== KEPT) {
       throw osError(
-        `take over ${name} with ${fds.length} descriptors instead of ${KEPT}`,
+        `restore ${name} with ${fds.length} descriptors instead of ${KEPT}`,
         "EPROTO",
       );
     }
@@ -367,7 +367,7 @@ export class SoftLoopback implements Loopback {
       const kind = readSystemLink(`/proc/self/fd/${number}`);
       if (kind.startsWith(KINDS[i]!)) return;
       const expected = `${KINDS[i]}… as number ${i + 1}`;
-      throw osError(`take over ${name} with ${kind}, expected ${expected}`, "EPROTO");
+      throw osError(`restore ${name} with ${kind}, expected ${expected}`, "EPROTO");
     });
     using epoll = Epoll.create();
     epoll.add(fds[0]!.number, EPOLLRDHUP, 0);

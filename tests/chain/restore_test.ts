@@ -96,14 +96,14 @@ class Place implements AsyncDisposable {
     await using second = await this.start(this.args, options);
     await assertFails(second, 2, reason);
     assertEquals(second.stderr.trimEnd().split("\n").length, 1, second.report());
-    const served = ["adopted", "started"];
+    const served = ["restored", "started"];
     assert(!facts(second).some(({ event }) => served.includes(`${event}`)), second.report());
   }
 
   /** Runs one that goes on, with a driver that reads. */
-  async assertAdopted(options: { env?: Record<string, string>; fds?: Fd[] } = {}): Promise<void> {
+  async assertRestored(options: { env?: Record<string, string>; fds?: Fd[] } = {}): Promise<void> {
     await using second = await this.start(this.args, options);
-    await reported(second, "adopted");
+    await reported(second, "restored");
     await using guest = await startGuest("rng", this.node.wires);
     await guest.probe();
     assertEquals((await guest.readEntropy(64)).length, 64);
@@ -247,7 +247,7 @@ Deno.test("what a store process or systemd held is refused with a reason when it
       });
     }
     // Nothing of all that has touched the device.
-    await place.assertAdopted();
+    await place.assertRestored();
   });
 });
 
@@ -314,12 +314,12 @@ Deno.test("what systemd passes is taken as it says, or not at all", async (t) =>
         env: { LISTEN_FDNAMES: `other:${LISTEN_FDNAMES}:connection` },
         fds: all,
       });
-      await reported(second, "adopted");
+      await reported(second, "restored");
       const left = all.map((_, i) => linkOf(second, 3 + i));
       assertEquals(left[0], "anon_inode:[eventfd]");
       assertMatch(left.at(-1)!, /^socket:/);
     });
-    await place.assertAdopted();
+    await place.assertRestored();
   });
 });
 
@@ -367,7 +367,7 @@ Deno.test("what systemd held of a node that has ended is let go of, and the next
     await reported(second, "started");
     await until(() => old.every(({ closed }) => closed), "the old ones' end");
     await manager.keeps(KEPT);
-    assert(!facts(second).some(({ event }) => event === "adopted"));
+    assert(!facts(second).some(({ event }) => event === "restored"));
     assertEquals(manager.refused, []);
   });
 });
@@ -393,9 +393,9 @@ Deno.test("a store process that is killed is missed at once, and another holds t
     await using place = await Place.create();
     using store = new OwnStore(place.folder.file("store"));
     const start = () => viola(place.args, { env: store.env });
-    for (const isAdopted of [false, true]) {
+    for (const isRestored of [false, true]) {
       await using first = start();
-      await reported(first, isAdopted ? "adopted" : "started");
+      await reported(first, isRestored ? "restored" : "started");
       assertEquals(store.signal("SIGKILL"), 1);
       const text =
         `the store process at ${store.path} ended, another is started to hold ${place.name}`;
@@ -406,7 +406,7 @@ Deno.test("a store process that is killed is missed at once, and another holds t
       await first.stop("SIGKILL");
     }
     await using last = start();
-    await reported(last, "adopted");
+    await reported(last, "restored");
     await using guest = await startGuest("rng", place.node.wires);
     await guest.probe();
     assertEquals((await guest.readEntropy(64)).length, 64);

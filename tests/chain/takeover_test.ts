@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// viola itself dies in the middle of a playback, and its successor goes on.
+// viola itself dies in the middle of a playback, and the next one goes on.
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { Reactor } from "../../ffi/mod.ts";
 import { startGuest } from "../../lib/guest/mod.ts";
@@ -84,7 +84,7 @@ const CASES = [
 ] as const;
 
 for (const { signal, memory, times, by } of CASES) {
-  Deno.test(`viola ended by ${signal} ${times} times in one playback is taken over, ${memory}, from ${by}`, async () => {
+  Deno.test(`a device whose viola is ended by ${signal} ${times} times in one playback is restored, ${memory}, from ${by}`, async () => {
     await withoutLeaks(async () => {
       await using folder = await TempFolder.create();
       const frames = Math.ceil(0.8 * times) * RATE;
@@ -115,7 +115,7 @@ for (const { signal, memory, times, by } of CASES) {
       const found = coverageOf(numbersOf(readNumbered(output)), frames);
       assertEquals(found.missing.slice(0, 10), [], text);
       assert(found.repeated <= times * PERIODS * PERIOD_FRAMES, `${found.repeated} frames twice`);
-      assertStringIncludes(adapter.output, "taken over");
+      assertStringIncludes(adapter.output, "restored from the descriptor store");
       if (signal === "SIGTERM") {
         const holder = by === "a store process" ? "the store process" : "systemd";
         assertStringIncludes(adapter.output, `node stays open, held by ${holder}`);

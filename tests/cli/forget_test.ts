@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// viola forget: what a viola left for its successor is let go of.
+// viola forget: what a viola left in the descriptor store is let go of.
 import { assert, assertEquals } from "@std/assert";
 import { Reactor } from "../../ffi/mod.ts";
 import { SoftNode } from "../../lib/loopback/mod.ts";
@@ -43,21 +43,21 @@ Deno.test("a soft device is known by its place, not by how that is spelled", asy
     const [a, b] = [folder.file("a"), folder.file("b")];
     assertEquals(await run(a, "soft:node"), "started");
     assertEquals(await run(b, "soft:node"), "started", "another node, though it is called so");
-    assertEquals(await run(b, "soft:../b/./node"), "adopted");
-    assertEquals(await run(folder.file("link"), "soft:node"), "adopted");
+    assertEquals(await run(b, "soft:../b/./node"), "restored");
+    assertEquals(await run(folder.file("link"), "soft:node"), "restored");
 
     await using forget = viola(["forget", "soft:node", "--json"], { env: store.env, cwd: b });
     await forget.end();
     assertEquals(facts(forget), [{ event: "forgotten", node: "soft:node", kept: true }]);
     assertEquals(await run(b, `soft:${b}/node`), "started");
-    assertEquals(await run(a, `soft:${a}/node`), "adopted");
+    assertEquals(await run(a, `soft:${a}/node`), "restored");
   });
 });
 
 /** The events that say that a viola has the device. */
-const HAS_DEVICE = ["started", "adopted"];
+const HAS_DEVICE = ["started", "restored"];
 
-Deno.test("what viola forget let go of is taken over by nobody, the rest is", async () => {
+Deno.test("what viola forget let go of is restored by nobody, the rest is", async () => {
   await withoutLeaks(async () => {
     await using folder = await TempFolder.create();
     using store = new OwnStore(folder.file("store"));
@@ -94,7 +94,7 @@ Deno.test("what viola forget let go of is taken over by nobody, the rest is", as
 
     await using second = attach();
     await reported(second, "started", (fact) => fact.device === "rng0");
-    await reported(second, "adopted", (fact) => fact.device === "rng1");
-    assert(!facts(second).some(({ event, device }) => event === "adopted" && device === "rng0"));
+    await reported(second, "restored", (fact) => fact.device === "rng1");
+    assert(!facts(second).some(({ event, device }) => event === "restored" && device === "rng0"));
   });
 });

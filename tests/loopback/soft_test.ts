@@ -162,7 +162,7 @@ softTest("a node of this process is attached by its wires, as often as one likes
 });
 
 softTest(
-  "what was kept of an opened node is taken over, and nothing else",
+  "an opened node is restored from what was kept of it, and from nothing else",
   async (path, reactor) => {
     using node = new SoftNode(MEMORY);
     node.listen(path, reactor);
@@ -176,14 +176,14 @@ softTest(
     first.close();
     assert(node.isOpen); // the connection is among them
     const few = fds.slice(0, 5);
-    assertThrows(() => SoftLoopback.adopt(path, few), OsError, "with 5 descriptors instead of 6");
+    assertThrows(() => SoftLoopback.restore(path, few), OsError, "with 5 descriptors instead of 6");
     for (const [i, expected] of ["socket", "viola-page", "viola-memory"].entries()) {
       const swapped = fds.with(i, fds[i + 1]!).with(i + 1, fds[i]!);
       const message = `expected ${i === 0 ? "" : "/memfd:"}${expected}`;
-      assertThrows(() => SoftLoopback.adopt(path, swapped), OsError, message);
+      assertThrows(() => SoftLoopback.restore(path, swapped), OsError, message);
     }
     {
-      using second = SoftLoopback.adopt(path, fds)!;
+      using second = SoftLoopback.restore(path, fds)!;
       ring(second.port.interrupt);
       assertEquals(takeEvent(node.wires.interrupt), 1);
     }
