@@ -53,7 +53,7 @@ export const FOUND: readonly string[] = Object.entries(WORKERS).flat(2);
 /** What the environment may tell: where to keep devices and files, and commander whether colours are wanted. */
 const VARIABLES = [
   ...["NOTIFY_SOCKET", "FDSTORE", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"],
-  ...["XDG_RUNTIME_DIR", "VIOLA_KEEPER", "TMPDIR"],
+  ...["XDG_RUNTIME_DIR", "VIOLA_STORE", "TMPDIR"],
   ...["NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE"],
 ];
 

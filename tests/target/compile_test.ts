@@ -120,7 +120,7 @@ Deno.test("what viola asks of its environment it may ask", async () => {
   const asked = new Set<string>();
   for (const file of [...info].filter((name) => /^(cli|lib|ffi)\//.test(name))) {
     const text = await Deno.readTextFile(ROOT + file);
-    const names = /env\.get\("(\w+)"\)|"(LISTEN_\w+)"/g;
+    const names = /\benv(?:\.get)?\("(\w+)"\)|"(LISTEN_\w+)"/g;
     for (const [, one, other] of text.matchAll(names)) asked.add((one ?? other)!);
   }
   asked.delete("HOSTCC"); // where there is no executable yet
