@@ -1,17 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The figures that viola is built to: `deno task bench`, or with `--json` for scripts. Medians of rounds in turn; nothing
- * here fails for being slow.
+ * The figures that viola is built to: `deno task bench [--json] [--executable FILE]`. Medians of rounds in turn; nothing
+ * here fails for being slow. What is measured of processes is measured from source, restarts of an executable's too.
  *
  * @module
  */
+import { parseArgs } from "node:util";
 import { type Group, reportText } from "./figures.ts";
 import { measureAccesses, measureRequests } from "./latency.ts";
+import { measureRestarts } from "./restart.ts";
 import { measureStart } from "./start.ts";
 
+const { values: { json = false, executable } } = parseArgs({
+  options: { json: { type: "boolean" }, executable: { type: "string" } },
+});
+const measurements = [measureAccesses, measureRequests, measureStart, measureRestarts];
+if (executable !== undefined) measurements.push(() => measureRestarts(executable));
 const groups: Group[] = [];
-for (const measure of [measureAccesses, measureRequests, measureStart]) {
-  groups.push(...await measure());
-}
+for (const measure of measurements) groups.push(...await measure());
 // deno-lint-ignore no-console -- this is what it is for
-console.log(reportText(groups, Deno.args.includes("--json")));
+console.log(reportText(groups, json));
