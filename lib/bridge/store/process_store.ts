@@ -25,14 +25,16 @@ import {
   type Verdict,
 } from "./protocol.ts";
 
-/** How long the store process may take to answer. */
-const REPLY_MS = 3000;
+/** How long the store process may take to answer: it does nothing else, but the machine may. */
+const REPLY_MS = 10_000;
 /** How long a viola that was just killed may take to lose its names, and whatever else fails for a moment only. */
 const PERSIST_MS = 3000;
 /** How long it may take to start: on a busy machine that is long, and without it a node would be lost. */
 const START_MS = 15_000;
 /** The longest wait until a put that failed is tried again; each time it is twice as long. */
 const MOST_RETRY_MS = 60_000;
+/** A store process that lasted so long is started again at once when it ends; one that did not, after a wait, as above. */
+const LASTING_MS = 10_000;
 
 /** A connection over which a name is ours, for as long as it is open. */
 interface Claim {
@@ -47,7 +49,10 @@ interface Holding {
   /** Settles when what is being done about it is done; never rejects. */
   work: Promise<void>;
   retry: ReturnType<typeof setTimeout> | undefined;
+  /** How long until the next retry; 0 before the first. */
   retryMs: number;
+  /** When it was last put, on `performance.now()`'s clock. */
+  heldAt: number;
   /** Why it is not held now; empty when it is. */
   problem: string;
 }
@@ -101,7 +106,7 @@ export class ProcessStore implements DescriptorStore {
     await this.#stop(name);
     const holding: Holding = {
       ...{ fds, report, work: Promise.resolve(), problem: "" },
-      ...{ retry: undefined, retryMs: this.#retryMs },
+      ...{ retry: undefined, retryMs: 0, heldAt: 0 },
     };
     this.#holdings.set(name, holding);
     await (holding.work = this.#hold(name, holding));
@@ -154,17 +159,23 @@ export class ProcessStore implements DescriptorStore {
         const socket = this.#unclaim(name) ?? await this.#connectOrStart();
         await this.#claim(socket, { verb: "put", name }, holding.fds);
       });
-      Object.assign(holding, { problem: "", retryMs: this.#retryMs });
+      Object.assign(holding, { problem: "", heldAt: performance.now() });
     } catch (error) {
       const { message } = error as Error;
       if (message !== holding.problem) holding.report(`Cannot have ${name} held: ${message}`);
       holding.problem = message;
-      const again = (): void => void (holding.work = this.#hold(name, holding));
-      if (this.#holdings.get(name) === holding) {
-        holding.retry = setTimeout(again, holding.retryMs);
-        holding.retryMs = Math.min(2 * holding.retryMs, MOST_RETRY_MS);
-      }
+      holding.retryMs ||= this.#retryMs;
+      this.#holdLater(name, holding);
     }
+  }
+
+  /** Backs off. */
+  #holdLater(name: string, holding: Holding): void {
+    if (this.#holdings.get(name) !== holding) return;
+    const { retryMs } = holding;
+    const again = (): void => void (holding.work = this.#hold(name, holding));
+    holding.retry = setTimeout(again, retryMs);
+    holding.retryMs = Math.min(2 * retryMs || this.#retryMs, MOST_RETRY_MS);
   }
 
   /** The store process's end: what it held must be held by another, before this process ends. */
@@ -173,7 +184,8 @@ export class ProcessStore implements DescriptorStore {
     const holding = this.#holdings.get(name);
     if (holding === undefined) return;
     holding.report(`the store process at ${this.path} ended, another is started to hold ${name}`);
-    holding.work = this.#hold(name, holding);
+    if (performance.now() - holding.heldAt >= LASTING_MS) holding.retryMs = 0;
+    this.#holdLater(name, holding);
   }
 
   /** Gives a name up. @returns who holds its descriptors; null: nobody, as the store process says; "ended": it says nothing */

@@ -13,8 +13,8 @@ import {
 import { ProcessStore } from "../../../lib/bridge/store/process_store.ts";
 import { encodeReply } from "../../../lib/bridge/store/protocol.ts";
 import { withoutLeaks } from "../../support/leaks.ts";
-import { Process, TempFolder, until } from "../../support/process.ts";
-import { LocalStore } from "../../support/store.ts";
+import { Process, run, TempFolder, until } from "../../support/process.ts";
+import { LocalStore, OwnStore } from "../../support/store.ts";
 
 /** A client, and what listens where it looks: nobody, until it starts a store. */
 class Place implements AsyncDisposable {
@@ -211,6 +211,33 @@ Deno.test(
     await assertRejects(() => client.prepare(), Error, "no memory");
   }),
 );
+
+Deno.test("a store process is started from source, and holds beyond the end of who started it", async () => {
+  await withoutLeaks(async () => {
+    await using folder = await TempFolder.create();
+    const path = folder.file("folder of viola's/store");
+    using own = new OwnStore(path);
+    const url = (name: string) => new URL(`../../../${name}`, import.meta.url).href;
+    const script = `
+      import { EventFd, Reactor } from "${url("ffi/mod.ts")}";
+      import { findStore } from "${url("lib/bridge/mod.ts")}";
+      const reactor = new Reactor();
+      const store = findStore(reactor, { path: ${JSON.stringify(path)} });
+      await store.put("a", [EventFd.create().number], console.log);
+      console.log(await store.release("a"));
+      Deno.exit();`;
+    const said = await run(Deno.execPath(), ["eval", script]);
+    assertMatch(said, /^the store process \d+ at .*\n$/);
+    await using reactor = new Reactor();
+    const client = new ProcessStore(reactor, { path, start: () => {} });
+    const fds = await client.take("a");
+    assertEquals(fds.length, 1);
+    for (const fd of fds) fd.close();
+    client.close();
+    assertEquals(own.signal("SIGTERM"), 1);
+    await until(() => own.signal("SIGCONT") === 0, "its end");
+  });
+});
 
 Deno.test("a path that no socket can have is refused at once", async () => {
   await using reactor = new Reactor();
