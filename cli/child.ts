@@ -85,7 +85,7 @@ export class ViolaChild implements AsyncDisposable {
 
   #failure({ code, signal }: Deno.CommandStatus): Failure {
     const end = `${this.name} ended with ${signal ?? `exit status ${code}`}`;
-    const said = this.#complaints.replaceAll(/^viola: /gm, "").trim();
+    const said = this.#complaints.replaceAll(/^viola: /gm, "").trim().replaceAll(/\s*\n\s*/g, "; ");
     const status = code >= USAGE && code <= FAILED ? code : FAILED;
     return new Failure(status, `Cannot go on: ${end}${said === "" ? "" : `, saying: ${said}`}`);
   }

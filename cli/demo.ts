@@ -7,7 +7,7 @@
 import type { Command } from "commander";
 import { MAX_CHANNELS } from "../lib/classes/sound/spec.ts";
 import { formatOfWav, FRAME_RATES } from "../lib/classes/sound/wire.ts";
-import { wavFormatText, WavReader, WavWriter } from "../lib/wav/mod.ts";
+import { frameBytes, wavFormatText, WavReader, WavWriter } from "../lib/wav/mod.ts";
 import { compareWav, type Comparison } from "./compare.ts";
 import {
   check,
@@ -20,6 +20,8 @@ import {
   UNREACHABLE,
   USAGE,
 } from "./exit.ts";
+import { clear, occupy } from "./folder.ts";
+import { demandLimits } from "./limits.ts";
 import { choice, collect } from "./options.ts";
 import { gong, pcmBytes, type Piece, prelude } from "./pieces.ts";
 import { Report, tenths } from "./report.ts";
@@ -31,7 +33,7 @@ import {
   remarkLines,
   restText,
   type Verdict,
-  verdictText,
+  verdictLines,
 } from "./verdict.ts";
 
 /** As commander gives them. */
@@ -43,8 +45,10 @@ interface DemoOptions {
   json?: boolean;
 }
 
-/** How long a folder that nobody else uses may take to be ours, in milliseconds. */
-const LOCK_MS = 1000;
+/** Descriptors that the adapter of two cards has at once, and some more: it has most of all. */
+const OPEN_FILES = 96;
+/** More than the header of a file that comes out takes. */
+const HEADER_BYTES = 4096;
 
 /** What a card without a file plays. */
 const PIECES = [prelude, gong] as const;
@@ -70,6 +74,7 @@ async function runDemo(options: DemoOptions): Promise<void> {
   const pace = options.fast === true ? "free" : "real";
   const files = options.play ?? [];
   await checkFiles(files);
+  await checkLimits(files);
   using stop = await StopSignal.listen();
   using _folder = await occupy(options.out);
   const parts = await prepareParts(files, options.out);
@@ -77,7 +82,7 @@ async function runDemo(options: DemoOptions): Promise<void> {
   for (const part of parts) {
     const { card, input, format } = part;
     const plays = `card ${card}  plays ${input}, ${wavFormatText(format)}${restText(part)}`;
-    report.text([plays, ...remarkLines(part)].join("\n"));
+    report.text(plays, ...remarkLines(part));
   }
   const clock = new StepClock();
   const results = await playParts(parts, { memory, pace }, clock, report, stop.signal);
@@ -86,7 +91,7 @@ async function runDemo(options: DemoOptions): Promise<void> {
   const faults = cards.map(cardFault).filter((fault) => fault !== "");
   const ok = faults.length === 0;
   const verdict: Verdict = { ok, pace, memory, cards, steps: clock.steps, ms: clock.ms };
-  report.result(verdict, verdictText(verdict));
+  report.result(verdict, verdictLines(verdict));
   if (!ok) throw new Failure(FAILED, `Cannot call it well: ${faults.join("; ")}`);
 }
 
@@ -126,24 +131,17 @@ async function checkFiles(files: readonly string[]): Promise<void> {
   for (const file of files) await check(`play ${file}`, () => readPlayable(file));
 }
 
-/**
- * Makes the folder for what comes out, and keeps other demos from it until that is disposed of or this process ends.
- *
- * @throws {Failure} with status 1 for no folder, 2 for one that cannot be made, or has a demo in it
- */
-async function occupy(folder: string): Promise<Disposable> {
-  if (folder === "") throw new Failure(USAGE, 'Cannot use --out "": expected a folder');
-  const make = () => Deno.mkdir(folder, { recursive: true });
-  await step(UNREACHABLE, `make ${folder}`, make);
-  const handle = await step(UNREACHABLE, `open ${folder}`, () => Deno.open(folder));
-  // Where there are no locks, every demo is taken for the only one.
-  const locked = handle.lock(true).then(() => true, () => true);
-  let timer;
-  const late = new Promise<false>((resolve) => timer = setTimeout(resolve, LOCK_MS, false));
-  const isOurs = await Promise.race([locked, late]);
-  clearTimeout(timer);
-  if (isOurs) return handle;
-  throw new Failure(UNREACHABLE, `Cannot use ${folder}: another demo writes to it, expected none`);
+/** @throws {Failure} with status 2 when this process may not have what a demo needs */
+async function checkLimits(files: readonly string[]): Promise<void> {
+  const { GUEST_MEMORY } = await load(() => import("../lib/loopback/mod.ts"));
+  const outputs = files.map((file) => {
+    const { format, frames } = readPlayable(file);
+    return frames * frameBytes(format) + HEADER_BYTES;
+  });
+  await demandLimits("play", {
+    openFiles: OPEN_FILES,
+    fileBytes: Math.max(GUEST_MEMORY, ...outputs),
+  });
 }
 
 /**
@@ -154,7 +152,7 @@ async function occupy(folder: string): Promise<Disposable> {
  */
 async function prepareParts(files: readonly string[], folder: string): Promise<Part[]> {
   const outputs = PIECES.map((_, card) => `${folder}/card${card}.wav`);
-  for (const path of outputs) await check(`write ${path}`, () => clear(path, files));
+  await check(`write to ${folder}`, () => clear(outputs, files));
   const inputs = await step(
     UNREACHABLE,
     `write to ${folder}`,
@@ -185,27 +183,9 @@ function readPlayable(path: string): Pick<Part, "format" | "frames" | "restBytes
 function writePiece(folder: string, piece: Piece, files: readonly string[]): string {
   const { title, rate, channels, bits } = piece;
   const path = `${folder}/${title}.wav`;
-  clear(path, files);
+  clear([path], files);
   using writer = WavWriter.create(path, { encoding: "pcm", bits, channels, rate });
   writer.write(pcmBytes(piece));
   writer.commit();
   return path;
-}
-
-/**
- * Removes what an earlier demo left, so that nothing old is taken for new.
- *
- * @throws {Failure} when it is to be played
- */
-function clear(path: string, files: readonly string[]): void {
-  try {
-    const real = Deno.realPathSync(path);
-    const played = files.find((file) => Deno.realPathSync(file) === real);
-    if (played !== undefined) {
-      throw new Failure(USAGE, `Cannot play ${played}: the demo writes to it, expected another`);
-    }
-    Deno.removeSync(path);
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-  }
 }

@@ -106,6 +106,8 @@ async function ignoresHangUp(): Promise<boolean> {
   return ignored !== undefined && (parseInt(ignored, 16) & 1) === 1;
 }
 
+const ignore = (): void => {};
+
 /**
  * The wish to end, from SIGINT, SIGTERM, SIGQUIT, or SIGHUP when the terminal is closed. While it lives, none of them
  * ends the process by itself.
@@ -122,6 +124,8 @@ export class StopSignal implements Disposable {
       Deno.addSignalListener(name, listener);
       return { name, listener };
     });
+    // Else a file that may not grow any more ends the process, and nobody is told why.
+    Deno.addSignalListener("SIGXFSZ", ignore);
   }
 
   /** Begins to listen. @throws {Failure} with status 2 when viola cannot be loaded */
@@ -163,5 +167,6 @@ export class StopSignal implements Disposable {
 
   [Symbol.dispose](): void {
     for (const { name, listener } of this.#listeners) Deno.removeSignalListener(name, listener);
+    Deno.removeSignalListener("SIGXFSZ", ignore);
   }
 }

@@ -39,7 +39,7 @@ export class Lines {
   #isOwed = false;
   #failure: unknown = null;
   /** Says that so many lines were dropped. */
-  tell = (lost: number): string => `… ${lost} line${lost === 1 ? "" : "s"} dropped\n`;
+  tell = (lost: number): string => `... ${lost} line${lost === 1 ? "" : "s"} dropped\n`;
 
   constructor(readonly output: Output) {}
 

@@ -7,6 +7,7 @@
 import { Command, CommanderError } from "commander";
 import metadata from "../deno.json" with { type: "json" };
 import { Failure, USAGE } from "./exit.ts";
+import { ascii, SCREEN } from "./plain.ts";
 import { said } from "./report.ts";
 
 /** `viola --help`: one screen. */
@@ -52,7 +53,10 @@ async function buildProgram(word: string): Promise<Command> {
     .version(metadata.version, "--version")
     .helpCommand(false)
     .exitOverride()
-    .configureOutput({ writeOut: (text) => said.owe(text), outputError: () => {} });
+    .configureOutput({
+      writeOut: (text) => said.owe(SCREEN.isUtf8 ? text : ascii(text)),
+      outputError: () => {},
+    });
   program.helpInformation = () => STORY;
   for (const name of namesFor(word)) (await COMMANDS[name]!())(program);
   return program;

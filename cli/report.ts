@@ -5,6 +5,7 @@
  * @module
  */
 import { Lines } from "./lines.ts";
+import { lineFor, printableJson, SCREEN, type Screen } from "./plain.ts";
 
 /** What the command reports. */
 export const said = new Lines(Deno.stdout);
@@ -13,7 +14,7 @@ export const complaints = new Lines(Deno.stderr);
 
 /** Tells the user about a failure, on standard error. */
 export function complain(message: string): void {
-  complaints.put(`viola: ${message}\n`);
+  complaints.put(`viola: ${lineFor(message, SCREEN)}\n`);
 }
 
 /** A fact as scripts get it: `event` names its kind. */
@@ -27,20 +28,20 @@ export class Report {
   /**
    * @param json JSON lines rather than sentences
    * @param out Where they go
-   * @param columns Width of the terminal
+   * @param screen Who reads them there
    */
   constructor(
     readonly json: boolean,
     readonly out: Lines = said,
-    readonly columns: () => number = terminalColumns,
+    readonly screen: Screen = SCREEN,
   ) {
     if (json) out.tell = (lost) => `${JSON.stringify({ event: "dropped", lines: lost })}\n`;
   }
 
   /** One fact: a line of JSON, or `text` (an empty one says nothing to people). */
   fact(fact: Fact, text: string): void {
-    if (this.json) this.#write(`${JSON.stringify(fact)}\n`);
-    else if (text !== "") this.#lines(text.split("\n"));
+    if (this.json) this.#write(`${printableJson(fact)}\n`);
+    else if (text !== "") this.#lines([text]);
   }
 
   /** A fact that the user must see although the command goes on: said on standard error too. */
@@ -50,20 +51,20 @@ export class Report {
     this.object(fact);
   }
 
-  /** What the command was run for, as one JSON object or in words: it is never dropped. */
-  result(value: unknown, text: string): void {
+  /** What the command was run for, as one JSON object or in lines of words: it is never dropped. */
+  result(value: unknown, lines: readonly string[]): void {
     this.endLive();
-    this.out.owe(`${this.json ? JSON.stringify(value) : text}\n`);
+    this.out.owe(this.json ? `${printableJson(value)}\n` : this.#shown(lines));
   }
 
-  /** Only for people. */
-  text(text: string): void {
-    if (!this.json) this.#lines(text.split("\n"));
+  /** Lines only for people. */
+  text(...lines: string[]): void {
+    if (!this.json) this.#lines(lines);
   }
 
   /** Only for scripts. */
   object(value: unknown): void {
-    if (this.json) this.#write(`${JSON.stringify(value)}\n`);
+    if (this.json) this.#write(`${printableJson(value)}\n`);
   }
 
   /**
@@ -73,12 +74,14 @@ export class Report {
    * @param now Milliseconds of a clock that does not go back
    */
   live(lines: readonly string[], now: number = performance.now()): void {
-    const terminal = this.out.output.isTerminal();
+    const terminal = this.screen.canDraw && this.out.output.isTerminal();
     if (this.json || now - this.#lastLive < (terminal ? 100 : 1000)) return;
     this.#lastLive = now;
     if (!terminal) return this.#lines(lines);
-    const width = this.columns() - 1;
-    const drawn = lines.map((line) => `\x1b[2K${[...line].slice(0, width).join("")}\n`);
+    const width = this.screen.columns() - 1;
+    const drawn = lines.map((line) => {
+      return `\x1b[2K${[...lineFor(line, this.screen)].slice(0, width).join("")}\n`;
+    });
     this.#write(this.#rewind() + drawn.join(""));
     this.#live = lines.length;
   }
@@ -95,19 +98,15 @@ export class Report {
 
   #lines(lines: readonly string[]): void {
     this.endLive();
-    this.#write(lines.map((line) => `${line}\n`).join(""));
+    this.#write(this.#shown(lines));
+  }
+
+  #shown(lines: readonly string[]): string {
+    return lines.map((line) => `${lineFor(line, this.screen)}\n`).join("");
   }
 
   #write(text: string): void {
     this.out.put(text);
-  }
-}
-
-function terminalColumns(): number {
-  try {
-    return Deno.consoleSize().columns;
-  } catch {
-    return 80;
   }
 }
 

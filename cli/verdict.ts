@@ -100,13 +100,16 @@ const STEP_NAMES: Record<string, string> = {
   ended: "all ended",
 };
 
-/** The verdict for people. */
-export function verdictText({ cards, steps, ms, ok }: Verdict): string {
-  const lines = cards.map((card) => {
+/** The verdict for people, line by line. */
+export function verdictLines({ cards, steps, ms, ok }: Verdict): string[] {
+  const lines = cards.flatMap((card) => {
     const relation = card.equal ? "equals" : "does not equal";
     const facts = `${card.frames} frames, ${wavFormatText(card.format)}`;
-    return `card ${card.card}  ${card.output} ${relation} ${card.input}${restText(card)}\n` +
-      [`        ${facts}; ${counted(card.xruns, "xrun")}`, ...remarkLines(card)].join("\n");
+    return [
+      `card ${card.card}  ${card.output} ${relation} ${card.input}${restText(card)}`,
+      `        ${facts}; ${counted(card.xruns, "xrun")}`,
+      ...remarkLines(card),
+    ];
   });
   const times = Object.entries(steps).map(([step, time]) =>
     `${STEP_NAMES[step] ?? step} ${duration(time)}`
@@ -115,7 +118,7 @@ export function verdictText({ cards, steps, ms, ok }: Verdict): string {
     ...lines,
     `times   ${times.join(", ")}; ${duration(ms)} in all`,
     ...(ok ? [`verdict all is well: what came out is ${whatWentIn(cards)}, to the last bit`] : []),
-  ].join("\n");
+  ];
 }
 
 function whatWentIn(cards: readonly Part[]): string {

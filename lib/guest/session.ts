@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { Countdown } from "./countdown.ts";
 import { describeFeatures } from "../virtio/features.ts";
 import { Dropped, GuestError } from "./error.ts";
 import { GuestPages } from "./pages.ts";
@@ -103,12 +104,14 @@ export abstract class Session<Driver> {
   }
 
   #awaitDevice(device: MmioDevice, timeoutMs: number): void {
-    const deadline = performance.now() + timeoutMs;
-    while (this.port.waitStarted(LOOK_MS) === null) {
+    const countdown = new Countdown(timeoutMs);
+    do {
       device.checkDropped();
-      if (performance.now() < deadline) continue;
-      throw new GuestError("ETIMEDOUT", `probe ${this.name}: it did not appear in ${timeoutMs} ms`);
-    }
+      countdown.begin(LOOK_MS);
+      if (this.port.waitStarted(LOOK_MS) !== null) return;
+      countdown.end();
+    } while (!countdown.isOver);
+    throw new GuestError("ETIMEDOUT", `probe ${this.name}: it did not appear in ${timeoutMs} ms`);
   }
 
   /** Lets the device go in order, as `echo … > unbind` does: streams are stopped and released, then it is reset. */

@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { Countdown } from "./countdown.ts";
 import { DriverQueue, type Segment } from "../virtio/driver_queue.ts";
 import { DriverRing } from "../virtio/driver_ring.ts";
 import {
@@ -375,19 +376,17 @@ export class MmioDevice {
   }
 
   /**
-   * Handles interrupts until something is so.
+   * Handles interrupts until something is so. Time in which this process was stopped (SIGSTOP) does not count.
    *
    * @returns false when it is not so after the time
    * @throws {Dropped} when the owner wants the driver to let go
    * @throws {GuestError} EINTR when the owner killed the application that waits
    */
   wait(isSo: () => boolean, timeoutMs: number): boolean {
-    const deadline = performance.now() + timeoutMs;
-    while (!isSo()) {
+    for (const countdown = new Countdown(timeoutMs); !isSo(); countdown.end()) {
       this.checkDropped();
-      const left = deadline - performance.now();
-      if (left <= 0) return false;
-      if (!this.port.waitInterrupt(Math.ceil(Math.min(left, SLEEP_MS)))) continue;
+      if (countdown.isOver) return false;
+      if (!this.port.waitInterrupt(countdown.begin(SLEEP_MS))) continue;
       this.checkDropped();
       this.handleInterrupt();
     }

@@ -157,7 +157,7 @@ function assertBeginning(path: string, whole: string): void {
   assertEquals(heard.bytes, played.bytes.subarray(0, heard.bytes.length));
 }
 
-for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+for (const signal of ["SIGINT", "SIGTERM", "SIGQUIT", "SIGHUP"] as const) {
   Deno.test(`${signal} ends a demo in order: valid files, no process, no socket`, async () => {
     await using folder = await TempFolder.create();
     await using process = demo(folder, []);
@@ -286,4 +286,33 @@ Deno.test("a demo that is killed takes its processes with it", async () => {
   await process.ended;
   await until(() => !children.some(isAlive), "the end of the demo's children", 5000);
   assertBeginning(folder.file("out/card0.wav"), folder.file("out/prelude.wav"));
+});
+
+Deno.test("a demo that is stopped for longer than any deadline of its drivers plays on", async () => {
+  await using folder = await TempFolder.create();
+  await using process = demo(folder, []);
+  await playing(process);
+  process.signal("SIGSTOP");
+  // Longer than a driver waits for its device.
+  await new Promise((resolve) => setTimeout(resolve, 11_000));
+  process.signal("SIGCONT");
+  await process.end(30_000);
+  assert(!/EIO|ETIMEDOUT/.test(process.stderr), process.report());
+  assert(/card 0 .* equals .*\n.*\ncard 1 .* equals /.test(process.stdout), process.report());
+});
+
+Deno.test("a demo shows names that hold escape sequences, in ASCII where the locale is", async () => {
+  await using folder = await TempFolder.create();
+  const path = folder.file("a\x1b[2J\nb─é.wav");
+  numbered(path, { encoding: "pcm", bits: 16, channels: 1, rate: 8000 }, 4000);
+  const args = ["demo", "--fast", "--play", path, "--out", folder.file("out")];
+  await using process = viola(args, { env: { LC_ALL: "C" } });
+  assertEquals((await process.end()).code, 0, process.report());
+  assert(/^[\n -~]*$/.test(process.stdout), process.report());
+  assert(
+    /^card 0 {2}plays \S*\/a\\x1b\[2J\\nb-\\xe9.wav, 16-bit/m.test(process.stdout),
+    process.stdout,
+  );
+  await using bad = viola([...args.slice(0, 3), `${path}x`], { env: { LC_ALL: "C" } });
+  await assertFails(bad, 2, /^viola: Cannot read \S*\/a\\x1b\[2J\\nb-\\xe9.wavx: no such file/m);
 });

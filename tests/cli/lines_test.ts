@@ -55,7 +55,7 @@ Deno.test("Lines keeps a thousand for a reader that stalls, then says how many w
   const written = reader.text.split("\n");
   // One is at the reader, a thousand wait.
   assertEquals(written.slice(0, 1001), Array.from({ length: 1001 }, (_, i) => `${i}`));
-  assertEquals(written.slice(1001), ["… 101 lines dropped", ""]);
+  assertEquals(written.slice(1001), ["... 101 lines dropped", ""]);
 });
 
 Deno.test("Lines gives up on a reader that stalls, unless it is owed something", async () => {
@@ -69,7 +69,7 @@ Deno.test("Lines gives up on a reader that stalls, unless it is owed something",
   const flushed = lines.flush();
   go();
   await flushed;
-  assertEquals(reader.text.split("\n").slice(-3), ["… 1000 lines dropped", "the result", ""]);
+  assertEquals(reader.text.split("\n").slice(-3), ["... 1000 lines dropped", "the result", ""]);
 });
 
 Deno.test("Lines goes on when a disk that was full has room again", async () => {

@@ -2,7 +2,10 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { FAILED, Failure, messageOf, statusOf, step, UNREACHABLE } from "../../cli/exit.ts";
 import { Lines, type Output } from "../../cli/lines.ts";
+import { type Screen, screenOf } from "../../cli/plain.ts";
 import { counted, duration, Report } from "../../cli/report.ts";
+
+const SCREEN: Screen = { columns: () => 80, canDraw: true, isUtf8: true };
 
 class Sink implements Output {
   text = "";
@@ -22,13 +25,13 @@ Deno.test("Report says facts to people, or to scripts", async () => {
   const scripts = new Sink(false);
   for (const [json, output] of [[false, people], [true, scripts]] as const) {
     const lines = new Lines(output);
-    const report = new Report(json, lines);
+    const report = new Report(json, lines, SCREEN);
     report.fact({ event: "listening", socket: "/tmp/s" }, "listening at /tmp/s");
     report.fact({ event: "position", frames: 1 }, "");
     report.text("by the way");
     report.object({ ok: true });
     report.live(["one", "two"], 0);
-    report.result({ done: 1 }, "done");
+    report.result({ done: 1 }, ["done"]);
     await lines.flush();
   }
   assertEquals(people.text, "listening at /tmp/s\nby the way\none\ntwo\ndone\n");
@@ -42,7 +45,7 @@ Deno.test("Report says facts to people, or to scripts", async () => {
 Deno.test("Report draws live lines over the last ones on a terminal, no wider than it is", async () => {
   const sink = new Sink(true);
   const lines = new Lines(sink);
-  const report = new Report(false, lines, () => 6);
+  const report = new Report(false, lines, { ...SCREEN, columns: () => 6 });
   report.live(["card 0", "card 1"], 1000);
   report.live(["never", "seen"], 1099);
   report.live(["card2", "card3"], 1100);
@@ -60,7 +63,7 @@ Deno.test("Report draws live lines over the last ones on a terminal, no wider th
 Deno.test("Report says live lines once a second where there is no terminal", async () => {
   const sink = new Sink(false);
   const lines = new Lines(sink);
-  const report = new Report(false, lines);
+  const report = new Report(false, lines, SCREEN);
   for (let ms = 0; ms <= 2000; ms += 100) report.live([`at ${ms}`], ms);
   await lines.flush();
   assertEquals(sink.text, "at 0\nat 1000\nat 2000\n");
@@ -69,7 +72,7 @@ Deno.test("Report says live lines once a second where there is no terminal", asy
 Deno.test("Report tells scripts in JSON that lines were dropped", async () => {
   const sink = new Sink(false);
   const lines = new Lines(sink);
-  const report = new Report(true, lines);
+  const report = new Report(true, lines, SCREEN);
   for (let i = 0; i < 1002; i++) report.object(i);
   await lines.flush();
   assertEquals(sink.text.split("\n").slice(-3), ["1000", '{"event":"dropped","lines":1}', ""]);
@@ -101,4 +104,61 @@ Deno.test("an error ends with its status and its message, without a stack", asyn
   assertEquals([whole.status, whole.message], [UNREACHABLE, "Cannot connect to y: no"]);
   const kept = await failed(() => Promise.reject(new Failure(1, "mine")));
   assertEquals([kept.status, kept.message], [1, "mine"]);
+});
+
+Deno.test("Report shows what would be obeyed, to people and to scripts", async () => {
+  const name = "a\x1b[2J\x9b1m\u202eb\n.wav";
+  const [people, scripts] = [new Sink(true), new Sink(false)];
+  for (const [json, output] of [[false, people], [true, scripts]] as const) {
+    const lines = new Lines(output);
+    const report = new Report(json, lines, SCREEN);
+    report.fact({ event: "e", name }, name);
+    report.text(name, name);
+    report.object({ name });
+    report.result({ name }, [name]);
+    await lines.flush();
+  }
+  const shown = "a\\x1b[2J\\x9b1m\\u{202e}b\\n.wav\n";
+  assertEquals(people.text, shown.repeat(4));
+  const literal = "a\\u001b[2J\\u009b1m\\u202eb\\n.wav";
+  assertEquals(
+    scripts.text,
+    `{"event":"e","name":"${literal}"}\n` + `{"name":"${literal}"}\n`.repeat(2),
+  );
+  assertEquals(JSON.parse(scripts.text.split("\n")[0]!).name, name);
+});
+
+Deno.test("Report draws nothing on a terminal that knows no escape sequences", async () => {
+  const sink = new Sink(true);
+  const lines = new Lines(sink);
+  const report = new Report(false, lines, { ...SCREEN, canDraw: false });
+  report.live(["card 0"], 1000);
+  report.live(["never"], 1999);
+  report.live(["card 0 again"], 2000);
+  report.text("done");
+  await lines.flush();
+  assertEquals(sink.text, "card 0\ncard 0 again\ndone\n");
+});
+
+Deno.test("Report says things in ASCII where there are no other characters", async () => {
+  const sink = new Sink(true);
+  const lines = new Lines(sink);
+  const report = new Report(false, lines, { ...SCREEN, isUtf8: false });
+  report.live(["━━──  ä"], 1000);
+  report.text("− × … 日\x1b");
+  await lines.flush();
+  assertEquals(sink.text, "\x1b[2K##--  \\xe4\n\x1b[1A\r\x1b[J- x ... \\u{65e5}\\x1b\n");
+});
+
+Deno.test("a screen is what the environment says, by POSIX's rules", () => {
+  const screen = (variables: Record<string, string>) => {
+    const { canDraw, isUtf8 } = screenOf((name) => variables[name]);
+    return [canDraw, isUtf8];
+  };
+  assertEquals(screen({}), [false, false]);
+  assertEquals(screen({ TERM: "dumb", LANG: "C" }), [false, false]);
+  assertEquals(screen({ TERM: "xterm", LANG: "de_DE.UTF-8" }), [true, true]);
+  assertEquals(screen({ TERM: "linux", LANG: "C.utf8", LC_ALL: "" }), [true, true]);
+  assertEquals(screen({ LANG: "C.UTF-8", LC_CTYPE: "de_DE" }), [false, false]);
+  assertEquals(screen({ LANG: "C.UTF-8", LC_CTYPE: "UTF-8", LC_ALL: "POSIX" }), [false, false]);
 });

@@ -134,7 +134,7 @@ const TABLE: [string, string[], number, RegExp][] = [
     "a file in place of a folder",
     ["demo", "--out", "/dev/null"],
     2,
-    /Cannot make \/dev\/null: file exists \(EEXIST\)$/m,
+    /Cannot write to \/dev\/null: it is no regular file, expected a folder$/m,
   ],
   ["a drop-in without options", ["-d"], 1, /-d: it has no value[\s\S]*Usage: virtio-loopback-ada/],
   [
@@ -244,6 +244,37 @@ Deno.test("a demo does not write over what it plays", async (t) => {
       await using demo = viola(["demo", "--fast", ...play, "--out", folder.path]);
       await assertFails(demo, 1, /the demo writes to it/);
       assertEquals(Deno.readFileSync(path), before);
+    });
+  }
+});
+
+Deno.test("a demo says what is where it is to write", async (t) => {
+  await using folder = await TempFolder.create();
+  const at = (name: string) => folder.file(name);
+  const sound = silentFile(at("sound.wav"));
+  Deno.symlinkSync(at("none/x"), at("dangling"));
+  Deno.writeTextFileSync(at("file"), "");
+  for (const name of ["a", "b", "c", "d", "e"]) Deno.mkdirSync(at(name));
+  Deno.symlinkSync(at("none.wav"), at("a/card1.wav"));
+  Deno.mkdirSync(at("b/card0.wav"));
+  await new Deno.Command("mkfifo", { args: [at("c/card0.wav")] }).output();
+  Deno.linkSync(at("sound.wav"), at("d/card1.wav"));
+  Deno.symlinkSync(at("sound.wav"), at("e/gong.wav"));
+  const table: [string, number, RegExp][] = [
+    ["dangling", 2, /Cannot write to \S*dangling: it is a link to \S*x, which is not there, exp/],
+    ["file", 2, /Cannot write to \S*file: it is a file, expected a folder$/m],
+    ["a", 1, /Cannot write \S*card1.wav: it is a link to \S*none.wav, which is not there, exp/],
+    ["b", 1, /Cannot write \S*card0.wav: it is a folder, expected a file, or nothing$/m],
+    ["c", 1, /Cannot write \S*card0.wav: it is no regular file, expected a file, or nothing$/m],
+    ["d", 1, /Cannot play \S*sound.wav: the demo writes to it, expected another$/m],
+    ["e", 1, /Cannot play \S*sound.wav: the demo writes to it, expected another$/m],
+  ];
+  for (const [name, status, message] of table) {
+    await t.step(name, async () => {
+      const play = ["demo", "--fast", "--play", at("sound.wav"), "--out", at(name)];
+      await using demo = viola(play);
+      await assertFails(demo, status, message);
+      assertEquals(Deno.readFileSync(at("sound.wav")), sound);
     });
   }
 });

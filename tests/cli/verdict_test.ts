@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import { assert, assertEquals } from "@std/assert";
-import { cardFault, type CardVerdict, liveLine, restText, verdictText } from "../../cli/verdict.ts";
+import {
+  cardFault,
+  type CardVerdict,
+  liveLine,
+  restText,
+  verdictLines,
+} from "../../cli/verdict.ts";
 import type { ProgressSnapshot } from "../../lib/guest/mod.ts";
 
 const CARD: CardVerdict = {
@@ -64,7 +70,7 @@ Deno.test("cardFault() is silent when all is well, and says what is not", () => 
   assertEquals(cardFault({ ...CARD, xruns: 1 }), "card 1: 1 xrun, the sound had gaps");
 });
 
-Deno.test("verdictText() calls it well only when it is", () => {
+Deno.test("verdictLines() calls it well only when it is", () => {
   const verdict = {
     ok: true,
     pace: "real" as const,
@@ -74,7 +80,7 @@ Deno.test("verdictText() calls it well only when it is", () => {
     ms: 2345,
   };
   assertEquals(
-    verdictText(verdict).split("\n"),
+    verdictLines(verdict),
     [
       "card 1  out/card1.wav equals in.wav",
       "        96000 frames, 16-bit pcm, 2 channels, 48000 Hz; no xruns",
@@ -82,7 +88,9 @@ Deno.test("verdictText() calls it well only when it is", () => {
       "verdict all is well: what came out is what went in, to the last bit",
     ],
   );
-  const bad = verdictText({ ...verdict, ok: false, cards: [{ ...CARD, equal: false }] });
+  const bad = verdictLines({ ...verdict, ok: false, cards: [{ ...CARD, equal: false }] }).join(
+    "\n",
+  );
   assert(bad.startsWith("card 1  out/card1.wav does not equal in.wav\n"), bad);
   assert(!/verdict/.test(bad), bad);
 });
@@ -93,14 +101,14 @@ Deno.test("a file that ends in part of a frame is not said to have come out whol
     restText({ ...CARD, restBytes: 1 }),
     ", without its last 1 byte: no whole frame",
   );
-  const text = verdictText({
+  const text = verdictLines({
     ok: true,
     pace: "real",
     memory: "isolated",
     cards: [CARD, { ...CARD, restBytes: 3 }],
     steps: {},
     ms: 1,
-  });
+  }).join("\n");
   assert(/equals in.wav, without its last 3 bytes: no whole frame$/m.test(text), text);
   assert(/what came out is every whole frame that went in, to the last bit$/.test(text), text);
 });

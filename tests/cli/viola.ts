@@ -10,21 +10,30 @@ import { Process, type ProcessOptions } from "../support/process.ts";
 const MAIN = new URL("../../cli/main.ts", import.meta.url).pathname;
 const RUN = ["run", "-A", "--no-prompt", "--no-check", MAIN];
 
+/** Whoever runs the tests, viola speaks UTF-8 unless a test says otherwise. */
+function withLocale(options: ProcessOptions = {}): ProcessOptions {
+  return { ...options, env: { LC_ALL: "C.UTF-8", ...options.env } };
+}
+
 /** Starts viola from source. */
 export function viola(args: string[], options?: ProcessOptions): Process {
-  return Process.start(Deno.execPath(), [...RUN, ...args], options);
+  return Process.start(Deno.execPath(), [...RUN, ...args], withLocale(options));
 }
 
 /** Starts it under another name, as a link to the executable would. */
 export function violaAs(name: string, args: string[], options?: ProcessOptions): Process {
   const script = 'name=$1; program=$2; shift 2; exec -a "$name" "$program" "$@"';
   const command = ["-c", script, "bash", name, Deno.execPath(), ...RUN, ...args];
-  return Process.start("bash", command, options);
+  return Process.start("bash", command, withLocale(options));
 }
 
 /** Starts it by way of a shell, such as `trap '' HUP; exec "$@" >&-`. */
 export function violaBy(script: string, args: string[], options?: ProcessOptions): Process {
-  return Process.start("bash", ["-c", script, "bash", Deno.execPath(), ...RUN, ...args], options);
+  return Process.start(
+    "bash",
+    ["-c", script, "bash", Deno.execPath(), ...RUN, ...args],
+    withLocale(options),
+  );
 }
 
 /** Waits for the end of a command that must fail: its status, one message, no stack trace. */
