@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -48,6 +49,9 @@ EXPORT int32_t viola_read(int32_t fd, uint8_t *buffer, uint32_t offset, uint32_t
 EXPORT int32_t viola_write(int32_t fd, const uint8_t *buffer, uint32_t offset, uint32_t length) {
   return RESULT(write(fd, buffer + offset, length));
 }
+
+// For this open file alone, until it is closed; -EAGAIN when another has it.
+EXPORT int32_t viola_flock(int32_t fd) { return RESULT(flock(fd, LOCK_EX | LOCK_NB)); }
 
 // The link's target, not terminated.
 EXPORT int32_t viola_readlink(const char *path, char *buffer, uint32_t length) {

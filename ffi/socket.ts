@@ -5,7 +5,7 @@
  * @module
  */
 import { cString, unwrap, WOULD_BLOCK } from "./errno.ts";
-import { checkRange, Fd } from "./fd.ts";
+import { checkRange, Fd, O_RDONLY } from "./fd.ts";
 import { shim } from "./symbols.ts";
 
 /** The most descriptors that one message carries. */
@@ -154,7 +154,8 @@ export class UnixListener extends Fd {
   #inode: number | null = null;
 
   /**
-   * Listens at `path`. A socket file that nobody listens on any more, left by a process that was killed, is replaced.
+   * Listens at `path`. A socket file that nobody listens on any more, left by a process that was killed, is replaced; by
+   * one of those who would at once, for its folder is locked meanwhile.
    *
    * The file has mode 600, whatever the umask, and never any other that would let more users in: bind gives it the
    * socket's own mode, less the umask, so that is set first; what an odd umask took away of it is given back then.
@@ -162,6 +163,7 @@ export class UnixListener extends Fd {
    * @throws {OsError} EADDRINUSE when another process listens there, or the path is something else
    */
   static listen(path: string): UnixListener {
+    using _lock = lockFolder(path);
     removeStaleSocket(path);
     const listener = new UnixListener(unwrap(shim.viola_unix_socket(), "create a Unix socket"));
     try {
@@ -198,6 +200,29 @@ function inodeOf(path: string): number | null {
   } catch {
     return null;
   }
+}
+
+/** How long another process may have a folder locked; to listen takes it a millisecond. */
+const LOCK_MS = 1000;
+const O_NONBLOCK = 0o4000;
+
+/**
+ * Locks the folder that a path is in, so that of two that replace a stale socket one does not take the other's for it.
+ * Where that cannot be (a folder that we may not read, or that somebody else keeps locked) it is done without.
+ */
+function lockFolder(path: string): Fd | null {
+  let folder: Fd;
+  try {
+    folder = Fd.open(path.slice(0, path.lastIndexOf("/") + 1) || ".", O_RDONLY | O_NONBLOCK);
+  } catch {
+    return null;
+  }
+  const word = new Int32Array(new SharedArrayBuffer(4));
+  for (const deadline = performance.now() + LOCK_MS; performance.now() < deadline;) {
+    if (shim.viola_flock(folder.number) !== WOULD_BLOCK) break;
+    Atomics.wait(word, 0, 0, 5);
+  }
+  return folder;
 }
 
 function removeStaleSocket(path: string): void {

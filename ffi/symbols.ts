@@ -19,6 +19,7 @@ const SYMBOLS = {
     parameters: ["i32", "buffer", "u32", /* offset */ "u32" /* length */],
     result: "i32",
   },
+  viola_flock: { parameters: ["i32"], result: "i32" },
   viola_readlink: {
     parameters: ["buffer", /* const char *path */ "buffer", "u32" /* length */],
     result: "i32",

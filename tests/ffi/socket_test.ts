@@ -229,6 +229,47 @@ Deno.test("a listener's file has no other mode before that", async () => {
   assert(/^fchmod\(\d+, 0600\) += 0$/.test(calls[bind - 1]!), calls.join("\n"));
 });
 
+Deno.test("of many that would replace a stale socket at once one does, and is reached there", async () => {
+  await using folder = await TempFolder.create();
+  const ROUNDS = 200;
+  const url = new URL("./listen_worker.ts", import.meta.url);
+  const words = new SharedArrayBuffer(8);
+  const workers = Array.from({ length: 3 }, () => new Worker(url, { type: "module" }));
+  const told = (): Promise<boolean[]> =>
+    Promise.all(workers.map((worker) => {
+      const { promise, resolve } = Promise.withResolvers<boolean>();
+      worker.onmessage = ({ data }) => resolve(data);
+      return promise;
+    }));
+  const ready = told();
+  for (const worker of workers) worker.postMessage({ words, path: folder.file("socket") });
+  await ready;
+  for (let round = 1; round <= ROUNDS; round++) {
+    leaveStale(folder.file("socket"));
+    const results = told();
+    Atomics.store(new Int32Array(words), 0, round);
+    Atomics.notify(new Int32Array(words), 0);
+    assertEquals((await results).filter((listens) => listens).length, 1, `round ${round}`);
+    UnixSocket.connect(folder.file("socket")).close();
+  }
+  for (const worker of workers) worker.terminate();
+});
+
+/** A socket's file as a killed process leaves it. */
+function leaveStale(path: string): void {
+  const killed = UnixListener.listen(`${path}2`);
+  Deno.renameSync(`${path}2`, path);
+  killed.close();
+}
+
+Deno.test("a folder that somebody keeps locked is listened in all the same", async () => {
+  await using folder = await TempFolder.create();
+  using lock = Deno.openSync(folder.path);
+  lock.lockSync(true);
+  using _listener = UnixListener.listen(folder.file("socket"));
+  UnixSocket.connect(folder.file("socket")).close();
+});
+
 Deno.test("a listener leaves a file alone that is no socket", async () => {
   await using folder = await TempFolder.create();
   const path = folder.file("file");

@@ -85,9 +85,6 @@ export class StoreServer implements Disposable {
     this.#now = now;
     checkPathLength(path);
     checkPrivate(folderOf(path));
-    // Of two that replace what a third left behind, one must not take the other's socket for it.
-    using folder = Deno.openSync(folderOf(path));
-    folder.lockSync(true);
     this.#listener = UnixListener.listen(path);
     this.#listen();
   }
