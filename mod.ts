@@ -6,16 +6,16 @@
  * there is no kernel module:
  *
  * ```ts
- * import { Bridge, Reactor, SoftNode, startDevice, startGuest } from "@viola/viola";
+ * import { Bridge, Reactor, rng, SoftNode, startDevice, startGuest } from "@viola/viola";
  *
- * await using device = await startDevice({ class: "rng", socket: "/tmp/rng.sock" });
+ * await using device = await startDevice(rng, { socket: "/tmp/rng.sock" });
  * await using reactor = new Reactor();
  * using node = new SoftNode();
  * node.listen("/tmp/rng.node", reactor);
  *
  * await using bridge = await Bridge.start({ onEvent: () => {} });
  * bridge.add({
- *   class: "rng",
+ *   class: rng,
  *   socket: "/tmp/rng.sock",
  *   loopback: "soft:/tmp/rng.node",
  *   memory: "isolated",
@@ -33,6 +33,7 @@
  */
 export { Reactor } from "./ffi/mod.ts";
 export * from "./lib/bridge/mod.ts";
+export * from "./lib/classes/mod.ts";
 export * from "./lib/device/mod.ts";
 export * from "./lib/guest/mod.ts";
 export { SoftNode, type SoftWires } from "./lib/loopback/mod.ts";

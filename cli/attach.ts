@@ -12,6 +12,7 @@ import type {
   MmioVersion,
 } from "../lib/bridge/mod.ts";
 import { DEVICE_CLASSES, deviceClassByName } from "../lib/classes/mod.ts";
+import type { DeviceClass } from "../lib/virtio/device_class.ts";
 import {
   check,
   FAILED,
@@ -146,8 +147,9 @@ function deviceName(classes: readonly string[], i: number): string {
   return alone ? name : `${name}${classes.slice(0, i).filter((other) => other === name).length}`;
 }
 
-function readClass(text: string): string {
-  if (deviceClassByName(text) !== undefined) return text;
+function readClass(text: string): DeviceClass {
+  const found = deviceClassByName(text);
+  if (found !== undefined) return found;
   throw new Failure(
     USAGE,
     `Cannot attach "${text}": it is no device, expected ${CLASS_NAMES.join(" or ")}`,

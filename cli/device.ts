@@ -5,8 +5,10 @@
  * @module
  */
 import type { Command } from "commander";
-import { checkSpec } from "../lib/classes/sound/check.ts";
-import type { DeviceEvent, DeviceSpec } from "../lib/classes/sound/spec.ts";
+import { deviceClassByName } from "../lib/classes/mod.ts";
+import type { SoundSpec } from "../lib/classes/sound/spec.ts";
+import type { DeviceEvent } from "../lib/device/mod.ts";
+import type { DeviceClass } from "../lib/virtio/device_class.ts";
 import { check, Failure, load, step, StopSignal, UNREACHABLE, USAGE } from "./exit.ts";
 import { choice, collect, whole } from "./options.ts";
 import { Report } from "./report.ts";
@@ -71,21 +73,26 @@ export function addDevice(program: Command): void {
     );
 }
 
+/** A device, as a command line asks for it. */
+export interface DevicePlan {
+  deviceClass: DeviceClass;
+  spec: { socket: string };
+}
+
 /**
- * Makes a device specification of a command line.
+ * Makes a plan of a command line.
  *
  * @throws {Failure} with status 1 when it makes no sense
  */
-export function planDevice(name: string, options: DeviceOptions): DeviceSpec {
+export function planDevice(name: string, options: DeviceOptions): DevicePlan {
   const { socket, sink, source, pace, latency, grace } = options;
-  const kind = choice("DEVICE", name, ["sound", "rng"]);
+  const deviceClass = deviceClassByName(choice("DEVICE", name, ["sound", "rng"]))!;
   if (socket === undefined) throw new Failure(USAGE, "Cannot be a device: --socket is missing");
-  if (kind === "rng") {
+  if (name === "rng") {
     refuseForRng({ sink, source, pace, latency, grace });
-    return { class: "rng", socket };
+    return { deviceClass, spec: { socket } };
   }
-  return {
-    class: "sound",
+  const spec: SoundSpec & { socket: string } = {
     socket,
     pace: choice("--pace", pace ?? "real", ["real", "free"]),
     ...(sink === undefined ? {} : { sinks: sink }),
@@ -93,6 +100,7 @@ export function planDevice(name: string, options: DeviceOptions): DeviceSpec {
     ...(latency === undefined ? {} : { latencyMs: whole("--latency", latency, 0, 10_000) }),
     ...(grace === undefined ? {} : { graceMs: 1000 * whole("--grace", grace, 0, 86_400) }),
   };
+  return { deviceClass, spec };
 }
 
 function refuseForRng(options: Record<string, unknown>): void {
@@ -106,19 +114,22 @@ function refuseForRng(options: Record<string, unknown>): void {
  *
  * @throws {Failure} with status 1 for what the device cannot be, 2 when it cannot listen, 3 when it fails later
  */
-async function runDevice(spec: DeviceSpec, options: DeviceOptions): Promise<void> {
+async function runDevice({ deviceClass, spec }: DevicePlan, options: DeviceOptions): Promise<void> {
   const report = new Report(options.json === true);
-  await check("be such a device", () => checkSpec(spec));
   using stop = await StopSignal.listen();
   if (options.untilEof) void stop.untilEof();
-  const { startDevice } = await load(() => import("../lib/device/mod.ts"));
+  const { SpecError, startDevice } = await load(() => import("../lib/device/mod.ts"));
   const { promise: failed, reject } = Promise.withResolvers<never>();
   failed.catch(() => {}); // it may fail while it is being closed
+  const refuse = (error: Error): Promise<never> => {
+    if (!(error instanceof SpecError)) throw error;
+    return check("be such a device", () => Promise.reject(error));
+  };
   const onEvent = (event: DeviceEvent) => reportEvent(report, event);
   const device = await step(
     UNREACHABLE,
     `listen at ${spec.socket}`,
-    () => startDevice(spec, { onEvent, onFailure: reject }),
+    () => startDevice(deviceClass, spec, { onEvent, onFailure: reject }).catch(refuse),
   );
   try {
     await Promise.race([stop.stopped(), failed]);
@@ -127,8 +138,8 @@ async function runDevice(spec: DeviceSpec, options: DeviceOptions): Promise<void
   }
 }
 
-function reportEvent(report: Report, { kind, text, ...data }: DeviceEvent): void {
+function reportEvent(report: Report, { kind, text, quiet, ...data }: DeviceEvent): void {
   const fact = { event: kind, text, ...data };
   if (kind === "error") report.problem(fact, text);
-  else report.fact(fact, kind === "position" ? "" : text);
+  else report.fact(fact, quiet === true ? "" : text);
 }

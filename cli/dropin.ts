@@ -12,6 +12,7 @@ import {
   UNSERVED_DROP_INS,
   type UnservedDropIn,
 } from "../lib/classes/mod.ts";
+import type { DeviceClass } from "../lib/virtio/device_class.ts";
 import { attach, type AttachPlan } from "./attach.ts";
 import { Failure, messageOf, StopSignal, USAGE } from "./exit.ts";
 import { Report } from "./report.ts";
@@ -48,7 +49,8 @@ export function isDropIn(executable: string, args: readonly string[]): boolean {
  */
 export function parseDropIn(args: readonly string[]): AttachPlan {
   const given = collect(args);
-  const name = classOf(given.get("-d"));
+  const deviceClass = classOf(given.get("-d"));
+  const { name } = deviceClass;
   checkNumber(given, "-qn", 1, 16);
   checkNumber(given, "-qs", 1, 1024);
   const socket = given.get("-s") ?? refuse("Cannot start: -s SOCKET is missing");
@@ -56,7 +58,7 @@ export function parseDropIn(args: readonly string[]): AttachPlan {
   return {
     devices: [{
       name,
-      class: name,
+      class: deviceClass,
       socket,
       loopback,
       memory: "isolated",
@@ -82,11 +84,11 @@ function collect(args: readonly string[]): Map<Option, string> {
   return given;
 }
 
-function classOf(device: string | undefined): string {
+function classOf(device: string | undefined): DeviceClass {
   if (device === undefined) refuse("Cannot start: -d DEVICE is missing");
   const unserved = UNSERVED_DROP_INS.find(({ name }) => name === device);
   if (unserved !== undefined) throw new Failure(USAGE, whyUnserved(unserved));
-  return deviceClassByDropInName(device)?.name ??
+  return deviceClassByDropInName(device) ??
     refuse(`Cannot serve "${device}": it is no device, expected ${SERVED.join(" or ")}`);
 }
 

@@ -56,9 +56,18 @@ export type Handlers<C extends WorkerContract> = {
 type ToWorker = { id: number; name: string; args: unknown[] } | { id: number; end: true };
 type ToOwner =
   | { id: number; value: unknown }
-  | { id: number; error: string; stack?: string | undefined }
+  | { id: number; error: SentError }
   | { event: unknown }
-  | { failure: string; stack?: string | undefined };
+  | { failure: SentError };
+
+/** What is sent of an error: its class would be lost anyway. */
+interface SentError {
+  readonly name: string;
+  readonly message: string;
+  readonly stack: string | undefined;
+  /** Its errno's name, or that of its cause, if it has one. */
+  readonly code: string | undefined;
+}
 
 /** The number of the answer that tells of set-up; calls are numbered from 1. */
 const SET_UP = 0;
@@ -202,9 +211,9 @@ export class BlockingWorker<C extends WorkerContract> implements AsyncDisposable
 
   #receive(message: ToOwner): void {
     if ("event" in message) this.#onEvent?.(message.event as C["event"]);
-    else if ("failure" in message) this.#fail(rebuild(message.failure, message.stack));
+    else if ("failure" in message) this.#fail(rebuild(message.failure));
     else if ("error" in message) {
-      this.#settle(message.id)?.reject(rebuild(message.error, message.stack));
+      this.#settle(message.id)?.reject(rebuild(message.error));
     } else this.#settle(message.id)?.resolve(message.value);
   }
 
@@ -243,10 +252,18 @@ export class BlockingWorker<C extends WorkerContract> implements AsyncDisposable
   }
 }
 
-function rebuild(message: string, stack: string | undefined): Error {
+function sent(thrown: unknown): SentError {
+  const { name, message, stack, cause, code } = thrown as Error & { code?: unknown };
+  const errno = code ?? (cause as { code?: unknown } | undefined)?.code;
+  return { name, message, stack, code: typeof errno === "string" ? errno : undefined };
+}
+
+/** An error as it was sent, with its name and `code`. */
+function rebuild({ name, message, stack, code }: SentError): Error {
   const error = new Error(message);
+  error.name = name;
   if (stack !== undefined) error.stack = stack;
-  return error;
+  return code === undefined ? error : Object.assign(error, { code });
 }
 
 /** What a Worker's set-up makes of its `init`. */
@@ -317,10 +334,9 @@ export function serveBlocking<C extends WorkerContract>(
         return inbox.shift()!;
       });
     } catch (error) {
-      const { message, stack } = error as Error;
       if (service === null) {
-        scope.postMessage({ id: SET_UP, error: message, stack } satisfies ToOwner);
-      } else scope.postMessage({ failure: message, stack } satisfies ToOwner);
+        scope.postMessage({ id: SET_UP, error: sent(error) } satisfies ToOwner);
+      } else scope.postMessage({ failure: sent(error) } satisfies ToOwner);
     } finally {
       service?.close();
     }
@@ -358,8 +374,7 @@ async function answer(id: number, run: () => unknown): Promise<void> {
   try {
     scope.postMessage({ id, value: await run() } satisfies ToOwner);
   } catch (error) {
-    const { message, stack } = error as Error;
-    scope.postMessage({ id, error: message, stack } satisfies ToOwner);
+    scope.postMessage({ id, error: sent(error) } satisfies ToOwner);
   }
 }
 

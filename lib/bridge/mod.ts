@@ -13,7 +13,7 @@ import {
   type MemoryMode,
   openLoopback,
 } from "../loopback/mod.ts";
-import { DEVICE_CLASSES, deviceClassByName } from "../classes/mod.ts";
+import type { DeviceClass } from "../virtio/device_class.ts";
 import { BridgedDevice } from "./device.ts";
 import {
   type BackEndPatience,
@@ -40,8 +40,7 @@ export { findStore };
 
 /** A device to be bridged. */
 export interface BridgeDeviceOptions {
-  /** The device class by name: "sound", "rng". */
-  class: string;
+  class: DeviceClass;
   /** Path of the back-end's socket; it need not be there yet. */
   socket: string;
   /** The loopback device: `soft:PATH`, `/dev/loopback` or `/dev/loopback-N`. */
@@ -110,16 +109,12 @@ export class Bridge implements AsyncDisposable {
   /**
    * Takes a device up; its back-end may come later. What becomes of it is told by events, and by the device's `done`.
    *
-   * @throws {TypeError} for a class or loopback device we do not know
+   * @throws {TypeError} for a loopback device we do not know
    * @throws {OsError} when the loopback device is not there
    * @throws {RangeError} when no store process can listen where it should
    */
   add(options: BridgeDeviceOptions): BridgedDevice {
-    const deviceClass = deviceClassByName(options.class);
-    if (deviceClass === undefined) {
-      const known = DEVICE_CLASSES.map(({ name }) => name).join(", ");
-      throw new TypeError(`Cannot bridge a "${options.class}" device, expected one of ${known}`);
-    }
+    const { class: deviceClass } = options;
     const loopbacks = { ...LOOPBACKS, ...this.options.loopbacks };
     const loopback = canonicalName(options.loopback);
     loopbacks.check(loopback);
@@ -129,7 +124,7 @@ export class Bridge implements AsyncDisposable {
       ...options,
       loopback,
       id,
-      name: options.name ?? `${options.class}${this.#devices.length}`,
+      name: options.name ?? `${deviceClass.name}${this.#devices.length}`,
       deviceClass,
       loopbacks,
       store,

@@ -5,7 +5,12 @@
  *
  * @module
  */
-import type { DeviceClass, Replay, ReplayRole } from "../virtio/device_class.ts";
+import {
+  type DeviceClass,
+  loadRole,
+  type Replay,
+  type ReplayRole,
+} from "../virtio/device_class.ts";
 import { REPLAY_BYTES } from "../virtio/state.ts";
 import type { LaneDevice } from "./lane_messages.ts";
 
@@ -40,7 +45,7 @@ export const STATELESS: ReplayRole = {
  */
 export async function loadReplay(url: string | null): Promise<ReplayRole> {
   if (url === null) return STATELESS;
-  const { replay } = await import(url) as { replay: ReplayRole };
+  const replay = await loadRole<ReplayRole>(url, "replay");
   const room = REPLAY_BYTES - HEADER_BYTES;
   if (replay.stateBytes <= room) return replay;
   throw new RangeError(

@@ -1,16 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The Worker that a device lives in: one loop for its socket, its rings and its clock.
+ * The Worker that an embedded device lives in: one loop for its socket, its rings and its clock.
  *
  * @module
  */
 import { monotonicNs, serveBlocking, Watches } from "../../ffi/mod.ts";
+import { loadRole } from "../virtio/device_class.ts";
 import { BackEndServer } from "../vhost_user/back_end.ts";
 import { TimerClock } from "./clock.ts";
 import { Commands } from "./command.ts";
-import { RngDevice } from "../classes/rng/device.ts";
-import { SoundDevice } from "../classes/sound/device.ts";
-import { DEFAULT_GRACE_MS, type DeviceContract, type DeviceEvent } from "../classes/sound/spec.ts";
+import { EmbeddedDevice } from "./embedded_device.ts";
+import type { DeviceEvent, DeviceRole } from "./role.ts";
+
+/** What the Worker and its owner agree on, whatever the class. */
+export interface EmbeddedContract {
+  init: {
+    /** Where the class's role lies. */
+    readonly role: string;
+    /** The class's virtio device id. */
+    readonly deviceId: number;
+    /** The path to listen at. */
+    readonly socket: string;
+    /** As the class has it. */
+    readonly spec: object;
+  };
+  calls: {
+    /** Asks the device for something that its class knows. */
+    call(name: string, args: readonly unknown[]): unknown;
+    /** Serves nobody any more: closes the socket and all files. Commands may work on. */
+    finish(): void;
+  };
+  /** `finished`: no command works any more. */
+  event: DeviceEvent | { readonly finished: true };
+}
 
 /** Most events a second that go to the owner: a driver that misbehaves causes them at will. */
 const MAX_EVENTS_PER_SECOND = 100;
@@ -31,7 +53,18 @@ function limited(report: (event: DeviceEvent) => void): (event: DeviceEvent) => 
   };
 }
 
-serveBlocking<DeviceContract>((spec, report) => {
+/** @throws {TypeError} when the role is another class's */
+async function roleOf({ role: url, deviceId }: EmbeddedContract["init"]): Promise<DeviceRole> {
+  const role = await loadRole<DeviceRole>(url, "device");
+  const { id, name } = role.deviceClass;
+  if (id === deviceId) return role;
+  throw new TypeError(`Cannot use ${url}: it is a ${name} device (${id}), expected id ${deviceId}`);
+}
+
+serveBlocking<EmbeddedContract>(async (init, report) => {
+  const { spec, socket } = init;
+  const role = await roleOf(init);
+  role.check(spec);
   using parts = new DisposableStack();
   const watches = parts.use(new Watches());
   const clock = parts.use(new TimerClock(watches));
@@ -39,26 +72,24 @@ serveBlocking<DeviceContract>((spec, report) => {
   const commands = parts.use(
     new Commands(watches, {
       clock: parts.use(new TimerClock(watches)),
-      graceMs: spec.class === "sound" ? spec.graceMs ?? DEFAULT_GRACE_MS : 0,
+      graceMs: role.graceMs?.(spec) ?? 0,
       onKilled: (text) => onEvent({ kind: "error", text }),
     }),
   );
-  const sound = spec.class === "sound" ? new SoundDevice(spec, { clock, commands, onEvent }) : null;
-  const device = sound ?? new RngDevice(clock);
-  const server = parts.use(new BackEndServer(watches, spec.socket, device, { onEvent }));
+  const configChanged = (): void => server.configChanged();
+  const around = { clock, commands, report: onEvent, configChanged };
+  const device = new EmbeddedDevice(role, spec, around);
+  const server = parts.use(new BackEndServer(watches, socket, device, { onEvent }));
   const all = parts.move();
   return {
     epoll: watches.epoll,
     turn: (n) => watches.dispatch(n),
     handlers: {
-      setJack: (id, connected) => {
-        if (sound === null) throw new RangeError(`Cannot plug jack ${id}: ${spec.class} has none`);
-        sound.setJack(id, connected);
-      },
+      call: (name, args) => device.call(name, args),
       finish: () => {
         server.close();
         const { finishing } = commands;
-        commands.onIdle = () => report({ kind: "finished" });
+        commands.onIdle = () => report({ finished: true });
         if (finishing.length === 0) return commands.onIdle();
         const names = finishing.map((text) => `"${text}"`).join(", ");
         onEvent({ kind: "notice", text: `Waiting for ${names} to finish` });

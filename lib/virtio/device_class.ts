@@ -50,16 +50,60 @@ export interface ConfigClass {
 }
 
 /**
+ * Where the module of a role lies; it exports the role by the role's name.
+ *
+ * @typeParam Role What it exports
+ */
+export interface RoleUrl<Role> extends URL {
+  /** Never there: it is for the compiler, which finds the role's type here. */
+  readonly role?: Role;
+}
+
+/**
  * The modules that know a class, by where they lie; each is loaded by who plays that role, and by nobody else. A role that
- * is missing is one that the class does not have: a device without `device` is served by foreign back-ends only.
+ * is missing is one that the class does not have.
  */
 export interface Roles {
-  /** Exports `replay`, a {@linkcode ReplayRole}. Missing: every request of the class stands for itself. */
-  readonly replay?: URL;
+  /** The embedded device, see `lib/device/role.ts`. Missing: the class is served by foreign back-ends only. */
+  readonly device?: RoleUrl<unknown>;
+  /** What a new back-end must be told. Missing: every request of the class stands for itself. */
+  readonly replay?: RoleUrl<ReplayRole>;
+}
+
+/** A role by name, as its module exports it. */
+export type RoleName = keyof Roles;
+
+/** What a role is, for who misses it. */
+const ROLE_TEXTS: Readonly<Record<RoleName, string>> = {
+  device: "embedded device",
+  replay: "replay",
+};
+
+/**
+ * Where a class's role lies.
+ *
+ * @throws {TypeError} when the class does not have it
+ */
+export function roleUrl({ name, roles }: DeviceClass, role: RoleName): URL {
+  const url = roles[role];
+  if (url !== undefined) return url;
+  throw new TypeError(`Cannot use viola's own ${name}: the class has no ${ROLE_TEXTS[role]}`);
+}
+
+/**
+ * Loads a role.
+ *
+ * @param url Where it lies
+ * @throws {TypeError} when the module exports no such role
+ */
+export async function loadRole<Role>(url: string, name: RoleName): Promise<Role> {
+  const { [name]: role } = await import(url) as Record<string, Role | undefined>;
+  if (role !== undefined) return role;
+  throw new TypeError(`Cannot use ${url}: it exports no ${name}`);
 }
 
 /** What a device class is. */
-export interface DeviceClass {
+export interface DeviceClass<R extends Roles = Roles> {
   /** Virtio device id. */
   readonly id: number;
   /** As users write it. */
@@ -73,7 +117,7 @@ export interface DeviceClass {
   readonly featureNames: FeatureNames;
   /** Feature bits that are not passed on to the driver. */
   readonly masked: bigint;
-  readonly roles: Roles;
+  readonly roles: R;
 }
 
 /**

@@ -4,7 +4,8 @@
  *
  * @module
  */
-import { type DeviceSpec, startDevice } from "../../lib/device/mod.ts";
+import { rng } from "../../lib/classes/mod.ts";
+import { startDevice } from "../../lib/device/mod.ts";
 import { daemonPath } from "../support/needs.ts";
 import { attach, type Attachment } from "../support/attachment.ts";
 import { socketsIn } from "../support/leaks.ts";
@@ -27,9 +28,9 @@ async function attachEmbedded(
   cpus?: number[],
 ): Promise<Attachment<"rng">> {
   const folder = stack.use(await TempFolder.create());
-  const spec: DeviceSpec = { class: "rng", socket: folder.file("rng") };
-  stack.use(await startDevice(spec));
-  const options = { kind: "rng", socket: spec.socket, memory } as const;
+  const socket = folder.file("rng");
+  stack.use(await startDevice(rng, { socket }));
+  const options = { kind: "rng", socket, memory } as const;
   return stack.use(await attach(cpus === undefined ? options : { ...options, cpus }));
 }
 

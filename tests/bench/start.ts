@@ -5,6 +5,7 @@
  * @module
  */
 import { Reactor } from "../../ffi/mod.ts";
+import { sound } from "../../lib/classes/mod.ts";
 import { startDevice } from "../../lib/device/mod.ts";
 import { startGuest } from "../../lib/guest/mod.ts";
 import { SoftNode } from "../../lib/loopback/mod.ts";
@@ -69,7 +70,7 @@ async function runOnce(file: string): Promise<Run> {
   const guests = await Promise.all(cards.map(async ({ socket, node: path, heard }) => {
     // Samples are handed on as they come, and not held for as long as they last.
     stack.use(
-      await startDevice({ class: "sound", socket, sinks: ["null"], pace: "free" }, {
+      await startDevice(sound, { socket, sinks: ["null"], pace: "free" }, {
         onEvent: ({ kind }) => kind === "position" && heard.resolve(performance.now()),
       }),
     );

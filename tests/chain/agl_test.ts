@@ -3,7 +3,7 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { Reactor } from "../../ffi/mod.ts";
 import type { BridgeEvent, BridgeOptions, MemoryMode } from "../../lib/bridge/mod.ts";
-import type { SoundSpec } from "../../lib/device/mod.ts";
+import type { DeviceSpec } from "./chain.ts";
 import type { SoundGuest } from "../../lib/guest/mod.ts";
 import { AGL_RELEASES, AglLoopback } from "../../lib/loopback/mod.ts";
 import { withoutLeaks } from "../support/leaks.ts";
@@ -17,7 +17,7 @@ import { assertNumbered } from "./sounds.ts";
 /** A card on an AGL node, bound by its driver. */
 async function attach(
   memory: MemoryMode,
-  spec: (chain: Chain) => SoundSpec,
+  spec: (chain: Chain) => DeviceSpec,
   body: (chain: Chain, machine: AglMachine, guest: SoundGuest) => Promise<void>,
 ): Promise<void> {
   await withoutLeaks(async () => {
@@ -125,7 +125,7 @@ Deno.test("an AGL node is not opened when nothing could keep it, unless it need 
 const PERIODS = { periodFrames: 480, periods: 4 };
 
 Deno.test("a card on an AGL node plays with isolated memory, life after life of its back-end", async () => {
-  const specOf = (chain: Chain): SoundSpec => {
+  const specOf = (chain: Chain): DeviceSpec => {
     const sinks = [`wav:${chain.file("out")},append`];
     return { class: "sound", socket: chain.file("socket"), sinks };
   };
@@ -145,7 +145,7 @@ Deno.test("a card on an AGL node plays with isolated memory, life after life of 
 });
 
 Deno.test("a card on an AGL node plays with direct memory, and a second back-end is refused it in words", async () => {
-  const specOf = (chain: Chain): SoundSpec => {
+  const specOf = (chain: Chain): DeviceSpec => {
     return {
       class: "sound",
       socket: chain.file("socket"),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Back-ends that break every rule, at first and when a driver is at work: its registers are answered all along, what is
 // wrong is said, and a good one is taken afterwards.
+import { rng } from "../../lib/classes/mod.ts";
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { Bridge, type BridgedDevice } from "../../lib/bridge/mod.ts";
 import type { EntropyGuest } from "../../lib/guest/mod.ts";
@@ -122,7 +123,7 @@ Deno.test("a bridge that is closed while its lanes start opens no node", async (
       },
     });
     const device = bridge.add({
-      class: "rng",
+      class: rng,
       socket: chain.file("socket"),
       loopback: chain.loopback("node"),
       memory: "isolated",

@@ -16,7 +16,7 @@ import {
 } from "../../lib/bridge/mod.ts";
 import {
   type DeviceEvent,
-  type DeviceSpec,
+  type DeviceSpec as ClassSpec,
   type RunningDevice,
   startDevice,
 } from "../../lib/device/mod.ts";
@@ -27,6 +27,8 @@ import {
   startGuest,
 } from "../../lib/guest/mod.ts";
 import { SoftNode } from "../../lib/loopback/mod.ts";
+import { rng, sound } from "../../lib/classes/mod.ts";
+import type { DeviceClass } from "../../lib/virtio/device_class.ts";
 import { HostileGuest } from "../guest/hostile.ts";
 import { socketsIn } from "../support/leaks.ts";
 import { TempFolder, until } from "../support/process.ts";
@@ -42,7 +44,16 @@ export const DIAGONAL = MODES.filter(({ memory, mmioVersion }) =>
 );
 
 /** A device of the bridge, said as shortly as can be; see {@linkcode BridgeDeviceOptions}. */
-export type Added = Pick<BridgeDeviceOptions, "class"> & Partial<BridgeDeviceOptions>;
+export type Added =
+  & { readonly class: keyof typeof CLASSES }
+  & Partial<Omit<BridgeDeviceOptions, "class">>;
+
+/** A device of viola's, said as shortly. */
+export type DeviceSpec = {
+  [Name in keyof typeof CLASSES]: { class: Name } & ClassSpec<typeof CLASSES[Name]>;
+}[keyof typeof CLASSES];
+
+const CLASSES = { rng, sound };
 
 /** A back-end's device, and what it reported. */
 export interface ToldDevice extends RunningDevice {
@@ -106,7 +117,11 @@ export class Chain implements AsyncDisposable {
   /** A device of viola's in a thread of its own. */
   async device(spec: DeviceSpec): Promise<ToldDevice> {
     const events: DeviceEvent[] = [];
-    const device = this.use(await startDevice(spec, { onEvent: (event) => events.push(event) }));
+    const { class: name, ...rest } = spec;
+    const deviceClass: DeviceClass = CLASSES[name];
+    const device = this.use(
+      await startDevice(deviceClass, rest, { onEvent: (event) => events.push(event) }),
+    );
     this.#devices.push(device);
     return Object.assign(device, { events });
   }
@@ -117,8 +132,9 @@ export class Chain implements AsyncDisposable {
   }
 
   /** Has the bridge take up a device whose node is called "node" and whose socket is called "socket", unless told. */
-  add(options: Added): BridgedDevice {
+  add({ class: name, ...options }: Added): BridgedDevice {
     return this.bridge.add({
+      class: CLASSES[name],
       socket: this.file("socket"),
       loopback: this.loopback("node"),
       memory: "isolated",

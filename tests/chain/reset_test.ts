@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Drivers that let the device go, in every state, and bind it again.
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import type { SoundSpec } from "../../lib/device/mod.ts";
+import type { DeviceSpec } from "./chain.ts";
 import type { SoundGuest } from "../../lib/guest/mod.ts";
 import { protocolFeatures } from "../../lib/vhost_user/messages.ts";
 import { withoutLeaks } from "../support/leaks.ts";
@@ -91,7 +91,7 @@ for (const { memory, mmioVersion } of MODES) {
       writeNumbered(long!, 20 * RATE);
       writeNumbered(short!, 4321);
       const sinks = [`wav:${output}`];
-      const spec: SoundSpec = { class: "sound", socket: chain.file("socket"), sinks };
+      const spec: DeviceSpec = { class: "sound", socket: chain.file("socket"), sinks };
       const first = await chain.device(spec);
       const node = chain.node("node");
       chain.add({ class: "sound", memory, mmioVersion });

@@ -13,6 +13,7 @@ import {
 import { Bridge, type BridgeEvent, findStore } from "../../lib/bridge/mod.ts";
 import { decodeReply, encodeRequest, MAX_MESSAGE } from "../../lib/bridge/store/protocol.ts";
 import { startGuest } from "../../lib/guest/mod.ts";
+import { rng } from "../../lib/classes/mod.ts";
 import { SoftNode } from "../../lib/loopback/mod.ts";
 import { DeviceState } from "../../lib/virtio/state.ts";
 import { MainState } from "../../lib/virtio/state_writers.ts";
@@ -427,7 +428,7 @@ Deno.test("a store process that ends at any moment of a viola's start is replace
       const onEvent = (event: BridgeEvent) => void events.push(event);
       await using bridge = await Bridge.start({ store: options, onEvent });
       bridge.add({
-        class: "rng",
+        class: rng,
         socket: folder.file("card"),
         loopback: `soft:${folder.file("node")}`,
         keep: true,

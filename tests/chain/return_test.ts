@@ -4,7 +4,8 @@
 import { assertEquals } from "@std/assert";
 import { type Reactor, Watches } from "../../ffi/mod.ts";
 import { Commands } from "../../lib/device/command.ts";
-import { SoundDevice } from "../../lib/classes/sound/device.ts";
+import { device as role } from "../../lib/classes/sound/device.ts";
+import { EmbeddedDevice } from "../../lib/device/embedded_device.ts";
 import type { SoundGuest } from "../../lib/guest/mod.ts";
 import { type BackEndDevice, type BackEndRing, BackEndServer } from "../../lib/vhost_user/mod.ts";
 import {
@@ -18,7 +19,7 @@ import {
   VQ_TX,
 } from "../../lib/classes/sound/wire.ts";
 import type { Chain as DescriptorChain, DeviceRing } from "../../lib/virtio/split_ring.ts";
-import { FakeClock } from "../classes/sound/card.ts";
+import { FakeClock } from "../device/wiring.ts";
 import { writeNumbered } from "../real/numbered.ts";
 import { withoutLeaks } from "../support/leaks.ts";
 import { until } from "../support/process.ts";
@@ -62,10 +63,11 @@ class MortalCard implements Disposable {
   start(): void {
     const { path } = this;
     this.clock = new FakeClock();
-    const card = new SoundDevice({ class: "sound", socket: path, sinks: ["null"] }, {
+    const card = new EmbeddedDevice(role, { sinks: ["null"] }, {
       clock: this.clock,
       commands: this.#commands,
-      onEvent: () => {},
+      report: () => {},
+      configChanged: () => {},
     });
     this.#server = new BackEndServer(this.reactor, path, this.#mortal(card));
   }
@@ -76,7 +78,7 @@ class MortalCard implements Disposable {
     this.#server = null;
   }
 
-  #mortal(card: SoundDevice): BackEndDevice {
+  #mortal(card: BackEndDevice): BackEndDevice {
     const startRing = (live: BackEndRing): void => {
       const ring = live.index === VQ_CONTROL ? this.#dyingRing(live.ring) : live.ring;
       const { index, memory } = live;

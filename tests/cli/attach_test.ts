@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { sound } from "../../lib/classes/mod.ts";
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { type AttachOptions, planAttach } from "../../cli/attach.ts";
 import { Failure } from "../../cli/exit.ts";
@@ -10,7 +11,7 @@ Deno.test("planAttach() fills in what is not said", () => {
   assertEquals(planAttach(["sound"], ONE), {
     devices: [{
       name: "sound",
-      class: "sound",
+      class: sound,
       socket: "/tmp/a",
       loopback: "/dev/loopback-237",
       memory: "isolated",

@@ -37,7 +37,7 @@ Deno.test("parseDropIn() accepts what scripts for the C program say", () => {
   ];
   for (const [line, expected] of table) {
     const { devices: [device], lanes, backEndMs } = parseDropIn(line.split(" "));
-    const { class: name, socket, loopback, memory, mmioVersion } = device!;
+    const { class: { name }, socket, loopback, memory, mmioVersion } = device!;
     assertEquals({ class: name, socket, loopback }, expected, line);
     assertEquals([memory, mmioVersion, lanes, backEndMs], [
       "isolated",

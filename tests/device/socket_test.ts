@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { Reactor } from "../../ffi/mod.ts";
+import { rng, sound } from "../../lib/classes/mod.ts";
 import { type DeviceEvent, startDevice } from "../../lib/device/mod.ts";
+import type { SoundSpec } from "../../lib/classes/sound/spec.ts";
 import * as snd from "../../lib/classes/sound/wire.ts";
 import { WavReader } from "../../lib/wav/mod.ts";
 import { withoutLeaks } from "../support/leaks.ts";
@@ -46,14 +48,8 @@ onSocket(
   async (folder, reactor) => {
     const events: DeviceEvent[] = [];
     const [socket, path] = [`${folder}/s`, `${folder}/out.wav`];
-    const spec = { class: "sound", socket, sinks: [`wav:${path}`], sources: ["silence"] } as const;
-    const device = await startDevice({
-      ...spec,
-      sinks: [...spec.sinks],
-      sources: [...spec.sources],
-    }, {
-      onEvent: (event) => events.push(event),
-    });
+    const spec = { socket, sinks: [`wav:${path}`], sources: ["silence"] };
+    const device = await startDevice(sound, spec, { onEvent: (event) => events.push(event) });
     {
       await using driver = new RemoteDriver(reactor, "sound");
       const frontEnd = await driver.connect(socket);
@@ -61,7 +57,7 @@ onSocket(
         (await frontEnd.readConfig()).subarray(0, 12),
         Uint8Array.of(2, 0, 0, 0, 2, 0, 0, 0, 16, 0, 0, 0),
       );
-      const sound = noise(30 * PERIOD);
+      const samples = noise(30 * PERIOD);
       await driver.startPlayback(PARAMS);
       let offered = 0;
       let done = 0;
@@ -70,7 +66,7 @@ onSocket(
         driver.offer(
           VQ_TX,
           offered,
-          xfer(0, sound.subarray(offered * PERIOD, (offered + 1) * PERIOD)),
+          xfer(0, samples.subarray(offered * PERIOD, (offered + 1) * PERIOD)),
           8,
         );
         offered++;
@@ -83,7 +79,7 @@ onSocket(
         }
       }
       assertEquals(await driver.control(word(snd.R_PCM_STOP)), snd.S_OK);
-      assertEquals(samplesOf(path), sound);
+      assertEquals(samplesOf(path), samples);
 
       // The driver goes in the middle of a capture.
       driver.offer(VQ_RX, 1, Uint8Array.of(1, 0, 0, 0), PERIOD + 8);
@@ -110,8 +106,12 @@ for (const isPatient of [true, false]) {
       const onEvent = (event: DeviceEvent) => void events.push(event);
       const [socket, path] = [`${folder}/s`, `${folder}/out`];
       const command = `cat > ${path}; sleep ${isPatient ? 0.3 : 60}; echo end >> ${path}`;
-      const spec = { class: "sound", socket, sinks: [`exec:${command}`], pace: "free" } as const;
-      const device = await startDevice({ ...spec, sinks: [...spec.sinks] }, { onEvent });
+      const spec: SoundSpec & { socket: string } = {
+        socket,
+        sinks: [`exec:${command}`],
+        pace: "free",
+      };
+      const device = await startDevice(sound, spec, { onEvent });
       {
         await using driver = new RemoteDriver(reactor, "sound");
         await driver.connect(socket);
@@ -140,27 +140,26 @@ onSocket(
   "a card serves one front-end after another; append goes on where the last one ended",
   async (folder, reactor) => {
     const [socket, path] = [`${folder}/s`, `${folder}/out.wav`];
-    await using _device = await startDevice({
-      class: "sound",
+    await using _device = await startDevice(sound, {
       socket,
       sinks: [`wav:${path},append`],
       pace: "free",
     });
-    const sound = noise(5 * PERIOD);
+    const samples = noise(5 * PERIOD);
     for (let life = 0; life < 5; life++) {
       await using driver = new RemoteDriver(reactor, "sound");
       await driver.connect(socket);
       await driver.startPlayback(PARAMS);
-      driver.offer(VQ_TX, 7, xfer(0, sound.subarray(life * PERIOD, (life + 1) * PERIOD)), 8);
+      driver.offer(VQ_TX, 7, xfer(0, samples.subarray(life * PERIOD, (life + 1) * PERIOD)), 8);
       assertEquals((await driver.next(VQ_TX))[0]!.token, 7);
     }
-    assertEquals(samplesOf(path), sound);
+    assertEquals(samplesOf(path), samples);
   },
 );
 
 onSocket("entropy at a socket, to several front-ends in turn", async (folder, reactor) => {
   const socket = `${folder}/s`;
-  await using _device = await startDevice({ class: "rng", socket });
+  await using _device = await startDevice(rng, { socket });
   const seen = new Set<string>();
   for (let life = 0; life < 3; life++) {
     await using driver = new RemoteDriver(reactor, "rng");
@@ -173,18 +172,22 @@ onSocket("entropy at a socket, to several front-ends in turn", async (folder, re
   assertEquals(seen.size, 3);
 });
 
-onSocket("jacks can be plugged from outside; entropy has none", async (folder) => {
-  await using sound = await startDevice({ class: "sound", socket: `${folder}/sound` });
-  await sound.setJack(0, false);
-  await assertRejects(() => sound.setJack(9, false), Error, "Cannot plug jack 9");
-  await using rng = await startDevice({ class: "rng", socket: `${folder}/rng` });
-  await assertRejects(() => rng.setJack(0, false), Error, "rng has none");
-});
-
-onSocket("a device that cannot listen says so, and leaves nothing", async (folder) => {
-  const spec = { class: "rng", socket: `${folder}/missing/s` } as const;
-  await assertRejects(() => startDevice(spec), Error, "ENOENT");
-});
+onSocket(
+  "jacks can be plugged from outside; what a class does not know is refused",
+  async (folder) => {
+    await using card = await startDevice(sound, { socket: `${folder}/sound` });
+    await card.call("setJack", 0, false);
+    await assertRejects(() => card.call("setJack", 9, false), Error, "Cannot plug jack 9");
+    // @ts-expect-error: no such argument
+    await card.call("setJack", 0, "in");
+    // @ts-expect-error: no such call
+    await assertRejects(() => card.call("toString"), Error, "no such call");
+    await using source = await startDevice(rng, { socket: `${folder}/rng` });
+    // @ts-expect-error: a call of another class
+    const foreign = () => source.call("setJack", 0, false);
+    await assertRejects(foreign, Error, "Cannot ask rng for setJack: it has no such call");
+  },
+);
 
 Deno.test("killed at any moment, a card leaves a valid file with every buffer it gave back, and goes on in it", async () => {
   const PIECE = 1000;

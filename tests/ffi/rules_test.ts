@@ -11,15 +11,11 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   "lib/wav": [],
   "lib/vhost_user": ["lib/virtio", "ffi"],
   "lib/loopback": ["lib/virtio", "ffi"],
-  // The mechanisms still name the classes that moved out of them.
-  "lib/bridge": ["lib/loopback", "lib/vhost_user", "lib/virtio", "ffi", "lib/classes"],
-  "lib/device": ["lib/vhost_user", "lib/virtio", "ffi", "lib/classes"],
+  "lib/bridge": ["lib/loopback", "lib/vhost_user", "lib/virtio", "ffi"],
+  "lib/device": ["lib/vhost_user", "lib/virtio", "ffi"],
   // A guest is the software loopback device's other end.
   "lib/guest": ["lib/loopback", "lib/virtio", "ffi", "lib/classes"],
-  "lib/classes": [
-    ...["lib/device", "lib/guest", "lib/vhost_user", "lib/virtio", "lib/wav", "ffi"],
-    "lib/bridge/lane_messages.ts",
-  ],
+  "lib/classes": ["lib/device", "lib/guest", "lib/virtio", "lib/wav", "ffi"],
   "cli": ["lib/", "ffi", "mod.ts", "deno.json"],
   "mod.ts": ["lib/", "ffi"],
 };

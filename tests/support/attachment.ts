@@ -6,6 +6,7 @@
  */
 import { Reactor } from "../../ffi/mod.ts";
 import { Bridge, type BridgeEvent, type MemoryMode } from "../../lib/bridge/mod.ts";
+import { rng, sound } from "../../lib/classes/mod.ts";
 import { type EntropyGuest, type SoundGuest, startGuest } from "../../lib/guest/mod.ts";
 import { SoftNode } from "../../lib/loopback/mod.ts";
 import { TempFolder } from "./process.ts";
@@ -65,7 +66,15 @@ export async function attach<Kind extends keyof Guests>(
   );
   await bridge.ready();
   const loopback = `soft:${folder.file("node")}`;
-  bridge.add({ class: kind, socket, loopback, memory, mmioVersion, priority: 0, lane });
+  bridge.add({
+    class: { rng, sound }[kind],
+    socket,
+    loopback,
+    memory,
+    mmioVersion,
+    priority: 0,
+    lane,
+  });
   const started = await startGuest(kind as "rng", node.wires, { controlTimeoutMs: PATIENCE_MS });
   const guest = stack.use(started) as unknown as Guests[Kind];
   try {

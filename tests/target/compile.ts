@@ -43,7 +43,7 @@ function rolesNamed(name: keyof Roles): string[] {
 export const WORKERS: Readonly<Record<string, readonly string[]>> = {
   "lib/bridge/access_worker.ts": [],
   "lib/bridge/ring_worker.ts": rolesNamed("replay"),
-  "lib/device/worker.ts": [],
+  "lib/device/worker.ts": rolesNamed("device"),
   "lib/guest/worker.ts": [],
 };
 

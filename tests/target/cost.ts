@@ -5,6 +5,7 @@
  * @module
  */
 import { Reactor } from "../../ffi/mod.ts";
+import { sound } from "../../lib/classes/mod.ts";
 import { startDevice } from "../../lib/device/mod.ts";
 import { SoftNode } from "../../lib/loopback/mod.ts";
 import { Process } from "../support/process.ts";
@@ -93,7 +94,7 @@ async function timeAdapter(
   const node = stack.use(new SoftNode());
   node.listen(`${folder}/node`, reactor);
   const socket = `${folder}/socket`;
-  stack.use(await startDevice({ class: "sound", socket, sinks: ["null"] }));
+  stack.use(await startDevice(sound, { socket, sinks: ["null"] }));
   const since = performance.now();
   const options = ["-d", "vhusnd", "-s", socket, "-l", `soft:${folder}/node`];
   const [program, ...args] = command as [string, ...string[]];

@@ -4,10 +4,17 @@
  *
  * @module
  */
-import type { DeviceClass } from "../../virtio/device_class.ts";
+import { part } from "../../../ffi/parts.ts";
+import type { DeviceContract, DeviceRole } from "../../device/role.ts";
+import type { DeviceClass, RoleUrl } from "../../virtio/device_class.ts";
+
+/** The modules that know the class. */
+export interface RngRoles {
+  readonly device: RoleUrl<DeviceRole<DeviceContract>>;
+}
 
 /** Entropy: what the driver offers comes back filled with random bytes. */
-export const rng: DeviceClass = {
+export const rng: DeviceClass<RngRoles> = {
   id: 4,
   name: "rng",
   dropInNames: ["vhurng"],
@@ -15,5 +22,7 @@ export const rng: DeviceClass = {
   config: { min: 0, max: 0, access: "cached", required: false },
   featureNames: {},
   masked: 0n,
-  roles: {},
+  roles: {
+    device: part("lib/classes/rng/device.ts"),
+  },
 };

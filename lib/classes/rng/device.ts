@@ -4,15 +4,9 @@
  *
  * @module
  */
-import { Chain } from "../../virtio/chain.ts";
-import {
-  bit,
-  VIRTIO_F_RING_EVENT_IDX,
-  VIRTIO_F_RING_INDIRECT_DESC,
-  VIRTIO_F_VERSION_1,
-} from "../../virtio/features.ts";
-import type { BackEndDevice, BackEndRing } from "../../vhost_user/back_end.ts";
-import type { Clock } from "../../device/clock.ts";
+import type { DeviceContract, DeviceHost, DeviceRole, VirtioDevice } from "../../device/role.ts";
+import type { Chain } from "../../virtio/chain.ts";
+import { rng } from "./class.ts";
 
 /** As many bytes as the system gives in one call. */
 const PIECE_BYTES = 65536;
@@ -20,75 +14,29 @@ const PIECE_BYTES = 65536;
 const MAX_BYTES = 2 ** 20;
 
 /** A source of entropy, from the system's own generator. */
-export class RngDevice implements BackEndDevice {
-  readonly name = "rng";
-  readonly deviceId = 4;
-  readonly features: bigint = bit(VIRTIO_F_VERSION_1) | bit(VIRTIO_F_RING_INDIRECT_DESC) |
-    bit(VIRTIO_F_RING_EVENT_IDX);
-  readonly queueCount = 1;
-  readonly maxQueueSize = 1024;
-
-  readonly #clock: Clock;
-  readonly #chain = new Chain();
+class RngDevice implements VirtioDevice {
+  readonly #host: DeviceHost;
   readonly #random = new Uint8Array(PIECE_BYTES);
-  #ring: BackEndRing | null = null;
 
-  /** @param clock Only its alarm is used, to go on after a turn that was cut off */
-  constructor(clock: Clock) {
-    this.#clock = clock;
-    clock.onAlarm = () => this.#turn();
+  constructor(host: DeviceHost) {
+    this.#host = host;
   }
 
-  readConfig(): Uint8Array {
-    return new Uint8Array(0);
-  }
-
-  startRing(ring: BackEndRing): void {
-    this.#ring = ring;
-    ring.onKick = () => this.#turn();
-    this.#turn();
-  }
-
-  stopRing(): void {
-    this.#ring = null;
-  }
-
-  disconnected(): void {
-    this.#ring = null;
-  }
-
-  #turn(): void {
-    const live = this.#ring;
-    if (live === null) return;
-    try {
-      // A driver that never stops offering must not keep the loop from all else.
-      if (this.#serve(live)) this.#clock.arm(0);
-    } catch (error) {
-      this.#ring = null;
-      live.fail(error as Error);
-    }
-    live.call();
-  }
-
-  /** @returns whether there may be more */
-  #serve({ ring }: BackEndRing): boolean {
-    for (let budget = ring.size; budget > 0;) {
-      if (ring.pop(this.#chain)) {
-        ring.complete(this.#chain.head, this.#fill());
-        budget--;
-      } else if (!ring.enableNotifications()) return false;
-    }
-    return true;
-  }
-
-  #fill(): number {
-    const wanted = Math.min(this.#chain.writableBytes, MAX_BYTES);
+  serve(queue: number, chain: Chain): void {
+    const wanted = Math.min(chain.writableBytes, MAX_BYTES);
     for (let done = 0; done < wanted; done += PIECE_BYTES) {
       const length = Math.min(wanted - done, PIECE_BYTES);
       const random = this.#random.subarray(0, length);
       crypto.getRandomValues(random);
-      this.#chain.scatter(done, random);
+      chain.scatter(done, random);
     }
-    return wanted;
+    this.#host.complete(queue, chain, wanted);
   }
 }
+
+/** The embedded entropy device. */
+export const device: DeviceRole<DeviceContract> = {
+  deviceClass: rng,
+  check: () => {},
+  create: (_spec, host) => new RngDevice(host),
+};

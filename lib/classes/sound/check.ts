@@ -5,14 +5,14 @@
  * @module
  */
 import { type WavFormat, wavFormatText, WavReader, WavWriter } from "../../wav/mod.ts";
+import { SpecError } from "../../device/role.ts";
 import { OpenFiles } from "./files.ts";
 import {
-  type DeviceSpec,
   MAX_CHANNELS,
   parseSound,
   type SinkSpec,
+  type SoundSpec,
   type SourceSpec,
-  SpecError,
 } from "./spec.ts";
 import { formatOfWav, FRAME_RATES } from "./wire.ts";
 
@@ -63,10 +63,13 @@ function checkFiles(sinks: readonly SinkSpec[], sources: readonly SourceSpec[]):
   }
 }
 
-/** Checks what can be checked before a device starts. @throws {SpecError} @throws {WavError} */
-export function checkSpec(spec: DeviceSpec): void {
-  if (spec.socket === "") throw new SpecError("Cannot listen at an empty path");
-  if (spec.class !== "sound") return;
+/** Checks what can be checked before a card is there. @throws {SpecError} */
+export function checkSound(spec: SoundSpec): void {
   const { sinks, sources } = parseSound(spec);
-  checkFiles(sinks, sources);
+  try {
+    checkFiles(sinks, sources);
+  } catch (error) {
+    const { message, cause = error } = error as Error;
+    throw new SpecError(message, { cause });
+  }
 }

@@ -5,10 +5,18 @@
  * @module
  */
 import { part } from "../../../ffi/parts.ts";
-import type { DeviceClass } from "../../virtio/device_class.ts";
+import type { DeviceRole } from "../../device/role.ts";
+import type { DeviceClass, ReplayRole, RoleUrl } from "../../virtio/device_class.ts";
+import type { SoundDeviceContract } from "./spec.ts";
+
+/** The modules that know the class. */
+export interface SoundRoles {
+  readonly device: RoleUrl<DeviceRole<SoundDeviceContract>>;
+  readonly replay: RoleUrl<ReplayRole>;
+}
 
 /** Sound: a card with playback and capture streams. */
-export const sound: DeviceClass = {
+export const sound: DeviceClass<SoundRoles> = {
   id: 25,
   name: "sound",
   dropInNames: ["vhusnd"],
@@ -23,6 +31,7 @@ export const sound: DeviceClass = {
   featureNames: { 0: "VIRTIO_SND_F_CTLS" },
   masked: 0n,
   roles: {
+    device: part("lib/classes/sound/device.ts"),
     replay: part("lib/classes/sound/replay.ts"),
   },
 };

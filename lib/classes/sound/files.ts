@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { SpecError } from "./spec.ts";
+import { SpecError } from "../../device/role.ts";
 
 /** A stream's file, for as long as it has it open. */
 export interface Use {

@@ -1,18 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * What a device is asked to be, in plain data that a Worker can be given, and what it reports.
+ * What a sound device is asked to be, in plain data, and what it reports.
  *
  * @module
  */
+import { SpecError } from "../../device/role.ts";
 import type { PcmState } from "./wire.ts";
-
-/** A device to run; `socket` is the path it listens at. */
-export type DeviceSpec = SoundSpec | RngSpec;
 
 /** A sound card. Without sinks and sources it has one of each: `null` and `silence`. */
 export interface SoundSpec {
-  class: "sound";
-  socket: string;
   /**
    * One playback stream each:
    * `wav:FILE` begins the file anew with each playback, `wav:FILE,append` goes on in it; `null` drops;
@@ -33,34 +29,31 @@ export interface SoundSpec {
   graceMs?: number;
 }
 
-/** A source of entropy. */
-export interface RngSpec {
-  class: "rng";
-  socket: string;
-}
-
-/** Something a device reports, in words and in data. */
-export type DeviceEvent =
-  | { kind: "listening" | "connected" | "disconnected"; text: string }
+/** What a sound device reports of its own. */
+export type SoundEvent =
   | { kind: "error"; text: string; stream?: number }
-  /** Something that is odd, and no error; or that is waited for. */
   | { kind: "notice"; text: string; stream?: number }
   | { kind: "state"; text: string; stream: number; state: PcmState; frames: number }
   /** Frames completed since PREPARE: at most ten of these a second and stream. */
-  | { kind: "position"; text: string; stream: number; frames: number; seconds: number }
+  | {
+    kind: "position";
+    quiet: true;
+    text: string;
+    stream: number;
+    frames: number;
+    seconds: number;
+  }
   /** `count` since PREPARE. */
   | { kind: "xrun"; text: string; stream: number; count: number };
 
-/** A device's Worker. */
-export interface DeviceContract {
-  init: DeviceSpec;
+/** What the sound device and its owner agree on. */
+export interface SoundDeviceContract {
+  spec: SoundSpec;
   calls: {
-    /** Plugs a sound card's jack in or out. */
+    /** Plugs a jack in or out. @throws {RangeError} when there is no such jack */
     setJack(id: number, connected: boolean): void;
-    /** Serves nobody any more: closes the socket and all files. Commands may work on. */
-    finish(): void;
   };
-  event: DeviceEvent | { kind: "finished" };
+  event: SoundEvent;
 }
 
 /** Where a playback stream goes. */
@@ -74,11 +67,6 @@ export type SourceSpec =
   | { kind: "silence" }
   | { kind: "wav"; path: string }
   | { kind: "exec"; command: string };
-
-/** A device specification that asks for something impossible. */
-export class SpecError extends Error {
-  override readonly name = "SpecError";
-}
 
 /** Splits `kind:rest`; what follows the first colon may contain more. */
 function split(text: string): [kind: string, rest: string] {

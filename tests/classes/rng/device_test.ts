@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import { assert, assertEquals } from "@std/assert";
-import { RngDevice } from "../../../lib/classes/rng/device.ts";
-import { FakeClock, Wiring } from "../sound/card.ts";
+import { device as role } from "../../../lib/classes/rng/device.ts";
+import { DeviceBench, type FakeClock, Wiring } from "../../device/wiring.ts";
 
 function wire(): { clock: FakeClock; wiring: Wiring } {
-  const clock = new FakeClock();
-  const wiring = new Wiring(new RngDevice(clock));
+  using bench = new DeviceBench(role, {});
+  const { clock, device } = bench;
+  const wiring = new Wiring(device);
   wiring.start();
   return { clock, wiring };
 }

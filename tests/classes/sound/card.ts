@@ -1,55 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * A driver at the rings of a sound device, without sockets, and a clock that goes when it is told to.
+ * A driver at the rings of a sound device.
  *
  * @module
  */
-import { Watches } from "../../../ffi/mod.ts";
-import type { Clock } from "../../../lib/device/clock.ts";
-import { Commands } from "../../../lib/device/command.ts";
-import { SoundDevice } from "../../../lib/classes/sound/device.ts";
-import type { DeviceEvent, SoundSpec } from "../../../lib/classes/sound/spec.ts";
-import type { BackEndDevice, BackEndRing } from "../../../lib/vhost_user/back_end.ts";
-import { GuestMemory } from "../../../lib/virtio/memory.ts";
+import type { Commands } from "../../../lib/device/command.ts";
+import type { EmbeddedDevice } from "../../../lib/device/embedded_device.ts";
+import type { DeviceEvent } from "../../../lib/device/role.ts";
+import { device as role } from "../../../lib/classes/sound/device.ts";
+import type {
+  SoundDeviceContract,
+  SoundEvent,
+  SoundSpec,
+} from "../../../lib/classes/sound/spec.ts";
 import * as snd from "../../../lib/classes/sound/wire.ts";
-import {
-  DeviceRing,
-  DriverQueue,
-  DriverRing,
-  splitRingLayout,
-} from "../../../lib/virtio/split_ring.ts";
+import { COMMAND_MS, DeviceBench, type FakeClock, Wiring } from "../../device/wiring.ts";
 import { Draws } from "../../support/random.ts";
-
-export class FakeClock implements Clock {
-  time = 1e9;
-  alarm = Infinity;
-  onAlarm: () => void = () => {};
-
-  now(): number {
-    return this.time;
-  }
-
-  arm(ns: number): void {
-    this.alarm = ns;
-  }
-
-  /** Lets milliseconds pass; alarms ring when they are due, at their time. */
-  pass(ms: number): void {
-    const end = this.time + ms * 1e6;
-    while (this.alarm <= end) {
-      this.time = Math.max(this.time, this.alarm);
-      this.alarm = Infinity;
-      this.onAlarm();
-    }
-    this.time = end;
-  }
-
-  /** Lets milliseconds pass in which the device does not run: then whatever was due rings late. */
-  sleep(ms: number): void {
-    this.time += ms * 1e6;
-    this.pass(0);
-  }
-}
 
 /** A buffer's end. */
 export interface Done {
@@ -59,86 +25,6 @@ export interface Done {
   length: number;
   /** Of a captured one: its samples. */
   samples: Uint8Array;
-}
-
-export class TestRing implements BackEndRing {
-  onKick: () => void = () => {};
-  calls = 0;
-  failure: Error | null = null;
-
-  constructor(readonly index: number, readonly ring: DeviceRing, readonly memory: GuestMemory) {}
-
-  call(): void {
-    if (this.ring.needsInterrupt()) this.calls++;
-  }
-
-  fail(error: Error): void {
-    this.failure = error;
-  }
-}
-
-const GUEST = 0x1_0000_0000;
-const MEMORY_BYTES = 2 ** 22;
-const RING_BYTES = 0x4000;
-const HEAP = 4 * RING_BYTES;
-
-/** Memory, queues and rings of a device of up to four queues. */
-export class Wiring {
-  readonly buffer = new ArrayBuffer(MEMORY_BYTES);
-  readonly bytes = new Uint8Array(this.buffer);
-  readonly memory = new GuestMemory([{ guest: GUEST, buffer: this.buffer }]);
-  readonly queues: DriverQueue<number>[] = [];
-  readonly rings: TestRing[] = [];
-  #next = HEAP;
-
-  constructor(readonly device: BackEndDevice, size = 64, start = 65500) {
-    for (let index = 0; index < device.queueCount; index++) {
-      const layout = { index, size, ...splitRingLayout(GUEST + index * RING_BYTES, size) };
-      const options = { indirect: true, eventIdx: index % 2 === 0, deviceName: device.name };
-      // Indices wrap in every test.
-      const tables = {
-        memory: this.memory,
-        address: GUEST + index * RING_BYTES + 0x2000,
-        entries: 8,
-      };
-      const driver = new DriverRing(this.memory, layout, options, start);
-      // Buffers lie in indirect tables, requests and events in the ring itself.
-      this.queues.push(new DriverQueue(driver, index >= snd.VQ_TX ? tables : undefined));
-      const ring = new DeviceRing(this.memory, layout, options, { nextAvail: start });
-      this.rings.push(new TestRing(index, ring, this.memory));
-    }
-  }
-
-  start(): void {
-    for (const ring of this.rings) this.device.startRing(ring);
-  }
-
-  /** An offset of as many bytes that have not been given out for a long time. */
-  allocate(length: number): number {
-    if (this.#next + length > MEMORY_BYTES) this.#next = HEAP;
-    const at = this.#next;
-    this.#next += Math.ceil(length / 16) * 16;
-    return at;
-  }
-
-  /** Offers a chain: pieces to read, then lengths to write. @returns where the pieces to write lie */
-  offer(index: number, token: number, pieces: Uint8Array[], lengths: number[]): number[] {
-    const readable = pieces.map((piece) => {
-      const at = this.allocate(piece.length);
-      this.bytes.set(piece, at);
-      return { address: GUEST + at, length: piece.length, writable: false };
-    });
-    const places = lengths.map((length) => this.allocate(length));
-    const writable = lengths.map((length, i) => ({
-      address: GUEST + places[i]!,
-      length,
-      writable: true,
-    }));
-    const queue = this.queues[index]!;
-    if (!queue.add([...readable, ...writable], token)) throw new Error("no room in the ring");
-    if (queue.ring.needsKick()) this.rings[index]!.onKick();
-    return places;
-  }
 }
 
 const u32 = (...words: number[]): Uint8Array => new Uint8Array(Uint32Array.from(words).buffer);
@@ -154,39 +40,40 @@ export const PARAMS: Omit<snd.PcmParams, "streamId"> = {
 };
 
 /** How long a card's commands may work on. */
-export const GRACE_MS = 30_000;
+export const GRACE_MS: number = COMMAND_MS;
 
 /** A card and its driver. */
 export class Card implements Disposable {
-  readonly clock = new FakeClock();
-  readonly events: DeviceEvent[] = [];
-  readonly watches = new Watches();
+  readonly #bench: DeviceBench<SoundDeviceContract>;
+  readonly device: EmbeddedDevice<SoundDeviceContract>;
+  readonly clock: FakeClock;
   /** The commands' own clock: it stands until it is told to go. */
-  readonly commandClock = new FakeClock();
-  readonly commands = new Commands(this.watches, {
-    clock: this.commandClock,
-    graceMs: GRACE_MS,
-    onKilled: (text) => this.events.push({ kind: "error", text }),
-  });
-  readonly device: SoundDevice;
+  readonly commandClock: FakeClock;
+  readonly commands: Commands;
   readonly wiring: Wiring;
   #places = new Map<number, { at: number; data: number; length: number; capture: boolean }>();
   #nextId = 1;
   #nextEvent = 1;
 
-  constructor(spec: Partial<SoundSpec> = {}, { started = true, ringSize = 64 } = {}) {
-    const { clock, commands } = this;
-    const onEvent = (event: DeviceEvent): void => void this.events.push(event);
-    const full: SoundSpec = { class: "sound", socket: "unused", ...spec };
-    this.device = new SoundDevice(full, { clock, commands, onEvent });
+  constructor(spec: SoundSpec = {}, { started = true, ringSize = 64 } = {}) {
+    this.#bench = new DeviceBench(role, spec);
+    const { device, clock } = this.#bench;
+    this.device = device;
+    this.clock = clock;
+    this.commandClock = this.#bench.commandClock;
+    this.commands = this.#bench.commands;
     this.wiring = new Wiring(this.device, ringSize);
     if (started) this.wiring.start();
   }
 
+  /** Plugs a jack in or out from outside. */
+  setJack(id: number, connected: boolean): void {
+    this.device.call("setJack", [id, connected]);
+  }
+
   [Symbol.dispose](): void {
     this.leave();
-    this.commands.close();
-    this.watches.close();
+    this.#bench[Symbol.dispose]();
   }
 
   /** The front-end goes, and commands finish, for real. */
@@ -203,8 +90,9 @@ export class Card implements Disposable {
 
   /** Waits for what is watched, for real. @returns whether something happened */
   dispatch(ms = 2000): boolean {
-    const n = this.watches.epoll.wait(ms);
-    this.watches.dispatch(n);
+    const { watches } = this.#bench;
+    const n = watches.epoll.wait(ms);
+    watches.dispatch(n);
     return n > 0;
   }
 
@@ -300,14 +188,15 @@ export class Card implements Disposable {
     return events;
   }
 
+  /** All that the device reported. */
+  get events(): (DeviceEvent | SoundEvent)[] {
+    return this.#bench.events;
+  }
+
   /** What the device reported of this kind. */
-  reported<Kind extends DeviceEvent["kind"]>(
-    kind: Kind,
-  ): Extract<DeviceEvent, { kind: Kind }>[] {
-    return this.events.filter((event) => event.kind === kind) as Extract<
-      DeviceEvent,
-      { kind: Kind }
-    >[];
+  reported<Kind extends SoundEvent["kind"]>(kind: Kind): Extract<SoundEvent, { kind: Kind }>[] {
+    const found = this.events.filter((event) => event.kind === kind);
+    return found as Extract<SoundEvent, { kind: Kind }>[];
   }
 }
 

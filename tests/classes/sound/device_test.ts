@@ -712,7 +712,7 @@ Deno.test("an event queue that lies, or has no room, costs its events only", () 
     using card = new Card({ sinks: ["null"] });
     if (lie) new DataView(card.wiring.buffer).setUint16(1 * 0x4000 + 64 * 16 + 2, 12345, true);
     else card.wiring.offer(snd.VQ_EVENT, 1, [], [7]);
-    card.device.setJack(0, false);
+    card.setJack(0, false);
     assertEquals(card.wiring.rings[snd.VQ_EVENT]!.failure !== null, lie);
     assertEquals(card.reported("error").length, lie ? 0 : 1);
     card.prepare();
@@ -788,16 +788,16 @@ Deno.test("disconnected(): files are closed and valid, streams idle, the next fr
 Deno.test("a jack is plugged in and out: an event, and what the next query says", () => {
   using card = new Card();
   card.offerEvents(2);
-  card.device.setJack(1, false);
-  card.device.setJack(1, false);
+  card.setJack(1, false);
+  card.setJack(1, false);
   assertEquals(card.takeEvents(), [[snd.EVT_JACK_DISCONNECTED, 1]]);
   const answer = card.request(query(snd.R_JACK_INFO, 1, 1, snd.JACK_INFO_SIZE));
   assertEquals(snd.decodeJackInfo(new DataView(answer.buffer), 4).connected, false);
-  card.device.setJack(1, true);
+  card.setJack(1, true);
   assertEquals(card.takeEvents(), [[snd.EVT_JACK_CONNECTED, 1]]);
-  assertThrows(() => card.device.setJack(2, true), RangeError, "Cannot plug jack 2");
+  assertThrows(() => card.setJack(2, true), RangeError, "Cannot plug jack 2");
   using silent = new Card({}, { started: false });
-  silent.device.setJack(0, false);
+  silent.setJack(0, false);
 });
 
 Deno.test("chaos: random requests and buffers never break the card, and every buffer comes back once", () => {

@@ -1,13 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { assertEquals, assertThrows } from "@std/assert";
-import {
-  checkSpec,
-  parseSink,
-  parseSource,
-  type SoundSpec,
-  SpecError,
-} from "../../../lib/device/mod.ts";
-import { WavError } from "../../../lib/wav/mod.ts";
+import { checkSound } from "../../../lib/classes/sound/check.ts";
+import { parseSink, parseSource, type SoundSpec } from "../../../lib/classes/sound/spec.ts";
+import { SpecError } from "../../../lib/device/mod.ts";
 
 Deno.test("sinks and sources are read from their texts", () => {
   assertEquals(parseSink("null"), { kind: "null" });
@@ -34,29 +29,28 @@ for (const text of ["", "nul", "null:", "wav", "wav:", "exec:", "exec: ", "WAV:a
   });
 }
 
-const BAD_SPECS: [name: string, spec: Partial<SoundSpec>, why: string][] = [
+const BAD_SPECS: [name: string, spec: SoundSpec, why: string][] = [
   ["no streams", { sinks: [] }, "a card of 0 streams"],
   ["33 streams", { sinks: new Array(33).fill("null") }, "33 streams, expected 1 to 32"],
   ["two sinks in one file", { sinks: ["wav:a", "wav:a,append"] }, "two streams to one file, a"],
   ["a negative latency", { latencyMs: -1 }, "latency of -1 ms"],
   ["a latency that is no number", { latencyMs: NaN }, "latency of NaN ms"],
   ["no time for commands", { graceMs: -1 }, "give commands -1 ms"],
-  ["an empty path", { socket: "" }, "empty path"],
 ];
 for (const [name, spec, why] of BAD_SPECS) {
   Deno.test(`a card with ${name} is refused`, () => {
-    assertThrows(() => checkSpec({ class: "sound", socket: "s", ...spec }), SpecError, why);
+    assertThrows(() => checkSound(spec), SpecError, why);
   });
 }
 
 Deno.test("a source's file is looked at before the device starts", () => {
   const path = Deno.makeTempFileSync();
   try {
-    const spec: SoundSpec = { class: "sound", socket: "s", sources: [`wav:${path}`] };
-    assertThrows(() => checkSpec(spec), WavError, "it is empty");
+    const spec: SoundSpec = { sources: [`wav:${path}`] };
+    assertThrows(() => checkSound(spec), SpecError, "it is empty");
     const args = ["-n", "-r", "12345", "-t", "wav", path, "synth", "0.1", "sine", "440"];
     new Deno.Command("sox", { args }).outputSync();
-    assertThrows(() => checkSpec(spec), SpecError, "12345 Hz, expected");
+    assertThrows(() => checkSound(spec), SpecError, "12345 Hz, expected");
   } finally {
     Deno.removeSync(path);
   }
@@ -65,12 +59,11 @@ Deno.test("a source's file is looked at before the device starts", () => {
 Deno.test("a sink's file that cannot be written is found out before the device starts, and none is left behind", () => {
   const folder = Deno.makeTempDirSync();
   try {
-    const check = (path: string) =>
-      checkSpec({ class: "sound", socket: "s", sinks: [`wav:${path}`] });
+    const check = (path: string) => checkSound({ sinks: [`wav:${path}`] });
     for (const append of ["", ",append"]) {
-      assertThrows(() => check(`${folder}/none/a.wav${append}`), WavError, "no such file");
-      assertThrows(() => check(`${folder}${append}`), WavError, "it is a folder");
-      assertThrows(() => check(`/proc/a.wav${append}`), WavError, "/proc/a.wav");
+      assertThrows(() => check(`${folder}/none/a.wav${append}`), SpecError, "no such file");
+      assertThrows(() => check(`${folder}${append}`), SpecError, "it is a folder");
+      assertThrows(() => check(`/proc/a.wav${append}`), SpecError, "/proc/a.wav");
       check(`${folder}/a.wav${append}`);
       assertEquals([...Deno.readDirSync(folder)], []);
     }
@@ -107,8 +100,7 @@ Deno.test("a file is known by what it is: no sink is another's file, or a source
       ["dangling.wav", "sub/up/to-come.wav", false],
     ];
     for (const [a, b, isThere] of aliases) {
-      const check = (spec: Partial<SoundSpec>) =>
-        checkSpec({ class: "sound", socket: "s", ...spec });
+      const check = (spec: Partial<SoundSpec>) => checkSound(spec);
       const twice = { sinks: [`wav:${at(a)}`, "null", `wav:${at(b)},append`] };
       assertThrows(() => check(twice), SpecError, "Cannot play two streams to one file, ");
       if (!isThere) continue;
