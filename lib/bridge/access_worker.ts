@@ -75,7 +75,10 @@ class AccessDevice implements Scheduled {
       },
       queueReset: () => awaitUnused(memoryUse),
       configWritten: (offset, size) => {
-        report({ id, kind: "config", offset, bytes: state.config.slice(offset, offset + size) });
+        // What is read next may depend on what was written: then the back-end answers.
+        const held = this.#held = device.config === "forwarded";
+        const bytes = state.config.slice(offset, offset + size);
+        report({ id, kind: "config", offset, bytes, held });
       },
       badAccess: (text) => report({ id, kind: "bad access", text }),
     }, device.featureNames);

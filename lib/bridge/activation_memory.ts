@@ -36,9 +36,15 @@ export class ActivationMemory implements Disposable {
    * Makes them for the queues that the driver has set up.
    *
    * @param features What the back-end is told was accepted
+   * @param starts Where shadow rings begin, by queue: 0, or where this connection's last ones were stopped
    * @throws {OsError} and nothing of it is left
    */
-  constructor(device: LaneDevice, state: DeviceState, readonly features: bigint) {
+  constructor(
+    device: LaneDevice,
+    state: DeviceState,
+    readonly features: bigint,
+    readonly starts: ReadonlyMap<number, number> = new Map(),
+  ) {
     const least = leastSize(state, features);
     try {
       for (const queue of state.queues) {
@@ -69,7 +75,8 @@ export class ActivationMemory implements Disposable {
     const start = roundUp(this.#end + bytes, pageSize());
     const end = this.#end = start + SLOT_BYTES;
     const [call, kick] = [this.#event(), this.#event()];
-    return { index, size, desc, avail, used, call, kick, slots: { start, end } };
+    const first = this.starts.get(index) ?? 0;
+    return { index, size, desc, avail, used, call, kick, slots: { start, end, first } };
   }
 
   /** The driver's ring, rung by the access Worker. */

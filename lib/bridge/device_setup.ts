@@ -7,8 +7,10 @@
 import type { Reactor } from "../../ffi/mod.ts";
 import type { MemoryMode, openLoopback } from "../loopback/mod.ts";
 import type { DeviceClass } from "../virtio/device_class.ts";
+import type { connectWithBackoff } from "../vhost_user/mod.ts";
 import type { Lane } from "./lane.ts";
 import type { DescriptorStore } from "./store/mod.ts";
+import type { QueueLimits } from "./watchdog.ts";
 
 /** What happened to a device. */
 export interface BridgeEvent {
@@ -19,9 +21,9 @@ export interface BridgeEvent {
    * - `waiting`: for the back-end's socket
    * - `connected`: the back-end answered
    * - `started`: the loopback device is open and the driver may probe
-   * - `running`: driver and back-end are joined
+   * - `running`: the back-end serves the driver
    * - `lost`: the back-end went
-   * - `resumed`: another took over
+   * - `resumed`: a back-end serves the driver where the last one stopped
    * - `reset`: the driver reset the device
    * - `error`: something broke a rule
    * - `kept`: the device has ended here, and its descriptors are kept
@@ -46,15 +48,30 @@ export interface BridgeEvent {
 export type MmioVersion = 1 | 2 | "auto";
 
 /** How long back-ends are waited for, in milliseconds. */
-export interface BackEndPatience {
-  /** For an ordinary reply; those that drain or map may take five times that. */
+export interface BackEndPatience extends QueueLimits {
+  /** For an ordinary reply, at first; those that drain or map may take five times that. Who is late has longer next time. */
   readonly replyMs: number;
-  /** For a request in flight, before the back-end is given up. */
-  readonly requestMs: number;
 }
 
 /** See {@linkcode BackEndPatience}. */
-export const PATIENCE: BackEndPatience = { replyMs: 2000, requestMs: 5000 };
+export const PATIENCE: BackEndPatience = { replyMs: 2000, streamMs: 5000, requestMs: Infinity };
+
+/** What a device asks of its lane. */
+export type LanePort = Pick<
+  Lane,
+  | "ready"
+  | "add"
+  | "remove"
+  | "attach"
+  | "detach"
+  | "prepare"
+  | "go"
+  | "answers"
+  | "isDue"
+  | "configInterrupt"
+  | "release"
+  | "needReset"
+>;
 
 /** How loopback devices are looked for and opened. */
 export interface Loopbacks {
@@ -83,7 +100,9 @@ export interface DeviceSetup {
   /** What holds the device's descriptors while no viola runs; null: nothing does, it ends with this process. */
   readonly store: DescriptorStore | null;
   readonly patience: BackEndPatience;
-  readonly lane: Lane;
+  readonly lane: LanePort;
+  /** See `connectWithBackoff`. */
+  readonly connect: typeof connectWithBackoff;
   readonly reactor: Reactor;
   readonly onEvent: (event: BridgeEvent) => void;
 }

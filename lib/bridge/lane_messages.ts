@@ -7,7 +7,7 @@
  */
 import type { MappedRange } from "../../ffi/mod.ts";
 import type { LoopbackPort, MemoryMode } from "../loopback/port.ts";
-import type { QueueClass } from "../virtio/device_class.ts";
+import type { ConfigClass, QueueClass } from "../virtio/device_class.ts";
 import type { FeatureNames } from "../virtio/features.ts";
 import type { RingLayout } from "../virtio/split_ring.ts";
 import type { MemoryUse } from "./memory_use.ts";
@@ -29,6 +29,8 @@ export interface LaneDevice {
   readonly name: string;
   readonly priority: number;
   readonly memory: MemoryMode;
+  /** `forwarded`: the driver waits in a write to the config space for {@linkcode AccessContract} `release`. */
+  readonly config: ConfigClass["access"];
   readonly port: LoopbackPort;
   /** The device's state. */
   readonly state: MappedRange;
@@ -51,8 +53,11 @@ export interface ActivationRing extends RingLayout {
   readonly call: number;
   /** eventfd that the back-end hears. */
   readonly kick: number;
-  /** Shadow ring: where slots for chains lie, as offsets into the memory. Null: the ring is the driver's own. */
-  readonly slots: { readonly start: number; readonly end: number } | null;
+  /**
+   * Shadow ring: where slots for chains lie, as offsets into the memory, and the index that its first entry has. Null: the
+   * ring is the driver's own.
+   */
+  readonly slots: { readonly start: number; readonly end: number; readonly first: number } | null;
 }
 
 /** A back-end that is activated, for the ring Worker. */
@@ -116,7 +121,7 @@ export type AccessEvent =
   /** `held`: the driver waits for `Lane.release`. */
   | { id: number; kind: "status"; status: number; held: boolean }
   | { id: number; kind: "reset"; held: boolean }
-  | { id: number; kind: "config"; offset: number; bytes: Uint8Array }
+  | { id: number; kind: "config"; offset: number; bytes: Uint8Array; held: boolean }
   | { id: number; kind: "bad access"; text: string };
 
 /** What the ring Worker reports. */

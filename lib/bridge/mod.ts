@@ -14,6 +14,7 @@ import {
   openLoopback,
 } from "../loopback/mod.ts";
 import type { DeviceClass } from "../virtio/device_class.ts";
+import { connectWithBackoff } from "../vhost_user/mod.ts";
 import { BridgedDevice } from "./device.ts";
 import {
   type BackEndPatience,
@@ -68,7 +69,7 @@ export interface BridgeOptions {
   onEvent: (event: BridgeEvent) => void;
   /** The process that keeps descriptors where systemd does not. */
   store?: StoreOptions | undefined;
-  /** Instead of 2 s for a reply and 5 s for a request. */
+  /** Instead of 2 s for a reply at first, 5 s for a stream's requests, and no limit for others. */
   patience?: Partial<BackEndPatience> | undefined;
   /** How loopback devices are looked for and opened, for tests: as in {@linkcode Loopbacks} when absent. */
   loopbacks?: Partial<Loopbacks> | undefined;
@@ -130,6 +131,7 @@ export class Bridge implements AsyncDisposable {
       store,
       patience: { ...PATIENCE, ...this.options.patience },
       lane: this.#lane(options.lane),
+      connect: connectWithBackoff,
       reactor: this.#reactor,
       onEvent: this.options.onEvent,
     });

@@ -13,7 +13,7 @@ import {
   readSystemLink,
   viewMemory,
 } from "../../ffi/mod.ts";
-import { type Loopback, restoreLoopback } from "../loopback/mod.ts";
+import { type Loopback, type MemoryMode, restoreLoopback } from "../loopback/mod.ts";
 import {
   bit,
   VIRTIO_F_RING_EVENT_IDX,
@@ -27,8 +27,8 @@ import {
   STATUS_FAILED,
 } from "../virtio/state.ts";
 import { MainState } from "../virtio/state_writers.ts";
-import { type Profile, VhostUserError } from "../vhost_user/mod.ts";
-import type { QueueClass } from "../virtio/device_class.ts";
+import { VhostUserError } from "../vhost_user/mod.ts";
+import type { BackEndProfile, QueueClass } from "../virtio/device_class.ts";
 import type { DeviceSetup } from "./device_setup.ts";
 import { createMemoryUse } from "./memory_use.ts";
 import type { LaneListener } from "./lane.ts";
@@ -45,6 +45,12 @@ export const VENDOR = 0x4c4f4956;
  */
 const OFFERED = (bit(24) - 1n) | bit(VIRTIO_F_RING_INDIRECT_DESC) | bit(VIRTIO_F_RING_EVENT_IDX) |
   bit(VIRTIO_F_VERSION_1);
+
+/** The features of rings that are viola's own, whatever the driver accepted. */
+export function ownFeatures(memory: MemoryMode): bigint {
+  if (memory === "direct") return 0n;
+  return bit(VIRTIO_F_RING_INDIRECT_DESC) | bit(VIRTIO_F_RING_EVENT_IDX) | bit(VIRTIO_F_VERSION_1);
+}
 
 /** What a device in its lane consists of. */
 interface Parts {
@@ -86,7 +92,7 @@ export class PresentedDevice {
    */
   static async create(
     setup: DeviceSetup,
-    profile: Profile,
+    profile: BackEndProfile,
     listener: LaneListener,
   ): Promise<PresentedDevice> {
     const { name, deviceClass, memory: mode, loopback: node, reactor } = setup;
@@ -193,6 +199,7 @@ export class PresentedDevice {
       name,
       priority,
       memory,
+      config: deviceClass.config.access,
       port: loopback.port,
       state: mapping.range,
       memoryUse: createMemoryUse(),
@@ -221,6 +228,14 @@ export class PresentedDevice {
     const { status } = this.state;
     const dead = STATUS_DEVICE_NEEDS_RESET | STATUS_FAILED;
     return (status & STATUS_DRIVER_OK) !== 0 && (status & dead) === 0;
+  }
+
+  /** What the driver's next probe finds offered: what a new back-end has, and what viola stands in for. */
+  offer(features: bigint): void {
+    const { memory, deviceClass } = this.#setup;
+    const own = ownFeatures(memory);
+    const offered = features & OFFERED & ~deviceClass.masked;
+    this.state.offerFeatures((offered & ~own) | (this.state.deviceFeatures & own));
   }
 
   /** Whether viola sees the driver's memory. */

@@ -90,12 +90,11 @@ export class ShadowQueue implements LaneQueue {
 
   attach(ring: ActivationRing, { name, memory, indirect, eventIdx }: BackEndRings): number {
     // Not where the driver's ring is: some daemons take no index but 0 for a ring of a new connection (rng 0.1.0).
-    const base = 0;
-    const { start, end } = ring.slots!;
-    const back = new DriverRing(memory!, ring, { indirect, eventIdx, deviceName: name }, base);
+    const { start, end, first } = ring.slots!;
+    const back = new DriverRing(memory!, ring, { indirect, eventIdx, deviceName: name }, first);
     const slots = new SlotAllocator(start, end, ring.size);
     this.#back = new ShadowRing(back, memory!.regions[0]!, slots, indirect);
-    return base;
+    return first;
   }
 
   detach(): void {

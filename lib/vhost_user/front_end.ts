@@ -246,6 +246,11 @@ export class FrontEnd implements Disposable {
     return true;
   }
 
+  /** Asks something that changes nothing. @throws {VhostUserError} when nothing is answered; the connection is closed */
+  async ping(): Promise<void> {
+    await this.#conversation.ask("GET_FEATURES", undefined);
+  }
+
   /** Ends the connection; what is pending rejects, `onLost` is not called. Again is no harm. */
   close(): void {
     this.#channel?.close();

@@ -161,6 +161,13 @@ export class MainState extends DeviceState {
     Atomics.add(this.registers, WORD.configGeneration, 1); // release: the bytes come first
   }
 
+  /** What the driver's next probe finds offered; what it has accepted stays. */
+  offerFeatures(features: bigint): void {
+    const at = WORD.deviceFeatures;
+    Atomics.store(this.registers, at, Number(features & 0xffffffffn));
+    Atomics.store(this.registers, at + 1, Number(features >> 32n));
+  }
+
   /** Notes that the driver was told of the device. */
   setStarted(): void {
     this.registers[WORD.started] = 1;

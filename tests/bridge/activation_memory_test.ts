@@ -31,6 +31,7 @@ function deviceOf(memory: "isolated" | "direct", name = "card0"): LaneDevice {
     name,
     priority: 0,
     memory,
+    config: "cached",
     port: {
       ...bells,
       name: "soft",

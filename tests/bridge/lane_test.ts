@@ -45,6 +45,7 @@ class Bench implements AsyncDisposable {
       name: `card${id}`,
       priority: id,
       memory,
+      config: "cached",
       port: this.loopback.port,
       state: mapping.range,
       memoryUse: createMemoryUse(),

@@ -67,6 +67,7 @@ class Bench implements AsyncDisposable {
       name: `device ${id}`,
       priority,
       memory: "isolated",
+      config: "cached",
       port: this.#loopback.port,
       state: mapping.range,
       memoryUse: createMemoryUse(),

@@ -67,7 +67,7 @@ export class BackEnd {
     const buffer = new ArrayBuffer(start + room);
     this.bytes = new Uint8Array(buffer);
     const memory = new GuestMemory([{ guest: BACK_END, buffer }]);
-    const slots = { start, end: start + room };
+    const slots = { start, end: start + room, first: 0 };
     const { indirect, eventIdx, deviceName: name } = options;
     queue.attach(
       { ...this.layout, call: -1, kick: -1, slots },

@@ -1,18 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 import { assertEquals } from "@std/assert";
-import { Watchdog } from "../../lib/bridge/watchdog.ts";
+import { lookMsOf, type QueueLimits, Watchdog } from "../../lib/bridge/watchdog.ts";
 import { RING_QUEUE_COUNTERS } from "../../lib/virtio/state.ts";
+import type { QueueClass } from "../../lib/virtio/device_class.ts";
 import { createState, SOUND_QUEUES } from "../virtio/register_fixture.ts";
 
 const LOOKS = Watchdog.LOOKS;
+const LIMITS: QueueLimits = { streamMs: 5000, requestMs: Infinity };
 
-/** A sound card's watchdog, looked at again and again. */
-function bench(isDue: (queue: number) => boolean) {
-  const { ring, main } = createState();
+/** A device's watchdog, looked at again and again: a sound card's, unless told otherwise. */
+function bench(
+  isDue: (queue: number) => boolean,
+  queues: readonly QueueClass[] = SOUND_QUEUES,
+  limits: QueueLimits = LIMITS,
+) {
+  const { ring, main } = createState({ queueSizes: queues.map(({ size }) => size) });
   const asked: number[] = [];
-  const watchdog = new Watchdog(SOUND_QUEUES, main);
+  const watchdog = new Watchdog(queues, main, limits);
   const look = () =>
-    watchdog.stuck((queue) => {
+    watchdog.look((queue) => {
       asked.push(queue);
       return Promise.resolve(isDue(queue));
     });
@@ -31,7 +37,7 @@ Deno.test("a queue that owes answers for so many looks in a row is stuck", async
   const { looks } = bench((queue) => queue === 2);
   // The first look finds what was given back before.
   assertEquals(await looks(LOOKS), Array(LOOKS).fill(null));
-  assertEquals(await looks(1), [2]);
+  assertEquals(await looks(1), [{ index: 2, ms: 5000, isStuck: true }]);
 });
 
 Deno.test("one that gives anything back is not, however slowly", async () => {
@@ -47,7 +53,8 @@ Deno.test("one that owes nothing is not, and what it did not owe does not count"
   const { looks } = bench((queue) => due && queue === 0);
   assertEquals(await looks(20), Array(20).fill(null));
   due = true;
-  assertEquals(await looks(LOOKS), [...Array(LOOKS - 1).fill(null), 0]);
+  const found = await looks(LOOKS);
+  assertEquals(found, [...Array(LOOKS - 1).fill(null), { index: 0, ms: 5000, isStuck: true }]);
 });
 
 Deno.test("event queues wait as long as there is nothing to tell", async () => {
@@ -58,11 +65,28 @@ Deno.test("event queues wait as long as there is nothing to tell", async () => {
 
 Deno.test("one stuck queue is found beside others that work", async () => {
   const { looks, complete } = bench(() => true);
-  let found: (number | null)[] = [];
+  let found: unknown[] = [];
   for (let i = 0; i <= LOOKS; i++) {
     complete(0);
     complete(2);
     found = await looks(1);
   }
-  assertEquals(found, [3]);
+  assertEquals(found, [{ index: 3, ms: 5000, isStuck: true }]);
+});
+
+Deno.test("requests of a class without streams stand still for ever, unless the user says otherwise", async () => {
+  const queues: QueueClass[] = [{ name: "request", kind: "request", size: 64 }];
+  const patient = bench(() => true, queues);
+  const found = await patient.looks(1000);
+  assertEquals(found[LOOKS], { index: 0, ms: 5000, isStuck: false });
+  assertEquals(found[999], { index: 0, ms: 999_000, isStuck: false });
+
+  const limited = bench(() => true, queues, { streamMs: 5000, requestMs: 8000 });
+  const last = (await limited.looks(9)).slice(-2);
+  assertEquals(last.map((still) => still?.isStuck), [false, true]);
+});
+
+Deno.test("it is looked five times in the shorter limit", () => {
+  assertEquals(lookMsOf(LIMITS), 1000);
+  assertEquals(lookMsOf({ streamMs: 5000, requestMs: 200 }), 40);
 });

@@ -14,6 +14,7 @@ import {
   HostileBackEnd,
 } from "../vhost_user/hostile_back_end.ts";
 import { bit } from "../../lib/virtio/features.ts";
+import { STATUS_DEVICE_NEEDS_RESET } from "../../lib/virtio/state.ts";
 import { withoutLeaks } from "../support/leaks.ts";
 import { until } from "../support/process.ts";
 import { fill, Filler, FILLING, hostileRng } from "./back_ends.ts";
@@ -238,13 +239,7 @@ async function failOnce(
   assert(text.includes(name) && text.includes(at), `${what} at ${at}: ${text}`);
 }
 
-/** With direct memory the rings are the driver's: a back-end must know what the driver relies on. */
-const LACKING: [behaviour: Behaviour, says: RegExp] = [
-  { features: 0x4000_0000n },
-  /it lacks features that the driver relies on \(.*INDIRECT_DESC/,
-];
-
-/** Back-ends that no driver at work can go on with: what it relies on is not there. */
+/** Back-ends that are no device of the class. */
 const UNFIT: readonly [behaviour: Behaviour, says: RegExp][] = [
   [{ features: 0x1_4000_0001n }, /no rng device has \(bit 0\)/],
   [{ queueCount: 0n }, /it has 0 queues, a rng device needs 1/],
@@ -266,8 +261,7 @@ for (const mode of DIAGONAL) {
       await guest.probe();
       await read({ guest });
       good[Symbol.dispose]();
-      const unfit = mode.memory === "direct" ? [LACKING, ...UNFIT] : UNFIT;
-      for (const [behaviour, says] of unfit) {
+      for (const [behaviour, says] of UNFIT) {
         using _back = hostileRng(chain.reactor, socket, behaviour);
         await chain.said(says);
         await guest.measureAccess(1);
@@ -303,3 +297,27 @@ for (const mode of MODES.filter(({ memory }) => memory === "isolated")) {
     });
   });
 }
+
+Deno.test("a driver that relies on what no back-end has any more must reset the device", async () => {
+  await withoutLeaks(async () => {
+    await using chain = await Chain.create();
+    const socket = chain.file("socket");
+    const good = new Filler(chain.reactor, socket);
+    const node = chain.node("node");
+    // With isolated memory the rings' features are viola's own, and rng has none besides.
+    chain.add({ class: "rng", memory: "direct" });
+    const guest = await chain.entropyGuest(node);
+    await guest.probe();
+    await read({ guest });
+    good[Symbol.dispose]();
+    using _plain = hostileRng(chain.reactor, socket, { features: 0x4000_0000n });
+    await chain.said(/it lacks features that the driver relies on \(.*INDIRECT_DESC/);
+    const needsReset = () => (chain.counters().status & STATUS_DEVICE_NEEDS_RESET) !== 0;
+    await until(needsReset, "DEVICE_NEEDS_RESET");
+    const since = chain.events.length;
+    await guest.reset();
+    await guest.probe();
+    await chain.event("running", since);
+    assertEquals(chain.counters().losses, 1);
+  });
+});

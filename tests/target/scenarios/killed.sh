@@ -29,6 +29,6 @@ expect "aplay ends well" wait "$(pid aplay)"
 kill "$(pid restarter)" "$(cat /run/scenario/device.pid)"
 wait_for 5 "the device ends" sh -c "! kill -0 $(cat /run/scenario/device.pid)"
 
-expect "each loss is told" test "$(grep -c 'goes on' "$(log viola)")" = 10
+expect "each loss is told" test "$(grep -c 'resumed: ' "$(log viola)")" = 10
 summary=$(heard long-8k /run/scenario/played.wav 10 16000) || fail "$summary"
 echo "10 times; $summary"

@@ -38,5 +38,5 @@ expect "bit for bit" same_sound short /run/scenario/played1.wav
 wait_for 15 "the other card's aplay ends" gone other
 expect "the other card's aplay ends well" wait "$(pid other)"
 expect "the other card plays bit for bit" same_sound voice /run/scenario/played2.wav
-expect "viola says what happened" says viola "reset by the driver"
+expect "viola says what happened" says viola "the driver reset the device"
 echo "3 times idle, once in mid-play"

@@ -7,8 +7,8 @@ load multi_sound=1
 device sound sound --sink wav:/run/scenario/played.wav,append
 start_adapter() { start adapter virtio-loopback-adapter -l "${NODE#loopback-}" -d vhusnd -s "$(socket sound)"; }
 
-# goes_on COUNT: whether as many adapters said so.
-goes_on() { test "$(grep -c 'goes on' "$(log adapter)")" -ge "$1"; }
+# has_resumed COUNT: whether as many adapters said so.
+has_resumed() { test "$(grep -c 'resumed: ' "$(log adapter)")" -ge "$1"; }
 
 start_adapter
 wait_for 20 "the card appears" has_card $NODE
@@ -19,7 +19,7 @@ for round in 1 2 3; do
   wait_for 5 "the adapter ends" gone adapter
   expect "it says who holds the node" says adapter "$NODE stays open, held by the store process [0-9]* at /run/viola/store"
   start_adapter
-  wait_for 5 "the next adapter goes on" goes_on $round
+  wait_for 5 "the next adapter has resumed" has_resumed $round
 done
 wait_for 40 "aplay ends" gone aplay
 expect "aplay ends well" wait "$(pid aplay)"

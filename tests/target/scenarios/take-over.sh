@@ -12,8 +12,8 @@ start_viola() {
   start viola viola attach --keep sound sound $(loopbacks) --socket "$(socket sound1)" --socket "$(socket sound2)"
 }
 
-# goes_on COUNT: whether as many violas said so of both cards.
-goes_on() { test "$(grep -c 'goes on' "$(log viola)")" -ge $((2 * $1)); }
+# has_resumed COUNT: whether as many violas said so of both cards.
+has_resumed() { test "$(grep -c 'resumed: ' "$(log viola)")" -ge $((2 * $1)); }
 
 start_viola
 wait_for_cards
@@ -25,7 +25,7 @@ for round in 1 2 3 4 5 6 7 8 9 10; do
   kill -KILL "$(pid viola)"
   wait_for 5 "viola ends" gone viola
   start_viola
-  wait_for 5 "viola goes on after kill $round" goes_on $round
+  wait_for 5 "viola has resumed after kill $round" has_resumed $round
 done
 for n in 1 2; do
   wait_for 40 "aplay $n ends" gone aplay$n

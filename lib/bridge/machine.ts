@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * A bridged device's life as a state machine: a pure function of what is so and what happens, to what is so then and what
+ * is to be done. A {@linkcode Runner} carries that out.
+ *
+ * One job, which takes its time, is under way at once. What happens meanwhile (the driver's reset, the loss of the
+ * back-end, the wish to end) is noted, and decides what comes when the job has ended. Connecting is aborted, and a
+ * connection closed, so that no end waits for a back-end.
+ *
+ * From `attaching` to `detaching` is one activation, of one life of the driver. In its order: the ring Worker takes the
+ * driver's rings, viola's own are started, what the last back-end knew is replayed, the driver's own are started, what is
+ * in flight is resubmitted.
+ *
+ * Which event leads from which phase to which others; all else leaves the phase as it is. A test compares this table with
+ * what the machine does.
+ *
+ * | phase | event | leads to |
+ * | --- | --- | --- |
+ * | restoring | restore done | awaiting access, closing, connecting |
+ * | restoring | restore failed | closing |
+ * | awaiting access | announce done | closing, connecting |
+ * | awaiting access | announce failed | closing |
+ * | awaiting access | close | closing |
+ * | awaiting access | config written | connecting |
+ * | awaiting access | driver | connecting |
+ * | awaiting access | lane failed | closing |
+ * | connecting | connect done | closing, negotiating |
+ * | connecting | connect failed | backing off, closing |
+ * | negotiating | negotiate done | attaching, backing off, closing, preparing, waiting |
+ * | negotiating | negotiate failed | backing off, closing |
+ * | preparing | prepare done | backing off, closing, presenting |
+ * | preparing | prepare failed | closing |
+ * | presenting | present done | announcing, closing |
+ * | presenting | present failed | closing |
+ * | announcing | announce done | attaching, backing off, closing, waiting |
+ * | announcing | announce failed | closing |
+ * | waiting | back-end lost | backing off |
+ * | waiting | close | closing |
+ * | waiting | driver | attaching |
+ * | waiting | lane failed | closing |
+ * | waiting | read config done | attaching, closing |
+ * | waiting | read config failed | backing off, closing |
+ * | waiting | write config done | attaching, closing |
+ * | waiting | write config failed | backing off, closing |
+ * | attaching | attach done | detaching, starting |
+ * | attaching | attach failed | detaching |
+ * | starting | start done | detaching, replaying, stopping |
+ * | starting | start failed | detaching |
+ * | replaying | back-end error | detaching |
+ * | replaying | back-end lost | detaching |
+ * | replaying | close | detaching |
+ * | replaying | driver error | stopping |
+ * | replaying | driver | detaching, stopping |
+ * | replaying | lane failed | detaching |
+ * | replaying | replay done | detaching, starting rings, stopping |
+ * | replaying | replay failed | detaching, stopping |
+ * | replaying | replayed | starting rings |
+ * | replaying | timer replay | detaching |
+ * | starting rings | start rings done | detaching, resuming, stopping |
+ * | starting rings | start rings failed | detaching |
+ * | resuming | back-end error | detaching |
+ * | resuming | back-end lost | detaching |
+ * | resuming | close | detaching, stopping |
+ * | resuming | driver error | stopping |
+ * | resuming | driver | detaching, stopping |
+ * | resuming | lane failed | detaching, stopping |
+ * | resuming | live | running |
+ * | resuming | look done | detaching, stopping |
+ * | resuming | look failed | detaching, stopping |
+ * | resuming | read config done | stopping |
+ * | resuming | read config failed | detaching |
+ * | resuming | resume done | detaching, stopping |
+ * | resuming | resume failed | detaching, stopping |
+ * | resuming | write config done | stopping |
+ * | resuming | write config failed | detaching |
+ * | running | back-end error | detaching |
+ * | running | back-end lost | detaching |
+ * | running | close | detaching, stopping |
+ * | running | driver error | stopping |
+ * | running | driver | stopping |
+ * | running | lane failed | detaching, stopping |
+ * | running | look done | detaching, stopping |
+ * | running | look failed | detaching, stopping |
+ * | running | read config done | stopping |
+ * | running | read config failed | detaching |
+ * | running | resume done | detaching, stopping |
+ * | running | resume failed | detaching, stopping |
+ * | running | write config done | stopping |
+ * | running | write config failed | detaching |
+ * | stopping | stop done | detaching |
+ * | stopping | stop failed | detaching |
+ * | detaching | detach done | backing off, closing, resetting |
+ * | detaching | detach failed | backing off, closing |
+ * | resetting | reset device done | attaching, backing off, closing, connecting, waiting |
+ * | resetting | reset device failed | backing off, closing |
+ * | backing off | close | closing |
+ * | backing off | lane failed | closing |
+ * | backing off | timer retry | connecting |
+ * | closing | free done | closed, failed |
+ * | closing | free failed | closed, failed |
+ *
+ * @module
+ */
+import { note } from "./machine_events.ts";
+import {
+  activate,
+  type Draft,
+  enter,
+  isInterrupted,
+  leave,
+  RETRY_MS,
+  run,
+  syncConfig,
+  unwind,
+} from "./machine_moves.ts";
+import type { Action, Event, PhaseName, Rules, State } from "./states.ts";
+
+/** What is done in each phase when no job is under way: again and again, until something must be waited for. */
+const IDLE: { [P in PhaseName]?: (d: Draft) => void } = {
+  "restoring": leaveIfOver,
+  "awaiting access": leaveIfOver,
+  "connecting": leaveIfOver,
+  "negotiating": leaveIfOver,
+  "preparing": leaveIfOver,
+  "presenting": leaveIfOver,
+  "announcing": leaveIfOver,
+  "waiting": (d) => {
+    if (d.end !== null || d.loss !== null) leave(d);
+    else if (d.driver.isReady) activate(d);
+    else syncConfig(d);
+  },
+  "attaching": unwind,
+  "starting": unwind,
+  "replaying": (d) => {
+    if (d.phase.at !== "replaying") return;
+    if (isInterrupted(d)) unwind(d);
+    else if (d.phase.isReplayed) enter(d, { at: "starting rings", epoch: d.phase.epoch });
+  },
+  "starting rings": unwind,
+  "resuming": serve,
+  "running": serve,
+  "stopping": unwind,
+  "detaching": (d) => {
+    if (d.end !== null || d.loss !== null) leave(d);
+    else enter(d, { at: "resetting" });
+  },
+  "resetting": leaveIfOver,
+  "backing off": leaveIfOver,
+};
+
+/** The back-end serves the driver, or is about to. */
+function serve(d: Draft): void {
+  if (!("isDue" in d.phase)) return;
+  if (isInterrupted(d)) return unwind(d);
+  if (syncConfig(d) || !d.phase.isDue) return;
+  d.phase = { ...d.phase, isDue: false };
+  run(d, { do: "look" });
+}
+
+function leaveIfOver(d: Draft): void {
+  if (d.end !== null || d.loss !== null) leave(d);
+}
+
+/** Goes on until something must be waited for. */
+function settle(d: Draft): void {
+  let before: unknown = null;
+  while (d.job === null && d.phase !== before) {
+    before = d.phase;
+    IDLE[d.phase.at]?.(d);
+  }
+}
+
+/** A device's beginning. */
+export function begin(rules: Rules): [State, Action[]] {
+  const d: Draft = {
+    rules,
+    phase: { at: "restoring" },
+    job: null,
+    device: null,
+    driver: { epoch: -1, isReady: false, isFaulty: false, isServed: false, features: 0n },
+    held: null,
+    config: { writes: [], sent: [], isStale: false },
+    isConnected: false,
+    backEnd: null,
+    loss: null,
+    end: null,
+    history: {
+      retryMs: RETRY_MS.first,
+      replyMs: rules.replyMs,
+      lastLoss: "",
+      sameLosses: 0,
+    },
+    actions: [],
+  };
+  enter(d, d.phase);
+  return finish(d);
+}
+
+/** What follows from an event. */
+export function step(state: State, event: Event): [State, Action[]] {
+  const d: Draft = { ...state, actions: [] };
+  note(d, event);
+  settle(d);
+  return finish(d);
+}
+
+function finish({ actions, ...state }: Draft): [State, Action[]] {
+  return [state, actions];
+}

@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * What each event means to a bridged device's state machine, whatever phase it is in.
+ *
+ * @module
+ */
+import {
+  closeFrontEnd,
+  demandReset,
+  type Draft,
+  enter,
+  epochOf,
+  HELD_MS,
+  isCurrent,
+  isInterrupted,
+  isLeft,
+  problemOf,
+  release,
+  report,
+  RETRY_MS,
+  run,
+  setTimer,
+} from "./machine_moves.ts";
+import type { BackEndProfile } from "../virtio/device_class.ts";
+import type {
+  ConfigWrite,
+  Done,
+  Event,
+  Held,
+  JobName,
+  PhaseName,
+  Problem,
+  Restored,
+  ResultOf,
+  Timer,
+} from "./states.ts";
+
+/** An activation is under way. */
+const ACTIVE: ReadonlySet<PhaseName> = new Set<PhaseName>([
+  "attaching",
+  "starting",
+  "replaying",
+  "starting rings",
+  "resuming",
+  "running",
+  "stopping",
+]);
+
+/** A back-end is being started: it is not waited for when the driver resets the device. */
+const STARTING: ReadonlySet<PhaseName> = new Set<PhaseName>([
+  "starting",
+  "replaying",
+  "starting rings",
+  "resuming",
+]);
+
+/** Jobs that touch what the driver has set up: they may fail because it takes that back. */
+const DRIVERS_OWN: ReadonlySet<JobName> = new Set<JobName>(["attach", "replay", "resume", "look"]);
+
+/** Jobs without which the device cannot be. */
+const VITAL: ReadonlySet<JobName> = new Set<JobName>(["restore", "prepare", "present", "announce"]);
+
+// ---- the ends of jobs that went well: what is next where nothing came between ----
+
+type Ends = { [J in JobName]?: (d: Draft, result: ResultOf<J>) => void };
+
+const ENDS: Ends = {
+  "restore": (d, found) => {
+    if (found !== null) restore(d, found);
+    else if (d.end === null) enter(d, { at: "connecting" });
+  },
+  "connect": (d) => {
+    d.isConnected = true;
+    if (d.end === null) enter(d, { at: "negotiating" });
+  },
+  "negotiate": (d, backEnd) => {
+    if (d.end === null && d.loss === null) meet(d, backEnd);
+  },
+  "prepare": (d) => {
+    if (d.end === null && d.loss === null) enter(d, { at: "presenting" });
+  },
+  "present": (d, device) => {
+    d.device = device;
+    d.actions.push({ do: "listen" });
+    if (d.end === null) enter(d, { at: "announcing" });
+  },
+  "announce": (d) => {
+    if (d.end !== null) return;
+    if (d.phase.at === "awaiting access") return tellRestored(d);
+    report(d, "started", `${d.rules.node} is open, the driver may probe`);
+    d.actions.push({ do: "expect driver" });
+    enterWaiting(d);
+  },
+  "attach": (d, hasRings) => {
+    if (!hasRings) enter(d, { at: "detaching", epoch: epochOf(d) });
+    else if (!isInterrupted(d)) enter(d, { at: "starting", epoch: epochOf(d) });
+  },
+  "start": (d) => {
+    if (!isInterrupted(d)) {
+      enter(d, { at: "replaying", epoch: epochOf(d), isReplayed: false });
+    }
+  },
+  "start rings": (d) => {
+    if (!isInterrupted(d)) {
+      enter(d, { at: "resuming", epoch: epochOf(d), isDue: false, isSlow: false });
+    }
+  },
+  "look": (d, finding) => {
+    setTimer(d, "look", d.rules.lookMs);
+    if (finding.kind === "stuck" && isCurrent(d)) d.loss ??= problemOf(finding.text);
+    if (finding.kind !== "slow" || !("isSlow" in d.phase) || d.phase.isSlow) return;
+    report(d, "waiting", finding.text);
+    d.phase = { ...d.phase, isSlow: true };
+  },
+  "write config": (d) => {
+    const { writes, isStale } = d.config;
+    d.config = { writes, sent: [], isStale: isStale || d.rules.config === "forwarded" };
+  },
+  "read config": (d, config) => {
+    // A driver that waits for it needs no interrupt.
+    const tells = d.held === "config" ? "never" : "always";
+    d.actions.push({ do: "publish config", config, tells });
+    if (d.held === "config" && d.config.writes.length === 0) release(d);
+  },
+  "reset device": (d, isReset) => {
+    if (d.end === null && d.loss === null) startAnew(d, isReset);
+  },
+  "free": (d, holder) => {
+    if (holder !== null) report(d, "kept", holder);
+    finish(d);
+  },
+};
+
+/** The device goes on where the process before left it. */
+function restore(d: Draft, found: Restored): void {
+  const { configSize, backEndLives, mappings, driver } = found;
+  d.device = { configSize, backEndLives, mappings };
+  d.driver = { ...driver, isFaulty: false, isServed: driver.isReady };
+  d.actions.push({ do: "listen" });
+  if (d.end !== null) return;
+  if (found.isAnnounced) tellRestored(d);
+  else enter(d, { at: "awaiting access" });
+}
+
+function tellRestored(d: Draft): void {
+  report(d, "restored", `${d.rules.node} restored from the descriptor store${d.device!.mappings}`);
+  enter(d, { at: "connecting" });
+}
+
+/** Gets to know a back-end; the first one decides what the driver is presented with. */
+function meet(d: Draft, backEnd: BackEndProfile): void {
+  const { rules: { name, socket }, device } = d;
+  d.backEnd = backEnd;
+  if (device === null) {
+    report(d, "connected", `${socket} answers`);
+    return enter(d, { at: "preparing" });
+  }
+  const { length } = backEnd.config;
+  if (length !== device.configSize) {
+    const text = `${length} bytes of config space, expected ${device.configSize} as before`;
+    d.loss = problemOf(`Cannot use the back-end of ${name}: it has ${text}`);
+    return;
+  }
+  d.actions.push({ do: "publish config", config: backEnd.config, tells: "if changed" });
+  d.actions.push({ do: "offer", features: backEnd.features });
+  report(d, "connected", `${socket} answers again`);
+  enterWaiting(d);
+}
+
+function enterWaiting(d: Draft): void {
+  d.actions.push({ do: "count", counter: "connects", by: 1 });
+  enter(d, { at: "waiting" });
+}
+
+/**
+ * The driver's last life is over. A back-end that was not reset may remember it: what requests left there, and, where
+ * rings are the driver's own, the used index (vhost-device-rng 0.1.0). With a new connection daemons begin anew. Else the
+ * rings are started again on this one: not every back-end takes another.
+ */
+function startAnew(d: Draft, isReset: boolean): void {
+  const { rules, device } = d;
+  const remembers = rules.isStateful || rules.memory === "direct";
+  const canReconnect = rules.memory === "isolated" || device!.backEndLives === Infinity;
+  if (isReset || !remembers || !canReconnect) return enter(d, { at: "waiting" });
+  closeFrontEnd(d);
+  enter(d, { at: "connecting" });
+}
+
+function finish(d: Draft): void {
+  d.device = null;
+  enter(d, { at: d.end === "close" ? "closed" : "failed" });
+}
+
+// ---- jobs that failed ----
+
+function failed(d: Draft, job: JobName, problem: Problem): void {
+  const isDriversDoing = DRIVERS_OWN.has(job) && !isCurrent(d);
+  if (VITAL.has(job)) {
+    if (job === "announce" && d.end === null) report(d, "error", problem.text);
+    d.end ??= problem;
+  } else if (job === "free") finish(d);
+  else if (!isDriversDoing) d.loss ??= problem;
+  if (job !== "write config") return;
+  const { sent, writes, isStale } = d.config;
+  d.config = { writes: writes.reduce(withWrite, sent), sent: [], isStale };
+}
+
+// ---- the driver ----
+
+/** Adds a write, in place of what was written there before: a driver that never stops writing fills no memory. */
+function withWrite(writes: readonly ConfigWrite[], write: ConfigWrite): readonly ConfigWrite[] {
+  return [...writes.filter(({ offset }) => offset !== write.offset), write];
+}
+
+/** The driver waits in an access; it is answered at once where there is nothing to wait for. */
+function hold(d: Draft, held: Held): void {
+  d.held = held;
+  const isWorth = held === "reset"
+    ? ACTIVE.has(d.phase.at)
+    : held === "DRIVER_OK" || d.backEnd !== null;
+  if (!isWorth || (d.end !== null && held !== "reset")) {
+    if (held === "reset" || !isLeft(d)) release(d);
+    return;
+  }
+  setTimer(d, "held", HELD_MS[held]);
+  if (held === "reset" && STARTING.has(d.phase.at)) {
+    cut(d, "the driver reset the device before its back-end served it");
+  }
+}
+
+/** Does not wait for the back-end any longer. */
+function cut(d: Draft, why: string): void {
+  if (!d.isConnected) return;
+  d.loss ??= problemOf(`Cannot keep the connection of ${d.rules.name}: ${why}`);
+  closeFrontEnd(d);
+}
+
+/** The driver has made an access: so it knows of the device. */
+function noteAccess(d: Draft): void {
+  if (d.phase.at !== "awaiting access" || d.job !== null || d.end !== null) return;
+  d.actions.push({ do: "mark announced" });
+  tellRestored(d);
+}
+
+function noteDriver(d: Draft, { driver, needsReset, held }: EventOf<"driver">): void {
+  const isNew = driver.epoch !== d.driver.epoch;
+  if (isNew && d.driver.isServed) report(d, "reset", "the driver reset the device");
+  const { isFaulty, isServed } = isNew ? { isFaulty: false, isServed: false } : d.driver;
+  d.driver = { ...driver, isReady: driver.isReady && !isFaulty, isFaulty, isServed };
+  // Virtio 1.2 §2.1.2: the driver is told of a device that needs a reset.
+  if (needsReset) d.actions.push({ do: "config interrupt" });
+  if (held !== null) hold(d, held);
+  noteAccess(d);
+}
+
+// ---- the back-end, and the ring Worker ----
+
+function noteLive(d: Draft, { requeued, replayed }: EventOf<"live">): void {
+  const { phase } = d;
+  if (phase.at !== "resuming" || !isCurrent(d)) return;
+  d.actions.push({ do: "count", counter: "replays", by: replayed });
+  const text = `resumed: ${many(requeued, "in-flight request")} resubmitted, ` +
+    `${many(replayed, "control request")} replayed`;
+  if (d.driver.isServed) report(d, "resumed", text);
+  else report(d, "running", "the back-end serves the driver");
+  d.driver = { ...d.driver, isServed: true };
+  d.history = { ...d.history, retryMs: RETRY_MS.first, lastLoss: "", sameLosses: 0 };
+  if (d.held === "DRIVER_OK") release(d);
+  enter(d, { ...phase, at: "running" });
+}
+
+function many(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+}
+
+// ---- the rest ----
+
+const TIMEOUTS: { [T in Timer]: (d: Draft) => void } = {
+  "retry": (d) => {
+    if (d.phase.at === "backing off") enter(d, { at: "connecting" });
+  },
+  "first access": (d) => {
+    if (d.phase.at === "awaiting access" && d.job === null) run(d, { do: "announce" });
+  },
+  "held": (d) => {
+    if (d.held === "reset") cut(d, "it did not stop in time when the driver reset the device");
+    else release(d);
+  },
+  "replay": (d) => {
+    if (d.phase.at !== "replaying") return;
+    const text = "the requests that are replayed to it are not answered";
+    d.loss ??= problemOf(`Cannot use the back-end of ${d.rules.name}: ${text}`);
+  },
+  "look": (d) => {
+    if ("isDue" in d.phase) d.phase = { ...d.phase, isDue: true };
+  },
+  "stop": (d) => closeFrontEnd(d),
+};
+
+/** The device is to end. */
+function end(d: Draft, why: "close" | Problem): void {
+  if (d.end !== null) return;
+  d.end = why;
+  if (why !== "close") report(d, "error", why.text);
+  if (d.job === "connect") d.actions.push({ do: "abort connect" });
+  // Who is served is stopped in order.
+  else if (d.phase.at !== "resuming" && d.phase.at !== "running") closeFrontEnd(d);
+}
+
+type EventOf<On extends Event["on"]> = Extract<Event, { readonly on: On }>;
+
+/** What events mean. */
+const MEANINGS: { [On in Event["on"]]: (d: Draft, event: EventOf<On>) => void } = {
+  "done": (d, { job, result }) => {
+    d.job = null;
+    (ENDS[job] as ((d: Draft, result: Done["result"]) => void) | undefined)?.(d, result);
+  },
+  "failed": (d, { job, problem }) => {
+    d.job = null;
+    failed(d, job, problem);
+  },
+  "timer": (d, { timer }) => TIMEOUTS[timer](d),
+  "driver": noteDriver,
+  "config written": (d, { write, isHeld }) => {
+    d.config = { ...d.config, writes: withWrite(d.config.writes, write) };
+    if (isHeld) hold(d, "config");
+    noteAccess(d);
+  },
+  "bad access": (d, { text }) => report(d, "error", text),
+  "driver error": (d, { text, epoch }) => {
+    report(d, "error", text);
+    if (epoch === d.driver.epoch) demandReset(d);
+  },
+  "replayed": (d) => {
+    if (d.phase.at === "replaying") d.phase = { ...d.phase, isReplayed: true };
+  },
+  "live": noteLive,
+  "replay refused": (d, { text }) => report(d, "error", text),
+  "back-end error": (d, { problem }) => {
+    report(d, "error", problem.text);
+    if (d.isConnected) d.loss ??= problem;
+  },
+  "back-end lost": (d, { problem }) => {
+    if (d.isConnected) d.loss ??= problem;
+  },
+  "config changed": (d) => {
+    d.config = { ...d.config, isStale: true };
+  },
+  "lane failed": (d, { problem }) => end(d, problem),
+  "close": (d) => end(d, "close"),
+};
+
+/** Notes what has happened, and does what follows from it alone. */
+export function note(d: Draft, event: Event): void {
+  (MEANINGS[event.on] as (d: Draft, event: Event) => void)(d, event);
+}

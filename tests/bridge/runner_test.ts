@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+// The runner, with ports that are none: what a state machine says is done, and what comes of it is told.
+import { assertEquals, assertRejects } from "@std/assert";
+import { IsolateTimers, type Ports, problemFrom, Runner } from "../../lib/bridge/runner.ts";
+import type { Timer } from "../../lib/bridge/states.ts";
+import { VhostUserError } from "../../lib/vhost_user/errors.ts";
+import { COMMON, RULES } from "./machine_world.ts";
+
+/** Ports that write down what is asked of them. Any call may be made to fail. */
+class FakePorts {
+  readonly log: string[] = [];
+  readonly reports: string[] = [];
+  readonly timers = new Map<Timer, () => void>();
+  /** By name of the call: what it fails with, or a promise that it waits for. */
+  readonly faults = new Map<string, unknown>();
+  readonly results: Record<string, unknown> = {
+    restore: null,
+    negotiate: { features: COMMON, queueCount: 4, config: new Uint8Array(4) },
+    present: { configSize: 4, backEndLives: Infinity, mappings: "" },
+    attach: true,
+    look: { kind: "well" },
+    readConfig: new Uint8Array(4),
+    resetDevice: true,
+    publishConfig: true,
+    free: null,
+  };
+
+  /** @returns an object each of whose methods is this */
+  #side(): never {
+    const call = (name: string) => (): unknown => {
+      this.log.push(name);
+      const fault = this.faults.get(name);
+      if (fault instanceof Error) throw fault;
+      if (fault !== undefined) return fault;
+      return this.results[name];
+    };
+    return new Proxy({}, { get: (_, name) => call(String(name)) }) as never;
+  }
+
+  get ports(): Ports {
+    return {
+      kernel: this.#side(),
+      backEnd: this.#side(),
+      timers: {
+        set: (timer, _ms, expired) => this.timers.set(timer, expired),
+        clear: (timer) => this.timers.delete(timer),
+      },
+      report: (kind, text) => this.reports.push(`${kind}: ${text}`),
+    };
+  }
+}
+
+/** Lets everything settle that waits for nothing. */
+async function settled(): Promise<void> {
+  for (let i = 0; i < 100; i++) await Promise.resolve();
+}
+
+const READY = { epoch: 0, isReady: true, features: COMMON };
+
+async function running(fake: FakePorts): Promise<Runner> {
+  const runner = new Runner(RULES, fake.ports);
+  await settled();
+  assertEquals(runner.state.phase.at, "waiting");
+  runner.tell({ on: "driver", driver: READY, needsReset: false, held: "DRIVER_OK" });
+  await settled();
+  runner.tell({ on: "replayed" });
+  await settled();
+  runner.tell({ on: "live", requeued: 0, replayed: 0 });
+  assertEquals(runner.state.phase.at, "running");
+  return runner;
+}
+
+Deno.test("what the machine says is done, in its order, until the end", async () => {
+  const fake = new FakePorts();
+  const runner = await running(fake);
+  runner.tell({ on: "close" });
+  await runner.done;
+  assertEquals(fake.log, [
+    ...["restore", "connect", "negotiate", "prepare", "present", "listen", "announce"],
+    ...["backEndIsThere", "expectDriver", "count", "attach", "start", "replay", "startRings"],
+    ...["resume", "count", "release", "stop", "detach", "close", "free", "backEndIsThere"],
+  ]);
+  assertEquals(fake.timers.size, 0);
+  runner.tell({ on: "close" }); // whatever comes after the end is nothing to anybody
+  assertEquals(runner.state.phase.at, "closed");
+});
+
+Deno.test("a job that fails is told with its error, and the error is the device's end", async () => {
+  const fake = new FakePorts();
+  const fault = new Error("no such node");
+  fake.faults.set("present", fault);
+  const runner = new Runner(RULES, fake.ports);
+  assertEquals(await assertRejects(() => runner.done), fault);
+  assertEquals(runner.state.phase.at, "failed");
+});
+
+Deno.test("what is told while a job is under way waits for nothing but its turn", async () => {
+  const fake = new FakePorts();
+  const connected = Promise.withResolvers<void>();
+  fake.faults.set("connect", connected.promise);
+  const runner = new Runner(RULES, fake.ports);
+  await settled();
+  runner.tell({ on: "close" });
+  assertEquals(fake.log.at(-1), "abort");
+  connected.reject(new Error("aborted"));
+  await runner.done;
+});
+
+Deno.test("timers are events; a config space that is another one is told by an interrupt", async () => {
+  const fake = new FakePorts();
+  const runner = await running(fake);
+  const look = fake.timers.get("look")!;
+  fake.log.length = 0;
+  look();
+  await settled();
+  runner.tell({ on: "config changed" });
+  await settled();
+  assertEquals(fake.log, ["look", "readConfig", "publishConfig", "configInterrupt"]);
+  runner.tell({ on: "back-end lost", problem: problemFrom(new Error("gone")) });
+  await settled();
+  fake.results["publishConfig"] = false;
+  fake.log.length = 0;
+  fake.timers.get("retry")!();
+  await settled();
+  assertEquals(fake.log.slice(0, 4), ["connect", "negotiate", "publishConfig", "offer"]);
+  assertEquals(fake.reports.at(-1), "connected: /run/card.sock answers again");
+  runner.tell({ on: "close" });
+  await runner.done;
+});
+
+Deno.test("a call to the lane that fails is the lane's end, and so the device's", async () => {
+  const fake = new FakePorts();
+  const runner = await running(fake);
+  fake.faults.set("needsReset", new Error("the Worker is dead"));
+  runner.tell({ on: "driver error", text: "a lie", epoch: 0 });
+  const error = await assertRejects(() => runner.done, Error);
+  assertEquals(error.message, "the Worker is dead");
+  assertEquals(fake.reports.at(-1), "error: the Worker is dead");
+});
+
+Deno.test("problemFrom() keeps what the machine tells apart", () => {
+  const faults = ["late", "lost", "protocol", "refused", "unfit", "closed"] as const;
+  const found = faults.map((fault) => problemFrom(new VhostUserError(fault, "x")).fault);
+  assertEquals(found, ["late", "lost", "other", "other", "other", "other"]);
+  assertEquals(problemFrom("text").text, "text");
+});
+
+Deno.test("IsolateTimers: each is set once, and cleared at will", async () => {
+  const timers = new IsolateTimers();
+  const expired: string[] = [];
+  const { promise, resolve } = Promise.withResolvers<void>();
+  timers.set("retry", 0, () => expired.push("first"));
+  timers.set("look", 0, () => expired.push("look"));
+  timers.set("retry", 1, () => {
+    expired.push("second");
+    resolve();
+  });
+  timers.clear("look");
+  timers.clear("stop");
+  await promise;
+  assertEquals(expired, ["second"]);
+});
