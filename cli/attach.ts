@@ -6,6 +6,7 @@
  */
 import type { Command } from "commander";
 import type {
+  BackEndPatience,
   BridgeDeviceOptions,
   BridgeEvent,
   LaneOptions,
@@ -32,6 +33,8 @@ import { Report } from "./report.ts";
 export interface AttachPlan {
   devices: (BridgeDeviceOptions & { name: string })[];
   lanes: LaneOptions[];
+  /** How long back-ends may take for requests. */
+  patience?: Partial<BackEndPatience>;
   /** How long each back-end may take to answer for the first time, in milliseconds. Absent: as long as it likes. */
   backEndMs?: number;
 }
@@ -46,6 +49,8 @@ export interface AttachOptions {
   lane?: string[];
   cpus?: string[];
   realtime?: string[];
+  streamLimit?: string;
+  requestLimit?: string;
   keep?: boolean;
   json?: boolean;
   untilEof?: boolean;
@@ -87,6 +92,14 @@ export function addAttach(program: Command): void {
     .option("--lane <name>", "devices of one lane share two threads (main)", collect)
     .option("--cpus <list>", "CPUs for the device's lane, such as 1,2", collect)
     .option("--realtime <n>", "real-time priority for the device's lane, 1 to 99", collect)
+    .option(
+      "--stream-limit <s>",
+      "give a back-end up whose streams stand still\nfor so many seconds (5)",
+    )
+    .option(
+      "--request-limit <s>",
+      "and one of a device without streams whose requests\ndo (never, while its socket answers)",
+    )
     .option(
       "--keep",
       "let the next viola go on where this one ends, however\nit ends: the default for AGL's nodes",
@@ -137,7 +150,22 @@ export function planAttach(classes: readonly string[], options: AttachOptions): 
       ...(options.keep === undefined ? {} : { keep: options.keep }),
     })),
     lanes: planLanes(lanes, options),
+    ...planPatience(options),
   };
+}
+
+/** What is said of a back-end's limits, if anything is. */
+function planPatience({ streamLimit, requestLimit }: AttachOptions): Pick<AttachPlan, "patience"> {
+  const patience = {
+    ...(streamLimit === undefined ? {} : { streamMs: seconds("--stream-limit", streamLimit) }),
+    ...(requestLimit === undefined ? {} : { requestMs: seconds("--request-limit", requestLimit) }),
+  };
+  return Object.keys(patience).length === 0 ? {} : { patience };
+}
+
+/** Seconds as milliseconds. */
+function seconds(option: string, text: string): number {
+  return 1000 * whole(option, text, 1, 86_400);
 }
 
 /** "sound" when there is one of a class, else "sound0", "sound1" … */
@@ -218,8 +246,8 @@ export async function attach(plan: AttachPlan, report: Report, stop: StopSignal)
     reportEvent(report, event);
   };
   const store = { start: await load(loadStoreStarter) };
-  const { lanes } = plan;
-  const start = () => Bridge.start({ lanes, store, onEvent });
+  const { lanes, patience } = plan;
+  const start = () => Bridge.start({ lanes, store, onEvent, patience });
   const bridge = await step(USAGE, "set up the lanes", start);
   try {
     const devices = await check("attach", () => plan.devices.map((device) => bridge.add(device)));

@@ -30,6 +30,15 @@ Deno.test("planAttach() has devices kept as --keep or --no-keep says, else as th
   }
 });
 
+Deno.test("planAttach() takes the limits of requests in seconds", () => {
+  assertEquals(planAttach(["sound"], { ...ONE, streamLimit: "2" }).patience, { streamMs: 2000 });
+  const both = planAttach(["rng"], { ...ONE, streamLimit: "1", requestLimit: "60" });
+  assertEquals(both.patience, { streamMs: 1000, requestMs: 60_000 });
+  for (const requestLimit of ["0", "x", "1.5", "86401"]) {
+    assertThrows(() => planAttach(["rng"], { ...ONE, requestLimit }), Failure, "--request-limit");
+  }
+});
+
 Deno.test("planAttach() gives the n-th value to the n-th device, and a single one to all", () => {
   const plan = planAttach(["sound", "sound"], {
     ...TWO,
