@@ -81,7 +81,6 @@ function rulesOf(setup: DeviceSetup): Rules {
     node,
     memory,
     isKept: store !== null,
-    isStateful: deviceClass.roles.replay !== undefined,
     config: deviceClass.config.access,
     ownFeatures: ownFeatures(memory),
     replyMs: patience.replyMs,

@@ -106,6 +106,7 @@ import {
   activate,
   type Draft,
   enter,
+  epochOf,
   isInterrupted,
   leave,
   RETRY_MS,
@@ -142,7 +143,7 @@ const IDLE: { [P in PhaseName]?: (d: Draft) => void } = {
   "stopping": unwind,
   "detaching": (d) => {
     if (d.end !== null || d.loss !== null) leave(d);
-    else enter(d, { at: "resetting" });
+    else enter(d, { at: "resetting", epoch: epochOf(d) });
   },
   "resetting": leaveIfOver,
   "backing off": leaveIfOver,

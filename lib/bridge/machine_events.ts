@@ -32,6 +32,7 @@ import type {
   Problem,
   Restored,
   ResultOf,
+  Slate,
   Timer,
 } from "./states.ts";
 
@@ -122,8 +123,8 @@ const ENDS: Ends = {
     d.actions.push({ do: "publish config", config, tells });
     if (d.held === "config" && d.config.writes.length === 0) release(d);
   },
-  "reset device": (d, isReset) => {
-    if (d.end === null && d.loss === null) startAnew(d, isReset);
+  "reset device": (d, slate) => {
+    if (d.end === null && d.loss === null) startAnew(d, slate);
   },
   "free": (d, holder) => {
     if (holder !== null) report(d, "kept", holder);
@@ -177,11 +178,11 @@ function enterWaiting(d: Draft): void {
  * rings are the driver's own, the used index (vhost-device-rng 0.1.0). With a new connection daemons begin anew. Else the
  * rings are started again on this one: not every back-end takes another.
  */
-function startAnew(d: Draft, isReset: boolean): void {
-  const { rules, device } = d;
-  const remembers = rules.isStateful || rules.memory === "direct";
-  const canReconnect = rules.memory === "isolated" || device!.backEndLives === Infinity;
-  if (isReset || !remembers || !canReconnect) return enter(d, { at: "waiting" });
+function startAnew(d: Draft, slate: Slate): void {
+  const { rules: { memory }, device } = d;
+  const remembers = slate === "used" || (slate === "clean" && memory === "direct");
+  const canReconnect = memory === "isolated" || device!.backEndLives === Infinity;
+  if (!remembers || !canReconnect) return enter(d, { at: "waiting" });
   closeFrontEnd(d);
   enter(d, { at: "connecting" });
 }

@@ -124,7 +124,7 @@ const ENTRIES: { [P in PhaseName]?: (d: Draft) => void } = {
     if (d.held === "reset") release(d);
     run(d, { do: "detach" });
   },
-  "resetting": (d) => run(d, { do: "reset device" }),
+  "resetting": (d) => run(d, { do: "reset device", epoch: epochOf(d) }),
   "backing off": (d) => setTimer(d, "retry", d.history.retryMs),
   "closing": (d) => {
     if (isLeft(d)) clearTimer(d, "held");

@@ -128,6 +128,24 @@ export class DeviceReplay {
 }
 
 /**
+ * Whether a back-end that was not reset remembers nothing that the driver's next life must not find.
+ *
+ * @param area A copy of the replay's part of the device's state
+ * @param epoch The device's life that is over
+ * @throws as {@linkcode loadReplay}
+ */
+export async function isClean(
+  source: ReplaySource | null,
+  area: Uint8Array<ArrayBuffer>,
+  epoch: number,
+): Promise<boolean> {
+  if (source === null) return true;
+  const { create } = await loadReplay(source.url);
+  if (new DataView(area.buffer).getUint32(0, true) !== epoch) return true; // that life never came to a request
+  return create(area.subarray(HEADER_BYTES)).isClean?.() ?? false;
+}
+
+/**
  * Whether viola copies a queue's chains between the driver's ring and one of the back-end's own. With isolated
  * memory every queue; with direct memory only the one whose requests a new back-end must be told again, if there can be
  * a new one, that is, if viola sees the driver's memory at all.

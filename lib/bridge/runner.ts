@@ -20,6 +20,7 @@ import type {
   ReportKind,
   ResultOf,
   Rules,
+  Slate,
   State,
   Timer,
 } from "./states.ts";
@@ -42,8 +43,8 @@ export interface BackEndSide {
   look(): Promise<Finding>;
   stop(): Promise<void>;
   detach(): Promise<void>;
-  /** @returns whether the back-end can */
-  resetDevice(): Promise<boolean>;
+  /** Resets the back-end where it can be. @param epoch The driver's life that is over */
+  resetDevice(epoch: number): Promise<Slate>;
   writeConfig(writes: readonly ConfigWrite[]): Promise<void>;
   readConfig(): Promise<Uint8Array>;
 }
@@ -82,7 +83,7 @@ const JOBS: {
   "read config": ({ backEnd }) => backEnd.readConfig(),
   "stop": ({ backEnd }) => backEnd.stop(),
   "detach": ({ backEnd }) => backEnd.detach(),
-  "reset device": ({ backEnd }) => backEnd.resetDevice(),
+  "reset device": ({ backEnd }, { epoch }) => backEnd.resetDevice(epoch),
   "free": ({ kernel }) => kernel.free(),
 };
 

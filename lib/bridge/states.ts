@@ -18,8 +18,6 @@ export interface Rules {
   readonly memory: MemoryMode;
   /** Whether a descriptor store keeps the device. */
   readonly isKept: boolean;
-  /** Whether requests leave a state in the back-end that the driver's next life must not find. */
-  readonly isStateful: boolean;
   readonly config: ConfigClass["access"];
   /** The features that viola stands in for where a back-end lacks them. */
   readonly ownFeatures: bigint;
@@ -118,7 +116,6 @@ export type Standing =
   | "presenting"
   | "announcing"
   | "waiting"
-  | "resetting"
   | "backing off"
   | "closing"
   | "closed"
@@ -130,7 +127,8 @@ export type Activation =
   | "starting"
   | "starting rings"
   | "stopping"
-  | "detaching";
+  | "detaching"
+  | "resetting";
 
 /** See the table in `machine.ts`. */
 export type PhaseName = Phase["at"];
@@ -186,7 +184,7 @@ export type Job =
   | { readonly do: "stop" }
   /** Has the ring Worker let go of the activation's memory, and frees it. */
   | { readonly do: "detach" }
-  | { readonly do: "reset device" }
+  | { readonly do: "reset device"; readonly epoch: number }
   /** Takes the device from its lane and closes the node. */
   | { readonly do: "free" };
 
@@ -246,6 +244,9 @@ export type Finding =
   | { readonly kind: "stuck"; readonly text: string }
   | { readonly kind: "slow"; readonly text: string };
 
+/** What a back-end knows of the driver's last life. `clean`: it was not reset, and remembers nothing that matters. */
+export type Slate = "reset" | "clean" | "used";
+
 /** What jobs result in; those without an entry only end. */
 export interface Results {
   "restore": Restored | null;
@@ -255,8 +256,7 @@ export interface Results {
   "attach": boolean;
   "look": Finding;
   "read config": Uint8Array;
-  /** False: the back-end cannot. */
-  "reset device": boolean;
+  "reset device": Slate;
   /** Who holds the device's descriptors now, and what to do about it; null when nobody does. */
   "free": string | null;
 }

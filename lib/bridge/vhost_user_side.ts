@@ -12,8 +12,9 @@ import type { DeviceSetup } from "./device_setup.ts";
 import type { RingEvent } from "./lane_messages.ts";
 import { MemoryGrant } from "./memory_grant.ts";
 import type { PresentedDevice } from "./presented.ts";
+import { isClean } from "./replay.ts";
 import { type BackEndSide, problemFrom } from "./runner.ts";
-import type { ConfigWrite, Event, Finding } from "./states.ts";
+import type { ConfigWrite, Event, Finding, Slate } from "./states.ts";
 import { Watchdog } from "./watchdog.ts";
 
 /** One activation. */
@@ -188,10 +189,13 @@ export class VhostUserSide implements BackEndSide {
     active?.memory.close();
   }
 
-  async resetDevice(): Promise<boolean> {
-    const isReset = await this.#connection.resetDevice();
-    if (isReset) this.#bases = new Map();
-    return isReset;
+  async resetDevice(epoch: number): Promise<Slate> {
+    if (await this.#connection.resetDevice()) {
+      this.#bases = new Map();
+      return "reset";
+    }
+    const { state, lane } = this.#options.presented();
+    return await isClean(lane.replay, state.copyReplay(), epoch) ? "clean" : "used";
   }
 
   async writeConfig(writes: readonly ConfigWrite[]): Promise<void> {

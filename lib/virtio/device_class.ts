@@ -154,6 +154,11 @@ export interface Replay {
    * @returns the beginning of the response that the driver is given instead, where the request asks for what is so already
    */
   refused?(request: DataView, length: number): Uint8Array | null;
+  /**
+   * Whether the driver's next life may begin with the back-end as its last one has left it, though nothing reset it; absent:
+   * it may not.
+   */
+  isClean?(): boolean;
   /** What to send before the chains in flight are offered again. */
   before(): Uint8Array<ArrayBuffer>[];
   /** What to send after that. */

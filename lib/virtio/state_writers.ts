@@ -130,8 +130,16 @@ export class RingState extends DeviceState<RingQueue> {
 
 /** For the main isolate. */
 export class MainState extends DeviceState {
+  readonly #replay: Uint8Array<ArrayBuffer>;
+
   constructor(buffer: ArrayBuffer) {
     super(buffer, QueueState);
+    this.#replay = replayArea(buffer);
+  }
+
+  /** A copy of what the class must tell a new back-end; whole only while the ring isolate serves none. */
+  copyReplay(): Uint8Array<ArrayBuffer> {
+    return this.#replay.slice();
   }
 
   /**

@@ -2,7 +2,7 @@
 // A bridged device's life, scene by scene: what its state machine has done, and in which order. No process, no clock.
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { HELD_MS, MOST_REPLY_MS } from "../../lib/bridge/machine_moves.ts";
-import type { Action, Done, Event, JobName, Rules, Timer } from "../../lib/bridge/states.ts";
+import type { Action, Done, Event, JobName, Rules, Slate, Timer } from "../../lib/bridge/states.ts";
 import {
   after,
   COMMON,
@@ -210,7 +210,7 @@ Deno.test("a back-end dies while it is being started, at any step", () => {
 
 Deno.test("isolated: a driver's reset is answered at once, and the back-end stopped and reset", () => {
   const scene = new Scene().runs().reset();
-  scene.ends("stop", "detach").endsWith("reset device", true);
+  scene.ends("stop", "detach").endsWith("reset device", "reset");
   assertEquals(scene.did(), [
     "reset: the driver reset the device",
     "no timer look",
@@ -244,7 +244,7 @@ Deno.test("direct: a back-end that does not stop is cut off, and the reset answe
 
 Deno.test("direct: a driver that resets does not wait for a back-end that is being started", () => {
   const scene = new Scene({ memory: "direct" }).runs().reset("reset");
-  scene.ends("stop", "detach").endsWith("reset device", true).driverOk().ends("attach");
+  scene.ends("stop", "detach").endsWith("reset device", "reset").driverOk().ends("attach");
   // It gives up waiting for DRIVER_OK to be answered.
   scene.expires("held").reset("reset").fails("start", "other").ends("detach");
   assertEquals(scene.world.held, null);
@@ -252,16 +252,18 @@ Deno.test("direct: a driver that resets does not wait for a back-end that is bei
 });
 
 Deno.test("no RESET_DEVICE: the rings are started again on the same connection, where nothing is remembered", () => {
-  const cases: [Partial<Rules>, number, string][] = [
-    [{}, Infinity, "waiting"],
-    [{ isStateful: true }, Infinity, "connecting"],
-    [{ memory: "direct" }, Infinity, "connecting"],
-    [{ memory: "direct", isStateful: true }, 1, "waiting"],
+  const cases: [Rules["memory"], number, Slate, string][] = [
+    ["isolated", Infinity, "reset", "waiting"],
+    ["isolated", Infinity, "clean", "waiting"],
+    ["isolated", Infinity, "used", "connecting"],
+    ["direct", Infinity, "reset", "waiting"],
+    ["direct", Infinity, "clean", "connecting"],
+    ["direct", 1, "used", "waiting"],
   ];
-  for (const [rules, lives, phase] of cases) {
-    const scene = new Scene(rules, lives).runs().reset(rules.memory === "direct" ? "reset" : null);
-    scene.ends("stop", "detach").endsWith("reset device", false);
-    assertEquals(scene.phase, phase, JSON.stringify(rules));
+  for (const [memory, lives, slate, phase] of cases) {
+    const scene = new Scene({ memory }, lives).runs().reset(memory === "direct" ? "reset" : null);
+    scene.ends("stop", "detach").endsWith("reset device", slate);
+    assertEquals(scene.phase, phase, `${memory}, ${lives}, ${slate}`);
     scene.runs();
   }
 });
@@ -288,7 +290,7 @@ Deno.test("a driver that lies in its rings is told to reset, once, and is served
     held: null,
   });
   assertEquals(scene.did(), ["config interrupt"]);
-  scene.ends("stop", "detach").endsWith("reset device", true);
+  scene.ends("stop", "detach").endsWith("reset device", "reset");
   assertEquals(scene.phase, "waiting");
   scene.reset().driverOk();
   assertEquals(scene.phase, "attaching");
@@ -296,7 +298,7 @@ Deno.test("a driver that lies in its rings is told to reset, once, and is served
 
 Deno.test("a stale error of the driver's last life changes nothing", () => {
   const scene = new Scene().runs().reset();
-  scene.ends("stop", "detach").endsWith("reset device", true).driverOk();
+  scene.ends("stop", "detach").endsWith("reset device", "reset").driverOk();
   scene.happens({ on: "driver error", text: "old", epoch: 0 });
   assertEquals([scene.phase, scene.world.state.driver.isReady], ["attaching", true]);
 });
@@ -554,7 +556,7 @@ Deno.test("the end of a device that is kept: nothing is stopped, and what is hel
   assertEquals(scene.did(), ["close front-end", "no timer held", "free", "kept: held by init"]);
 
   const held = new Scene({ isKept: true }).runs().reset();
-  held.ends("stop", "detach").endsWith("reset device", true).driverOk().happens({ on: "close" });
+  held.ends("stop", "detach").endsWith("reset device", "reset").driverOk().happens({ on: "close" });
   held.ends("attach", "detach", "free");
   assertEquals([held.phase, held.world.held], ["closed", "DRIVER_OK"]);
 });

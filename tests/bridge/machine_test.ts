@@ -19,7 +19,7 @@ const SAID = "bad access|replay refused";
 const VARIANTS: Variant[] = [
   { rules: {}, never: /config|rare|late|other|look|driver error old/ },
   { rules: {}, never: /config|rare|late|lost|error|replay failed|lane failed|close|timer held/ },
-  { rules: { isStateful: true }, never: /config|look|lane failed|error|close|timer held/ },
+  { rules: { ownFeatures: 1n }, never: /config|look|lane failed|error|close|timer held/ },
   { rules: { isKept: true }, never: /config|rare|late|other|error|lane failed/ },
   { rules: { isKept: true }, never: /config|rare|late|lost|error|close|look/ },
   { rules: { memory: "direct", isKept: true }, never: /config|rare|late|lost|lane failed|look/ },
@@ -151,7 +151,6 @@ function walk(draws: Draws, steps: number): void {
     memory: draws.integer(2) === 0 ? "isolated" : "direct",
     config: draws.integer(2) === 0 ? "cached" : "forwarded",
     isKept: draws.integer(2) === 0,
-    isStateful: draws.integer(2) === 0,
   };
   let w = createWorld(rules, draws.integer(2) === 0 ? Infinity : 1);
   const names: string[] = [];

@@ -26,7 +26,6 @@ export const RULES: Rules = {
   node: "/dev/loopback-1",
   memory: "isolated",
   isKept: false,
-  isStateful: false,
   config: "cached",
   ownFeatures: 0n,
   replyMs: 2000,
@@ -210,8 +209,9 @@ function results(w: World, job: JobName): Done["result"][] {
     case "present":
       return [{ configSize: 4, backEndLives: w.lives, mappings: "" }];
     case "attach":
-    case "reset device":
       return [true, false];
+    case "reset device":
+      return ["reset", "clean", "used"];
     case "look":
       return [
         { kind: "well" },

@@ -3,6 +3,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import type { LaneDevice } from "../../lib/bridge/lane_messages.ts";
 import {
   DeviceReplay,
+  isClean,
   isShadowed,
   loadReplay,
   replaySource,
@@ -210,4 +211,17 @@ Deno.test("a response of one byte is watched on its way back", () => {
     bench.turn();
   }
   assertEquals(counts(bench.replay), [0, 1, 1, 0, 0, 0, 0, 0]);
+});
+
+Deno.test("isClean() asks the class of the life that is over", async () => {
+  assertEquals(await isClean(null, new Uint8Array(64), 7), true);
+  const source = await replaySource(sound);
+  const area = new Uint8Array(1088);
+  const replay = new DeviceReplay(await loadReplay(source!.url), area, 7);
+  const prepare = new DataView(Uint32Array.of(0x102, 0).buffer);
+  const ok = new DataView(Uint32Array.of(0x8000).buffer);
+  assertEquals(await isClean(source, area.slice(), 7), true);
+  replay.observe(prepare, 8, ok, 1);
+  assertEquals(await isClean(source, area.slice(), 7), false);
+  assertEquals(await isClean(source, area.slice(), 8), true); // a life that made no request
 });

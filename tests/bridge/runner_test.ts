@@ -20,7 +20,7 @@ class FakePorts {
     attach: true,
     look: { kind: "well" },
     readConfig: new Uint8Array(4),
-    resetDevice: true,
+    resetDevice: "reset",
     publishConfig: true,
     free: null,
   };

@@ -42,7 +42,7 @@ async function duringPlay(
 /** A back-end that can be reset by a message, and one that cannot. */
 const BACK_ENDS = [
   { resets: true, name: "by RESET_DEVICE" },
-  { resets: false, name: "by a new connection" },
+  { resets: false, name: "without it" },
 ];
 
 for (const { memory, mmioVersion } of MODES) {
@@ -79,7 +79,9 @@ for (const { memory, mmioVersion } of MODES) {
         const count = 2 * Object.keys(ENDINGS).length;
         assertEquals(kinds.filter((kind) => kind === "running").length, count + 1, chain.report());
         assertEquals(kinds.filter((kind) => kind === "reset").length, count, chain.report());
-        if (proxy !== null) assertEquals(proxy.connections, count + 1);
+        // With rings of its own viola needs another connection only after a stream was left running.
+        const connections = memory === "direct" ? count + 1 : 3;
+        if (proxy !== null) assertEquals(proxy.connections, connections);
       });
     });
   }

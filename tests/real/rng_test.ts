@@ -58,6 +58,7 @@ for (const memory of ["isolated", "direct"] as const) {
         await attachment.guest.probe();
       }
       assert(new Set(await attachment.guest.readEntropy(1000)).size > 100);
+      assertEquals(attachment.events.filter(({ kind }) => kind === "lost"), []);
     });
   });
 }

@@ -82,6 +82,15 @@ class SoundReplay implements Replay {
     return stream < STREAMS && this.#state(stream) === PARAMS ? OK : null;
   }
 
+  /** A stream that is prepared or running is not where a driver begins; parameters are set anew. */
+  isClean(): boolean {
+    for (let stream = 0; stream < STREAMS; stream++) {
+      const state = this.#state(stream);
+      if (state !== UNSET && state !== PARAMS) return false;
+    }
+    return true;
+  }
+
   before(): Uint8Array<ArrayBuffer>[] {
     const messages: Uint8Array<ArrayBuffer>[] = [];
     for (let stream = 0; stream < STREAMS; stream++) {

@@ -135,6 +135,13 @@ Deno.test("sound: requests that the driver makes are watched on their way back",
   assertEquals(codes(bench.replay.before()), ["101 1", "102 1"]);
 });
 
+Deno.test("sound: a driver may begin anew where no stream was left prepared or running", () => {
+  for (const [name, seen, before] of CASES) {
+    const isPrepared = before.some((message) => message.startsWith("102"));
+    assertEquals(after(...seen).replay.isClean!(), !isPrepared, name);
+  }
+});
+
 Deno.test("sound: a second RELEASE is done, whatever the back-end says; no other refusal is changed", () => {
   const statuses = exchange(
     new ShadowBench({ replay: role }),
