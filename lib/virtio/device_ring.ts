@@ -14,7 +14,7 @@
  */
 import type { Chain } from "./chain.ts";
 import { RingError } from "./error.ts";
-import type { GuestMemory, RegionView } from "./memory.ts";
+import type { GuestMemory } from "./memory.ts";
 import {
   AVAIL_RING,
   DESC_SIZE,
@@ -238,8 +238,10 @@ export class DeviceRing {
       const length = view.getUint32(at + 8, true);
       const flags = view.getUint16(at + 12, true);
       if ((flags & VIRTQ_DESC_F_INDIRECT) !== 0) {
-        const table = this.#enterTable(chain, index, address, length, flags);
-        this.#readTable(chain, table.view, address - table.guest, length / DESC_SIZE, 0);
+        this.#checkTable(chain, index, length, flags);
+        const [table, at] = this.#tableAt(chain, index, address, length);
+        chain.tableIndex = index;
+        this.#readTable(chain, table, at, length / DESC_SIZE, 0);
         return;
       }
       this.#addSegment(chain, index, address, length, (flags & VIRTQ_DESC_F_WRITE) !== 0);
@@ -264,9 +266,6 @@ export class DeviceRing {
     length: number,
     writable: boolean,
   ): void {
-    if (chain.count === chain.capacity) {
-      throw this.#lie(chain, index, `more segments than ${chain.capacity}`);
-    }
     if (!writable && chain.writableBytes > 0) {
       throw this.#lie(chain, index, "a segment to read, expected none after one to write");
     }
@@ -274,21 +273,36 @@ export class DeviceRing {
     if (chain.readableBytes + chain.writableBytes + length > MAX_CHAIN_BYTES) {
       throw this.#lie(chain, index, "a length that takes the chain over 2^32 bytes");
     }
-    if (this.#memory.find(address, length) === null) {
-      const range = `${length} bytes at 0x${address.toString(16)}`;
-      throw this.#lie(chain, index, `${range}, expected them inside memory`);
+    if (this.#memory.find(address, length) !== null) {
+      return this.#addPiece(chain, index, address, length, writable);
+    }
+    // Drivers know nothing of regions: a buffer may lie in several that follow each other without a gap.
+    for (let done = 0; done < length;) {
+      const piece = Math.min(this.#memory.reach(address + done), length - done);
+      if (piece === 0) {
+        const range = `${length} bytes at 0x${address.toString(16)}`;
+        throw this.#lie(chain, index, `${range}, expected them inside memory`);
+      }
+      this.#addPiece(chain, index, address + done, piece, writable);
+      done += piece;
+    }
+  }
+
+  #addPiece(
+    chain: Chain,
+    index: number,
+    address: number,
+    length: number,
+    writable: boolean,
+  ): void {
+    if (chain.count === chain.capacity) {
+      throw this.#lie(chain, index, `more segments than ${chain.capacity}`);
     }
     chain.add(index, address, length, writable);
   }
 
   // An indirect table ends its chain. Its own WRITE flag means nothing (virtio 1.2 §2.7.5.3.2).
-  #enterTable(
-    chain: Chain,
-    index: number,
-    address: number,
-    length: number,
-    flags: number,
-  ): RegionView {
+  #checkTable(chain: Chain, index: number, length: number, flags: number): void {
     if (!this.#options.indirect) {
       throw this.#lie(chain, index, "an indirect table, which was not negotiated");
     }
@@ -303,13 +317,16 @@ export class DeviceRing {
       const wanted = `a multiple of ${DESC_SIZE} up to ${most}`;
       throw this.#lie(chain, index, `an indirect table of ${length} bytes, expected ${wanted}`);
     }
+  }
+
+  /** An indirect table, and the offset where it begins; one that lies in more than one region is copied. */
+  #tableAt(chain: Chain, index: number, address: number, length: number): [DataView, number] {
     const region = this.#memory.find(address, length);
-    if (region === null) {
-      const range = `${length} bytes at 0x${address.toString(16)}`;
-      throw this.#lie(chain, index, `an indirect table of ${range}, expected it inside memory`);
-    }
-    chain.tableIndex = index;
-    return region;
+    if (region !== null) return [region.view, address - region.guest];
+    const copy = this.#memory.copy(address, length);
+    if (copy !== null) return [copy, 0];
+    const range = `${length} bytes at 0x${address.toString(16)}`;
+    throw this.#lie(chain, index, `an indirect table of ${range}, expected it inside memory`);
   }
 
   #notInFlight(head: number): string {

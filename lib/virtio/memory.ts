@@ -99,6 +99,28 @@ export class GuestMemory {
     return this.#grow === null ? null : this.#growBy(this.#grow, address, length);
   }
 
+  /** How many bytes can be reached from a guest address on before its region ends, 0 if no region holds it. */
+  reach(address: number): number {
+    const region = this.find(address, 1);
+    return region === null ? 0 : region.end - address;
+  }
+
+  /**
+   * A copy of a range that may cross from one region into those that follow it without a gap; null if some of it is in no
+   * region.
+   */
+  copy(address: number, length: number): DataView<ArrayBuffer> | null {
+    const bytes = new Uint8Array(length);
+    for (let done = 0; done < length;) {
+      const n = Math.min(this.reach(address + done), length - done);
+      if (n === 0) return null;
+      const { u8, guest } = this.region(address + done, n);
+      copyBytes(bytes, done, u8, address + done - guest, n);
+      done += n;
+    }
+    return new DataView(bytes.buffer);
+  }
+
   #growBy(grow: Grow, address: number, length: number): RegionView | null {
     const found = grow(address, length);
     if (found === null) return null;

@@ -547,3 +547,83 @@ Deno.test("gather() and scatter() refuse a range that the other array does not h
     assertThrows(() => chain.scatter(offset, bytes, at, length), RangeError, "Cannot copy");
   }
 });
+
+/** The fixture's memory, and behind it 64 bytes, 64 more, a gap of 64, and 64. */
+function inPieces(raw: RawRing): { memory: GuestMemory; behind: Uint8Array[] } {
+  const end = GUEST + raw.bytes.length;
+  const buffers = [0, 1, 2].map(() => new ArrayBuffer(64));
+  const regions = [0, 64, 192].map((at, i) => ({ guest: end + at, buffer: buffers[i]! }));
+  const memory = new GuestMemory([{ guest: GUEST, buffer: raw.buffer }, ...regions]);
+  return { memory, behind: buffers.map((buffer) => new Uint8Array(buffer)) };
+}
+
+const pieced = (raw: RawRing, memory: GuestMemory): DeviceRing =>
+  new DeviceRing(memory, raw.layout, raw.options(), { nextAvail: 0 });
+
+Deno.test("a buffer across regions that follow each other is cut at their boundaries", () => {
+  const raw = new RawRing(4);
+  const { memory, behind } = inPieces(raw);
+  const end = GUEST + raw.bytes.length;
+  raw.desc(0, end - 4, 4 + 64 + 4, NEXT, 1);
+  raw.desc(1, end + 60, 8, WRITE);
+  raw.offer(0, 0);
+  raw.bytes.set([1, 2, 3, 4], raw.bytes.length - 4);
+  behind[0]!.fill(5);
+  behind[1]!.fill(6);
+  const chain = new Chain();
+  const ring = pieced(raw, memory);
+  assert(ring.pop(chain));
+  assertEquals(segments(chain), [
+    [0, end - 4, 4],
+    [0, end, 64],
+    [0, end + 64, 4],
+    [1, end + 60, 4],
+    [1, end + 64, 4],
+  ]);
+  assertEquals([chain.readableBytes, chain.writableBytes], [72, 8]);
+  const read = new Uint8Array(72);
+  assertEquals(chain.gather(0, read), 72);
+  assertEquals([...read], [1, 2, 3, 4, ...new Array(64).fill(5), ...new Array(4).fill(6)]);
+  assertEquals(chain.scatter(0, Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8)), 8);
+  assertEquals([...behind[0]!.subarray(59), ...behind[1]!.subarray(0, 5)], [
+    ...[5, 1, 2, 3, 4],
+    ...[5, 6, 7, 8, 6],
+  ]);
+});
+
+Deno.test("an indirect table across regions is read", () => {
+  const raw = new RawRing(4);
+  const { memory, behind } = inPieces(raw);
+  const end = GUEST + raw.bytes.length;
+  raw.desc(0, end - 8, 32, INDIRECT);
+  raw.desc(2, DATA, 5, NEXT, 1); // the table, written here and moved
+  raw.desc(3, DATA + 16, 6, WRITE);
+  const table = raw.bytes.slice(32, 64);
+  raw.bytes.set(table.subarray(0, 8), raw.bytes.length - 8);
+  behind[0]!.set(table.subarray(8));
+  raw.offer(0, 0);
+  const chain = new Chain();
+  assert(pieced(raw, memory).pop(chain));
+  assertEquals(segments(chain), [[0, DATA, 5], [1, DATA + 16, 6]]);
+});
+
+Deno.test("a buffer or a table that reaches into a gap is refused", () => {
+  const end = GUEST + 0x10000;
+  for (
+    const [address, length, flags] of [[end + 100, 100, 0], [end + 112, 32, INDIRECT]] as const
+  ) {
+    const raw = new RawRing(4);
+    raw.desc(0, address, length, flags);
+    raw.offer(0, 0);
+    const ring = pieced(raw, inPieces(raw).memory);
+    assertThrows(() => ring.pop(new Chain()), RingError, `inside memory`);
+  }
+});
+
+Deno.test("pieces of buffers count as segments", () => {
+  const raw = new RawRing(4);
+  const { memory } = inPieces(raw);
+  raw.desc(0, GUEST + 0x10000 - 4, 72, 0);
+  raw.offer(0, 0);
+  assertThrows(() => pieced(raw, memory).pop(new Chain(2)), RingError, "more segments than 2");
+});

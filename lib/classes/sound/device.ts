@@ -24,7 +24,7 @@ import {
   R_PCM_STOP,
   S_BAD_MSG,
   S_IO_ERR,
-  SOUND_CONFIG_SIZE,
+  SOUND_CONFIG_SIZE_CTLS,
   VQ_CONTROL,
   VQ_EVENT,
   VQ_RX,
@@ -112,7 +112,8 @@ class SoundDevice implements VirtioDevice<SoundDeviceContract> {
   }
 
   readConfig(): Uint8Array<ArrayBuffer> {
-    const config = new Uint8Array(SOUND_CONFIG_SIZE);
+    // Front-ends ask for either size, and some take nothing but what they asked for.
+    const config = new Uint8Array(SOUND_CONFIG_SIZE_CTLS);
     const { jacks, streams, chmaps } = this.#card;
     encodeSoundConfig(new DataView(config.buffer), 0, {
       jacks: jacks.length,

@@ -249,6 +249,8 @@ export interface SoundConfig {
 }
 /** Bytes of virtio_snd_config in virtio 1.2; later versions append fields. */
 export const SOUND_CONFIG_SIZE = 12;
+/** Bytes of it in virtio 1.3: a u32 `controls` follows, 0 where there are none (VIRTIO_SND_F_CTLS is not offered). */
+export const SOUND_CONFIG_SIZE_CTLS = 16;
 
 /** 0 jacks, 4 streams, 8 chmaps, each u32. */
 export function encodeSoundConfig(view: DataView, at: number, config: SoundConfig): void {

@@ -42,7 +42,9 @@ Deno.test("config and info: what the config space counts, the control queue desc
     new DataView(config.buffer as ArrayBuffer),
     0,
   );
-  assertEquals([config.length, jacks, streams, chmaps], [12, 3, 3, 24]);
+  assertEquals([jacks, streams, chmaps], [3, 3, 24]);
+  // Those of virtio 1.3, as some front-ends ask for them: there are no controls.
+  assertEquals([...config.subarray(12)], [0, 0, 0, 0]);
 
   const answer = card.request(query(snd.R_PCM_INFO, 0, 3, snd.PCM_INFO_SIZE));
   assertEquals(answer.length, 4 + 3 * 32);
