@@ -31,12 +31,34 @@ export function createMemory(name: string, size: number): Fd {
   return new Fd(unwrap(shim.viola_memfd(cString(name), size), `create ${size} bytes of memory`));
 }
 
+/**
+ * The whole pages that hold a range of a file.
+ *
+ * @param offset Where the range begins, in bytes
+ * @param length Bytes of it, at least one
+ * @param page Bytes of a page
+ */
+export function pagesAround(
+  offset: number,
+  length: number,
+  page: number,
+): { offset: number; length: number } {
+  const start = offset - offset % page;
+  return { offset: start, length: Math.ceil((offset + length - start) / page) * page };
+}
+
 /** A shared read-write mapping that its owner unmaps exactly once. */
 export class Mapping implements Disposable, MappedRange {
   #address: bigint;
+  /** Bytes that are mapped before the first that is wanted. */
+  readonly #skipped: number;
+  /** All bytes that are mapped. */
+  readonly #mapped: number;
 
-  private constructor(address: bigint, readonly length: number) {
+  private constructor(address: bigint, readonly length: number, skipped = 0, mapped = length) {
     this.#address = address;
+    this.#skipped = skipped;
+    this.#mapped = mapped;
   }
 
   /**
@@ -46,17 +68,29 @@ export class Mapping implements Disposable, MappedRange {
    * @throws {OsError}
    */
   static create(fd: Fd, length: number, offset = 0): Mapping {
-    const address = shim.viola_mmap(fd.number, length, offset);
-    if (address < 0n) {
-      throw new OsError(`map ${length} bytes of descriptor ${fd.number}`, Number(-address));
-    }
-    return new Mapping(address, length);
+    return new Mapping(map(fd, length, offset), length);
+  }
+
+  /**
+   * The same of any offset in a file, and any length: mapped are the whole pages that hold them. They are large where the
+   * file lies in huge pages (hugetlbfs, MFD_HUGETLB), and nothing less of it can be mapped, or unmapped.
+   *
+   * @throws {OsError}
+   */
+  static createWithin(fd: Fd, length: number, offset: number): Mapping {
+    const page = unwrap(
+      shim.viola_file_page_size(fd.number),
+      `ask for the page size of descriptor ${fd.number}`,
+    );
+    const pages = pagesAround(offset, length, page);
+    const address = map(fd, pages.length, pages.offset);
+    return new Mapping(address, length, offset - pages.offset, pages.length);
   }
 
   /** @throws {TypeError} once unmapped */
   get address(): bigint {
     if (this.#address === 0n) throw new TypeError("Cannot use a mapping that is unmapped");
-    return this.#address;
+    return this.#address + BigInt(this.#skipped);
   }
 
   /** What another isolate needs to {@linkcode viewMemory} it. */
@@ -64,17 +98,27 @@ export class Mapping implements Disposable, MappedRange {
     return { address: this.address, length: this.length };
   }
 
-  /** Unmaps it; again is no harm. A view of it touched after that kills the process: see to it that none is kept. */
+  /**
+   * Unmaps it; again is no harm. A view of it touched after that kills the process: see to it that none is kept.
+   *
+   * @throws {OsError} and it stays mapped until the process ends
+   */
   close(): void {
     if (this.#address === 0n) return;
     const address = this.#address;
     this.#address = 0n;
-    shim.viola_munmap(address, this.length);
+    unwrap(shim.viola_munmap(address, this.#mapped), `unmap ${this.#mapped} bytes`);
   }
 
   [Symbol.dispose](): void {
     this.close();
   }
+}
+
+function map(fd: Fd, length: number, offset: number): bigint {
+  const address = shim.viola_mmap(fd.number, length, offset);
+  if (address >= 0n) return address;
+  throw new OsError(`map ${length} bytes of descriptor ${fd.number}`, Number(-address));
 }
 
 /**

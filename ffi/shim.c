@@ -4,6 +4,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sched.h>
 #include <signal.h>
 #include <spawn.h>
@@ -20,6 +21,7 @@
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <sys/uio.h>
+#include <sys/vfs.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -144,6 +146,13 @@ EXPORT int64_t viola_mmap(int32_t fd, double length, double offset) {
 
 EXPORT int32_t viola_munmap(uint64_t address, double length) {
   return RESULT(munmap((void *)(uintptr_t)address, (size_t)length));
+}
+
+// How large the pages are that a file lies in: offsets and lengths of its mappings are multiples of that.
+EXPORT int32_t viola_file_page_size(int32_t fd) {
+  struct statfs system;
+  if (fstatfs(fd, &system) < 0) return -errno;
+  return system.f_type == HUGETLBFS_MAGIC ? (int32_t)system.f_bsize : RESULT(sysconf(_SC_PAGESIZE));
 }
 
 EXPORT int32_t viola_page_size(void) { return RESULT(sysconf(_SC_PAGESIZE)); }

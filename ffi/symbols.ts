@@ -45,6 +45,7 @@ const SYMBOLS = {
     result: "i64",
   },
   viola_munmap: { parameters: ["u64", /* address */ "f64" /* length */], result: "i32" },
+  viola_file_page_size: { parameters: ["i32" /* fd */], result: "i32" },
   viola_page_size: { parameters: [], result: "i32" },
   viola_epoll: { parameters: [], result: "i32" },
   viola_epoll_ctl: {

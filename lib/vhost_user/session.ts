@@ -115,7 +115,7 @@ export class Session {
     for (const vring of this.#vrings) vring.close(true);
     this.#resetDevice();
     this.#setChannel(null);
-    this.#shared?.close();
+    this.#unmap();
     this.#reader.discard();
     this.#socket.close();
   }
@@ -254,9 +254,18 @@ export class Session {
   #setMemory(regions: readonly Region[], fds: readonly Fd[]): void {
     const shared = SharedMemory.map(regions, fds);
     for (const vring of this.#vrings) vring.stop();
-    this.#shared?.close();
+    this.#unmap();
     this.#shared = shared;
     this.#runAll();
+  }
+
+  #unmap(): void {
+    try {
+      this.#shared?.close();
+    } catch (error) {
+      this.report(error as Error);
+    }
+    this.#shared = null;
   }
 
   #runAll(): void {

@@ -76,9 +76,14 @@ export class SharedMemory implements Disposable {
     );
   }
 
-  /** Unmaps it all. Whoever looks at it after that ends the process. */
+  /**
+   * Unmaps it all. Whoever looks at it after that ends the process.
+   *
+   * @throws {OsError} when some of it cannot be unmapped; the rest is
+   */
   close(): void {
-    for (const mapping of this.#mappings) mapping.close();
+    using all = new DisposableStack();
+    for (const mapping of this.#mappings) all.use(mapping);
   }
 
   [Symbol.dispose](): void {
@@ -123,7 +128,7 @@ function mapRegion(region: Region, i: number, fd: Fd, mappings: Mapping[]): Memo
         `beginning at a page and an end inside the file`,
     );
   }
-  const mapping = Mapping.create(fd, Number(size), Number(offset));
+  const mapping = Mapping.createWithin(fd, Number(size), Number(offset));
   mappings.push(mapping);
   return { guest: Number(region.guest), buffer: viewMemory(mapping.range) };
 }

@@ -5,6 +5,7 @@ import {
   EventFd,
   Mapping,
   OsError,
+  pagesAround,
   pageSize,
   readFd,
   viewMemory,
@@ -76,6 +77,37 @@ Deno.test("memory that was handed out cannot be cut short, nor made longer", () 
   const bytes = new Uint8Array(1);
   assertEquals(writeFd(memory.number, bytes, 0, 1), -1); // size() left it at its end; EPERM
   assertEquals(readFd(memory.number, bytes, 0, 1), 0);
+});
+
+Deno.test("pagesAround() takes in whole pages only", () => {
+  const huge = 2 ** 21;
+  const cases: [offset: number, length: number, page: number, at: number, bytes: number][] = [
+    [0, 4096, 4096, 0, 4096],
+    [4096, 1, 4096, 4096, 4096],
+    [4095, 2, 4096, 0, 8192],
+    [0, 4096, huge, 0, huge],
+    [huge - 4096, 4096, huge, 0, huge],
+    [huge - 4096, 4097, huge, 0, 2 * huge],
+    [3 * huge + 4096, huge, huge, 3 * huge, 2 * huge],
+    [2 ** 40, 2 ** 33, 2 ** 30, 2 ** 40, 2 ** 33],
+  ];
+  for (const [offset, length, page, at, bytes] of cases) {
+    assertEquals(pagesAround(offset, length, page), { offset: at, length: bytes });
+  }
+});
+
+Deno.test("Mapping.createWithin() maps from any offset, and unmaps all that it mapped", async () => {
+  await withoutLeaks(() => {
+    using memory = createMemory("test", 3 * pageSize());
+    using whole = Mapping.create(memory, 3 * pageSize());
+    const bytes = new Uint8Array(viewMemory(whole));
+    bytes.forEach((_, i) => bytes[i] = i % 251);
+    for (const [offset, length] of [[1, 1], [4000, 5000], [4096, 4096], [5000, 7288]] as const) {
+      using part = Mapping.createWithin(memory, length, offset);
+      assertEquals(part.length, length);
+      assertEquals(new Uint8Array(viewMemory(part)), bytes.slice(offset, offset + length));
+    }
+  });
 });
 
 Deno.test("what cannot be mapped is named, with both values", () => {
