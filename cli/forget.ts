@@ -5,6 +5,7 @@
  * @module
  */
 import type { Command } from "commander";
+import type { NodeUse } from "../lib/loopback/mod.ts";
 import { Failure, load, step, UNREACHABLE, USAGE } from "./exit.ts";
 import { Report } from "./report.ts";
 
@@ -33,7 +34,7 @@ async function runForget(nodes: string[], options: { json?: boolean }): Promise<
   const report = new Report(options.json === true);
   const { Reactor } = await load(() => import("../ffi/mod.ts"));
   const { findStore } = await load(() => import("../lib/bridge/store/mod.ts"));
-  const { aglRelease, canonicalName } = await load(() => import("../lib/loopback/mod.ts"));
+  const { aglRelease, canonicalName, nodeUse } = await load(() => import("../lib/loopback/mod.ts"));
   for (const node of nodes) {
     if (!/^soft:./.test(node) && aglRelease(node) === null) throw noNode(node);
   }
@@ -46,12 +47,32 @@ async function runForget(nodes: string[], options: { json?: boolean }): Promise<
         `forget ${node}`,
         () => store.remove(canonicalName(node)),
       );
+      const use = aglRelease(node) === null ? null : useOf(() => nodeUse(node));
       const text = kept ? `${node}: forgotten` : `${node}: nothing is kept`;
-      report.fact({ event: "forgotten", node, kept }, text);
+      report.fact({ event: "forgotten", node, kept }, text + consequence(use));
     }
   } finally {
     store.close();
   }
+}
+
+/** null for a node that is not there. */
+function useOf(look: () => NodeUse): NodeUse | null {
+  try {
+    return look();
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return null;
+    throw error;
+  }
+}
+
+/** What it means for a node that nothing is kept of it, as it ends a line. */
+function consequence(use: NodeUse | null): string {
+  if (use?.kind === "spent") {
+    return "; it is spent: restart the machine before it is attached again";
+  }
+  if (use?.kind === "open") return `; process ${use.pid} has it open, and at its end it is spent`;
+  return "";
 }
 
 function noNode(node: string): Failure {

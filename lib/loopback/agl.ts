@@ -115,16 +115,30 @@ export function checkAglNode(path: string): void {
   }
 }
 
+/** Whether a node was ever open: not yet, now in a process, or no longer, which is its end. */
+export type NodeUse = { kind: "unopened" } | { kind: "open"; pid: number } | { kind: "spent" };
+
 /**
- * Refuses a node that was opened before, by what `stat` says of it: 0 bytes before its first open, 2 GiB for ever after.
- * AGL's driver survives neither the close nor a second open, so it is not opened to find out more.
+ * How far a node has come, by what `stat` says of it: 0 bytes before its first open, 2 GiB for ever after. AGL's driver
+ * survives neither the close nor a second open, so it is not opened to find out more.
+ *
+ * @throws {Deno.errors.NotFound}
+ */
+export function nodeUse(path: string): NodeUse {
+  if (Deno.statSync(path).size === 0) return { kind: "unopened" };
+  const pid = openerOf(path);
+  return pid === null ? { kind: "spent" } : { kind: "open", pid };
+}
+
+/**
+ * Refuses a node that was opened before.
  *
  * @throws {OsError} EBUSY while a process has it open, ENODEV when the node is spent
  */
 export function checkUnopened(path: string): void {
-  if (Deno.statSync(path).size === 0) return;
-  const pid = openerOf(path);
-  if (pid !== null) throw osError(`open ${path} (process ${pid} has it open)`, "EBUSY");
+  const use = nodeUse(path);
+  if (use.kind === "unopened") return;
+  if (use.kind === "open") throw osError(`open ${path} (process ${use.pid} has it open)`, "EBUSY");
   throw osError(
     `open ${path} (it is spent: it was open before, and AGL's driver does not recover from a node's close; ` +
       "restart the machine)",

@@ -10,6 +10,7 @@ import {
   encodeEfdInit,
   encodeIdentity,
   encodeInt,
+  nodeUse,
   parseIomem,
   SoftNode,
 } from "../../lib/loopback/mod.ts";
@@ -30,7 +31,9 @@ Deno.test("a node that was never open may be opened; one that was is spent, or s
   const folder = Deno.realPathSync(Deno.makeTempDirSync());
   try {
     checkUnopened(standIn(folder, 0));
+    assertEquals(nodeUse(standIn(folder, 0)), { kind: "unopened" });
     const path = standIn(folder, 2 ** 31);
+    assertEquals(nodeUse(path), { kind: "spent" });
     const spent = assertThrows(() => checkUnopened(path), OsError, "it is spent");
     assertEquals(spent.code, "ENODEV");
     assertMatch(spent.message, /restart the machine/);
@@ -41,6 +44,7 @@ Deno.test("a node that was never open may be opened; one that was is spent, or s
       `process ${Deno.pid} has it open`,
     );
     assertEquals(busy.code, "EBUSY");
+    assertEquals(nodeUse(path), { kind: "open", pid: Deno.pid });
   } finally {
     Deno.removeSync(folder, { recursive: true });
   }
