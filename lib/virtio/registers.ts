@@ -231,6 +231,10 @@ const STATUS_ORDER = [
 function writeStatus(m: Machine, value: number): void {
   if (value === 0) return resetDevice(m);
   const previous = m.state.status;
+  if (isNewProbe(value, previous)) {
+    resetDevice(m);
+    return m.state.orStatus(STATUS_ACKNOWLEDGE | STATUS_DRIVER);
+  }
   const fault = statusFault(value, previous);
   if (fault !== null) {
     return m.refuse("status", `Cannot set status ${hex(value)} on ${hex(previous)}: ${fault}`);
@@ -238,6 +242,14 @@ function writeStatus(m: Machine, value: number): void {
   const added = value & ~previous;
   if (added & STATUS_DRIVER_OK) addStatus(m, acceptDriver(m, added, previous));
   else addStatus(m, acceptFeatures(m, added));
+}
+
+/**
+ * Whether a driver begins with a device that it gave up before. Linux resets such a device neither then nor now, against
+ * §2.1.1: it adds DRIVER to the status that it finds, FAILED and all. A reset is what it needs.
+ */
+function isNewProbe(value: number, previous: number): boolean {
+  return (previous & STATUS_FAILED) !== 0 && value === (previous | STATUS_DRIVER);
 }
 
 function resetDevice(m: Machine): void {

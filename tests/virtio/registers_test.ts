@@ -368,6 +368,26 @@ Deno.test("a driver that gives up says so at any time", () => {
   assertEquals(driver.state.counters[DEVICE_COUNTERS.badAccesses], 0);
 });
 
+for (
+  const [when, script, status] of [
+    ["after its own reset", NEGOTIATE_2 + "w 070 0\nw 070 80", "80"],
+    ["in the middle of it", NEGOTIATE_2 + setUp2(0) + "w 070 8b", "8b"],
+    ["when the device needs a reset", "w 070 1\nw 070 3\nw 070 7\nw 070 c3", "c3"],
+  ] as const
+) {
+  Deno.test(`a device whose probe failed ${when} is probed again as Linux does it, without a reset`, () => {
+    const driver = new Driver().run(`${script}\nr 070 ${status}`);
+    const bad = driver.state.counters[DEVICE_COUNTERS.badAccesses];
+    const { epoch } = driver.state;
+    driver.events();
+    driver.run(`w 070 ${(parseInt(status, 16) | STATUS_DRIVER).toString(16)}\nr 070 3`);
+    assertEquals(driver.events(), ["reset at status 0x0"]);
+    assertEquals(driver.state.epoch, epoch + 1);
+    driver.run(`${NEGOTIATE_2.replace("w 070 0\nw 070 1\n", "")}${setUp2(0)}w 070 f\nr 070 f`);
+    assertEquals(driver.state.counters[DEVICE_COUNTERS.badAccesses], bad);
+  });
+}
+
 Deno.test("DEVICE_NEEDS_RESET raised between a driver's read and write of the status stays", () => {
   const driver = new Driver().run("w 070 1");
   driver.state.orStatus(STATUS_DEVICE_NEEDS_RESET);
