@@ -24,9 +24,9 @@
  *   lane: "main",
  * });
  *
- * await using guest = await startGuest("rng", node.wires);
+ * await using guest = await startGuest(rng, node.wires);
  * await guest.probe();
- * const bytes = await guest.readEntropy(64);
+ * const bytes = await guest.call("readEntropy", 64);
  * ```
  *
  * @module

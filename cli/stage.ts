@@ -6,7 +6,9 @@
  * @module
  */
 import { Reactor } from "../ffi/mod.ts";
-import { type SoundGuest, startGuest, type TransferResult } from "../lib/guest/mod.ts";
+import { sound } from "../lib/classes/mod.ts";
+import type { TransferResult } from "../lib/classes/sound/transfer.ts";
+import { type Guest, startGuest } from "../lib/guest/mod.ts";
 import { SoftNode } from "../lib/loopback/mod.ts";
 import { ViolaChild } from "./child.ts";
 import { FAILED, Failure, messageOf, step, UNREACHABLE } from "./exit.ts";
@@ -89,7 +91,7 @@ type Unless = <T>(work: Promise<T>[]) => Promise<T[]>;
 async function perform(
   parts: readonly Part[],
   devices: readonly ViolaChild[],
-  starting: Promise<SoundGuest>[],
+  starting: Promise<Guest<typeof sound>>[],
   unlessTrouble: Unless,
   clock: StepClock,
   report: Report,
@@ -104,7 +106,7 @@ async function perform(
   using _live = showLive(parts, guests, report);
   const played = guests.map((guest, i) => {
     const { input: file, frames } = parts[i]!;
-    return guest.play({ file, frames });
+    return guest.call("play", { file, frames });
   });
   const all = Promise.all(played); // a card that cannot even start is never heard
   await unlessTrouble([Promise.race([Promise.all(heard), all])]);
@@ -149,9 +151,9 @@ function startGuests(
   stack: AsyncDisposableStack,
   parts: readonly Part[],
   nodes: readonly SoftNode[],
-): Promise<SoundGuest>[] {
+): Promise<Guest<typeof sound>>[] {
   const starting = parts.map(({ card }, i) =>
-    startGuest("sound", nodes[i]!.wires, { name: `card ${card}` })
+    startGuest(sound, nodes[i]!.wires, { name: `card ${card}` })
   );
   stack.defer(async () => {
     await Promise.allSettled(starting.map(async (guest) => (await guest).close()));
@@ -203,7 +205,7 @@ function firstTrouble(children: readonly ViolaChild[], signal: AbortSignal): Pro
 /** Shows what the guests are doing until it is disposed of. */
 function showLive(
   parts: readonly Part[],
-  guests: readonly SoundGuest[],
+  guests: readonly Guest<typeof sound>[],
   report: Report,
 ): Disposable {
   const show = () => report.live(parts.map((part, i) => liveLine(part, guests[i]!.progress)));

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { ProgressSnapshot } from "../lib/guest/mod.ts";
+import type { SoundProgress } from "../lib/classes/sound/progress.ts";
 import { frameBytes, type WavFormat, wavFormatText } from "../lib/wav/mod.ts";
 import type { Comparison } from "./compare.ts";
 import { counted, duration } from "./report.ts";
@@ -53,7 +53,7 @@ export interface Verdict {
 const BAR = 16;
 
 /** "card 0  ━━━━━━────  3.2 of 8.0 s  running  no xruns  latency 21 ms" */
-export function liveLine(part: Part, now: ProgressSnapshot): string {
+export function liveLine(part: Part, now: SoundProgress): string {
   const { rate } = part.format;
   const share = part.frames === 0 ? 1 : Math.min(1, now.position / part.frames);
   const bar = "━".repeat(Math.round(share * BAR)).padEnd(BAR, "─");

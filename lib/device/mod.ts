@@ -5,7 +5,13 @@
  * @module
  */
 import { BlockingWorker, part } from "../../ffi/mod.ts";
-import { type DeviceClass, type RoleUrl, roleUrl } from "../virtio/device_class.ts";
+import {
+  type ArgumentsOf,
+  type DeviceClass,
+  type ResultOf,
+  type RoleUrl,
+  roleUrl,
+} from "../virtio/device_class.ts";
 import type { DeviceContract, DeviceEvent, DeviceRole } from "./role.ts";
 import { SpecError } from "./role.ts";
 import type { EmbeddedContract } from "./worker.ts";
@@ -47,12 +53,6 @@ export interface RunningDevice<D extends DeviceClass = DeviceClass> extends Asyn
    */
   close(now?: AbortSignal): Promise<void>;
 }
-
-/** What a call is given. */
-export type ArgumentsOf<Call> = Call extends (...args: infer Args) => unknown ? Args : never;
-
-/** What a call returns. */
-export type ResultOf<Call> = Call extends (...args: never) => infer Result ? Result : never;
 
 /**
  * Starts a device in a Worker of its own; it serves one front-end after another.

@@ -7,29 +7,25 @@
  */
 import { BlockingWorker, part, signalEvent } from "../../ffi/mod.ts";
 import type { SoftWires } from "../loopback/soft.ts";
-import { ORDER, Progress, type ProgressSnapshot } from "./progress.ts";
-import type { Patience, ProbeResult } from "./session.ts";
-import type { CardInfo } from "../classes/sound/driver.ts";
-import type { CaptureOptions, PlayOptions, TransferResult } from "../classes/sound/transfer.ts";
-import type {
-  EntropyGuestContract,
-  GuestContract,
-  GuestInit,
-  SoundGuestContract,
-} from "./worker.ts";
+import {
+  type ArgumentsOf,
+  type DeviceClass,
+  type ResultOf,
+  type RoleUrl,
+  roleUrl,
+} from "../virtio/device_class.ts";
+import { createProgress, ORDER, Progress, type ProgressSnapshot } from "./progress.ts";
+import type { DriverContract, DriverRole, Patience } from "./role.ts";
+import type { ProbeResult } from "./session.ts";
+import type { GuestContract, GuestInit } from "./worker.ts";
 
-export type { GuestState, ProgressSnapshot } from "./progress.ts";
+export type { ProgressLayout, ProgressSnapshot } from "./progress.ts";
+export type { DriverContract, DriverRole } from "./role.ts";
 export type { ProbeResult } from "./session.ts";
-export type { CardInfo } from "../classes/sound/driver.ts";
-export type {
-  BufferOptions,
-  CaptureOptions,
-  PlayOptions,
-  TransferResult,
-} from "../classes/sound/transfer.ts";
 
-/** Which driver the guest has. */
-export type GuestKind = "sound" | "rng";
+/** What the software driver of a class agrees on with its guest's owner. */
+export type DriverContractOf<D extends DeviceClass> = D["roles"]["driver"] extends
+  RoleUrl<DriverRole<infer C>> | undefined ? C : DriverContract;
 
 /** Options of {@linkcode startGuest}. */
 export interface GuestOptions extends Partial<Patience> {
@@ -45,29 +41,36 @@ export interface GuestOptions extends Partial<Patience> {
 const NO_DEADLINE_MS = 2 ** 31 - 1;
 
 /** The owner's side of a guest. One thing is done at a time; what ends it early is a call of its own. */
-export abstract class Guest implements AsyncDisposable {
+export class Guest<D extends DeviceClass = DeviceClass> implements AsyncDisposable {
   readonly #worker: BlockingWorker<GuestContract>;
   readonly #wires: SoftWires;
-  readonly #progress: Progress;
+  readonly #progress: Progress<DriverContractOf<D>["progress"]>;
   #running: Promise<unknown> | null = null;
 
-  constructor(worker: BlockingWorker<GuestContract>, wires: SoftWires, progress: Progress) {
+  /** For {@linkcode startGuest}. */
+  constructor(
+    worker: BlockingWorker<GuestContract>,
+    wires: SoftWires,
+    progress: Progress<DriverContractOf<D>["progress"]>,
+  ) {
     this.#worker = worker;
     this.#wires = wires;
     this.#progress = progress;
   }
 
   /** How far the call that runs has come, at this moment; else the last one. */
-  get progress(): ProgressSnapshot {
+  get progress(): ProgressSnapshot<DriverContractOf<D>["progress"]> {
     return this.#progress.snapshot();
   }
 
   /** Runs a call that may take long, and can be ended by {@linkcode stop} and the like. @throws {Error} when one runs */
-  protected run<T>(name: string, call: () => Promise<T>): Promise<T> {
+  #run<T>(name: string, call: () => Promise<T>): Promise<T> {
     if (this.#running !== null) {
-      return Promise.reject(new Error(`Cannot ${name}: the guest is at work, expected it idle`));
+      return Promise.reject(
+        new Error(`Cannot ${name}: the guest does something else, expected it idle`),
+      );
     }
-    this.#progress.begin(0); // Not what the last stream left there, whoever looks first.
+    this.#progress.clear(); // Not what the last call left there, whoever looks first.
     const running = call().finally(() => {
       this.#running = null;
       this.#progress.set("order", ORDER.none);
@@ -106,7 +109,7 @@ export abstract class Guest implements AsyncDisposable {
    */
   async unbind(): Promise<void> {
     await this.stop();
-    await this.run("unbind", () => this.#worker.callWithin(NO_DEADLINE_MS, "unbind"));
+    await this.#run("unbind", () => this.#worker.callWithin(NO_DEADLINE_MS, "unbind"));
   }
 
   /**
@@ -115,12 +118,37 @@ export abstract class Guest implements AsyncDisposable {
    */
   async reset(): Promise<void> {
     await this.#end(ORDER.drop);
-    await this.run("reset", () => this.#worker.callWithin(NO_DEADLINE_MS, "reset"));
+    await this.#run("reset", () => this.#worker.callWithin(NO_DEADLINE_MS, "reset"));
+  }
+
+  /**
+   * Waits for the device and binds the driver.
+   *
+   * @param timeoutMs How long to wait for the device to appear
+   * @throws {Error} that it did not, or as Linux's probe would fail
+   */
+  probe(timeoutMs = 10_000): Promise<ProbeResult & DriverContractOf<D>["found"]> {
+    const probe = () => this.#worker.callWithin(NO_DEADLINE_MS, "probe", timeoutMs);
+    return this.#run("probe", probe) as Promise<ProbeResult & DriverContractOf<D>["found"]>;
+  }
+
+  /** Asks the driver for something that its class knows; {@linkcode stop} ends it in order. @throws {Error} */
+  call<Name extends keyof DriverContractOf<D>["calls"] & string>(
+    name: Name,
+    ...args: ArgumentsOf<DriverContractOf<D>["calls"][Name]>
+  ): Promise<ResultOf<DriverContractOf<D>["calls"][Name]>> {
+    const call = () => this.#worker.callWithin(NO_DEADLINE_MS, "call", name, args);
+    return this.#run(name, call) as Promise<never>; // the class's own role is what answers
+  }
+
+  /** Uses the device for something small that it must answer. @throws {Error} when it does not */
+  exercise(): Promise<void> {
+    return this.#run("exercise", () => this.#worker.callWithin(NO_DEADLINE_MS, "exercise"));
   }
 
   /** Measures register accesses, one after another. @returns nanoseconds of each */
   measureAccess(rounds: number): Promise<Float64Array<ArrayBuffer>> {
-    return this.run(
+    return this.#run(
       "measureAccess",
       () => this.#worker.callWithin(NO_DEADLINE_MS, "measureAccess", rounds),
     );
@@ -137,94 +165,30 @@ export abstract class Guest implements AsyncDisposable {
   }
 }
 
-/** A guest with Linux's virtio_snd. */
-export class SoundGuest extends Guest {
-  readonly #worker: BlockingWorker<SoundGuestContract>;
-
-  constructor(worker: BlockingWorker<SoundGuestContract>, wires: SoftWires, progress: Progress) {
-    super(worker, wires, progress);
-    this.#worker = worker;
-  }
-
-  /**
-   * Waits for the card and binds the driver.
-   *
-   * @param timeoutMs How long to wait for the card to appear
-   * @throws {Error} that it did not, or as Linux's probe would fail
-   */
-  probe(timeoutMs = 10_000): Promise<ProbeResult & CardInfo> {
-    return this.run("probe", () => this.#worker.callWithin(NO_DEADLINE_MS, "probe", timeoutMs));
-  }
-
-  /** Plays a file to its end, or until {@linkcode stop}. @throws {Error} */
-  play(options: PlayOptions): Promise<TransferResult> {
-    return this.run("play", () => this.#worker.callWithin(NO_DEADLINE_MS, "play", options));
-  }
-
-  /** Records a file of exactly so many frames, or until {@linkcode stop}. @throws {Error} */
-  capture(options: CaptureOptions): Promise<TransferResult> {
-    return this.run("capture", () => this.#worker.callWithin(NO_DEADLINE_MS, "capture", options));
-  }
-}
-
-/** A guest with Linux's virtio_rng. */
-export class EntropyGuest extends Guest {
-  readonly #worker: BlockingWorker<EntropyGuestContract>;
-
-  constructor(worker: BlockingWorker<EntropyGuestContract>, wires: SoftWires, progress: Progress) {
-    super(worker, wires, progress);
-    this.#worker = worker;
-  }
-
-  /** @see {@linkcode SoundGuest.probe} */
-  probe(timeoutMs = 10_000): Promise<ProbeResult> {
-    return this.run("probe", () => this.#worker.callWithin(NO_DEADLINE_MS, "probe", timeoutMs));
-  }
-
-  /** Reads entropy. @param count Bytes */
-  readEntropy(count: number): Promise<Uint8Array<ArrayBuffer>> {
-    return this.run(
-      "readEntropy",
-      () => this.#worker.callWithin(NO_DEADLINE_MS, "readEntropy", count),
-    );
-  }
-
-  /** Measures requests: from offered to given back and its interrupt handled. @returns nanoseconds of each */
-  measureRequests(rounds: number): Promise<Float64Array<ArrayBuffer>> {
-    return this.run(
-      "measureRequests",
-      () => this.#worker.callWithin(NO_DEADLINE_MS, "measureRequests", rounds),
-    );
-  }
-}
-
 /**
  * Starts a guest on a software loopback node of this process; its device need not be there yet.
  *
+ * ```ts ignore
+ * const guest = await startGuest(sound, node.wires);
+ * await guest.probe();
+ * await guest.call("play", { file: "card0.wav" });
+ * ```
+ *
  * @param wires The node's; it must outlive the guest
+ * @throws {TypeError} when the class has no software driver
  */
-export function startGuest(
-  kind: "sound",
-  wires: SoftWires,
-  options?: GuestOptions,
-): Promise<SoundGuest>;
-export function startGuest(
-  kind: "rng",
-  wires: SoftWires,
-  options?: GuestOptions,
-): Promise<EntropyGuest>;
-export async function startGuest(
-  kind: GuestKind,
+export async function startGuest<D extends DeviceClass>(
+  deviceClass: D,
   wires: SoftWires,
   options: GuestOptions = {},
-): Promise<Guest> {
+): Promise<Guest<D>> {
   const { name = "guest", controlTimeoutMs = 1000, stallTimeoutMs = 10_000 } = options;
   // Less than the time a Worker has to end, so that one whose device is gone still ends by itself.
   const { accessTimeoutMs = 4000, onTrouble } = options;
-  const progress = new Progress();
-  const { shared } = progress;
+  const shared = createProgress();
   const init: GuestInit = {
-    kind,
+    role: roleUrl(deviceClass, "driver").href,
+    deviceId: deviceClass.id,
     wires,
     name,
     shared,
@@ -233,8 +197,13 @@ export async function startGuest(
     accessTimeoutMs,
   };
   const script = part("lib/guest/worker.ts");
-  const settings = { name: `guest ${name}`, init, onEvent: (text: string) => onTrouble?.(text) };
-  return kind === "sound"
-    ? new SoundGuest(await BlockingWorker.start(script, settings), wires, progress)
-    : new EntropyGuest(await BlockingWorker.start(script, settings), wires, progress);
+  const onEvent = (text: string) => onTrouble?.(text);
+  const settings = { name: `guest ${name}`, init, onEvent };
+  const worker = await BlockingWorker.start<GuestContract>(script, settings);
+  try {
+    return new Guest<D>(worker, wires, new Progress(await worker.call("layout"), shared));
+  } catch (error) {
+    await worker.close();
+    throw error;
+  }
 }

@@ -9,24 +9,8 @@ import { describeFeatures } from "../virtio/features.ts";
 import { Dropped, GuestError } from "./error.ts";
 import { GuestPages } from "./pages.ts";
 import type { Progress } from "./progress.ts";
-import { EntropyDriver, measureAccess } from "../classes/rng/driver.ts";
-import { type CardInfo, SoundCard } from "../classes/sound/driver.ts";
-import {
-  capture,
-  type CaptureOptions,
-  play,
-  type PlayOptions,
-  type TransferResult,
-} from "../classes/sound/transfer.ts";
-import { type DeviceIdentity, type GuestPort, MmioDevice } from "./transport.ts";
-
-/** How patient a guest is, in milliseconds. */
-export interface Patience {
-  /** For the answer to a control message. @default {1000} Linux's msg_timeout_ms */
-  controlTimeoutMs: number;
-  /** For a buffer, once the device has some. @default {10000} */
-  stallTimeoutMs: number;
-}
+import type { Driver, DriverContract, DriverRole, Patience } from "./role.ts";
+import { type DeviceIdentity, type GuestPort, measureAccess, MmioDevice } from "./transport.ts";
 
 /** A port whose device appears some time. */
 export interface StartablePort extends GuestPort {
@@ -45,32 +29,28 @@ export interface ProbeResult extends DeviceIdentity {
 /** How often a wait for the device to appear looks for an order. */
 const LOOK_MS = 100;
 
-/** What drivers of all classes have in common. */
-export abstract class Session<Driver> {
+/** A session with a device of some class. */
+export class Session<C extends DriverContract = DriverContract> {
   readonly #pages: GuestPages;
-  #device: MmioDevice | null = null;
-  #driver: Driver | null = null;
+  #device: MmioDevice<C["progress"]> | null = null;
+  #driver: Driver<C> | null = null;
 
   /**
    * @param name How the device is called in errors
-   * @param progress Shared with the owner
+   * @param progress Shared with the owner; of the role's layout
    */
   constructor(
+    readonly role: DriverRole<C>,
     readonly port: StartablePort,
     readonly name: string,
     readonly patience: Patience,
-    readonly progress: Progress,
+    readonly progress: Progress<C["progress"]>,
   ) {
     this.#pages = new GuestPages(port.memory, port.guestBase, port.memorySize);
   }
 
-  protected abstract bind(device: MmioDevice): Driver;
-
-  /** What the driver does before its device is reset, in order. */
-  protected abstract shutDown(driver: Driver): void;
-
   /** @throws {GuestError} ENODEV when no device is bound */
-  protected get driver(): Driver {
+  get driver(): Driver<C> {
     if (this.#driver !== null) return this.#driver;
     throw this.#unbound();
   }
@@ -81,29 +61,43 @@ export abstract class Session<Driver> {
    * @param timeoutMs How long to wait for the device
    * @throws {GuestError} ETIMEDOUT, EBUSY when bound already; else as the driver's probe
    */
-  probe(timeoutMs: number): ProbeResult {
+  probe(timeoutMs: number): ProbeResult & C["found"] {
     if (this.#driver !== null) {
       throw new GuestError("EBUSY", `probe ${this.name}: it is bound already`);
     }
     const device = this.#device ??
-      new MmioDevice(this.port, this.#pages, this.name, this.progress);
+      new MmioDevice<C["progress"]>(this.port, this.#pages, this.name, this.progress);
     this.#awaitDevice(device, timeoutMs);
     const start = performance.now();
     try {
       if (this.#device === null) device.identify();
       this.#device = device;
-      this.#driver = this.bind(device);
+      this.#driver = this.#bind(device);
     } catch (error) {
       // A device that failed is looked at anew; one that was dropped is still to be reset.
       if (!(error instanceof Dropped)) this.#device = null;
       throw error;
     }
     this.progress.state = "bound";
-    const features = describeFeatures(device.features);
-    return { ...device.identity, features, probeMs: performance.now() - start };
+    const features = describeFeatures(device.features, this.role.deviceClass.featureNames);
+    const probeMs = performance.now() - start;
+    return { ...device.identity, features, probeMs, ...this.#driver.found };
   }
 
-  #awaitDevice(device: MmioDevice, timeoutMs: number): void {
+  #bind(device: MmioDevice<C["progress"]>): Driver<C> {
+    device.onConfigChange = () => this.#driver?.configChanged?.();
+    return this.role.bind(device, this.patience);
+  }
+
+  /** Asks the driver for something that its class knows. @throws {GuestError} ENODEV when it is not bound */
+  call(name: string, args: readonly unknown[]): unknown {
+    const calls = this.driver.calls as Record<string, (...args: unknown[]) => unknown>;
+    if (Object.hasOwn(calls, name)) return calls[name]!(...args);
+    const { name: className } = this.role.deviceClass;
+    throw new TypeError(`Cannot ask the ${className} driver for ${name}: it has no such call`);
+  }
+
+  #awaitDevice(device: MmioDevice<C["progress"]>, timeoutMs: number): void {
     const countdown = new Countdown(timeoutMs);
     do {
       device.checkDropped();
@@ -118,7 +112,7 @@ export abstract class Session<Driver> {
   unbind(): void {
     const driver = this.driver;
     this.#driver = null;
-    this.shutDown(driver);
+    driver.shutDown?.();
     this.#device!.unbind();
     this.progress.state = "unbound";
   }
@@ -144,50 +138,5 @@ export abstract class Session<Driver> {
 
   #unbound(): GuestError {
     return new GuestError("ENODEV", `use ${this.name}: it is not bound, expected a probe before`);
-  }
-}
-
-/** A session with a sound card. */
-export class SoundSession extends Session<SoundCard> {
-  protected override bind(device: MmioDevice): SoundCard {
-    return SoundCard.bind(device, this.patience.controlTimeoutMs);
-  }
-
-  protected override shutDown(card: SoundCard): void {
-    card.shutDown();
-  }
-
-  /** What the card has. */
-  get info(): CardInfo {
-    return this.driver.info;
-  }
-
-  /** @see {@linkcode play} */
-  play(options: PlayOptions): TransferResult {
-    return play(this.driver, options, this.patience.stallTimeoutMs);
-  }
-
-  /** @see {@linkcode capture} */
-  capture(options: CaptureOptions): TransferResult {
-    return capture(this.driver, options, this.patience.stallTimeoutMs);
-  }
-}
-
-/** A session with an entropy device. */
-export class EntropySession extends Session<EntropyDriver> {
-  protected override bind(device: MmioDevice): EntropyDriver {
-    return EntropyDriver.bind(device);
-  }
-
-  protected override shutDown(): void {}
-
-  /** @see {@linkcode EntropyDriver.read} */
-  readEntropy(count: number): Uint8Array<ArrayBuffer> {
-    return this.driver.read(count, this.patience.stallTimeoutMs);
-  }
-
-  /** @see {@linkcode EntropyDriver.measure} */
-  measureRequests(rounds: number): Float64Array<ArrayBuffer> {
-    return this.driver.measure(rounds, this.patience.stallTimeoutMs);
   }
 }

@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { monotonicNs } from "../../ffi/mod.ts";
 import { Countdown } from "./countdown.ts";
 import { DriverQueue, type Segment } from "../virtio/driver_queue.ts";
 import { DriverRing } from "../virtio/driver_ring.ts";
@@ -26,6 +27,7 @@ import {
   splitRingLayout,
 } from "../virtio/ring_layout.ts";
 import {
+  INTERRUPT_CONFIG_CHANGE,
   INTERRUPT_USED_BUFFER,
   STATUS_ACKNOWLEDGE,
   STATUS_DRIVER,
@@ -35,7 +37,7 @@ import {
 } from "../virtio/state.ts";
 import { Dropped, GuestError } from "./error.ts";
 import { type GuestPages, PAGE_SIZE } from "./pages.ts";
-import { ORDER, type Progress } from "./progress.ts";
+import { ORDER, type Progress, type ProgressLayout } from "./progress.ts";
 
 /** The driver's view of a loopback device; each call blocks the thread. */
 export interface GuestPort {
@@ -130,11 +132,13 @@ export class VirtQueue<Token> {
 }
 
 /** A device behind virtio-mmio registers, from the driver's side. */
-export class MmioDevice {
+export class MmioDevice<L extends ProgressLayout = ProgressLayout> {
   #identity: DeviceIdentity = { version: 0, deviceId: 0, vendor: 0 };
   #features = 0n;
   /** In the order of their indexes. */
   #queues: VirtQueue<unknown>[] = [];
+  /** Called when the device says that its config space is another now; set by whoever binds the driver. */
+  onConfigChange: () => void = () => {};
 
   /**
    * @param pages The guest's memory, all of it for this device
@@ -145,7 +149,7 @@ export class MmioDevice {
     readonly port: GuestPort,
     readonly pages: GuestPages,
     readonly name: string,
-    readonly progress: Progress,
+    readonly progress: Progress<L>,
   ) {}
 
   get identity(): DeviceIdentity {
@@ -370,7 +374,7 @@ export class MmioDevice {
     const cause = this.read(REGISTER.interruptStatus);
     this.write(REGISTER.interruptAck, cause);
     this.progress.count("interrupts");
-    // Neither driver listens to changes of the config space, so its bit is but acknowledged.
+    if ((cause & INTERRUPT_CONFIG_CHANGE) !== 0) this.onConfigChange();
     if ((cause & INTERRUPT_USED_BUFFER) === 0) return;
     for (let i = this.#queues.length - 1; i >= 0; i--) this.#queues[i]!.service();
   }
@@ -413,4 +417,20 @@ export class MmioDevice {
   #fail(code: string, problem: string): never {
     throw new GuestError(code, `drive ${this.name}: ${problem}`);
   }
+}
+
+/**
+ * Measures register accesses: reads of the device's status.
+ *
+ * @param rounds How many
+ * @returns nanoseconds of each
+ */
+export function measureAccess(device: MmioDevice, rounds: number): Float64Array<ArrayBuffer> {
+  const times = new Float64Array(rounds);
+  for (let i = 0; i < rounds; i++) {
+    const start = monotonicNs();
+    device.read(REGISTER.status);
+    times[i] = monotonicNs() - start;
+  }
+  return times;
 }

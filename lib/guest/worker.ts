@@ -4,36 +4,36 @@
  *
  * @module
  */
-import {
-  type BlockingService,
-  Epoll,
-  EPOLLIN,
-  type Handlers,
-  type Report,
-  serveBlocking,
-} from "../../ffi/mod.ts";
+import { Epoll, EPOLLIN, serveBlocking } from "../../ffi/mod.ts";
+import { loadRole } from "../virtio/device_class.ts";
 import { SoftGuestPort, type SoftWires } from "../loopback/soft.ts";
-import type { GuestKind } from "./mod.ts";
-import { Progress } from "./progress.ts";
-import { EntropySession, type Patience, type ProbeResult, SoundSession } from "./session.ts";
-import type { CardInfo } from "../classes/sound/driver.ts";
-import type { CaptureOptions, PlayOptions, TransferResult } from "../classes/sound/transfer.ts";
+import { Progress, type ProgressLayout } from "./progress.ts";
+import type { DriverRole, Patience } from "./role.ts";
+import { type ProbeResult, Session } from "./session.ts";
 
 /** What the owner hands over. */
 export interface GuestInit extends Patience {
-  kind: GuestKind;
+  /** Where the class's role lies. */
+  role: string;
+  /** The class's virtio device id. */
+  deviceId: number;
   wires: SoftWires;
   name: string;
   shared: SharedArrayBuffer;
   accessTimeoutMs: number;
 }
 
-const INTERRUPT_KEY = 1;
-
-/** What guests of all kinds can be asked. */
+/** What guests of all classes can be asked. */
 export interface GuestContract {
   init: GuestInit;
   calls: {
+    /** What the driver shows, for the owner to read. */
+    layout(): ProgressLayout;
+    /** The class's driver finds more. */
+    probe(timeoutMs: number): ProbeResult;
+    /** Asks the driver for something that its class knows. */
+    call(name: string, args: readonly unknown[]): unknown;
+    exercise(): void;
     unbind(): void;
     reset(): void;
     measureAccess(rounds: number): Float64Array<ArrayBuffer>;
@@ -42,72 +42,30 @@ export interface GuestContract {
   event: string;
 }
 
-/** A guest with Linux's virtio_snd. */
-export interface SoundGuestContract extends GuestContract {
-  calls: GuestContract["calls"] & {
-    probe(timeoutMs: number): ProbeResult & CardInfo;
-    play(options: PlayOptions): TransferResult;
-    capture(options: CaptureOptions): TransferResult;
-  };
+const INTERRUPT_KEY = 1;
+
+/** @throws {TypeError} when the role is another class's */
+async function roleOf({ role: url, deviceId }: GuestInit): Promise<DriverRole> {
+  const role = await loadRole<DriverRole>(url, "driver");
+  const { id, name } = role.deviceClass;
+  if (id === deviceId) return role;
+  throw new TypeError(`Cannot use ${url}: it is a ${name} driver (${id}), expected id ${deviceId}`);
 }
 
-/** A guest with Linux's virtio_rng. */
-export interface EntropyGuestContract extends GuestContract {
-  calls: GuestContract["calls"] & {
-    probe(timeoutMs: number): ProbeResult;
-    readEntropy(count: number): Uint8Array<ArrayBuffer>;
-    measureRequests(rounds: number): Float64Array<ArrayBuffer>;
-  };
-}
-
-serveBlocking<SoundGuestContract | EntropyGuestContract>((init, report) => {
-  const port = new SoftGuestPort(init.wires, init.accessTimeoutMs);
-  const progress = new Progress(init.shared);
-  return init.kind === "sound"
-    ? serveSound(new SoundSession(port, init.name, init, progress), init, port, report)
-    : serveEntropy(new EntropySession(port, init.name, init, progress), init, port, report);
-});
-
-function serveSound(
-  session: SoundSession,
-  ...rest: [GuestInit, SoftGuestPort, Report<string>]
-): BlockingService<SoundGuestContract> {
-  const service = serveSession(session, ...rest);
-  const handlers: Handlers<SoundGuestContract> = {
-    ...service.handlers,
-    probe: (timeoutMs) => ({ ...session.probe(timeoutMs), ...session.info }),
-    play: (options) => session.play(options),
-    capture: (options) => session.capture(options),
-  };
-  return { ...service, handlers };
-}
-
-function serveEntropy(
-  session: EntropySession,
-  ...rest: [GuestInit, SoftGuestPort, Report<string>]
-): BlockingService<EntropyGuestContract> {
-  const service = serveSession(session, ...rest);
-  const handlers: Handlers<EntropyGuestContract> = {
-    ...service.handlers,
-    probe: (timeoutMs) => session.probe(timeoutMs),
-    readEntropy: (count) => session.readEntropy(count),
-    measureRequests: (rounds) => session.measureRequests(rounds),
-  };
-  return { ...service, handlers };
-}
-
-/** What sessions with devices of all classes have in common. */
-function serveSession(
-  session: SoundSession | EntropySession,
-  { wires }: GuestInit,
-  port: SoftGuestPort,
-  report: Report<string>,
-): BlockingService<GuestContract> {
+serveBlocking<GuestContract>(async (init, report) => {
+  const { wires, name, shared, accessTimeoutMs } = init;
+  const role = await roleOf(init);
+  const port = new SoftGuestPort(wires, accessTimeoutMs);
+  const session = new Session(role, port, name, init, new Progress(role.progress, shared));
   const epoll = Epoll.create();
   epoll.add(wires.interrupt, EPOLLIN, INTERRUPT_KEY);
   return {
     epoll,
     handlers: {
+      layout: () => role.progress,
+      probe: (timeoutMs) => session.probe(timeoutMs),
+      call: (call, args) => session.call(call, args),
+      exercise: () => session.driver.exercise(),
       unbind: () => session.unbind(),
       reset: () => session.reset(),
       measureAccess: (rounds) => session.measureAccess(rounds),
@@ -124,4 +82,4 @@ function serveSession(
       port.close();
     },
   };
-}
+});

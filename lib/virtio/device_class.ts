@@ -66,9 +66,17 @@ export interface RoleUrl<Role> extends URL {
 export interface Roles {
   /** The embedded device, see `lib/device/role.ts`. Missing: the class is served by foreign back-ends only. */
   readonly device?: RoleUrl<unknown>;
+  /** The software driver, see `lib/guest/role.ts`. Missing: there is none, for tests and demos. */
+  readonly driver?: RoleUrl<unknown>;
   /** What a new back-end must be told. Missing: every request of the class stands for itself. */
   readonly replay?: RoleUrl<ReplayRole>;
 }
+
+/** What a call of a role is given. */
+export type ArgumentsOf<Call> = Call extends (...args: infer Args) => unknown ? Args : never;
+
+/** What it returns. */
+export type ResultOf<Call> = Call extends (...args: never) => infer Result ? Result : never;
 
 /** A role by name, as its module exports it. */
 export type RoleName = keyof Roles;
@@ -76,6 +84,7 @@ export type RoleName = keyof Roles;
 /** What a role is, for who misses it. */
 const ROLE_TEXTS: Readonly<Record<RoleName, string>> = {
   device: "embedded device",
+  driver: "software driver",
   replay: "replay",
 };
 

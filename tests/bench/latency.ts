@@ -89,11 +89,11 @@ export async function measureRequests(): Promise<Group[]> {
     "vhost-device-rng, isolated": await attachDaemon(stack, "isolated"),
     "vhost-device-rng, direct": await attachDaemon(stack, "direct"),
   };
-  for (const { guest } of Object.values(attachments)) await guest.measureRequests(WARM_UP);
+  for (const { guest } of Object.values(attachments)) await guest.call("measureRequests", WARM_UP);
   const wakeUps: number[] = [];
   const cases = Object.entries(attachments).map(([name, { guest }]) => [name, async () => {
     const before = mainThreadWakeUps();
-    const times = await guest.measureRequests(REQUESTS);
+    const times = await guest.call("measureRequests", REQUESTS);
     wakeUps.push(mainThreadWakeUps() - before);
     return times;
   }]);

@@ -6,7 +6,8 @@
  * @module
  */
 import { Reactor } from "../../ffi/mod.ts";
-import { type SoundGuest, startGuest } from "../../lib/guest/mod.ts";
+import { sound } from "../../lib/classes/mod.ts";
+import { type Guest, startGuest } from "../../lib/guest/mod.ts";
 import { SoftNode } from "../../lib/loopback/mod.ts";
 import { RATE, writeNumbered } from "../real/numbered.ts";
 import { OwnStore } from "../support/store.ts";
@@ -61,11 +62,11 @@ export async function measureRestarts(executable?: string): Promise<Group[]> {
   const device = start("device", "sound", "--sink", "null");
   const loopback = `soft:${folder.file("node")}`;
   const adapter = start("attach", "sound", "--keep", "--loopback", loopback);
-  const guest = stack.use(await startGuest("sound", node.wires));
+  const guest = stack.use(await startGuest(sound, node.wires));
   await guest.probe();
   const file = folder.file("in.wav");
   writeNumbered(file, SECONDS * RATE);
-  const playing = guest.play({ file, ...PERIOD });
+  const playing = guest.call("play", { file, ...PERIOD });
   const figures = [
     await timeRestarts("viola device killed → next buffer back", guest, device),
     await timeRestarts("viola attach killed → next buffer back", guest, adapter),
@@ -78,7 +79,7 @@ export async function measureRestarts(executable?: string): Promise<Group[]> {
 
 async function timeRestarts(
   name: string,
-  guest: SoundGuest,
+  guest: Guest<typeof sound>,
   process: Restarted,
 ): Promise<Figure> {
   const times: number[] = [];
@@ -87,7 +88,7 @@ async function timeRestarts(
   return { name, value: median(times), unit: "ms", reference: `${least}–${most} ms` };
 }
 
-async function timeRestart(guest: SoundGuest, process: Restarted): Promise<number> {
+async function timeRestart(guest: Guest<typeof sound>, process: Restarted): Promise<number> {
   await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
   const start = performance.now();
   await process.restart();

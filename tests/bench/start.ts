@@ -76,11 +76,11 @@ async function runOnce(file: string): Promise<Run> {
     );
     const node = stack.use(new SoftNode());
     node.listen(path, reactor);
-    return stack.use(await startGuest("sound", node.wires));
+    return stack.use(await startGuest(sound, node.wires));
   }));
   const playing = guests.map(async (guest) => {
     await guest.probe();
-    return guest.play({ file });
+    return guest.call("play", { file });
   });
   const options = cards.flatMap(({ socket, node }) => [
     ...["--socket", socket],

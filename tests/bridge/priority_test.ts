@@ -17,7 +17,7 @@ import { Lane } from "../../lib/bridge/lane.ts";
 import type { LaneDevice } from "../../lib/bridge/lane_messages.ts";
 import { ActivationMemory } from "../../lib/bridge/activation_memory.ts";
 import { GuestPages } from "../../lib/guest/pages.ts";
-import { Progress } from "../../lib/guest/progress.ts";
+import { NO_PROGRESS, Progress } from "../../lib/guest/progress.ts";
 import { MmioDevice, REGISTER, type VirtQueue } from "../../lib/guest/transport.ts";
 import { SoftLoopback, SoftNode } from "../../lib/loopback/mod.ts";
 import { bit, VIRTIO_F_VERSION_1 } from "../../lib/virtio/features.ts";
@@ -79,7 +79,7 @@ class Bench implements AsyncDisposable {
     };
     const { memory, guestBase, memorySize } = this.#port;
     const pages = new GuestPages(memory, guestBase, memorySize);
-    this.#driver = new MmioDevice(this.#port, pages, this.#device.name, new Progress());
+    this.#driver = new MmioDevice(this.#port, pages, this.#device.name, new Progress(NO_PROGRESS));
   }
 
   /** Has the driver find the device, and joins it to its back-end. */

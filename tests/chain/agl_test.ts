@@ -4,7 +4,8 @@ import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { Reactor } from "../../ffi/mod.ts";
 import type { BridgeEvent, BridgeOptions, MemoryMode } from "../../lib/bridge/mod.ts";
 import type { DeviceSpec } from "./chain.ts";
-import type { SoundGuest } from "../../lib/guest/mod.ts";
+import { sound } from "../../lib/classes/mod.ts";
+import type { Guest } from "../../lib/guest/mod.ts";
 import { AGL_RELEASES, AglLoopback } from "../../lib/loopback/mod.ts";
 import { withoutLeaks } from "../support/leaks.ts";
 import { LocalStore } from "../support/store.ts";
@@ -18,7 +19,7 @@ import { assertNumbered } from "./sounds.ts";
 async function attach(
   memory: MemoryMode,
   spec: (chain: Chain) => DeviceSpec,
-  body: (chain: Chain, machine: AglMachine, guest: SoundGuest) => Promise<void>,
+  body: (chain: Chain, machine: AglMachine, guest: Guest<typeof sound>) => Promise<void>,
 ): Promise<void> {
   await withoutLeaks(async () => {
     await using machine = await AglMachine.boot();
@@ -131,7 +132,7 @@ Deno.test("a card on an AGL node plays with isolated memory, life after life of 
   };
   await attach("isolated", specOf, async (chain, machine, guest) => {
     writeNumbered(chain.file("in"), RATE);
-    const playing = guest.play({ file: chain.file("in"), ...PERIODS });
+    const playing = guest.call("play", { file: chain.file("in"), ...PERIODS });
     await until(() => guest.progress.position > RATE / 8, "some of it to be heard");
     await chain.endDevices();
     await chain.device(specOf(chain));
@@ -157,7 +158,7 @@ Deno.test("a card on an AGL node plays with direct memory, and a second back-end
     writeNumbered(chain.file("in"), 4321);
     for (let i = 0; i < 2; i++) {
       // The one back-end serves one life of the driver after the other.
-      await guest.play({ file: chain.file("in"), ...PERIODS });
+      await guest.call("play", { file: chain.file("in"), ...PERIODS });
       assertNumbered(chain.file("out"), 4321);
       await guest.reset();
       await guest.probe();

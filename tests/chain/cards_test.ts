@@ -38,7 +38,7 @@ for (const memory of MEMORY) {
         return guest;
       }));
       const playing = guests.map((guest, i) =>
-        guest.play({ file: chain.file(`${CARDS[i]!.name}.in`), ...CARDS[i] })
+        guest.call("play", { file: chain.file(`${CARDS[i]!.name}.in`), ...CARDS[i] })
       );
       const isPlaying = (): boolean => guests.every(({ progress }) => progress.state === "running");
       await until(isPlaying, "all cards to play at once");
@@ -65,7 +65,12 @@ for (const memory of MEMORY) {
       await guest.probe();
       // Twice: a source begins anew with each stream.
       for (const periodFrames of [480, 333]) {
-        const result = await guest.capture({ file: output, frames, format: FORMAT, periodFrames });
+        const result = await guest.call("capture", {
+          file: output,
+          frames,
+          format: FORMAT,
+          periodFrames,
+        });
         assertEquals([result.frames, result.ioErrors], [frames, 0]);
         assertNumbered(output, frames);
       }

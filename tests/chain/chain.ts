@@ -20,12 +20,7 @@ import {
   type RunningDevice,
   startDevice,
 } from "../../lib/device/mod.ts";
-import {
-  type EntropyGuest,
-  type GuestOptions,
-  type SoundGuest,
-  startGuest,
-} from "../../lib/guest/mod.ts";
+import { type Guest, type GuestOptions, startGuest } from "../../lib/guest/mod.ts";
 import { SoftNode } from "../../lib/loopback/mod.ts";
 import { rng, sound } from "../../lib/classes/mod.ts";
 import type { DeviceClass } from "../../lib/virtio/device_class.ts";
@@ -146,13 +141,19 @@ export class Chain implements AsyncDisposable {
   }
 
   /** A sound driver at a node. */
-  async soundGuest(node: Pick<SoftNode, "wires">, options?: GuestOptions): Promise<SoundGuest> {
-    return this.useGuest(await startGuest("sound", node.wires, options));
+  async soundGuest(
+    node: Pick<SoftNode, "wires">,
+    options?: GuestOptions,
+  ): Promise<Guest<typeof sound>> {
+    return this.useGuest(await startGuest(sound, node.wires, options));
   }
 
   /** An entropy driver at a node. */
-  async entropyGuest(node: Pick<SoftNode, "wires">, options?: GuestOptions): Promise<EntropyGuest> {
-    return this.useGuest(await startGuest("rng", node.wires, options));
+  async entropyGuest(
+    node: Pick<SoftNode, "wires">,
+    options?: GuestOptions,
+  ): Promise<Guest<typeof rng>> {
+    return this.useGuest(await startGuest(rng, node.wires, options));
   }
 
   /** A driver that lies, at a node. */

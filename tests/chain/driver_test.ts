@@ -51,7 +51,7 @@ class Bench implements AsyncDisposable {
     await guest.probe();
     let count = 0;
     for (; !this.#ended || count === 0; count++) {
-      assertEquals((await guest.readEntropy(256)).length, 256);
+      assertEquals((await guest.call("readEntropy", 256)).length, 256);
     }
     return count;
   }

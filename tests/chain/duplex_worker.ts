@@ -4,6 +4,7 @@ import { Epoll, serveBlocking } from "../../ffi/mod.ts";
 import { GuestPages } from "../../lib/guest/pages.ts";
 import type { PcmMessage, PcmStream } from "../../lib/classes/sound/pcm.ts";
 import { Progress } from "../../lib/guest/progress.ts";
+import { SOUND_PROGRESS, type SoundMmioDevice } from "../../lib/classes/sound/progress.ts";
 import { SoundCard } from "../../lib/classes/sound/driver.ts";
 import { MmioDevice } from "../../lib/guest/transport.ts";
 import { SoftGuestPort } from "../../lib/loopback/soft.ts";
@@ -31,7 +32,7 @@ serveBlocking<DuplexContract>((wires) => {
 function run(port: SoftGuestPort, { play, record, frames, format }: DuplexOptions): void {
   if (port.waitStarted(PATIENCE_MS) === null) throw new Error("no card appeared");
   const pages = new GuestPages(port.memory, port.guestBase, port.memorySize);
-  const device = new MmioDevice(port, pages, "duplex", new Progress());
+  const device = new MmioDevice(port, pages, "duplex", new Progress(SOUND_PROGRESS));
   device.identify();
   const card = SoundCard.bind(device, PATIENCE_MS);
   const [output, input] = [card.stream(D_OUTPUT), card.stream(D_INPUT)];
@@ -75,7 +76,7 @@ function run(port: SoftGuestPort, { play, record, frames, format }: DuplexOption
   device.remove();
 }
 
-function awaitAny(device: MmioDevice, streams: PcmStream[]): void {
+function awaitAny(device: SoundMmioDevice, streams: PcmStream[]): void {
   if (device.wait(() => streams.some(({ returned }) => returned.length > 0), PATIENCE_MS)) return;
   const kept = streams.map(({ pending }) => pending);
   throw new Error(`the device keeps ${kept} messages for ${PATIENCE_MS} ms`);

@@ -39,7 +39,11 @@ for (const memory of ["isolated", "direct"] as const) {
         ]);
         await using attachment = await attach({ kind: "sound", socket: socket!, memory });
         const { guest, bridge, events } = attachment;
-        const playing = guest.play({ file: input!, periodFrames: PERIOD_FRAMES, periods: PERIODS });
+        const playing = guest.call("play", {
+          file: input!,
+          periodFrames: PERIOD_FRAMES,
+          periods: PERIODS,
+        });
         let hasEnded = false;
         playing.catch(() => {}).finally(() => hasEnded = true);
         /** How many frames had come back at each kill. */

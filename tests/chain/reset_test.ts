@@ -2,7 +2,8 @@
 // Drivers that let the device go, in every state, and bind it again.
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import type { DeviceSpec } from "./chain.ts";
-import type { SoundGuest } from "../../lib/guest/mod.ts";
+import { sound } from "../../lib/classes/mod.ts";
+import type { Guest } from "../../lib/guest/mod.ts";
 import { protocolFeatures } from "../../lib/vhost_user/messages.ts";
 import { withoutLeaks } from "../support/leaks.ts";
 import { until } from "../support/process.ts";
@@ -14,7 +15,7 @@ import { assertNumbered } from "./sounds.ts";
 const PERIODS = { periodFrames: 480, periods: 4 };
 
 /** How a driver lets go, by whether it plays meanwhile. */
-const ENDINGS: Record<string, (guest: SoundGuest, file: string) => Promise<unknown>> = {
+const ENDINGS: Record<string, (guest: Guest<typeof sound>, file: string) => Promise<unknown>> = {
   "reset, idle": (guest) => guest.reset(),
   "unbound, idle": (guest) => guest.unbind(),
   "reset in mid-play": (guest, file) => duringPlay(guest, file, () => guest.reset()),
@@ -27,11 +28,11 @@ const ENDINGS: Record<string, (guest: SoundGuest, file: string) => Promise<unkno
 
 /** Begins to play, and does something when the first periods were heard. */
 async function duringPlay(
-  guest: SoundGuest,
+  guest: Guest<typeof sound>,
   file: string,
   action: () => Promise<void>,
 ): Promise<void> {
-  const playing = guest.play({ file, ...PERIODS }).catch(() => null);
+  const playing = guest.call("play", { file, ...PERIODS }).catch(() => null);
   await until(() => guest.progress.position > 0, "the first period to be heard");
   await action();
   const result = await playing;
@@ -67,11 +68,16 @@ for (const { memory, mmioVersion } of MODES) {
           for (let i = 0; i < 2; i++) {
             await guest.probe();
             await end(guest, long!);
-            await assertRejects(() => guest.play({ file: short! }), Error, "not bound", ending);
+            await assertRejects(
+              () => guest.call("play", { file: short! }),
+              Error,
+              "not bound",
+              ending,
+            );
           }
         }
         await guest.probe();
-        const { frames, ioErrors } = await guest.play({ file: short!, ...PERIODS });
+        const { frames, ioErrors } = await guest.call("play", { file: short!, ...PERIODS });
         assertEquals({ frames, ioErrors }, { frames: 4321, ioErrors: 0 });
         assertNumbered(output!, 4321);
         const kinds = chain.events.map(({ kind }) => kind);
@@ -109,7 +115,7 @@ for (const { memory, mmioVersion } of MODES) {
       await guest.probe();
       // What it knows of a back-end that is new is that its life is the driver's first with it.
       await chain.event("running", since);
-      await guest.play({ file: short!, ...PERIODS });
+      await guest.call("play", { file: short!, ...PERIODS });
       assertNumbered(output!, 4321);
       assertEquals(chain.events.filter(({ kind }) => kind === "resumed"), []);
     });

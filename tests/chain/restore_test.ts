@@ -105,9 +105,9 @@ class Place implements AsyncDisposable {
   async assertRestored(options: { env?: Record<string, string>; fds?: Fd[] } = {}): Promise<void> {
     await using second = await this.start(this.args, options);
     await reported(second, "restored");
-    await using guest = await startGuest("rng", this.node.wires);
+    await using guest = await startGuest(rng, this.node.wires);
     await guest.probe();
-    assertEquals((await guest.readEntropy(64)).length, 64);
+    assertEquals((await guest.call("readEntropy", 64)).length, 64);
     await second.stop("SIGKILL");
   }
 
@@ -408,9 +408,9 @@ Deno.test("a store process that is killed is missed at once, and another holds t
     }
     await using last = start();
     await reported(last, "restored");
-    await using guest = await startGuest("rng", place.node.wires);
+    await using guest = await startGuest(rng, place.node.wires);
     await guest.probe();
-    assertEquals((await guest.readEntropy(64)).length, 64);
+    assertEquals((await guest.call("readEntropy", 64)).length, 64);
   });
 });
 

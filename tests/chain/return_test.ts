@@ -6,7 +6,8 @@ import { type Reactor, Watches } from "../../ffi/mod.ts";
 import { Commands } from "../../lib/device/command.ts";
 import { device as role } from "../../lib/classes/sound/device.ts";
 import { EmbeddedDevice } from "../../lib/device/embedded_device.ts";
-import type { SoundGuest } from "../../lib/guest/mod.ts";
+import { sound } from "../../lib/classes/mod.ts";
+import type { Guest } from "../../lib/guest/mod.ts";
 import { type BackEndDevice, type BackEndRing, BackEndServer } from "../../lib/vhost_user/mod.ts";
 import {
   R_PCM_PREPARE,
@@ -146,7 +147,7 @@ class Scene {
   private constructor(
     readonly chain: Chain,
     readonly card: MortalCard,
-    readonly guest: SoundGuest,
+    readonly guest: Guest<typeof sound>,
   ) {
     this.file = chain.file("in.wav");
     writeNumbered(this.file, FRAMES);
@@ -177,7 +178,7 @@ class Player {
   readonly result: Promise<string>;
 
   constructor(readonly scene: Scene) {
-    const playing = scene.guest.play({ file: scene.file, ...PERIOD });
+    const playing = scene.guest.call("play", { file: scene.file, ...PERIOD });
     this.result = playing.then(
       ({ frames, ioErrors }) => `${frames} frames, ${ioErrors} errors`,
       (error) => (error as Error).message,

@@ -2,6 +2,7 @@
 // viola itself dies in the middle of a playback, and the next one goes on.
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { Reactor } from "../../ffi/mod.ts";
+import { rng, sound } from "../../lib/classes/mod.ts";
 import { startGuest } from "../../lib/guest/mod.ts";
 import { SoftNode } from "../../lib/loopback/mod.ts";
 import { numbersOf, RATE, readNumbered, writeNumbered } from "../real/numbered.ts";
@@ -98,9 +99,13 @@ for (const { signal, memory, times, by } of CASES) {
       ]);
       await using keeping = await STORES[by](folder);
       await using adapter = await Adapter.start(folder, memory, keeping);
-      await using guest = await startGuest("sound", node.wires, { controlTimeoutMs: 5000 });
+      await using guest = await startGuest(sound, node.wires, { controlTimeoutMs: 5000 });
       await guest.probe();
-      const playing = guest.play({ file: input, periodFrames: PERIOD_FRAMES, periods: PERIODS });
+      const playing = guest.call("play", {
+        file: input,
+        periodFrames: PERIOD_FRAMES,
+        periods: PERIODS,
+      });
       const draws = seeded();
       const ending = (async () => {
         for (let kills = 0; kills < times; kills++) {
@@ -140,14 +145,14 @@ Deno.test("a device that one viola serves and has kept is not served by a second
         env: store.env,
       });
     await using first = start();
-    await using guest = await startGuest("rng", node.wires);
+    await using guest = await startGuest(rng, node.wires);
     await guest.probe();
-    assertEquals((await guest.readEntropy(64)).length, 64);
+    assertEquals((await guest.call("readEntropy", 64)).length, 64);
     await using second = start();
     const { code } = await second.ended;
     assertEquals(code, 2, second.stderr);
     assertStringIncludes(second.stderr, "another viola serves it");
-    assertEquals((await guest.readEntropy(64)).length, 64);
+    assertEquals((await guest.call("readEntropy", 64)).length, 64);
     assertEquals(first.status, null);
   });
 });

@@ -2,6 +2,7 @@
 // viola attach, viola device and the drop-in command line, as processes, with good and bad company.
 import { assert, assertEquals } from "@std/assert";
 import { Reactor } from "../../ffi/mod.ts";
+import { rng, sound } from "../../lib/classes/mod.ts";
 import { startGuest } from "../../lib/guest/mod.ts";
 import { SoftNode } from "../../lib/loopback/mod.ts";
 import { type BackEndDevice, BackEndServer } from "../../lib/vhost_user/mod.ts";
@@ -119,9 +120,9 @@ Deno.test("viola attach ends in order with its terminal, but not under nohup", a
   await reported(stubborn, "waiting");
   stubborn.signal("SIGHUP");
   await using _device = viola(["device", "rng", "--socket", place.socket]);
-  await using guest = await startGuest("rng", place.node.wires);
+  await using guest = await startGuest(rng, place.node.wires);
   await guest.probe();
-  assertEquals((await guest.readEntropy(64)).length, 64);
+  assertEquals((await guest.call("readEntropy", 64)).length, 64);
 });
 
 /** A pipe that is full, and that nobody reads. */
@@ -149,9 +150,9 @@ Deno.test("viola attach and viola device serve although their reports cannot be 
       const script = redirection.replace("PIPE", place.folder.file("pipe"));
       await using adapter = violaBy(script, ["attach", "rng", ...place.here, "--json"]);
       await using device = violaBy(script, ["device", "rng", "--socket", place.socket]);
-      await using guest = await startGuest("rng", place.node.wires);
+      await using guest = await startGuest(rng, place.node.wires);
       await guest.probe(20_000);
-      assertEquals((await guest.readEntropy(64)).length, 64);
+      assertEquals((await guest.call("readEntropy", 64)).length, 64);
       for (const process of [adapter, device]) {
         process.signal("SIGTERM");
         assertEquals((await process.end(10_000)).code, 0, process.report());
@@ -168,9 +169,9 @@ Deno.test("viola attach waits for a back-end, says so, and meets it when it come
   assert(/^viola: rng: waiting for a back-end for 1 s: .*ENOENT/.test(adapter.stderr));
   assert(!place.node.isOpen, "the node is opened only once the back-end has answered");
   await using device = viola(["device", "rng", "--socket", place.socket, "--json"]);
-  await using guest = await startGuest("rng", place.node.wires);
+  await using guest = await startGuest(rng, place.node.wires);
   await guest.probe();
-  assertEquals((await guest.readEntropy(64)).length, 64);
+  assertEquals((await guest.call("readEntropy", 64)).length, 64);
   adapter.signal("SIGTERM");
   assertEquals((await adapter.end(5000)).code, 0, adapter.report());
   const events = facts(adapter).map(({ event }) => event);
@@ -295,9 +296,9 @@ Deno.test("viola attach: a device that cannot go on leaves the others alone", as
     ...["--socket", fit, "--loopback", `soft:${place.folder.file("node1")}`],
   ]);
   await reported(adapter, "failed");
-  await using guest = await startGuest("rng", node.wires);
+  await using guest = await startGuest(rng, node.wires);
   await guest.probe();
-  assertEquals((await guest.readEntropy(16)).length, 16);
+  assertEquals((await guest.call("readEntropy", 16)).length, 16);
   assert(/Cannot use the back-end of sound/.test(adapter.stderr), adapter.report());
 });
 
@@ -318,10 +319,10 @@ Deno.test("the drop-in command line serves as the C program does", async (t) => 
       await using device = viola([
         ...["device", "sound", "--socket", place.socket, "--sink", `wav:${wav}`, "--pace", "free"],
       ]);
-      await using guest = await startGuest("sound", place.node.wires);
+      await using guest = await startGuest(sound, place.node.wires);
       const { version } = await guest.probe();
       assertEquals(version, 2, "the back-end offers VIRTIO_F_VERSION_1");
-      await guest.play({ file: place.folder.file("in.wav") });
+      await guest.call("play", { file: place.folder.file("in.wav") });
       adapter.signal("SIGTERM");
       assertEquals((await adapter.end(5000)).code, 0, adapter.report());
       assertEquals((await device.stop()).code, 0, device.report());

@@ -7,7 +7,7 @@ import {
   restText,
   verdictLines,
 } from "../../cli/verdict.ts";
-import type { ProgressSnapshot } from "../../lib/guest/mod.ts";
+import type { SoundProgress } from "../../lib/classes/sound/progress.ts";
 
 const CARD: CardVerdict = {
   card: 1,
@@ -26,7 +26,7 @@ const CARD: CardVerdict = {
   longestPeriodMs: 20,
 };
 
-const NOW: ProgressSnapshot = {
+const NOW: SoundProgress = {
   state: "running",
   position: 24000,
   total: 96000,

@@ -14,7 +14,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   "lib/bridge": ["lib/loopback", "lib/vhost_user", "lib/virtio", "ffi"],
   "lib/device": ["lib/vhost_user", "lib/virtio", "ffi"],
   // A guest is the software loopback device's other end.
-  "lib/guest": ["lib/loopback", "lib/virtio", "ffi", "lib/classes"],
+  "lib/guest": ["lib/loopback", "lib/virtio", "ffi"],
   "lib/classes": ["lib/device", "lib/guest", "lib/virtio", "lib/wav", "ffi"],
   "cli": ["lib/", "ffi", "mod.ts", "deno.json"],
   "mod.ts": ["lib/", "ffi"],

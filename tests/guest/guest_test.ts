@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The guest as a thread on a soft node, with a scripted device on another.
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { type GuestOptions, type SoundGuest, startGuest } from "../../lib/guest/mod.ts";
+import { rng, sound } from "../../lib/classes/mod.ts";
+import { type Guest, type GuestOptions, startGuest } from "../../lib/guest/mod.ts";
 import { SoftNode } from "../../lib/loopback/soft.ts";
 import { EVT_JACK_DISCONNECTED, R_PCM_PREPARE } from "../../lib/classes/sound/wire.ts";
 import type { WavFormat } from "../../lib/wav/mod.ts";
@@ -19,7 +20,7 @@ const MEMORY = 4 << 20;
 interface Rig {
   node: SoftNode;
   adapter: Adapter;
-  guest: SoundGuest;
+  guest: Guest<typeof sound>;
   folder: string;
 }
 
@@ -37,7 +38,7 @@ async function withCard(
         mmioVersion: 2,
         ...device,
       });
-      await using guest = await startGuest("sound", node.wires, { name: "card0", ...options });
+      await using guest = await startGuest(sound, node.wires, { name: "card0", ...options });
       adapter.appear();
       await body({ node, adapter, guest, folder });
     })
@@ -45,7 +46,7 @@ async function withCard(
 }
 
 /** Waits until the guest has got so far. */
-async function reached(guest: SoundGuest, position: number): Promise<void> {
+async function reached(guest: Guest<typeof sound>, position: number): Promise<void> {
   await until(() => guest.progress.position >= position, `frame ${position}`);
 }
 
@@ -64,7 +65,7 @@ Deno.test("a guest plays and records through a soft node", async () => {
       assertEquals(found.streams.length, 2);
       assertEquals(guest.progress.state, "bound");
       const bytes = writeNumbered(`${folder}/in.wav`, S16, 20_000);
-      const result = await guest.play({ file: `${folder}/in.wav`, ...BUFFER });
+      const result = await guest.call("play", { file: `${folder}/in.wav`, ...BUFFER });
       assertEquals(result.frames, 20_000);
       const seen = await adapter.seen();
       assertEquals(seen.playedBytes, bytes);
@@ -72,7 +73,7 @@ Deno.test("a guest plays and records through a soft node", async () => {
       assertEquals(guest.progress.position, 20_000);
       assert(guest.progress.interrupts > 0);
       const recording = { file: `${folder}/out.wav`, frames: 1234, format: S16 };
-      assertEquals((await guest.capture(recording)).frames, 1234);
+      assertEquals((await guest.call("capture", recording)).frames, 1234);
       assertEquals(readSamples(recording.file).length, 4 * 1234);
     }, device);
   }
@@ -81,7 +82,7 @@ Deno.test("a guest plays and records through a soft node", async () => {
 Deno.test("a guest waits for its device to appear, and for no longer than told", async () => {
   await withoutLeaks(async () => {
     using node = new SoftNode(MEMORY);
-    await using guest = await startGuest("sound", node.wires, { name: "card0" });
+    await using guest = await startGuest(sound, node.wires, { name: "card0" });
     await assertRejects(() => guest.probe(10), Error, "it did not appear in 10 ms (ETIMEDOUT)");
     await using adapter = await Adapter.attach(node, { kind: "sound", mmioVersion: 1 });
     const probe = guest.probe();
@@ -94,7 +95,7 @@ Deno.test("a guest waits for its device to appear, and for no longer than told",
 Deno.test("a guest that waits for its device can be reset and closed", async () => {
   await withoutLeaks(async () => {
     using node = new SoftNode(MEMORY);
-    const guest = await startGuest("sound", node.wires);
+    const guest = await startGuest(sound, node.wires);
     const waiting = assertRejects(() => guest.probe(60_000), Error, "reset while it was at work");
     await guest.reset();
     await waiting;
@@ -111,7 +112,7 @@ Deno.test("a guest is reset in mid-play, probes anew, and plays again", async ()
     for (let round = 1; round <= 3; round++) {
       await guest.probe();
       const play = assertRejects(
-        () => guest.play({ file, ...BUFFER }),
+        () => guest.call("play", { file, ...BUFFER }),
         Error,
         "reset while it was at work",
       );
@@ -127,7 +128,7 @@ Deno.test("a guest is reset in mid-play, probes anew, and plays again", async ()
     await guest.probe();
     const before = (await adapter.seen()).playedBytes.length;
     await adapter.grant(1000);
-    assertEquals((await guest.play({ file, ...BUFFER })).frames, 10_000);
+    assertEquals((await guest.call("play", { file, ...BUFFER })).frames, 10_000);
     const seen = await adapter.seen();
     assertEquals(seen.playedBytes.subarray(before), bytes);
     assertEquals([seen.bad, seen.ringErrors], [[], []]);
@@ -139,7 +140,7 @@ Deno.test("a guest is unbound in mid-play in order, bound again, and plays again
     const file = `${folder}/in.wav`;
     const bytes = writeNumbered(file, S16, 10_000);
     await guest.probe();
-    const play = guest.play({ file, ...BUFFER });
+    const play = guest.call("play", { file, ...BUFFER });
     await reached(guest, 1500);
     await guest.unbind();
     const result = await play;
@@ -150,7 +151,7 @@ Deno.test("a guest is unbound in mid-play in order, bound again, and plays again
     assertEquals(seen.status, 1);
     await guest.probe();
     await adapter.grant(1000);
-    assertEquals((await guest.play({ file, ...BUFFER })).stopped, false);
+    assertEquals((await guest.call("play", { file, ...BUFFER })).stopped, false);
     assertEquals((await adapter.seen()).playedBytes.subarray(6000), bytes);
   }, { script: { grant: 3 } });
 });
@@ -160,14 +161,14 @@ Deno.test("a playback is stopped, and another may follow", async () => {
     const file = `${folder}/in.wav`;
     writeNumbered(file, S16, 10_000);
     await guest.probe();
-    const play = guest.play({ file, ...BUFFER });
-    await assertRejects(() => guest.probe(), Error, "the guest is at work");
+    const play = guest.call("play", { file, ...BUFFER });
+    await assertRejects(() => guest.probe(), Error, "the guest does something else");
     await reached(guest, 1500);
     await guest.stop();
     assertEquals((await play).stopped, true);
     await guest.stop();
     await adapter.grant(1000);
-    assertEquals((await guest.play({ file, ...BUFFER })).frames, 10_000);
+    assertEquals((await guest.call("play", { file, ...BUFFER })).frames, 10_000);
   }, { script: { grant: 3 } });
 });
 
@@ -176,7 +177,11 @@ Deno.test("a guest is closed in mid-play", async () => {
     writeNumbered(`${folder}/in.wav`, S16, 10_000);
     await guest.probe();
     const options = { file: `${folder}/in.wav`, ...BUFFER };
-    const play = assertRejects(() => guest.play(options), Error, "reset while it was at work");
+    const play = assertRejects(
+      () => guest.call("play", options),
+      Error,
+      "reset while it was at work",
+    );
     await reached(guest, 1500);
     await guest.close();
     await play;
@@ -188,7 +193,7 @@ Deno.test("a guest waits for a device that is slow, as long as it was told to", 
     const file = `${folder}/in.wav`;
     const bytes = writeNumbered(file, S16, 10_000);
     await guest.probe();
-    const play = guest.play({ file, ...BUFFER });
+    const play = guest.call("play", { file, ...BUFFER });
     for (let given = 1; given <= 10; given++) {
       await reached(guest, 1000 * (given - 1));
       await adapter.grant(2);
@@ -215,10 +220,14 @@ Deno.test("a device that lies while nothing is asked of a guest is told of", asy
       writeNumbered(`${folder}/in.wav`, S16, 1000);
       await guest.probe();
       // Its answer comes after the guest stopped waiting for it.
-      await assertRejects(() => guest.play({ file: `${folder}/in.wav` }), Error, "ETIMEDOUT");
+      await assertRejects(
+        () => guest.call("play", { file: `${folder}/in.wav` }),
+        Error,
+        "ETIMEDOUT",
+      );
       await adapter.script({ mute: [], lie: "usedHead" });
       await assertRejects(
-        () => guest.play({ file: `${folder}/in.wav` }),
+        () => guest.call("play", { file: `${folder}/in.wav` }),
         Error,
         "queue 0 of card0",
       );
@@ -252,12 +261,12 @@ Deno.test("two guests play at once", async () => {
         using node = new SoftNode(MEMORY);
         const device = { kind: "sound", mmioVersion: 2, eventIdx: true } as const;
         await using adapter = await Adapter.attach(node, device);
-        await using guest = await startGuest("sound", node.wires);
+        await using guest = await startGuest(sound, node.wires);
         adapter.appear();
         await guest.probe();
         const file = `${folder}/${channels}.wav`;
         const bytes = writeNumbered(file, { ...S16, channels }, 30_000);
-        await guest.play({ file });
+        await guest.call("play", { file });
         assertEquals((await adapter.seen()).playedBytes, bytes);
       }));
     })
@@ -268,15 +277,15 @@ Deno.test("an entropy guest reads and measures", async () => {
   await withoutLeaks(async () => {
     using node = new SoftNode(MEMORY);
     await using adapter = await Adapter.attach(node, { kind: "rng", mmioVersion: 1 });
-    await using guest = await startGuest("rng", node.wires, { name: "rng0" });
+    await using guest = await startGuest(rng, node.wires, { name: "rng0" });
     adapter.appear();
     await guest.probe();
-    const bytes = await guest.readEntropy(5000);
+    const bytes = await guest.call("readEntropy", 5000);
     assertEquals(bytes.length, 5000);
     assert(new Set(bytes).size > 200);
-    assertEquals((await guest.measureRequests(100)).length, 100);
+    assertEquals((await guest.call("measureRequests", 100)).length, 100);
     assertEquals((await guest.measureAccess(100)).length, 100);
     await guest.unbind();
-    await assertRejects(() => guest.readEntropy(1), Error, "it is not bound");
+    await assertRejects(() => guest.call("readEntropy", 1), Error, "it is not bound");
   });
 });

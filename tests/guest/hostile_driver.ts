@@ -4,7 +4,7 @@
  * are tables, so that a test can tell them all to whatever stands on the other side.
  */
 import { GuestPages, PAGE_SIZE } from "../../lib/guest/pages.ts";
-import { Progress } from "../../lib/guest/progress.ts";
+import { NO_PROGRESS, Progress } from "../../lib/guest/progress.ts";
 import { type GuestPort, MmioDevice, REGISTER } from "../../lib/guest/transport.ts";
 import { bit, hasFeature, VIRTIO_F_RING_INDIRECT_DESC } from "../../lib/virtio/features.ts";
 import * as snd from "../../lib/classes/sound/wire.ts";
@@ -395,7 +395,12 @@ export class HostileDriver {
 
   constructor(readonly port: GuestPort) {
     const pages = new GuestPages(port.memory, port.guestBase, port.memorySize);
-    this.#device = new MmioDevice(port, pages, "hostile driver's device", new Progress());
+    this.#device = new MmioDevice(
+      port,
+      pages,
+      "hostile driver's device",
+      new Progress(NO_PROGRESS),
+    );
   }
 
   /**

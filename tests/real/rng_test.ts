@@ -21,8 +21,8 @@ for (const memory of ["isolated", "direct"] as const) {
         const [daemon, socket] = startDaemon(folder, "/dev/urandom");
         await using _daemon = daemon;
         await using attachment = await attach({ kind: "rng", socket, memory, mmioVersion });
-        const first = await attachment.guest.readEntropy(4096);
-        const second = await attachment.guest.readEntropy(4096);
+        const first = await attachment.guest.call("readEntropy", 4096);
+        const second = await attachment.guest.call("readEntropy", 4096);
         assertNotEquals(first, second);
         for (const bytes of [first, second]) {
           // 4096 random bytes hold all but a handful of the 256 values; less than 200 is impossible in practice.
@@ -41,7 +41,7 @@ for (const memory of ["isolated", "direct"] as const) {
       const [daemon, socket] = startDaemon(folder, source);
       await using _daemon = daemon;
       await using attachment = await attach({ kind: "rng", socket, memory });
-      const read = await attachment.guest.readEntropy(10_000);
+      const read = await attachment.guest.call("readEntropy", 10_000);
       assertEquals(read, bytes.subarray(0, read.length));
     });
   });
@@ -53,11 +53,11 @@ for (const memory of ["isolated", "direct"] as const) {
       await using _daemon = daemon;
       await using attachment = await attach({ kind: "rng", socket, memory });
       for (let life = 0; life < 3; life++) {
-        assert(new Set(await attachment.guest.readEntropy(1000)).size > 100);
+        assert(new Set(await attachment.guest.call("readEntropy", 1000)).size > 100);
         await attachment.guest.reset();
         await attachment.guest.probe();
       }
-      assert(new Set(await attachment.guest.readEntropy(1000)).size > 100);
+      assert(new Set(await attachment.guest.call("readEntropy", 1000)).size > 100);
       assertEquals(attachment.events.filter(({ kind }) => kind === "lost"), []);
     });
   });
@@ -71,9 +71,9 @@ Deno.test("vhost-device-rng killed and started again goes on", async () => {
     const [first, socket] = startDaemon(folder, "/dev/zero");
     await using _first = first;
     await using attachment = await attach({ kind: "rng", socket });
-    assertEquals(await attachment.guest.readEntropy(1000), new Uint8Array(1000));
+    assertEquals(await attachment.guest.call("readEntropy", 1000), new Uint8Array(1000));
     await first.stop("SIGKILL");
-    const reading = attachment.guest.readEntropy(1000);
+    const reading = attachment.guest.call("readEntropy", 1000);
     const [second] = startDaemon(folder, "/dev/urandom");
     await using _second = second;
     // One buffer at most came from the first.

@@ -30,7 +30,11 @@ for (const memory of ["isolated", "direct"] as const) {
       startDaemon(session, socket);
       await using attachment = await attach({ kind: "sound", socket, memory });
       const recording = await session.record();
-      const played = await attachment.guest.play({ file, periodFrames: PERIOD, periods: 8 });
+      const played = await attachment.guest.call("play", {
+        file,
+        periodFrames: PERIOD,
+        periods: 8,
+      });
       assertEquals([played.frames, played.ioErrors], [SECONDS * RATE, 0]);
       const heard = numbersOf(await recording.finish());
       assertEquals(unexcused(heard, SECONDS * RATE, PERIOD), []);
@@ -46,7 +50,7 @@ for (const memory of ["isolated", "direct"] as const) {
       const first = startDaemon(session, socket);
       await using attachment = await attach({ kind: "sound", socket, memory });
       const { guest, events } = attachment;
-      const playing = guest.play({ file, periodFrames: PERIOD, periods: 4 });
+      const playing = guest.call("play", { file, periodFrames: PERIOD, periods: 4 });
       await until(() => guest.progress.position >= RATE / 2, "the first half second");
       await first.stop("SIGKILL");
       const recording = await session.record();
@@ -71,14 +75,14 @@ for (const memory of ["isolated", "direct"] as const) {
       await using attachment = await attach({ kind: "sound", socket, memory });
       const { guest } = attachment;
       const options = { file, periodFrames: PERIOD, periods: 4 };
-      const killed = guest.play(options);
+      const killed = guest.call("play", options);
       await until(() => guest.progress.position > 0, "the first period");
       await first.stop("SIGKILL");
       const ended = assertRejects(() => killed, Error, "the application was killed");
       await guest.kill();
       await ended;
       const { messages } = guest.progress;
-      const playing = guest.play(options);
+      const playing = guest.call("play", options);
       await until(() => guest.progress.messages > messages, "the next player's first message");
       startDaemon(session, socket);
       const { frames, ioErrors } = await playing;

@@ -7,7 +7,8 @@
 import { Reactor } from "../../ffi/mod.ts";
 import { Bridge, type BridgeEvent, type MemoryMode } from "../../lib/bridge/mod.ts";
 import { rng, sound } from "../../lib/classes/mod.ts";
-import { type EntropyGuest, type SoundGuest, startGuest } from "../../lib/guest/mod.ts";
+import { type Guest, startGuest } from "../../lib/guest/mod.ts";
+import type { DeviceClass } from "../../lib/virtio/device_class.ts";
 import { SoftNode } from "../../lib/loopback/mod.ts";
 import { TempFolder } from "./process.ts";
 
@@ -16,8 +17,8 @@ const PATIENCE_MS = 10_000;
 
 /** A guest's driver by device class. */
 export interface Guests {
-  rng: EntropyGuest;
-  sound: SoundGuest;
+  rng: Guest<typeof rng>;
+  sound: Guest<typeof sound>;
 }
 
 /** Options of {@linkcode attach}. */
@@ -66,8 +67,9 @@ export async function attach<Kind extends keyof Guests>(
   );
   await bridge.ready();
   const loopback = `soft:${folder.file("node")}`;
+  const deviceClass: DeviceClass = { rng, sound }[kind];
   bridge.add({
-    class: { rng, sound }[kind],
+    class: deviceClass,
     socket,
     loopback,
     memory,
@@ -75,7 +77,7 @@ export async function attach<Kind extends keyof Guests>(
     priority: 0,
     lane,
   });
-  const started = await startGuest(kind as "rng", node.wires, { controlTimeoutMs: PATIENCE_MS });
+  const started = await startGuest(deviceClass, node.wires, { controlTimeoutMs: PATIENCE_MS });
   const guest = stack.use(started) as unknown as Guests[Kind];
   try {
     await guest.probe();

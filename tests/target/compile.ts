@@ -44,7 +44,7 @@ export const WORKERS: Readonly<Record<string, readonly string[]>> = {
   "lib/bridge/access_worker.ts": [],
   "lib/bridge/ring_worker.ts": rolesNamed("replay"),
   "lib/device/worker.ts": rolesNamed("device"),
-  "lib/guest/worker.ts": [],
+  "lib/guest/worker.ts": rolesNamed("driver"),
 };
 
 /** All that is found by its place. */

@@ -3,6 +3,7 @@ import { fileURLToPath } from "node:url";
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { Reactor } from "../../ffi/mod.ts";
 import { bundledName, part } from "../../ffi/parts.ts";
+import { sound } from "../../lib/classes/mod.ts";
 import { startGuest } from "../../lib/guest/mod.ts";
 import { SoftNode } from "../../lib/loopback/mod.ts";
 import { run } from "./command.ts";
@@ -143,8 +144,8 @@ Deno.test("the executable's permissions are enough for the demo's process", asyn
 Deno.test("the executable's permissions are enough to be a device with commands, and to attach it", async (t) => {
   await using folder = await TempFolder.create();
   const socket = folder.file("device");
-  const sound = folder.file("sound.wav");
-  writeNumbered(sound, RATE / 10);
+  const file = folder.file("sound.wav");
+  writeNumbered(file, RATE / 10);
   const sink = ["--pace", "free", "--sink", `exec:cat >>${folder.file("heard")}`];
   await using device = confined(["device", "sound", "--socket", socket, ...sink, "--json"]);
   for (const memory of ["isolated", "direct"]) {
@@ -154,9 +155,9 @@ Deno.test("the executable's permissions are enough to be a device with commands,
       node.listen(folder.file(memory), reactor);
       const place = ["--socket", socket, "--loopback", `soft:${folder.file(memory)}`];
       await using adapter = confined(["attach", "sound", ...place, "--memory", memory, "--json"]);
-      await using guest = await startGuest("sound", node.wires);
+      await using guest = await startGuest(sound, node.wires);
       await guest.probe(20_000);
-      await guest.play({ file: sound });
+      await guest.call("play", { file });
       adapter.signal("SIGTERM");
       assertEquals((await adapter.end(10_000)).code, 0, adapter.report());
     });

@@ -6,11 +6,14 @@
  */
 import { part } from "../../../ffi/parts.ts";
 import type { DeviceContract, DeviceRole } from "../../device/role.ts";
+import type { DriverRole } from "../../guest/role.ts";
+import type { RngDriverContract } from "./driver.ts";
 import type { DeviceClass, RoleUrl } from "../../virtio/device_class.ts";
 
 /** The modules that know the class. */
 export interface RngRoles {
   readonly device: RoleUrl<DeviceRole<DeviceContract>>;
+  readonly driver: RoleUrl<DriverRole<RngDriverContract>>;
 }
 
 /** Entropy: what the driver offers comes back filled with random bytes. */
@@ -24,5 +27,6 @@ export const rng: DeviceClass<RngRoles> = {
   masked: 0n,
   roles: {
     device: part("lib/classes/rng/device.ts"),
+    driver: part("lib/classes/rng/driver.ts"),
   },
 };

@@ -8,14 +8,16 @@
 import { monotonicNs } from "../../../ffi/mod.ts";
 import type { Segment } from "../../virtio/driver_queue.ts";
 import { GuestError } from "../../guest/error.ts";
-import { type MmioDevice, REGISTER, type VirtQueue } from "../../guest/transport.ts";
+import { NO_PROGRESS } from "../../guest/progress.ts";
+import type { DriverContract, DriverRole } from "../../guest/role.ts";
+import type { MmioDevice, VirtQueue } from "../../guest/transport.ts";
+import { rng } from "./class.ts";
 
-const ENTROPY_DEVICE_ID = 4;
 /** Bytes of the buffer: SMP_CACHE_BYTES on arm64 and x86-64. */
 const BUFFER_BYTES = 64;
 
 /** A bound entropy device. */
-export class EntropyDriver {
+class EntropyDriver {
   readonly #queue: VirtQueue<null>;
   readonly #segments: readonly Segment[];
   readonly #buffer: Uint8Array;
@@ -37,7 +39,7 @@ export class EntropyDriver {
 
   /** Probes the device. @throws {GuestError} */
   static bind(device: MmioDevice): EntropyDriver {
-    return device.bind(ENTROPY_DEVICE_ID, 0n, () => new EntropyDriver(device));
+    return device.bind(rng.id, 0n, () => new EntropyDriver(device));
   }
 
   #request(): void {
@@ -100,18 +102,35 @@ export class EntropyDriver {
   }
 }
 
-/**
- * Measures register accesses: reads of the device's status.
- *
- * @param rounds How many
- * @returns nanoseconds of each
- */
-export function measureAccess(device: MmioDevice, rounds: number): Float64Array<ArrayBuffer> {
-  const times = new Float64Array(rounds);
-  for (let i = 0; i < rounds; i++) {
-    const start = monotonicNs();
-    device.read(REGISTER.status);
-    times[i] = monotonicNs() - start;
-  }
-  return times;
+/** What the entropy driver and its guest's owner agree on. */
+export interface RngDriverContract extends DriverContract {
+  calls: {
+    /**
+     * Reads entropy.
+     *
+     * @param count Bytes
+     * @returns as much as was asked for, or less when the owner wants it to end
+     */
+    readEntropy(count: number): Uint8Array<ArrayBuffer>;
+    /** Measures requests: from offered to given back and its interrupt handled. @returns nanoseconds of each */
+    measureRequests(rounds: number): Float64Array<ArrayBuffer>;
+  };
+  progress: typeof NO_PROGRESS;
 }
+
+/** The software entropy driver. */
+export const driver: DriverRole<RngDriverContract> = {
+  deviceClass: rng,
+  progress: NO_PROGRESS,
+  bind: (device, { stallTimeoutMs }) => {
+    const bound = EntropyDriver.bind(device);
+    return {
+      found: {},
+      calls: {
+        readEntropy: (count) => bound.read(count, stallTimeoutMs),
+        measureRequests: (rounds) => bound.measure(rounds, stallTimeoutMs),
+      },
+      exercise: () => void bound.read(16, stallTimeoutMs),
+    };
+  },
+};

@@ -6,12 +6,15 @@
  */
 import { part } from "../../../ffi/parts.ts";
 import type { DeviceRole } from "../../device/role.ts";
+import type { DriverRole } from "../../guest/role.ts";
 import type { DeviceClass, ReplayRole, RoleUrl } from "../../virtio/device_class.ts";
+import type { SoundDriverContract } from "./driver.ts";
 import type { SoundDeviceContract } from "./spec.ts";
 
 /** The modules that know the class. */
 export interface SoundRoles {
   readonly device: RoleUrl<DeviceRole<SoundDeviceContract>>;
+  readonly driver: RoleUrl<DriverRole<SoundDriverContract>>;
   readonly replay: RoleUrl<ReplayRole>;
 }
 
@@ -32,6 +35,7 @@ export const sound: DeviceClass<SoundRoles> = {
   masked: 0n,
   roles: {
     device: part("lib/classes/sound/device.ts"),
+    driver: part("lib/classes/sound/driver.ts"),
     replay: part("lib/classes/sound/replay.ts"),
   },
 };

@@ -8,7 +8,8 @@
 import { HDR_SIZE, S_IO_ERR, S_NOT_SUPP, S_OK, soundCodeName } from "./wire.ts";
 import type { Segment } from "../../virtio/driver_queue.ts";
 import { GuestError } from "../../guest/error.ts";
-import type { MmioDevice, VirtQueue } from "../../guest/transport.ts";
+import type { VirtQueue } from "../../guest/transport.ts";
+import type { SoundMmioDevice } from "./progress.ts";
 
 /** A message in line or on its way. */
 interface ControlMessage {
@@ -30,7 +31,7 @@ export class ControlQueue {
    *
    * @param timeoutMs How long a message may take
    */
-  constructor(readonly device: MmioDevice, readonly timeoutMs: number) {
+  constructor(readonly device: SoundMmioDevice, readonly timeoutMs: number) {
     this.#queue = device.setUpQueue<ControlMessage>("control", (message) => {
       message.answered = true;
       if (message.abandoned) this.#free(message);

@@ -29,13 +29,23 @@ import {
   R_JACK_INFO,
   R_PCM_INFO,
   SAMPLE_FORMATS,
-  SOUND_DEVICE_ID,
   soundCodeName,
 } from "./wire.ts";
+import type { DriverContract, DriverRole } from "../../guest/role.ts";
+import { sound } from "./class.ts";
 import { ControlQueue } from "./control_queue.ts";
 import { GuestError } from "../../guest/error.ts";
 import { type PcmMessage, PcmStream } from "./pcm.ts";
-import type { MmioDevice, VirtQueue } from "../../guest/transport.ts";
+import type { VirtQueue } from "../../guest/transport.ts";
+import { SOUND_PROGRESS, type SoundMmioDevice, type SoundProgressLayout } from "./progress.ts";
+import {
+  capture,
+  type CaptureOptions,
+  exercise,
+  play,
+  type PlayOptions,
+  type TransferResult,
+} from "./transfer.ts";
 
 /** Where the counts lie in the config space. */
 const CONFIG = { jacks: 0, streams: 4, chmaps: 8 } as const;
@@ -57,7 +67,7 @@ export class SoundCard {
   /** One for each of `info.streams`. */
   readonly streams: readonly PcmStream[];
 
-  private constructor(readonly device: MmioDevice, controlTimeoutMs: number) {
+  private constructor(readonly device: SoundMmioDevice, controlTimeoutMs: number) {
     this.control = new ControlQueue(device, controlTimeoutMs);
     this.#events = device.setUpQueue<number>("event", (address) => this.#onEvent(address));
     const onMessage = (message: PcmMessage, written: number): void =>
@@ -79,8 +89,8 @@ export class SoundCard {
    * @param controlTimeoutMs How long a control message may take
    * @throws {GuestError} as Linux's probe would fail
    */
-  static bind(device: MmioDevice, controlTimeoutMs: number): SoundCard {
-    return device.bind(SOUND_DEVICE_ID, 0n, () => new SoundCard(device, controlTimeoutMs));
+  static bind(device: SoundMmioDevice, controlTimeoutMs: number): SoundCard {
+    return device.bind(sound.id, 0n, () => new SoundCard(device, controlTimeoutMs));
   }
 
   /** Gives the device its event buffers. It is not told: it finds them when it starts. */
@@ -186,3 +196,33 @@ export class SoundCard {
     throw new GuestError("EINVAL", `drive ${this.device.name}: ${problem}`);
   }
 }
+
+/** What the sound driver and its guest's owner agree on. */
+export interface SoundDriverContract extends DriverContract {
+  found: CardInfo;
+  calls: {
+    /** Plays a file to its end. */
+    play(options: PlayOptions): TransferResult;
+    /** Records a file of exactly so many frames. */
+    capture(options: CaptureOptions): TransferResult;
+  };
+  progress: SoundProgressLayout;
+}
+
+/** The software sound driver. */
+export const driver: DriverRole<SoundDriverContract> = {
+  deviceClass: sound,
+  progress: SOUND_PROGRESS,
+  bind: (device, { controlTimeoutMs, stallTimeoutMs }) => {
+    const card = SoundCard.bind(device, controlTimeoutMs);
+    return {
+      found: card.info,
+      calls: {
+        play: (options) => play(card, options, stallTimeoutMs),
+        capture: (options) => capture(card, options, stallTimeoutMs),
+      },
+      exercise: () => exercise(card, stallTimeoutMs),
+      shutDown: () => card.shutDown(),
+    };
+  },
+};

@@ -33,7 +33,8 @@ import {
 import type { ControlQueue } from "./control_queue.ts";
 import { attempt, GuestError } from "../../guest/error.ts";
 import { PAGE_SIZE } from "../../guest/pages.ts";
-import type { MmioDevice, VirtQueue } from "../../guest/transport.ts";
+import type { VirtQueue } from "../../guest/transport.ts";
+import type { SoundMmioDevice } from "./progress.ts";
 
 /** A period is one message; this is how one is laid out in memory. */
 export interface PcmMessage {
@@ -87,7 +88,7 @@ export class PcmStream {
   #dataPages: number[] = [];
 
   constructor(
-    readonly device: MmioDevice,
+    readonly device: SoundMmioDevice,
     readonly control: ControlQueue,
     readonly queue: VirtQueue<PcmMessage>,
     readonly id: number,

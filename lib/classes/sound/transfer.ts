@@ -5,7 +5,8 @@
  *
  * @module
  */
-import { D_INPUT, D_OUTPUT, formatOfWav, FRAME_RATES } from "./wire.ts";
+import { hasFeature } from "../../virtio/features.ts";
+import { D_INPUT, D_OUTPUT, formatOfWav, FRAME_RATES, SAMPLE_FORMATS } from "./wire.ts";
 import { type WavFormat, wavFormatText, WavReader, WavWriter } from "../../wav/mod.ts";
 import { attempt, Dropped, GuestError } from "../../guest/error.ts";
 import type { HwParams, PcmMessage, PcmStream } from "./pcm.ts";
@@ -69,7 +70,7 @@ export function play(card: SoundCard, options: PlayOptions, stallMs: number): Tr
   using reader = WavReader.open(options.file, options.frames);
   const stream = card.stream(D_OUTPUT);
   const params = hwParams(options.file, reader.format, options);
-  card.device.progress.begin(reader.frames);
+  begin(card, reader.frames);
   return inSteps(stream, (time) => {
     time("setParams", () => stream.setParams(params));
     time("prepare", () => stream.prepare());
@@ -82,6 +83,12 @@ export function play(card: SoundCard, options: PlayOptions, stallMs: number): Tr
     }
     time("release", () => stream.release());
   });
+}
+
+/** Shows that a transfer of so many frames begins. */
+function begin({ device: { progress } }: SoundCard, frames: number): void {
+  progress.clear();
+  progress.write("total", frames);
 }
 
 /** Sends what comes back out again with what comes next, until all is back. */
@@ -125,7 +132,7 @@ export function capture(card: SoundCard, options: CaptureOptions, stallMs: numbe
   }
   const stream = card.stream(D_INPUT);
   const params = hwParams(file, format, options);
-  card.device.progress.begin(frames);
+  begin(card, frames);
   let recorded = 0;
   const result = inSteps(stream, (time) => {
     time("setParams", () => stream.setParams(params));
@@ -139,6 +146,35 @@ export function capture(card: SoundCard, options: CaptureOptions, stallMs: numbe
     recorded = writer.bytes / stream.frameBytes;
   });
   return { ...result, frames: recorded };
+}
+
+/**
+ * Plays two periods of silence, or records them on a card that only records, with the least that the stream offers.
+ *
+ * @param stallMs How long the device may keep everything
+ * @throws {GuestError} as {@linkcode play}
+ */
+export function exercise(card: SoundCard, stallMs: number): void {
+  const stream = card.streams[0];
+  if (stream === undefined) return;
+  const { info } = stream;
+  const format = SAMPLE_FORMATS.findIndex(({ code, bytes }) =>
+    bytes > 0 && hasFeature(info.formats, code)
+  );
+  const rate = FRAME_RATES.findIndex((_, code) => hasFeature(info.rates, code));
+  const periodFrames = Math.ceil(FRAME_RATES[rate]! / 100);
+  begin(card, 2 * periodFrames);
+  inSteps(stream, (time) => {
+    const params = { format, rate, channels: info.channelsMin, periodFrames, periods: 2 };
+    time("setParams", () => stream.setParams(params));
+    time("prepare", () => stream.prepare());
+    for (const { views } of stream.messages) for (const view of views) view.fill(0);
+    lend(stream, stream.messages, params);
+    time("start", () => stream.start());
+    time("wait", () => awaitReturn(stream, stallMs));
+    time("stop", () => stream.stop());
+    time("release", () => stream.release());
+  });
 }
 
 function record(
