@@ -7,7 +7,7 @@
 import type { QueueClass, ReplayRole } from "../virtio/device_class.ts";
 import { MemoryError, RingError } from "../virtio/error.ts";
 import { VIRTIO_F_RING_EVENT_IDX, VIRTIO_F_RING_INDIRECT_DESC } from "../virtio/features.ts";
-import { queueLayout } from "../virtio/registers.ts";
+import { queueLayout } from "../virtio/queue_registers.ts";
 import type { Chain, RingOptions } from "../virtio/split_ring.ts";
 import { DirectQueue } from "./direct_queue.ts";
 import type { DriverSide } from "./driver_side.ts";

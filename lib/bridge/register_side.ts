@@ -6,7 +6,7 @@
  * @module
  */
 import { MAX_MAPPINGS } from "../loopback/mod.ts";
-import { probeFault } from "../virtio/registers.ts";
+import { probeFault } from "../virtio/queue_registers.ts";
 import { DEVICE_COUNTERS, MAIN_COUNTERS, STATUS_DEVICE_NEEDS_RESET } from "../virtio/state.ts";
 import type { BackEndProfile } from "../virtio/device_class.ts";
 import type { DeviceSetup } from "./device_setup.ts";

@@ -6,20 +6,22 @@
  *
  * @module
  */
+import { describeFeatures, type FeatureNames, VIRTIO_F_VERSION_1 } from "./features.ts";
 import {
-  describeFeatures,
-  type FeatureNames,
-  VIRTIO_F_RING_RESET,
-  VIRTIO_F_VERSION_1,
-} from "./features.ts";
-import type { RingLayout } from "./ring_layout.ts";
+  readQueueNumMax,
+  readQueuePfn,
+  readQueueReady,
+  setUpWord,
+  writeGuestPageSize,
+  writeQueueNotify,
+  writeQueuePfn,
+  writeQueueReady,
+  writeQueueReset,
+} from "./queue_registers.ts";
+import { addStatus, hex, Machine, type RegisterEvents } from "./register_machine.ts";
 import {
   ACCESS_COUNTERS,
-  type AccessQueue,
-  type DeviceState,
-  isPowerOfTwo,
   QUEUE_WORDS,
-  type QueueState,
   STATUS_ACKNOWLEDGE,
   STATUS_DEVICE_NEEDS_RESET,
   STATUS_DRIVER,
@@ -28,35 +30,6 @@ import {
   STATUS_FEATURES_OK,
 } from "./state.ts";
 import type { AccessState } from "./state_writers.ts";
-
-/** What the driver's accesses set in motion. Each is called before the access is answered. */
-export interface RegisterEvents {
-  /** There is something in the available ring of a queue that is ready; before DRIVER_OK, too. */
-  notify(queue: number): void;
-  /** Status bits were added, by the driver or, where it is DEVICE_NEEDS_RESET, by this register file. */
-  statusChanged(status: number, previous: number): void;
-  /** The driver reset the device; the state is reset already. */
-  reset(): void;
-  /** The driver took this queue back, and no other; its state is reset already. */
-  queueReset(queue: number): void;
-  /** The driver wrote these bytes of the config space; they are in the state. */
-  configWritten(offset: number, size: number): void;
-  /** The driver did what it must not; told once for each kind of it, and counted in the state each time. */
-  badAccess(text: string): void;
-}
-
-/**
- * Where a queue lies that the driver has set up, in guest addresses. Unless the driver is made to wait meanwhile, compare
- * the queue's epoch before and after.
- *
- * @throws {RangeError} if there is no such queue or it is not ready
- */
-export function queueLayout(state: DeviceState, index: number): RingLayout {
-  const queue = state.queues[index];
-  if (!queue?.ready) throw new RangeError(`Cannot lay out queue ${index}: it is not set up`);
-  const { num: size, desc, avail, used } = queue;
-  return { index, size, desc, avail, used };
-}
 
 /** Offset of the status register. */
 export const STATUS_OFFSET = 0x070;
@@ -126,35 +99,6 @@ function registersOf(version: number): (Register | undefined)[] {
     if ((register.only ?? version) === version) byOffset[register.offset / 4] = register;
   }
   return byOffset;
-}
-
-/** What the functions behind the registers work on. */
-class Machine {
-  readonly #said = new Set<string>();
-
-  constructor(
-    readonly state: AccessState,
-    readonly events: RegisterEvents,
-    readonly featureNames: FeatureNames,
-  ) {}
-
-  /**
-   * Counts what the driver must not do, and says it the first time.
-   *
-   * @param kind One of a few, so that what is remembered stays small
-   */
-  refuse(kind: string, text: string): void {
-    this.state.count(ACCESS_COUNTERS.badAccesses);
-    if (this.#said.has(kind)) return;
-    this.#said.add(kind);
-    this.events.badAccess(text);
-  }
-
-  /** Refuses what leaves driver and device at odds: only a reset helps, and the driver can see it. */
-  break(kind: string, text: string): void {
-    this.refuse(kind, text);
-    addStatus(this, STATUS_DEVICE_NEEDS_RESET);
-  }
 }
 
 /**
@@ -257,13 +201,6 @@ function resetDevice(m: Machine): void {
   m.events.reset();
 }
 
-function addStatus(m: Machine, bits: number): void {
-  const previous = m.state.status;
-  if ((bits & ~previous) === 0) return;
-  m.state.orStatus(bits);
-  m.events.statusChanged(m.state.status, previous);
-}
-
 /** Why the driver cannot write this status on top of the previous one, or null. */
 function statusFault(value: number, previous: number): string | null {
   if ((value & ~STATUS_BITS) !== 0) return "there is no such bit";
@@ -330,145 +267,6 @@ function writeDriverFeatures(m: Machine, value: number): void {
   m.refuse("late features", `Cannot write DriverFeatures ${hex(value)}: features are agreed on`);
 }
 
-// ---- Queues (§4.2.3.2, §4.2.4) ----
-
-function selectedQueue(m: Machine): AccessQueue | undefined {
-  return m.state.queues[m.state.queueSel];
-}
-
-/** The selected queue for a write; none is the driver's fault. */
-function queueToWrite(m: Machine, register: string): AccessQueue | undefined {
-  const queue = selectedQueue(m);
-  if (queue === undefined) {
-    m.refuse("no queue", `Cannot write ${register}: queue ${noQueue(m, m.state.queueSel)}`);
-  }
-  return queue;
-}
-
-/** Makes the write function of a register that is one word of a queue's set-up. */
-function setUpWord(word: number): (m: Machine, value: number) => void {
-  return (m, value) => {
-    const queue = queueToWrite(m, "the set-up");
-    if (queue === undefined) return;
-    if (!queue.ready) return queue.setWord(word, value);
-    m.refuse(`busy ${queue.index}`, `Cannot change queue ${queue.index}: it is set up already`);
-  };
-}
-
-/** At any time: a kernel that follows another one says its own before it resets what that one left. */
-function writeGuestPageSize(m: Machine, value: number): void {
-  if (isPowerOfTwo(value)) m.state.setGuestPageSize(value);
-  else m.refuse("page size", `Cannot set GuestPageSize ${value}: expected a power of 2`);
-}
-
-function readQueuePfn(m: Machine): number {
-  const queue = selectedQueue(m);
-  return queue?.ready ? (queue.desc / m.state.guestPageSize) >>> 0 : 0;
-}
-
-function writeQueuePfn(m: Machine, pfn: number): void {
-  const queue = queueToWrite(m, "QueuePFN");
-  if (queue === undefined) return;
-  if (pfn === 0) return takeBack(m, queue);
-  // The loopback driver has taken a place for it by now, whatever becomes of it here.
-  if (m.state.maxQueueSetups > 0) m.state.countQueueSetup();
-  if (!queue.ready) queue.placeLegacy(pfn * m.state.guestPageSize);
-  setUp(m, queue);
-}
-
-function readQueueReady(m: Machine): number {
-  return selectedQueue(m)?.ready ? 1 : 0;
-}
-
-function writeQueueReady(m: Machine, value: number): void {
-  const queue = queueToWrite(m, "QueueReady");
-  if (queue === undefined) return;
-  if (value === 0) return takeBack(m, queue);
-  if (value === 1) return setUp(m, queue);
-  m.refuse(
-    "ready",
-    `Cannot write QueueReady ${hex(value)} of queue ${queue.index}: expected 0 or 1`,
-  );
-}
-
-function writeQueueReset(m: Machine, value: number): void {
-  const queue = queueToWrite(m, "QueueReset");
-  if (queue === undefined) return;
-  const agreed = (m.state.status & STATUS_FEATURES_OK) !== 0 &&
-    m.state.driverHas(VIRTIO_F_RING_RESET);
-  if (agreed && value === 1) return takeBack(m, queue);
-  const fault = agreed ? "expected 1" : "VIRTIO_F_RING_RESET is not agreed on";
-  m.refuse("queue reset", `Cannot write QueueReset ${value} of queue ${queue.index}: ${fault}`);
-}
-
-/** 0 where there is no such queue (§4.2.2), and where the node has no room for this probe's queues. */
-function readQueueNumMax(m: Machine): number {
-  const queue = selectedQueue(m);
-  if (queue === undefined) return 0;
-  const fault = probeFault(m.state);
-  if (fault === null) return queue.numMax;
-  m.refuse("queue set-ups", `Cannot let a driver probe the device again: ${fault}`);
-  return 0;
-}
-
-/**
- * Why this probe's queues must not be set up, or null. A probe is refused as a whole, before its first queue: the queues
- * of this probe that are set up already are not counted against it.
- */
-export function probeFault(state: DeviceState): string | null {
-  const { maxQueueSetups: max, queueSetups, queueCount } = state;
-  if (max === 0) return null;
-  const before = queueSetups - state.queues.filter(({ ready }) => ready).length;
-  if (before + queueCount <= max) return null;
-  return `the loopback driver has room for ${max} queue set-ups of virtio-mmio version 1 in its life, ` +
-    `${before} are used, and the device has ${queueCount} queues ` +
-    "(restart the machine; --mmio-version 2 has no such limit)";
-}
-
-/** The driver says that the queue is set up: from here on it may be notified. */
-function setUp(m: Machine, queue: AccessQueue): void {
-  const kind = `queue ${queue.index}`;
-  if (queue.ready) {
-    return m.refuse(kind, `Cannot set up queue ${queue.index}: it is set up already`);
-  }
-  const fault = setUpFault(m.state, queue);
-  if (fault === null) queue.makeReady();
-  else m.break(kind, `Cannot set up queue ${queue.index}: ${fault}`);
-}
-
-function setUpFault(state: DeviceState, queue: QueueState): string | null {
-  const { status } = state;
-  const first = state.mmioVersion === 2 ? STATUS_FEATURES_OK : STATUS_DRIVER;
-  if ((status & first) === 0) return `status is ${hex(status)}, expected ${hex(first)} in it`;
-  // Rings are started at DRIVER_OK: one that comes later would never be looked at.
-  if (status & STATUS_DRIVER_OK && !state.driverHas(VIRTIO_F_RING_RESET)) {
-    return `status is ${hex(status)}, expected before DRIVER_OK`;
-  }
-  if (state.mmioVersion === 1 && state.guestPageSize === 0) return "GuestPageSize is not set";
-  if (state.queueSetups > state.maxQueueSetups) return "QueueNumMax was 0";
-  return queue.fault();
-}
-
-function takeBack(m: Machine, queue: AccessQueue): void {
-  if (!queue.ready) return; // Linux does so to every queue after a reset
-  queue.reset();
-  m.events.queueReset(queue.index);
-}
-
-function writeQueueNotify(m: Machine, index: number): void {
-  const queue = m.state.queues[index];
-  if (queue?.ready) {
-    m.state.count(ACCESS_COUNTERS.notifications);
-    return m.events.notify(index);
-  }
-  const fault = queue === undefined ? noQueue(m, index) : `${index} is not set up`;
-  m.refuse("notify", `Cannot notify: queue ${fault}`);
-}
-
-function noQueue(m: Machine, index: number): string {
-  return `${index} does not exist, expected less than ${m.state.queueCount}`;
-}
-
 // ---- Config space (§4.2.2.2, §4.2.4) ----
 
 function readConfig(m: Machine, offset: number, size: number): number {
@@ -497,8 +295,4 @@ function configAccess(m: Machine, action: string, offset: number, size: number):
 
 function where(register: Register): string {
   return `${register.name} (${hex(register.offset)})`;
-}
-
-function hex(n: number): string {
-  return `0x${n.toString(16)}`;
 }

@@ -10,7 +10,8 @@ import {
   VIRTIO_F_VERSION_1,
 } from "../../lib/virtio/features.ts";
 import type { GuestMemory } from "../../lib/virtio/memory.ts";
-import { queueLayout, RegisterFile } from "../../lib/virtio/registers.ts";
+import { queueLayout } from "../../lib/virtio/queue_registers.ts";
+import { RegisterFile } from "../../lib/virtio/registers.ts";
 import { DeviceState, STATUS_DRIVER_OK } from "../../lib/virtio/state.ts";
 import { AccessState, MainState, RingState } from "../../lib/virtio/state_writers.ts";
 import { Chain, DeviceRing } from "../../lib/virtio/split_ring.ts";

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
-import { CONFIG_OFFSET, queueLayout, REGISTERS } from "../../lib/virtio/registers.ts";
+import { queueLayout } from "../../lib/virtio/queue_registers.ts";
+import { CONFIG_OFFSET, REGISTERS } from "../../lib/virtio/registers.ts";
 import {
   DEVICE_COUNTERS,
   type DeviceState,
