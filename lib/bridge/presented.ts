@@ -126,7 +126,7 @@ export class PresentedDevice {
    * Restores a device that a process before this one served, from the descriptor store: the driver goes on where it stands.
    *
    * @returns null when nothing is held, or what is held has ended
-   * @throws {Error} when what is held cannot be trusted
+   * @throws {Error} when what is held is not valid
    */
   static async restore(
     setup: DeviceSetup,
@@ -316,7 +316,7 @@ function trusting<T>({ loopback: name, store }: DeviceSetup, look: () => T): T {
     const way = store!.howToRemove(name);
     const end = name.startsWith("soft:") ? "" : ", and the machine must be restarted then";
     throw new Error(
-      `Cannot restore ${name}: what is held of it cannot be trusted: ` +
+      `Cannot restore ${name}: what the descriptor store holds of it is not valid: ` +
         `${(cause as Error).message} (${way}${end})`,
       { cause },
     );

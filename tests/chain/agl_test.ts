@@ -111,7 +111,7 @@ Deno.test("an AGL node is not opened when nothing could keep it, unless it need 
     await assertRejects(
       () => device.done,
       Error,
-      `Cannot open ${machine.name}: there is nothing to hold it when viola ends: `,
+      `Cannot open ${machine.name}: no descriptor store to keep it in when viola ends: `,
     );
     assertEquals(machine.calls, []);
     const since = chain.events.length;

@@ -226,7 +226,7 @@ Deno.test("what a store process or systemd held is refused with a reason when it
       for (const fd of fds) copies.use(fd);
       const message = (end: string) =>
         new RegExp(
-          `^viola: Cannot restore ${name}: what is held of it cannot be trusted: .*${reason.source}.* \\(${end}\\)$`,
+          `^viola: Cannot restore ${name}: what the descriptor store holds of it is not valid: .*${reason.source}.* \\(${end}\\)$`,
           "m",
         );
       await t.step(`${what}, from systemd`, async () => {
@@ -341,7 +341,7 @@ Deno.test("a store with too little room is told of where systemd says how much t
     const told = facts(first).find(({ event }) => event === "error");
     assertEquals(
       told!.text,
-      `Cannot have ${place.name} held: systemd holds 3 descriptors of this service ` +
+      `Cannot store the descriptors of ${place.name}: systemd holds 3 descriptors of this service ` +
         "at most, expected 7 or more (FileDescriptorStoreMax= in its unit)",
     );
     assertEquals(place.manager.stored, []);
@@ -399,7 +399,7 @@ Deno.test("a store process that is killed is missed at once, and another holds t
       await reported(first, isRestored ? "restored" : "started");
       assertEquals(store.signal("SIGKILL"), 1);
       const text =
-        `the store process at ${store.path} ended, another is started to hold ${place.name}`;
+        `the store process at ${store.path} ended; starting another to hold ${place.name}`;
       await reported(first, "error", (fact) => fact.text === text);
       await until(() => store.signal("SIGCONT") === 1, "another store process");
       await isHeld(place, store);
@@ -471,7 +471,7 @@ Deno.test("a store process whose path is too long for a socket is refused in one
   const path = `/tmp/${"k".repeat(103)}`;
   const env = { VIOLA_STORE: path };
   const message = new RegExp(
-    `^viola: Cannot have a descriptor store at ${path}: the path has 108 bytes, expected at most 107 \\(VIOLA_STORE`,
+    `^viola: Cannot use ${path} for the descriptor store: the path has 108 bytes, expected at most 107 \\(VIOLA_STORE`,
     "m",
   );
   await using folder = await TempFolder.create();

@@ -34,7 +34,7 @@ Deno.test("with a node mapped, another store process is started without a copy o
     };
     await reported(viola, "started");
     assertEquals(store.signal("SIGKILL"), 1, "it ran before the node was open");
-    await reported(viola, "error", ({ text }) => `${text}`.includes("another is started"));
+    await reported(viola, "error", ({ text }) => `${text}`.includes("starting another"));
     viola.signal("SIGTERM"); // it waits for that to listen
     assertEquals((await viola.ended).code, 0, viola.report());
 

@@ -51,7 +51,7 @@ export function checkPathLength(path: string): void {
   const { length } = new TextEncoder().encode(path);
   if (length <= MAX_PATH) return;
   throw new RangeError(
-    `Cannot have a descriptor store at ${path}: the path has ${length} bytes, expected at most ${MAX_PATH} ` +
+    `Cannot use ${path} for the descriptor store: the path has ${length} bytes, expected at most ${MAX_PATH} ` +
       "(VIOLA_STORE sets it, else XDG_RUNTIME_DIR its beginning)",
   );
 }
@@ -100,14 +100,14 @@ function named<T>(folder: string, look: () => T): T {
   } catch (cause) {
     if (cause instanceof Deno.errors.NotFound) throw cause;
     const { message } = cause as Error;
-    throw new Error(`Cannot have a descriptor store in ${folder}: ${message}`, { cause });
+    throw new Error(`Cannot use ${folder} for the descriptor store: ${message}`, { cause });
   }
 }
 
 function unsafe(folder: string, uid: number | null, mode: number | null, expected: string): Error {
   const octal = (mode! & 0o7777).toString(8);
   return new Error(
-    `Cannot have a descriptor store in ${folder}: it belongs to user ${uid} with mode ${octal}, expected ${expected}` +
+    `Cannot use ${folder} for the descriptor store: it belongs to user ${uid} with mode ${octal}, expected ${expected}` +
       " (VIOLA_STORE names another place)",
   );
 }

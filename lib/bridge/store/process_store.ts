@@ -162,7 +162,9 @@ export class ProcessStore implements DescriptorStore {
       Object.assign(holding, { problem: "", heldAt: performance.now() });
     } catch (error) {
       const { message } = error as Error;
-      if (message !== holding.problem) holding.report(`Cannot have ${name} held: ${message}`);
+      if (message !== holding.problem) {
+        holding.report(`Cannot store the descriptors of ${name}: ${message}`);
+      }
       holding.problem = message;
       holding.retryMs ||= this.#retryMs;
       this.#holdLater(name, holding);
@@ -183,7 +185,7 @@ export class ProcessStore implements DescriptorStore {
     this.#unclaim(name)?.close();
     const holding = this.#holdings.get(name);
     if (holding === undefined) return;
-    holding.report(`the store process at ${this.path} ended, another is started to hold ${name}`);
+    holding.report(`the store process at ${this.path} ended; starting another to hold ${name}`);
     if (performance.now() - holding.heldAt >= LASTING_MS) holding.retryMs = 0;
     this.#holdLater(name, holding);
   }

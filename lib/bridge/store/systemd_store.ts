@@ -70,7 +70,7 @@ export class SystemdStore implements DescriptorStore {
     try {
       await this.#put(name, fds);
     } catch (error) {
-      report(`Cannot have ${name} held: ${(error as Error).message}`);
+      report(`Cannot store the descriptors of ${name}: ${(error as Error).message}`);
     }
   }
 

@@ -77,18 +77,27 @@ Deno.test("a folder is ours alone, and nobody else can put another in its place"
   ];
   for (const folders of fine) checkPrivate("/tmp/v", surroundings(folders));
   const table: [Record<string, [number, number]>, RegExp][] = [
-    [{ ...ROOT, "/tmp/v": [OTHER, 0o700] }, /in \/tmp\/v: it belongs to user 1001 with mode 700/],
-    [{ ...ROOT, "/tmp/v": [0, 0o755] }, /in \/tmp\/v: it belongs to user 0/],
+    [
+      { ...ROOT, "/tmp/v": [OTHER, 0o700] },
+      /use \/tmp\/v for .*: it belongs to user 1001 with mode 700/,
+    ],
+    [{ ...ROOT, "/tmp/v": [0, 0o755] }, /use \/tmp\/v for .*: it belongs to user 0/],
     [
       { ...ROOT, "/tmp/v": [US, 0o770] },
-      /in \/tmp\/v: .* with mode 770, expected a folder of user/,
+      /use \/tmp\/v for .*: .* with mode 770, expected a folder of user/,
     ],
-    [{ ...ROOT, "/tmp/v": [US, 0o702] }, /in \/tmp\/v: .* with mode 702/],
-    [{ ...ROOT, "/tmp/v": [US, 0o1777] }, /in \/tmp\/v: .* with mode 1777/],
-    [{ ...ROOT, "/tmp": [0, 0o777], "/tmp/v": [US, 0o700] }, /in \/tmp: .* with mode 777/],
-    [{ ...ROOT, "/tmp": [0, 0o775], "/tmp/v": [US, 0o700] }, /in \/tmp: .* with mode 775/],
-    [{ ...ROOT, "/tmp": [OTHER, 0o1777], "/tmp/v": [US, 0o700] }, /in \/tmp: .* to user 1001/],
-    [{ ...ROOT, "/": [OTHER, 0o755], "/tmp/v": [US, 0o700] }, /in \/: it belongs to user 1001/],
+    [{ ...ROOT, "/tmp/v": [US, 0o702] }, /use \/tmp\/v for .*: .* with mode 702/],
+    [{ ...ROOT, "/tmp/v": [US, 0o1777] }, /use \/tmp\/v for .*: .* with mode 1777/],
+    [{ ...ROOT, "/tmp": [0, 0o777], "/tmp/v": [US, 0o700] }, /use \/tmp for .*: .* with mode 777/],
+    [{ ...ROOT, "/tmp": [0, 0o775], "/tmp/v": [US, 0o700] }, /use \/tmp for .*: .* with mode 775/],
+    [
+      { ...ROOT, "/tmp": [OTHER, 0o1777], "/tmp/v": [US, 0o700] },
+      /use \/tmp for .*: .* to user 1001/,
+    ],
+    [
+      { ...ROOT, "/": [OTHER, 0o755], "/tmp/v": [US, 0o700] },
+      /use \/ for .*: it belongs to user 1001/,
+    ],
   ];
   for (const [folders, reason] of table) {
     const error = assertThrows(() => checkPrivate("/tmp/v", surroundings(folders)), Error);
@@ -99,7 +108,11 @@ Deno.test("a folder is ours alone, and nobody else can put another in its place"
 Deno.test("a folder is judged by what a link leads to", () => {
   const folders = { ...ROOT, "/tmp/v": [US, 0o700], "/tmp/x": [OTHER, 0o700] } as typeof ROOT;
   const system = surroundings(folders, { links: { "/tmp/v": "/tmp/x" } });
-  assertThrows(() => checkPrivate("/tmp/v", system), Error, "in /tmp/x: it belongs to user 1001");
+  assertThrows(
+    () => checkPrivate("/tmp/v", system),
+    Error,
+    "use /tmp/x for the descriptor store: it belongs to user 1001",
+  );
 });
 
 Deno.test("a folder is made for the user alone; one that is there, and others may write, is refused", async () => {
@@ -115,12 +128,16 @@ Deno.test("a folder is made for the user alone; one that is there, and others ma
   }
   Deno.chmodSync(folder.file("a/b"), 0o700);
   Deno.chmodSync(folder.file("a"), 0o777);
-  assertThrows(() => makePrivate(folder.file("a/b")), Error, `in ${folder.file("a")}: it belongs`);
+  assertThrows(
+    () => makePrivate(folder.file("a/b")),
+    Error,
+    `use ${folder.file("a")} for the descriptor store: it belongs`,
+  );
   Deno.writeTextFileSync(folder.file("file"), "");
   assertThrows(
     () => makePrivate(folder.file("file/x")),
     Error,
-    "Cannot have a descriptor store in",
+    "for the descriptor store",
   );
   assertThrows(() => checkPrivate(folder.file("none")), Deno.errors.NotFound);
 });

@@ -143,7 +143,7 @@ Deno.test(
     assertEquals(await place.held(), 1);
     assertEquals(
       reports,
-      Array(3).fill(`the store process at ${path} ended, another is started to hold a`),
+      Array(3).fill(`the store process at ${path} ended; starting another to hold a`),
     );
   }),
 );
@@ -189,10 +189,13 @@ Deno.test(
     const { failures, reports, local } = place;
     failures.push("no memory", "no memory", "no memory", "no time");
     await place.put();
-    assertEquals(reports, ["Cannot have a held: no memory"], "one attempt");
+    assertEquals(reports, ["Cannot store the descriptors of a: no memory"], "one attempt");
     await until(() => local.started.length === 1, "a store");
     assertEquals(await place.client.release("a"), HOLDER + place.path);
-    assertEquals(reports, ["Cannot have a held: no memory", "Cannot have a held: no time"]);
+    assertEquals(reports, [
+      "Cannot store the descriptors of a: no memory",
+      "Cannot store the descriptors of a: no time",
+    ]);
     assertEquals(await place.held(), 1);
   }),
 );
@@ -259,7 +262,10 @@ Deno.test("another user's store is given nothing", async () => {
       assert(error.message.includes(`store at ${place.path} (${whose})`), error.message);
     }
     await place.put();
-    assertMatch(`${reports}`, /^Cannot have a held: Cannot use the descriptor store at /);
+    assertMatch(
+      `${reports}`,
+      /^Cannot store the descriptors of a: Cannot use the descriptor store at /,
+    );
   });
 });
 
