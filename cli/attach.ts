@@ -102,11 +102,11 @@ export function addAttach(program: Command): void {
     )
     .option(
       "--keep",
-      "let the next viola go on where this one ends, however\nit ends: the default for AGL's nodes",
+      "let the next viola go on where this one ends: the\ndefault for AGL's nodes",
     )
     .option(
       "--no-keep",
-      "close the nodes at the end. The first close of a node of\nAGL's driver makes the kernel oops a second later, and\nthe node is of no use until the machine is restarted",
+      "close the nodes at the end. The first close of AGL's\nmakes the kernel oops a second later, and the node\nis of no use until the machine is restarted",
     )
     .option("--json", "report as JSON lines, with counters at the end")
     .option("--until-eof", "end when standard input does")

@@ -38,7 +38,7 @@ export interface KernelSide {
    * Takes up a device that a process before this one served.
    *
    * @returns null when there is none, and the node can be opened
-   * @throws {Error} when what is held cannot be trusted, or the node is spent
+   * @throws {Error} when what is held is not valid, or the node is spent
    */
   restore(): Promise<Restored | null>;
   /** From now on the listener is told; what the driver did before is told now. */

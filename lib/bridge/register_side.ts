@@ -106,7 +106,7 @@ export class RegisterSide implements KernelSide {
     } catch (cause) {
       const { message } = cause as Error;
       throw new Error(
-        `Cannot open ${loopback}: there is nothing to hold it when viola ends: ${message} (--no-keep does without)`,
+        `Cannot open ${loopback}: no descriptor store to keep it in when viola ends: ${message} (--no-keep does without)`,
         { cause },
       );
     }
