@@ -25,7 +25,7 @@ import {
   UNREACHABLE,
   USAGE,
 } from "./exit.ts";
-import { choice, collect, forEach, oneEach, whole, wholes } from "./options.ts";
+import { choice, collect, forEach, oneEach, oneOf, whole, wholes } from "./options.ts";
 import { loadStoreStarter } from "./store.ts";
 import { Report } from "./report.ts";
 
@@ -75,7 +75,7 @@ viola forget NODE.`;
 export function addAttach(program: Command): void {
   program.command("attach")
     .description("Join loopback devices to vhost-user back-ends, all in one process.")
-    .argument("<device...>", "sound or rng, as many as there are")
+    .argument("<device...>", `${oneOf(CLASS_NAMES)}, as many as there are`)
     .option("--socket <path>", "the back-end's Unix socket (required)", collect)
     .option("--loopback <node>", "/dev/loopback-N, /dev/loopback or soft:PATH (required)", collect)
     .option(
@@ -180,7 +180,7 @@ function readClass(text: string): DeviceClass {
   if (found !== undefined) return found;
   throw new Failure(
     USAGE,
-    `Cannot attach "${text}": it is no device, expected ${CLASS_NAMES.join(" or ")}`,
+    `Cannot attach "${text}": it is no device, expected ${oneOf(CLASS_NAMES)}`,
   );
 }
 

@@ -4,109 +4,124 @@
  *
  * @module
  */
-import type { Command } from "commander";
-import { deviceClassByName } from "../lib/classes/mod.ts";
-import type { SoundSpec } from "../lib/classes/sound/spec.ts";
+import { type Command, Option } from "commander";
+import { DEVICE_CLASSES } from "../lib/classes/mod.ts";
+import type { CliOption, CliRole, CliValues } from "../lib/device/cli_role.ts";
 import type { DeviceEvent } from "../lib/device/mod.ts";
-import type { DeviceClass } from "../lib/virtio/device_class.ts";
+import { type DeviceClass, loadRole } from "../lib/virtio/device_class.ts";
 import { check, Failure, load, step, StopSignal, UNREACHABLE, USAGE } from "./exit.ts";
-import { choice, collect, whole } from "./options.ts";
+import { choice, collect, oneOf, whole } from "./options.ts";
 import { Report } from "./report.ts";
 
-/** As they are given. */
+/** The options of every device, as they are given. */
 export interface DeviceOptions {
   socket?: string;
-  sink?: string[];
-  source?: string[];
-  pace?: string;
-  latency?: string;
-  grace?: string;
   json?: boolean;
   untilEof?: boolean;
 }
 
-const EXAMPLES = `
---sink, --source, --pace, --latency and --grace are sound's. A card that is given neither
-sinks nor sources has one stream of each: null, which drops what is played, and silence.
+/** A class that viola has a device of, and its options. */
+interface Choice {
+  readonly deviceClass: DeviceClass;
+  readonly cli: CliRole;
+}
 
-exec: gives COMMAND raw samples on its standard input, or hears its standard output;
-$RATE, $CHANNELS, $BITS and the format's names tell it what they are: $FORMAT for aplay,
-$PW_FORMAT for pw-cat, $SOX_FORMAT, $FFMPEG_FORMAT. A stream offers only the formats that
-have the name which its command uses.
-  viola device sound --socket /run/card0 \\
-    --sink 'exec:aplay -t raw -f $FORMAT -r $RATE -c $CHANNELS'
-When the device is to end while commands still work, another signal ends them at once.`;
+/** A class without the role has no options. */
+const NO_OPTIONS: CliRole = { options: [], parse: () => ({}) };
+
+async function loadChoices(): Promise<readonly Choice[]> {
+  const own = DEVICE_CLASSES.filter(({ roles }) => roles.device !== undefined);
+  return await Promise.all(own.map(async (deviceClass) => {
+    const { cli: url } = deviceClass.roles;
+    const cli = url === undefined ? NO_OPTIONS : await loadRole<CliRole>(url.href, "cli");
+    return { deviceClass, cli };
+  }));
+}
 
 /** Adds the subcommand. */
-export function addDevice(program: Command): void {
-  program.command("device")
+export async function addDevice(program: Command): Promise<void> {
+  const choices = await loadChoices();
+  const command = program.command("device")
     .description("Be a vhost-user device, for one front-end after another.")
-    .argument("<class>", "sound or rng")
+    .argument("<class>", oneOf(choices.map(({ deviceClass }) => deviceClass.name)))
     .option("--socket <path>", "Unix socket to listen at (required)")
-    .option(
-      "--sink <sink>",
-      "a playback stream's end: wav:FILE, wav:FILE,append,\nnull, exec:COMMAND; again for the next stream",
-      collect,
-    )
-    .option(
-      "--source <source>",
-      "a capture stream's beginning: wav:FILE, silence,\nexec:COMMAND; again for the next stream",
-      collect,
-    )
-    .option(
-      "--pace <pace>",
-      "real: by a sound card's clock (the default);\nfree: as fast as it goes",
-    )
-    .option(
-      "--latency <ms>",
-      "what lies between the sinks and the ear: added to the\nlatency that is told to the driver (0)",
-    )
-    .option(
-      "--grace <seconds>",
-      "how long a command may work on after its stream's\nend; then it is killed (30)",
-    )
     .option("--json", "report as JSON lines")
-    .option("--until-eof", "end when standard input does")
-    .addHelpText("after", EXAMPLES)
-    .action((name: string, options: DeviceOptions) =>
-      runDevice(planDevice(name, options), options)
+    .option("--until-eof", "end when standard input does");
+  for (const option of optionsOf(choices)) command.addOption(option);
+  command
+    .addHelpText("after", choices.map(helpOf).join(""))
+    .action((name: string, options: DeviceOptions & CliValues) =>
+      runDevice(planDevice(choices, name, options), options)
     );
 }
 
+/** Of all classes, each once; every class's help lists its own. */
+function optionsOf(choices: readonly Choice[]): Option[] {
+  const all = new Map(choices.flatMap(({ cli }) => cli.options.map((one) => [one.flags, one])));
+  return all.values().map((one) => {
+    const option = new Option(one.flags).hideHelp();
+    return one.repeatable ? option.argParser(collect) : option;
+  }).toArray();
+}
+
+/** How wide a column of options is, as commander has it for the options of all. */
+const COLUMN = 21;
+
+function helpOf({ deviceClass: { name, summary }, cli: { options, help } }: Choice): string {
+  if (options.length === 0) return `\n${name}, ${summary}, has no options of its own.\n`;
+  const lines = options.map(({ flags, description }) =>
+    `  ${flags.padEnd(COLUMN - 2)}${description.replaceAll("\n", `\n${" ".repeat(COLUMN)}`)}`
+  );
+  return `\nOptions of ${name}, ${summary}:\n${lines.join("\n")}\n${
+    help === undefined ? "" : `${help}\n`
+  }`;
+}
+
 /** A device, as a command line asks for it. */
-export interface DevicePlan {
-  deviceClass: DeviceClass;
-  spec: { socket: string };
+interface DevicePlan {
+  readonly deviceClass: DeviceClass;
+  readonly spec: { readonly socket: string };
 }
 
-/**
- * Makes a plan of a command line.
- *
- * @throws {Failure} with status 1 when it makes no sense
- */
-export function planDevice(name: string, options: DeviceOptions): DevicePlan {
-  const { socket, sink, source, pace, latency, grace } = options;
-  const deviceClass = deviceClassByName(choice("DEVICE", name, ["sound", "rng"]))!;
+/** Makes a plan of a command line. @throws {Failure} with status 1 when it makes no sense */
+function planDevice(
+  choices: readonly Choice[],
+  name: string,
+  options: DeviceOptions & CliValues,
+): DevicePlan {
+  const names = choices.map(({ deviceClass }) => deviceClass.name);
+  choice("DEVICE", name, names);
+  const { deviceClass, cli } = choices[names.indexOf(name)]!;
+  const { socket } = options;
   if (socket === undefined) throw new Failure(USAGE, "Cannot be a device: --socket is missing");
-  if (name === "rng") {
-    refuseForRng({ sink, source, pace, latency, grace });
-    return { deviceClass, spec: { socket } };
-  }
-  const spec: SoundSpec & { socket: string } = {
-    socket,
-    pace: choice("--pace", pace ?? "real", ["real", "free"]),
-    ...(sink === undefined ? {} : { sinks: sink }),
-    ...(source === undefined ? {} : { sources: source }),
-    ...(latency === undefined ? {} : { latencyMs: whole("--latency", latency, 0, 10_000) }),
-    ...(grace === undefined ? {} : { graceMs: 1000 * whole("--grace", grace, 0, 86_400) }),
-  };
-  return { deviceClass, spec };
+  for (const other of choices) refuseOptions(other, cli, name, options);
+  return { deviceClass, spec: { ...cli.parse(valuesOf(cli.options, options)), socket } };
 }
 
-function refuseForRng(options: Record<string, unknown>): void {
-  const given = Object.keys(options).find((name) => options[name] !== undefined);
-  if (given === undefined) return;
-  throw new Failure(USAGE, `Cannot use --${given} with rng: it is for sound`);
+/** @throws {Failure} when an option of another class is given that this class does not have */
+function refuseOptions(other: Choice, cli: CliRole, name: string, options: CliValues): void {
+  const own = new Set(cli.options.map(({ flags }) => flags));
+  for (const { flags } of other.cli.options) {
+    if (own.has(flags) || options[new Option(flags).attributeName()] === undefined) continue;
+    const { name: otherName } = other.deviceClass;
+    const { long } = new Option(flags);
+    throw new Failure(USAGE, `Cannot use ${long} with ${name}: it is for ${otherName}`);
+  }
+}
+
+/** Values as the options say that they are. @throws {Failure} */
+function valuesOf(options: readonly CliOption[], given: CliValues): CliValues {
+  const values: Record<string, CliValues[string]> = {};
+  for (const { flags, choices, range } of options) {
+    const option = new Option(flags);
+    const name = option.attributeName();
+    const value = given[name];
+    const isText = typeof value === "string";
+    if (isText && choices !== undefined) choice(option.long!, value, choices);
+    if (value === undefined) continue;
+    values[name] = isText && range !== undefined ? whole(option.long!, value, ...range) : value;
+  }
+  return values;
 }
 
 /**

@@ -15,6 +15,7 @@ import {
 import type { DeviceClass } from "../lib/virtio/device_class.ts";
 import { attach, type AttachPlan } from "./attach.ts";
 import { Failure, messageOf, StopSignal, USAGE } from "./exit.ts";
+import { oneOf } from "./options.ts";
 import { Report } from "./report.ts";
 
 /** The C program's name: an executable called so takes its command line. */
@@ -89,14 +90,14 @@ function classOf(device: string | undefined): DeviceClass {
   const unserved = UNSERVED_DROP_INS.find(({ name }) => name === device);
   if (unserved !== undefined) throw new Failure(USAGE, whyUnserved(unserved));
   return deviceClassByDropInName(device) ??
-    refuse(`Cannot serve "${device}": it is no device, expected ${SERVED.join(" or ")}`);
+    refuse(`Cannot serve "${device}": it is no device, expected ${oneOf(SERVED)}`);
 }
 
 /** Of some classes only the device that the C program had built in is missing. */
 function whyUnserved({ name, id }: UnservedDropIn): string {
   const [instead] = deviceClassById(id)?.dropInNames ?? [];
   return instead === undefined
-    ? `Cannot serve ${name}: this version has no such device yet, expected ${SERVED.join(" or ")}`
+    ? `Cannot serve ${name}: this version has no such device yet, expected ${oneOf(SERVED)}`
     : `Cannot serve ${name}: that is built into the C program, expected -d ${instead} with a back-end of its own`;
 }
 

@@ -31,7 +31,12 @@ export function wholes(option: string, text: string, min: number, max: number): 
 /** One of a few words. @throws {Failure} */
 export function choice<T extends string>(option: string, text: string, choices: readonly T[]): T {
   if (choices.includes(text as T)) return text as T;
-  throw bad(option, text, choices.join(" or "));
+  throw bad(option, text, oneOf(choices));
+}
+
+/** "sound", "sound or rng", "sound, rng or can". */
+export function oneOf(words: readonly string[]): string {
+  return words.length < 2 ? words.join() : `${words.slice(0, -1).join(", ")} or ${words.at(-1)}`;
 }
 
 function bad(option: string, text: string, expected: string): Failure {

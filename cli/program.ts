@@ -6,9 +6,13 @@
  */
 import { Command, CommanderError } from "commander";
 import metadata from "../deno.json" with { type: "json" };
+import { DEVICE_CLASSES } from "../lib/classes/mod.ts";
 import { Failure, USAGE } from "./exit.ts";
 import { ascii, SCREEN } from "./plain.ts";
+import { oneOf } from "./options.ts";
 import { said } from "./report.ts";
+
+const CLASSES = oneOf(DEVICE_CLASSES.map(({ name, summary }) => `${name} (${summary})`));
 
 /** `viola --help`: one screen. */
 export const STORY =
@@ -23,12 +27,13 @@ Usage: viola COMMAND [OPTION]...   (viola help COMMAND tells its options)
 
   viola demo                       play two pieces into two cards, here and now,
                                    with no kernel module and no sound hardware
-  viola device sound --socket S    be a sound card for whoever connects to S
-  viola device rng --socket S      be a source of entropy
-  viola attach sound --socket S --loopback /dev/loopback-N
+  viola device CLASS --socket S    be a device for whoever connects to S
+  viola attach CLASS --socket S --loopback /dev/loopback-N
                                    join the kernel's device to the one at S
   viola forget NODE                let go of what attach keeps for the next viola
   viola --version
+
+CLASS is ${CLASSES}.
 
 Called virtio-loopback-adapter, or with the options of AGL's program of that name
 (-d -s -l -qn -qs), viola stands in for it.
@@ -38,7 +43,7 @@ Exit status: 0 all is well, 1 asked for wrongly, 2 something cannot be reached,
 `;
 
 /** What adds each subcommand; none is loaded but for who wants it. */
-const COMMANDS: Record<string, () => Promise<(program: Command) => void>> = {
+const COMMANDS: Record<string, () => Promise<(program: Command) => void | Promise<void>>> = {
   demo: async () => (await import("./demo.ts")).addDemo,
   device: async () => (await import("./device.ts")).addDevice,
   attach: async () => (await import("./attach.ts")).addAttach,
@@ -58,7 +63,7 @@ async function buildProgram(word: string): Promise<Command> {
       outputError: () => {},
     });
   program.helpInformation = () => STORY;
-  for (const name of namesFor(word)) (await COMMANDS[name]!())(program);
+  for (const name of namesFor(word)) await (await COMMANDS[name]!())(program);
   return program;
 }
 

@@ -11,7 +11,7 @@ import { sound } from "./sound/class.ts";
 export { rng, sound };
 
 /** The classes that are served. */
-export const DEVICE_CLASSES: readonly DeviceClass[] = [rng, sound];
+export const DEVICE_CLASSES: readonly DeviceClass[] = [sound, rng];
 
 /** A name of the C program's that is recognised, and refused by that name. */
 export interface UnservedDropIn {

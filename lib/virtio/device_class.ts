@@ -66,6 +66,8 @@ export interface RoleUrl<Role> extends URL {
 export interface Roles {
   /** The embedded device, see `lib/device/role.ts`. Missing: the class is served by foreign back-ends only. */
   readonly device?: RoleUrl<unknown>;
+  /** What the device's command line can say, see `lib/device/cli_role.ts`. Missing: the device has no options. */
+  readonly cli?: RoleUrl<unknown>;
   /** The software driver, see `lib/guest/role.ts`. Missing: there is none, for tests and demos. */
   readonly driver?: RoleUrl<unknown>;
   /** What a new back-end must be told. Missing: every request of the class stands for itself. */
@@ -84,6 +86,7 @@ export type RoleName = keyof Roles;
 /** What a role is, for who misses it. */
 const ROLE_TEXTS: Readonly<Record<RoleName, string>> = {
   device: "embedded device",
+  cli: "command line",
   driver: "software driver",
   replay: "replay",
 };
@@ -117,6 +120,8 @@ export interface DeviceClass<R extends Roles = Roles> {
   readonly id: number;
   /** As users write it. */
   readonly name: string;
+  /** What a device of the class is, in a few words: "a sound card". */
+  readonly summary: string;
   /** What the `-d` of AGL's C program calls it. */
   readonly dropInNames: readonly string[];
   /** The queues of a device of this class, in virtqueue order. */

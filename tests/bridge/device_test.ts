@@ -33,6 +33,7 @@ const RARE = 1n;
 const SELECTOR: DeviceClass = {
   id: 18,
   name: "selector",
+  summary: "a device whose config space is forwarded",
   dropInNames: [],
   queues: ({ queueCount }) =>
     Array.from({ length: Math.min(queueCount, 2) }, (_, i) => {

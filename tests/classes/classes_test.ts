@@ -34,13 +34,13 @@ Deno.test("the rows have the queues and config space of the standard", () => {
     config: [config.min, config.max, config.access, config.required],
   }));
   assertEquals(summary, [
-    { id: 4, name: "rng", queues: ["request request 64"], config: [0, 0, "cached", false] },
     {
       id: 25,
       name: "sound",
       queues: ["control request 64", "event event 64", "tx stream 64", "rx stream 64"],
       config: [12, 16, "cached", true],
     },
+    { id: 4, name: "rng", queues: ["request request 64"], config: [0, 0, "cached", false] },
   ]);
 });
 

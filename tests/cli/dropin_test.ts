@@ -56,7 +56,7 @@ Deno.test("parseDropIn() refuses the rest in words, with exit status 1", () => {
     [["-d", ""], /-d: it has no value/],
     [["-d", "vhusnd"], /-s SOCKET is missing/],
     [["-s", "/tmp/s"], /-d DEVICE is missing/],
-    [["-d", "sound", "-s", "s"], /"sound": it is no device, expected vhurng or vhusnd/],
+    [["-d", "sound", "-s", "s"], /"sound": it is no device, expected vhusnd or vhurng/],
     [["--help"], /Cannot understand "--help"[\s\S]*Usage/],
     [["-d", "vhurng", "-d", "vhusnd", "-s", "s"], /a second -d: expected one device[\s\S]*Usage/],
     [["-d", "vhusnd", "-s", "s", "-s", "s"], /a second -s/],
@@ -72,7 +72,7 @@ Deno.test("parseDropIn() refuses the rest in words, with exit status 1", () => {
   ];
   table.push([["-d", "vrng", "-s", "s"], /Cannot serve vrng: .* expected -d vhurng /]);
   for (const name of ["vhublk", "vhuinput", "vhugpio", "vhucan", "vhuconsole"]) {
-    table.push([["-d", name, "-s", "s"], new RegExp(`Cannot serve ${name}: .*vhurng or vhusnd$`)]);
+    table.push([["-d", name, "-s", "s"], new RegExp(`Cannot serve ${name}: .*vhusnd or vhurng$`)]);
   }
   for (const [args, message] of table) {
     const error = assertThrows(() => parseDropIn(args), Failure);

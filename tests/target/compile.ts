@@ -47,8 +47,14 @@ export const WORKERS: Readonly<Record<string, readonly string[]>> = {
   "lib/guest/worker.ts": rolesNamed("driver"),
 };
 
-/** All that is found by its place. */
-export const FOUND: readonly string[] = Object.entries(WORKERS).flat(2);
+/** What is found by its place, in the groups that are bundled: a Worker's each, and what main loads. */
+const GROUPS: readonly (readonly string[])[] = [
+  ...Object.entries(WORKERS).map((entry) => entry.flat()),
+  rolesNamed("cli"),
+];
+
+/** All of it. */
+export const FOUND: readonly string[] = GROUPS.flat();
 
 /** What the environment may tell: where to keep devices and files, and commander whether colours are wanted. */
 const VARIABLES = [
@@ -138,8 +144,8 @@ async function runDeno({ deno, image }: Toolchain, cwd: string, args: string[]):
 }
 
 /**
- * Bundles main and each Worker's script with its modules, each for itself: what isolates share would be cut into more
- * pieces, and each piece costs time at the start.
+ * Bundles main and each group for itself: what isolates share would be cut into more pieces, and each piece costs time at
+ * the start.
  *
  * @returns the folder that all of it lies in
  */
@@ -154,8 +160,8 @@ async function bundle(
     const into = [...bundling, ...options, "--outdir", folder];
     await runDeno(toolchain, stage, [...into, MAIN]);
     await Deno.rename(`${folder}/main.js`, `${folder}/${bundledName(MAIN)}`);
-    for (const [script, modules] of Object.entries(WORKERS)) {
-      const entries = await Promise.all([script, ...modules].map((path) => standIn(stage, path)));
+    for (const group of GROUPS) {
+      const entries = await Promise.all(group.map((path) => standIn(stage, path)));
       await runDeno(toolchain, stage, [...into, ...entries]);
     }
   } catch (error) {

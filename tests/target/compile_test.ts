@@ -45,14 +45,20 @@ Deno.test("the drop-in command line loads no package, and no more of viola than 
   const foreign = [...loaded].filter((name) => !/^(cli|lib|ffi)\//.test(name));
   assertEquals(foreign, ["node:process"]);
   assert(loaded.has("lib/bridge/mod.ts") && loaded.has("ffi/symbols.ts"), [...loaded].join("\n"));
-  assertEquals([...loaded].filter((name) => /^lib\/(device|guest)\/|^cli\/demo/.test(name)), []);
+  assertEquals(
+    [...loaded].filter((name) =>
+      /^lib\/(device|guest)\/|^lib\/classes\/\w+\/(?!class)|^cli\/demo/.test(name)
+    ),
+    [],
+  );
 });
 
 Deno.test("viola attach does not load what other subcommands are made of", async () => {
   const others = ["./demo.ts", "./device.ts", "./forget.ts", "./store.ts"];
   const loaded = await loadedWith("cli/program.ts", (specifier) => !others.includes(specifier));
   assert(loaded.has("cli/attach.ts") && loaded.has("lib/bridge/mod.ts"), [...loaded].join("\n"));
-  const unwanted = /^lib\/(device|guest|wav)|^cli\/(demo|device|compare|pieces|verdict|stage)/;
+  const unwanted =
+    /^lib\/(device|guest|wav)|^lib\/classes\/\w+\/(?!class)|^cli\/(demo|device|compare|pieces|verdict|stage)/;
   assertEquals([...loaded].filter((name) => unwanted.test(name)), []);
 });
 

@@ -20,6 +20,7 @@ export interface RngRoles {
 export const rng: DeviceClass<RngRoles> = {
   id: 4,
   name: "rng",
+  summary: "a source of entropy",
   dropInNames: ["vhurng"],
   queues: () => [{ name: "request", kind: "request", size: 64 }],
   config: { min: 0, max: 0, access: "cached", required: false },

@@ -6,14 +6,16 @@
  */
 import { part } from "../../../ffi/parts.ts";
 import type { DeviceRole } from "../../device/role.ts";
+import type { CliRole } from "../../device/cli_role.ts";
 import type { DriverRole } from "../../guest/role.ts";
 import type { DeviceClass, ReplayRole, RoleUrl } from "../../virtio/device_class.ts";
 import type { SoundDriverContract } from "./driver.ts";
-import type { SoundDeviceContract } from "./spec.ts";
+import type { SoundDeviceContract, SoundSpec } from "./spec.ts";
 
 /** The modules that know the class. */
 export interface SoundRoles {
   readonly device: RoleUrl<DeviceRole<SoundDeviceContract>>;
+  readonly cli: RoleUrl<CliRole<SoundSpec>>;
   readonly driver: RoleUrl<DriverRole<SoundDriverContract>>;
   readonly replay: RoleUrl<ReplayRole>;
 }
@@ -22,6 +24,7 @@ export interface SoundRoles {
 export const sound: DeviceClass<SoundRoles> = {
   id: 25,
   name: "sound",
+  summary: "a sound card",
   dropInNames: ["vhusnd"],
   queues: () => [
     { name: "control", kind: "request", size: 64 },
@@ -35,6 +38,7 @@ export const sound: DeviceClass<SoundRoles> = {
   masked: 0n,
   roles: {
     device: part("lib/classes/sound/device.ts"),
+    cli: part("lib/classes/sound/cli.ts"),
     driver: part("lib/classes/sound/driver.ts"),
     replay: part("lib/classes/sound/replay.ts"),
   },

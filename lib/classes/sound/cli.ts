@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The sound device's options.
+ *
+ * @module
+ */
+import type { CliRole, CliValues } from "../../device/cli_role.ts";
+import type { SoundSpec } from "./spec.ts";
+
+const HELP = `
+A card that is given neither sinks nor sources has one stream of each: null, which drops
+what is played, and silence.
+
+exec: gives COMMAND raw samples on its standard input, or hears its standard output;
+$RATE, $CHANNELS, $BITS and the format's names tell it what they are: $FORMAT for aplay,
+$PW_FORMAT for pw-cat, $SOX_FORMAT, $FFMPEG_FORMAT. A stream offers only the formats that
+have the name which its command uses.
+  viola device sound --socket /run/card0 \\
+    --sink 'exec:aplay -t raw -f $FORMAT -r $RATE -c $CHANNELS'
+When the device is to end while commands still work, another signal ends them at once.`;
+
+/** Options as the command line gives them, each of its own type. */
+interface SoundOptions extends CliValues {
+  readonly sink?: string[];
+  readonly source?: string[];
+  readonly pace?: "real" | "free";
+  readonly latency?: number;
+  readonly grace?: number;
+}
+
+/** The sound device's command line. */
+export const cli: CliRole<SoundSpec> = {
+  options: [
+    {
+      flags: "--sink <sink>",
+      description: "a playback stream's end: wav:FILE, wav:FILE,append,\n" +
+        "null, exec:COMMAND; again for the next stream",
+      repeatable: true,
+    },
+    {
+      flags: "--source <source>",
+      description: "a capture stream's beginning: wav:FILE, silence,\n" +
+        "exec:COMMAND; again for the next stream",
+      repeatable: true,
+    },
+    {
+      flags: "--pace <pace>",
+      description: "real: by a sound card's clock (the default);\nfree: as fast as it goes",
+      choices: ["real", "free"],
+    },
+    {
+      flags: "--latency <ms>",
+      description: "what lies between the sinks and the ear: added to the\n" +
+        "latency that is told to the driver (0)",
+      range: [0, 10_000],
+    },
+    {
+      flags: "--grace <seconds>",
+      description: "how long a command may work on after its stream's\n" +
+        "end; then it is killed (30)",
+      range: [0, 86_400],
+    },
+  ],
+  help: HELP,
+  parse: (values) => {
+    const { sink, source, pace, latency, grace } = values as SoundOptions;
+    return {
+      ...(sink === undefined ? {} : { sinks: sink }),
+      ...(source === undefined ? {} : { sources: source }),
+      ...(pace === undefined ? {} : { pace }),
+      ...(latency === undefined ? {} : { latencyMs: latency }),
+      ...(grace === undefined ? {} : { graceMs: 1000 * grace }),
+    };
+  },
+};
