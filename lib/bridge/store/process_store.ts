@@ -16,6 +16,7 @@ import {
 } from "../../../ffi/mod.ts";
 import type { DescriptorStore } from "./descriptor_store.ts";
 import { checkPathLength, checkPrivate, folderOf, makePrivate } from "./path.ts";
+import { ownService } from "./service.ts";
 import {
   decodeReply,
   encodeRequest,
@@ -63,6 +64,8 @@ export interface ProcessStoreOptions {
   readonly path: string;
   /** Starts a store process that listens at this path, by posix_spawn. */
   readonly start: (path: string) => void;
+  /** The systemd service that this process is in, if it is in one. @default {ownService()} */
+  readonly service?: string | null;
   /** Whose it must be. @default {Deno.uid()} */
   readonly uid?: number;
   /** How long what fails for a moment only is tried again, in milliseconds. @default {3000} */
@@ -109,6 +112,13 @@ export class ProcessStore implements DescriptorStore {
       ...{ retry: undefined, retryMs: 0, heldAt: 0 },
     };
     this.#holdings.set(name, holding);
+    const { service = ownService() } = this.#options;
+    if (service !== null) {
+      report(
+        `the store process that holds ${name} ends with ${service}, of which systemd holds no descriptors ` +
+          "(FileDescriptorStoreMax=16 in its unit)",
+      );
+    }
     await (holding.work = this.#hold(name, holding));
   }
 

@@ -32,7 +32,7 @@ class Place implements AsyncDisposable {
       const failure = this.failures.shift();
       if (failure !== undefined) throw new Error(failure);
     });
-    const options = { ...this.local.options, retryMs: 1, persistMs: 200 };
+    const options = { ...this.local.options, retryMs: 1, persistMs: 200, service: null };
     this.client = new ProcessStore(
       this.reactor,
       uid === undefined ? options : { ...options, uid },
@@ -212,6 +212,20 @@ Deno.test(
     assertEquals(failures.length, left);
     assertEquals(local.started.length, 0);
     await assertRejects(() => client.prepare(), Error, "no memory");
+  }),
+);
+
+Deno.test(
+  "in a service that systemd holds no descriptors of the user is told that the store process ends with it",
+  inPlace(async ({ reactor, local, event, path }) => {
+    const client = new ProcessStore(reactor, { ...local.options, service: "viola.service" });
+    const reports: string[] = [];
+    await client.put("a", [event.number], (text) => reports.push(text));
+    assertEquals(reports, [
+      "the store process that holds a ends with viola.service, of which systemd holds no descriptors " +
+      "(FileDescriptorStoreMax=16 in its unit)",
+    ]);
+    assertEquals(await client.release("a"), HOLDER + path);
   }),
 );
 
