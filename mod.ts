@@ -31,9 +31,11 @@
  *
  * @module
  */
-export { Reactor } from "./ffi/mod.ts";
+export { type Fd, Reactor, type Watch, type Watcher } from "./ffi/mod.ts";
 export * from "./lib/bridge/mod.ts";
 export * from "./lib/classes/mod.ts";
 export * from "./lib/device/mod.ts";
 export * from "./lib/guest/mod.ts";
 export { SoftNode, type SoftWires } from "./lib/loopback/mod.ts";
+export type * from "./lib/virtio/device_class.ts";
+export type { FeatureNames } from "./lib/virtio/features.ts";

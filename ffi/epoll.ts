@@ -72,6 +72,7 @@ export type Watcher = (events: number) => void;
 
 /** A watch of one descriptor; closing it ends it, and must come before the descriptor is closed. */
 export interface Watch extends Disposable {
+  /** Ends it; again is no harm. */
   close(): void;
 }
 
@@ -163,6 +164,7 @@ export class Reactor implements AsyncDisposable {
     this.#wake.close();
   }
 
+  /** As {@linkcode close}. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }

@@ -61,6 +61,7 @@ export class Fd implements Disposable {
     shim.viola_close(number);
   }
 
+  /** As {@linkcode close}. */
   [Symbol.dispose](): void {
     this.close();
   }

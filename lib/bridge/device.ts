@@ -15,12 +15,14 @@ import { lookMsOf } from "./watchdog.ts";
 
 /** A device that is bridged. */
 export class BridgedDevice {
+  /** As in events. */
   readonly name: string;
   /** Settles when the device has ended: resolves after {@linkcode close}, rejects when it has no way on. */
   readonly done: Promise<void>;
   readonly #kernel: RegisterSide;
   readonly #runner: Runner;
 
+  /** Begins to serve it. */
   constructor(setup: DeviceSetup) {
     this.name = setup.name;
     const tell = (event: Event): void => this.#runner.tell(event);

@@ -39,6 +39,7 @@ export interface BridgeEvent {
     | "reset"
     | "error"
     | "kept";
+  /** In words. */
   text: string;
   /** Milliseconds since the process started. */
   ms: number;
@@ -73,7 +74,11 @@ export type LanePort = Pick<
   | "needReset"
 >;
 
-/** How loopback devices are looked for and opened. */
+/**
+ * How loopback devices are looked for and opened.
+ *
+ * @internal
+ */
 export interface Loopbacks {
   /** See `checkLoopback`. */
   check(name: string): void;

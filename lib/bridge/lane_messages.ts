@@ -15,6 +15,7 @@ import type { ReplaySource } from "./replay.ts";
 
 /** How a lane's threads run. */
 export interface LaneOptions {
+  /** What devices call it. */
   readonly name: string;
   /** CPUs the lane's threads are bound to; all when absent. */
   readonly cpus?: readonly number[] | undefined;

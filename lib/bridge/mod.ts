@@ -26,6 +26,7 @@ import {
 import { Lane } from "./lane.ts";
 import type { LaneOptions } from "./lane_messages.ts";
 import { type DescriptorStore, findStore, type StoreOptions } from "./store/mod.ts";
+import type { QueueLimits } from "./watchdog.ts";
 
 export type {
   BackEndPatience,
@@ -35,12 +36,14 @@ export type {
   LaneOptions,
   MemoryMode,
   MmioVersion,
+  QueueLimits,
   StoreOptions,
 };
 export { findStore };
 
 /** A device to be bridged. */
 export interface BridgeDeviceOptions {
+  /** What it is a device of. */
   class: DeviceClass;
   /** Path of the back-end's socket; it need not be there yet. */
   socket: string;
@@ -52,7 +55,9 @@ export interface BridgeDeviceOptions {
    * and the node is of no use until the machine is restarted.
    */
   keep?: boolean | undefined;
+  /** Whether the back-end is given the driver's memory. */
   memory: MemoryMode;
+  /** Which registers the driver finds. */
   mmioVersion: MmioVersion;
   /** Higher is served first, within a lane. */
   priority: number;
@@ -66,6 +71,7 @@ export interface BridgeDeviceOptions {
 export interface BridgeOptions {
   /** Lanes with wishes; a lane that is not named here has none. */
   lanes?: readonly LaneOptions[] | undefined;
+  /** Called with what becomes of the devices. */
   onEvent: (event: BridgeEvent) => void;
   /** The process that keeps descriptors where systemd does not. */
   store?: StoreOptions | undefined;
@@ -167,6 +173,7 @@ export class Bridge implements AsyncDisposable {
     await this.#reactor.close();
   }
 
+  /** As {@linkcode close}. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }

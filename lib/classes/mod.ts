@@ -15,6 +15,7 @@ export const DEVICE_CLASSES: readonly DeviceClass[] = [sound, rng];
 
 /** A name of the C program's that is recognised, and refused by that name. */
 export interface UnservedDropIn {
+  /** What the `-d` of the C program calls it. */
   readonly name: string;
   /** Virtio device id. */
   readonly id: number;

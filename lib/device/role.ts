@@ -13,6 +13,7 @@ import type { Commands } from "./command.ts";
 export interface DeviceEvent {
   /** `listening`, `connected`, `disconnected`, `notice` and `error` are every device's, others are the class's own. */
   readonly kind: string;
+  /** In words. */
   readonly text: string;
   /** It comes often, and is for programs: people are not shown it. */
   readonly quiet?: true;
@@ -46,6 +47,7 @@ export interface DeviceContract {
 
 /** What the module of the role exports as `device`. */
 export interface DeviceRole<C extends DeviceContract = DeviceContract> {
+  /** The class whose role it is. */
   readonly deviceClass: DeviceClass;
   /**
    * Checks what can be checked before the device listens.
@@ -61,6 +63,7 @@ export interface DeviceRole<C extends DeviceContract = DeviceContract> {
 
 /** A specification that asks for something impossible. */
 export class SpecError extends Error {
+  /** What it is called. */
   override readonly name = "SpecError";
 }
 
@@ -69,7 +72,11 @@ export type DeviceCalls<C extends DeviceContract> = {
   readonly [Name in keyof C["calls"]]: C["calls"][Name];
 };
 
-/** One device. All calls come from one loop, none may block. What a call throws ends the queue it is about. */
+/**
+ * One device. All calls come from one loop, none may block. What a call throws ends the queue it is about.
+ *
+ * @internal
+ */
 export interface VirtioDevice<C extends DeviceContract = DeviceContract> {
   /** The class's own feature bits that it offers, 0 to 23; those of the rings are offered for it. */
   readonly features?: bigint;
@@ -97,7 +104,11 @@ export interface VirtioDevice<C extends DeviceContract = DeviceContract> {
   reset?(): void;
 }
 
-/** What a device is made with. */
+/**
+ * What a device is made with.
+ *
+ * @internal
+ */
 export interface DeviceHost<Event extends DeviceEvent = DeviceEvent> {
   /** Shell commands that the device may run. */
   readonly commands: Commands;

@@ -20,8 +20,9 @@ import type { ProbeResult } from "./session.ts";
 import type { GuestContract, GuestInit } from "./worker.ts";
 
 export type { ProgressLayout, ProgressSnapshot } from "./progress.ts";
-export type { DriverContract, DriverRole } from "./role.ts";
+export type { DriverContract, DriverRole, Patience } from "./role.ts";
 export type { ProbeResult } from "./session.ts";
+export type { DeviceIdentity } from "./transport.ts";
 
 /** What the software driver of a class agrees on with its guest's owner. */
 export type DriverContractOf<D extends DeviceClass> = D["roles"]["driver"] extends
@@ -160,6 +161,7 @@ export class Guest<D extends DeviceClass = DeviceClass> implements AsyncDisposab
     await this.#worker.close();
   }
 
+  /** As {@linkcode close}. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }

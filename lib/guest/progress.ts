@@ -39,14 +39,26 @@ const MOST = 32;
 const WORD_BYTES = 4 * MOST;
 const BYTES = WORD_BYTES + 8 * MOST;
 
-/** What a driver is in. */
+/**
+ * What a driver is in.
+ *
+ * @internal
+ */
 export type StateOf<L extends ProgressLayout> = typeof STATES[number] | L["states"][number];
-/** What is counted. */
+/**
+ * What is counted.
+ *
+ * @internal
+ */
 export type WordOf<L extends ProgressLayout> =
   | typeof WORDS[number]
   | L["totals"][number]
   | L["words"][number];
-/** What is measured. */
+/**
+ * What is measured.
+ *
+ * @internal
+ */
 export type NumberOf<L extends ProgressLayout> = L["numbers"][number];
 
 /** What a user interface shows: the state, the interrupts handled, and what the class has. */

@@ -40,7 +40,9 @@ export interface Patience {
 
 /** What the module of the role exports as `driver`. */
 export interface DriverRole<C extends DriverContract = DriverContract> {
+  /** The class whose role it is. */
   readonly deviceClass: DeviceClass;
+  /** What the driver shows meanwhile. */
   readonly progress: C["progress"];
   /**
    * Binds the driver, with {@linkcode MmioDevice.bind}.
@@ -55,7 +57,11 @@ export type DriverCalls<C extends DriverContract> = {
   readonly [Name in keyof C["calls"]]: C["calls"][Name];
 };
 
-/** A driver that is bound to its device. */
+/**
+ * A driver that is bound to its device.
+ *
+ * @internal
+ */
 export interface Driver<C extends DriverContract = DriverContract> {
   readonly found: C["found"];
   readonly calls: DriverCalls<C>;

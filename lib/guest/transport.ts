@@ -91,8 +91,11 @@ const SLEEP_MS = 1000;
 
 /** What the device is, as its first registers say. */
 export interface DeviceIdentity {
+  /** Of its registers: 1 or 2. */
   version: number;
+  /** The virtio device id of its class. */
   deviceId: number;
+  /** Who made it. */
   vendor: number;
 }
 
@@ -131,7 +134,11 @@ export class VirtQueue<Token> {
   }
 }
 
-/** A device behind virtio-mmio registers, from the driver's side. */
+/**
+ * A device behind virtio-mmio registers, from the driver's side.
+ *
+ * @internal
+ */
 export class MmioDevice<L extends ProgressLayout = ProgressLayout> {
   #identity: DeviceIdentity = { version: 0, deviceId: 0, vendor: 0 };
   #features = 0n;

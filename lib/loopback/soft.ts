@@ -43,7 +43,9 @@ export interface SoftWires {
   page: number;
   /** memfd of the guest's memory */
   memory: number;
+  /** Bytes of it. */
   memorySize: number;
+  /** Where it begins, in the guest's eyes. */
   guestBase: number;
   /** eventfd: an access is in the page */
   doorbell: number;
@@ -69,9 +71,12 @@ export class SoftNode implements Disposable {
   #listening: Watch | null = null;
   #opener: UnixSocket | null = null;
   #opened: Watch | null = null;
+  /** What the guest's Worker is given. */
   readonly wires: SoftWires;
 
   /**
+   * Makes memory and bells; nobody can open it yet.
+   *
    * @param memorySize Bytes of guest memory, a multiple of the page size
    * @throws {OsError}
    */
@@ -147,6 +152,7 @@ export class SoftNode implements Disposable {
     }
   }
 
+  /** As {@linkcode close}. */
   [Symbol.dispose](): void {
     this.close();
   }

@@ -18,7 +18,9 @@ export type QueueKind = "request" | "stream" | "event";
 
 /** One queue of a class. */
 export interface QueueClass {
+  /** What the standard calls it. */
   readonly name: string;
+  /** What is in it. */
   readonly kind: QueueKind;
   /** Largest ring the driver may set up, in descriptors; a power of 2. */
   readonly size: number;
@@ -126,11 +128,13 @@ export interface DeviceClass<R extends Roles = Roles> {
   readonly dropInNames: readonly string[];
   /** The queues of a device of this class, in virtqueue order. */
   queues(backEnd: BackEndProfile): readonly QueueClass[];
+  /** The config space. */
   readonly config: ConfigClass;
   /** The class's own feature bits, 0 to 23. */
   readonly featureNames: FeatureNames;
   /** Feature bits that are not passed on to the driver. */
   readonly masked: bigint;
+  /** The modules that know more of the class. */
   readonly roles: R;
 }
 
@@ -149,7 +153,11 @@ export interface ReplayRole {
   readonly responseBytes: number;
   /** Whether a response of `responseBytes` bytes says that the request was done. */
   isOk(response: DataView): boolean;
-  /** @param area `stateBytes` bytes: zeros, or what an earlier {@linkcode Replay} of this device left there */
+  /**
+   * Makes one for a device.
+   *
+   * @param area `stateBytes` bytes: zeros, or what an earlier {@linkcode Replay} of this device left there
+   */
   create(area: Uint8Array): Replay;
 }
 

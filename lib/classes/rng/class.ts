@@ -10,7 +10,11 @@ import type { DriverRole } from "../../guest/role.ts";
 import type { RngDriverContract } from "./driver.ts";
 import type { DeviceClass, RoleUrl } from "../../virtio/device_class.ts";
 
-/** The modules that know the class. */
+/**
+ * The modules that know the class.
+ *
+ * @internal
+ */
 export interface RngRoles {
   readonly device: RoleUrl<DeviceRole<DeviceContract>>;
   readonly driver: RoleUrl<DriverRole<RngDriverContract>>;

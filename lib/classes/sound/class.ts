@@ -12,7 +12,11 @@ import type { DeviceClass, ReplayRole, RoleUrl } from "../../virtio/device_class
 import type { SoundDriverContract } from "./driver.ts";
 import type { SoundDeviceContract, SoundSpec } from "./spec.ts";
 
-/** The modules that know the class. */
+/**
+ * The modules that know the class.
+ *
+ * @internal
+ */
 export interface SoundRoles {
   readonly device: RoleUrl<DeviceRole<SoundDeviceContract>>;
   readonly cli: RoleUrl<CliRole<SoundSpec>>;
