@@ -5,6 +5,7 @@
  *
  * @module
  */
+export * from "./clock.ts";
 export * from "./epoll.ts";
 export * from "./errno.ts";
 export * from "./fd.ts";

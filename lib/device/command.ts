@@ -6,6 +6,7 @@
  */
 import {
   Child,
+  type Clock,
   createPipe,
   EPOLLET,
   EPOLLIN,
@@ -20,7 +21,6 @@ import {
   WOULD_BLOCK,
   writeFd,
 } from "../../ffi/mod.ts";
-import type { Clock } from "./clock.ts";
 
 const FIONREAD = 0x541b;
 /** So many commands may still be busy with what they got after their streams ended; then the oldest is killed. */

@@ -17,7 +17,7 @@ import {
   VIRTIO_F_VERSION_1,
 } from "../virtio/features.ts";
 import type { BackEndDevice, BackEndRing } from "../vhost_user/back_end.ts";
-import type { Clock } from "./clock.ts";
+import type { Clock } from "../../ffi/mod.ts";
 import type { Commands } from "./command.ts";
 import type { DeviceContract, DeviceEvent, DeviceHost, DeviceRole, VirtioDevice } from "./role.ts";
 

@@ -4,10 +4,9 @@
  *
  * @module
  */
-import { monotonicNs, serveBlocking, Watches } from "../../ffi/mod.ts";
+import { monotonicNs, serveBlocking, TimerClock, Watches } from "../../ffi/mod.ts";
 import { loadRole } from "../virtio/device_class.ts";
 import { BackEndServer } from "../vhost_user/back_end.ts";
-import { TimerClock } from "./clock.ts";
 import { Commands } from "./command.ts";
 import { EmbeddedDevice } from "./embedded_device.ts";
 import type { DeviceEvent, DeviceRole } from "./role.ts";

@@ -7,7 +7,15 @@
  *
  * @module
  */
-import { EPOLLET, EPOLLIN, UnixListener, type Watch, type Watches } from "../../ffi/mod.ts";
+import {
+  type Clock,
+  EPOLLET,
+  EPOLLIN,
+  TimerClock,
+  UnixListener,
+  type Watch,
+  type Watches,
+} from "../../ffi/mod.ts";
 import type { GuestMemory } from "../virtio/memory.ts";
 import type { DeviceRing } from "../virtio/split_ring.ts";
 import { Session } from "./session.ts";
@@ -56,30 +64,44 @@ export type Loop = Pick<Watches, "watch">;
 
 /** What a server reports. */
 export interface BackEndEvent {
-  kind: "listening" | "connected" | "disconnected" | "error";
+  kind: "listening" | "connected" | "disconnected" | "notice" | "error";
   text: string;
 }
 
+/** When a front-end is met again for whom there was no descriptor, in nanoseconds. */
+const RETRY_NS = 2e8;
+
 /** Serves a device at a socket, to one front-end after another; one that comes while another is served waits. */
 export class BackEndServer implements Disposable {
-  #listener: UnixListener;
+  readonly #listener: UnixListener;
+  readonly #clock: Clock;
+  readonly #owned: Disposable;
   #listening: Watch | null = null;
   #session: Session | null = null;
-  #onEvent: (event: BackEndEvent) => void;
+  /** Whether the last front-end could not be met: said once. */
+  #failing = false;
+  readonly #onEvent: (event: BackEndEvent) => void;
 
   /**
    * @param watches The loop; whoever runs it dispatches
+   * @param clock Ends what a front-end does not go on with; the monotonic clock by default
    * @throws {OsError} EADDRINUSE when another process listens there …
    */
   constructor(
     readonly watches: Loop,
     readonly socketPath: string,
     readonly device: BackEndDevice,
-    { onEvent }: { onEvent?: (event: BackEndEvent) => void } = {},
+    { onEvent, clock }: {
+      onEvent?: (event: BackEndEvent) => void;
+      clock?: Clock;
+    } = {},
   ) {
     this.#onEvent = onEvent ?? (() => {});
-    this.#listener = UnixListener.listen(socketPath);
+    using made = new DisposableStack();
+    this.#listener = made.use(UnixListener.listen(socketPath));
+    this.#clock = clock ?? made.use(new TimerClock(watches));
     this.#listen();
+    this.#owned = made.move();
     this.#report("listening", `${device.name} listens at ${socketPath}`);
   }
 
@@ -93,31 +115,50 @@ export class BackEndServer implements Disposable {
     this.#session?.close();
     this.#session = null;
     this.#listening?.close();
-    this.#listener.close();
+    this.#owned[Symbol.dispose]();
   }
 
   [Symbol.dispose](): void {
     this.close();
   }
 
-  /** Edge-triggered, so that an accept that fails (no descriptors left) is tried again with the next comer, not at once. */
+  /** Edge-triggered and begun anew, so that it tells of each that comes, and of one that is there already. */
   #listen(): void {
-    const watcher = (): void => this.#accept();
+    this.#listening?.close();
+    const watcher = (): void => this.#session === null ? this.#accept() : this.#tellWaiting();
     this.#listening = this.watches.watch(this.#listener.number, EPOLLIN | EPOLLET, watcher);
+  }
+
+  #tellWaiting(): void {
+    const text = `A front-end waits for ${this.device.name}, which serves another: one at a time`;
+    this.#report("notice", text);
   }
 
   #accept(): void {
     try {
-      const socket = this.#listener.accept();
-      if (socket === null) return;
-      this.#listening?.close();
-      const report = (error: Error): void => this.#report("error", error.message);
-      const onEnd = (): void => this.#ended();
-      this.#session = new Session(socket, this.watches, this.device, report, onEnd);
-      this.#report("connected", `A front-end is connected to ${this.device.name}`);
+      this.#meet();
+      this.#failing = false;
     } catch (error) {
-      this.#report("error", (error as Error).message);
+      // Out of descriptors, most likely: the next comer would not be told of, so this one is met again.
+      if (!this.#failing) this.#report("error", (error as Error).message);
+      this.#failing = true;
+      this.#clock.onAlarm = () => this.#accept();
+      this.#clock.arm(this.#clock.now() + RETRY_NS);
     }
+  }
+
+  #meet(): void {
+    using met = new DisposableStack();
+    const socket = this.#listener.accept();
+    if (socket === null) return;
+    met.use(socket);
+    const report = (error: Error): void => this.#report("error", error.message);
+    const onEnd = (): void => this.#ended();
+    const { watches, device } = this;
+    this.#session = new Session(socket, { watches, device, clock: this.#clock, report, onEnd });
+    met.move();
+    this.#report("connected", `A front-end is connected to ${this.device.name}`);
+    this.#listen();
   }
 
   #ended(): void {

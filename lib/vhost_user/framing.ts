@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { Fd, Received } from "../../ffi/mod.ts";
+import type { Fd, Received, UnixSocket } from "../../ffi/mod.ts";
 import { VhostUserError } from "./errors.ts";
 import { HEADER_SIZE, NEED_REPLY, REPLY, VERSION } from "./messages.ts";
 import { MAX_BODY } from "./payloads.ts";
@@ -73,6 +73,11 @@ export class MessageReader {
   /** Whether nothing of the next message is there yet. */
   get idle(): boolean {
     return this.#filled === 0;
+  }
+
+  /** How much of the next message is there, in words: "3 of 12 bytes". */
+  get received(): string {
+    return `${this.#filled} of ${this.#end()} bytes`;
   }
 
   /** Closes what came with a message that never became whole. */
@@ -145,4 +150,14 @@ export class MessageReader {
     this.#fds = [];
     return message;
   }
+}
+
+/** Sends a whole message at once: who leaves no room for one does not read. @throws {VhostUserError} @throws {OsError} */
+export function sendWhole(socket: UnixSocket, bytes: Uint8Array<ArrayBuffer>): void {
+  const sent = socket.send(bytes, 0, bytes.length);
+  if (sent === bytes.length) return;
+  throw new VhostUserError(
+    "protocol",
+    `Cannot send ${bytes.length} bytes: there is room for ${sent}, the front-end does not read`,
+  );
 }

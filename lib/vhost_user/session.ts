@@ -5,6 +5,7 @@
  * @module
  */
 import {
+  type Clock,
   EPOLLIN,
   EPOLLRDHUP,
   type Fd,
@@ -22,7 +23,8 @@ import {
 } from "../virtio/features.ts";
 import type { BackEndDevice, Loop } from "./back_end.ts";
 import { VhostUserError } from "./errors.ts";
-import { MessageReader, type RawMessage } from "./framing.ts";
+import { type RawMessage, sendWhole } from "./framing.ts";
+import { Inbox } from "./inbox.ts";
 import {
   BACK_END_MESSAGES,
   type BodyOf,
@@ -59,10 +61,22 @@ type Handlers = {
   [Name in FrontEndMessage]?: (body: BodyOf<Name>, fds: Fd[]) => ReplyOf<Name>;
 };
 
+/** What a {@linkcode Session} needs of its server. */
+export interface SessionHost {
+  readonly watches: Loop;
+  readonly device: BackEndDevice;
+  /** For the session alone while it lives. */
+  readonly clock: Clock;
+  /** Told what went wrong, if anything. */
+  report(error: Error): void;
+  /** Called once it ended by itself. */
+  onEnd(): void;
+}
+
 /** One front-end's session. */
 export class Session {
   #socket: UnixSocket;
-  #reader: MessageReader;
+  #inbox: Inbox;
   #watch: Watch;
   #channel: UnixSocket | null = null;
   #shared: SharedMemory | null = null;
@@ -71,24 +85,26 @@ export class Session {
   #vrings: readonly Vring[];
   #closed = false;
 
-  /**
-   * Takes the socket over, and serves it until it ends.
-   *
-   * @param report Told what went wrong, if anything
-   * @param onEnd Called once it ended by itself
-   */
-  constructor(
-    socket: UnixSocket,
-    readonly watches: Loop,
-    readonly device: BackEndDevice,
-    readonly report: (error: Error) => void,
-    readonly onEnd: () => void,
-  ) {
+  /** Takes the socket over, and serves it until it ends. @throws {OsError} and the socket is the caller's still */
+  constructor(socket: UnixSocket, readonly host: SessionHost) {
+    const { watches, device, clock } = host;
     this.#socket = socket;
-    this.#reader = new MessageReader(socket, "requests", `the front-end of ${device.name}`);
-    const host = { watches, device, reportFailure: report };
-    this.#vrings = Array.from({ length: device.queueCount }, (_, index) => new Vring(index, host));
+    const peer = `the front-end of ${device.name}`;
+    this.#inbox = new Inbox(socket, peer, clock, (error) => this.#end(error));
+    const vringHost = { watches, device, reportFailure: (error: Error) => host.report(error) };
+    this.#vrings = Array.from(
+      { length: device.queueCount },
+      (_, index) => new Vring(index, vringHost),
+    );
     this.#watch = watches.watch(socket.number, EPOLLIN | EPOLLRDHUP, () => this.#turn());
+  }
+
+  get device(): BackEndDevice {
+    return this.host.device;
+  }
+
+  report(error: Error): void {
+    this.host.report(error);
   }
 
   /** Tells the front-end that the config space changed, if it has given us a channel for that. */
@@ -100,7 +116,7 @@ export class Session {
       new Uint8Array(),
     );
     try {
-      send(this.#channel, message);
+      sendWhole(this.#channel, message);
     } catch (error) {
       this.#setChannel(null);
       this.report(error as Error);
@@ -116,27 +132,32 @@ export class Session {
     this.#resetDevice();
     this.#setChannel(null);
     this.#unmap();
-    this.#reader.discard();
+    this.#inbox.close();
     this.#socket.close();
   }
 
   #turn(): void {
     try {
       for (let i = 0; i < MESSAGES_PER_TURN; i++) {
-        const message = this.#reader.next();
+        const message = this.#inbox.next();
         if (message === null) return;
         this.#serve(message);
       }
     } catch (error) {
-      if (!this.#isGoodbye(error)) this.report(error as Error);
-      this.close();
-      this.onEnd();
+      this.#end(error as Error);
     }
   }
 
+  #end(error: Error): void {
+    if (!this.#isGoodbye(error)) this.report(error);
+    this.close();
+    this.host.onEnd();
+  }
+
   /** Whether the front-end just closed the connection, between two messages. */
-  #isGoodbye(error: unknown): boolean {
-    return error instanceof VhostUserError && error.fault === "lost" && this.#reader.idle;
+  #isGoodbye(error: Error): boolean {
+    const isLost = error instanceof VhostUserError && error.fault === "lost";
+    return isLost && error.cause === undefined && this.#inbox.idle;
   }
 
   #serve(message: RawMessage): void {
@@ -165,7 +186,7 @@ export class Session {
   }
 
   #answer(request: number, body: Uint8Array): void {
-    send(this.#socket, encodeMessage(request, VERSION | REPLY, body));
+    sendWhole(this.#socket, encodeMessage(request, VERSION | REPLY, body));
   }
 
   /** Checks a message against its row, and does what it says. */
@@ -422,14 +443,4 @@ export class Session {
       this.report(error as Error);
     }
   }
-}
-
-/** Sends a whole message at once: who leaves no room for one does not read. */
-function send(socket: UnixSocket, bytes: Uint8Array<ArrayBuffer>): void {
-  const sent = socket.send(bytes, 0, bytes.length);
-  if (sent === bytes.length) return;
-  throw new VhostUserError(
-    "protocol",
-    `Cannot send ${bytes.length} bytes: there is room for ${sent}, the front-end does not read`,
-  );
 }

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // viola attach, viola device and the drop-in command line, as processes, with good and bad company.
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import { Reactor } from "../../ffi/mod.ts";
 import { rng, sound } from "../../lib/classes/mod.ts";
 import { startGuest } from "../../lib/guest/mod.ts";
 import { SoftNode } from "../../lib/loopback/mod.ts";
-import { type BackEndDevice, BackEndServer } from "../../lib/vhost_user/mod.ts";
+import { deviceClassByName } from "../../lib/classes/mod.ts";
+import { type BackEndDevice, BackEndServer, FrontEnd } from "../../lib/vhost_user/mod.ts";
 import { bit, VIRTIO_F_VERSION_1 } from "../../lib/virtio/features.ts";
 import { type WavFormat, WavReader, WavWriter } from "../../lib/wav/mod.ts";
 import { socketsIn } from "../support/leaks.ts";
-import { TempFolder } from "../support/process.ts";
+import { run, TempFolder } from "../support/process.ts";
+import { Driver, VERSION_1 } from "../vhost_user/harness.ts";
 import { assertFails, facts, reported, viola, violaAs, violaBy } from "./viola.ts";
 
 /** A folder, a soft node in it at `node`, and room for sockets. */
@@ -132,6 +134,42 @@ async function fullPipe(path: string): Promise<Disposable> {
   pipe.writeSync(new Uint8Array(65536));
   return pipe;
 }
+
+Deno.test("viola device without a free descriptor says so once, and serves as soon as it has one", async () => {
+  await using place = await Place.create();
+  await using device = viola(["device", "rng", "--socket", place.socket, "--json"]);
+  await reported(device, "listening");
+  const limit = (files: string) => run("prlimit", [`--pid=${device.pid}`, `--nofile=${files}:`]);
+  const [, before] = /Max open files +(\d+)/.exec(
+    Deno.readTextFileSync(`/proc/${device.pid}/limits`),
+  )!;
+  await limit("3"); // all that it has are above that
+  const { reactor } = place;
+  const options = {
+    reactor,
+    name: "rng",
+    deviceClass: deviceClassByName("rng")!,
+    deadlineMs: 20_000,
+  };
+  const meeting = FrontEnd.connect(place.socket, options);
+  await reported(device, "error");
+  using frontEnd = await meeting;
+  const profile = frontEnd.initialise();
+  await new Promise((resolve) => setTimeout(resolve, 1000)); // for more complaints, were there any
+  await limit(before!);
+  await profile;
+  const errors = facts(device).filter(({ event }) => event === "error");
+  assertEquals(errors.length, 1, device.report());
+  assert(/accept on .* \(EMFILE\)/.test(`${errors[0]!.text}`), device.report());
+  await limit("3");
+  using driver = new Driver(1);
+  const { features, memory } = { features: VERSION_1, memory: driver.memory };
+  await assertRejects(() => frontEnd.start({ features, memory, rings: driver.rings() }));
+  await reported(device, "error", ({ text }) => /the front-end of .*\(EMFILE\)/.test(`${text}`));
+  await limit(before!);
+  device.signal("SIGTERM");
+  assertEquals((await device.end()).code, 0, device.report());
+});
 
 Deno.test("viola attach and viola device serve although their reports cannot be written", async (t) => {
   const table: [string, string][] = [

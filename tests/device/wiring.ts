@@ -4,8 +4,7 @@
  *
  * @module
  */
-import { Watches } from "../../ffi/mod.ts";
-import type { Clock } from "../../lib/device/clock.ts";
+import { type Clock, Watches } from "../../ffi/mod.ts";
 import { Commands } from "../../lib/device/command.ts";
 import { EmbeddedDevice } from "../../lib/device/embedded_device.ts";
 import type { DeviceContract, DeviceEvent, DeviceRole } from "../../lib/device/role.ts";

@@ -26,6 +26,8 @@ import {
   type MessageRow,
   protocolFeatures,
 } from "../../lib/vhost_user/messages.ts";
+import { FakeClock } from "../device/wiring.ts";
+import { until } from "../support/process.ts";
 import {
   Driver,
   EchoDevice,
@@ -46,8 +48,11 @@ class Bench implements AsyncDisposable {
   readonly device = new EchoDevice();
   readonly events: BackEndEvent[] = [];
   readonly path: string = this.folder.socket("device");
+  /** The server's: it stands until a test lets time pass. */
+  readonly clock = new FakeClock();
   readonly server: BackEndServer = new BackEndServer(this.reactor, this.path, this.device, {
     onEvent: (event) => this.events.push(event),
+    clock: this.clock,
   });
   readonly raws: Raw[] = [];
 
@@ -419,7 +424,76 @@ Deno.test("one front-end after another; a second one waits until the first is go
   first.socket.close();
   assertEquals(await second.reply(), "0000004001000000");
   const kinds = bench.events.map(({ kind }) => kind);
-  assertEquals(kinds, ["listening", "connected", "disconnected", "connected"]);
+  assertEquals(kinds, ["listening", "connected", "notice", "disconnected", "connected"]);
+  assertEquals(
+    bench.events[2]!.text,
+    "A front-end waits for echo, which serves another: one at a time",
+  );
+});
+
+Deno.test("front-ends that came together are told of, and served one by one", async () => {
+  await using bench = new Bench();
+  const raws = [bench.raw(), bench.raw(), bench.raw()];
+  for (const raw of raws) {
+    assertEquals(await raw.ask("GET_FEATURES", undefined), "0000004001000000");
+    raw.socket.close();
+  }
+  await bench.allGone();
+  const kinds = bench.events.map(({ kind }) => kind);
+  assertEquals(kinds.filter((kind) => kind === "connected").length, 3);
+  assertEquals(kinds.filter((kind) => kind === "notice").length, 2);
+});
+
+for (
+  const [name, bytes, said] of [
+    ["3 bytes", Uint8Array.of(1, 0, 0), "3 of 12 bytes"],
+    [
+      "a header without its payload",
+      encodeMessage(2, 0x1, new Uint8Array(8)).slice(0, 12),
+      "12 of 20",
+    ],
+    ["all but a byte", encodeMessage(2, 0x1, new Uint8Array(8)).slice(0, 19), "19 of 20 bytes"],
+  ] as const
+) {
+  Deno.test(`a front-end that sends ${name} and no more is let go, and the next is served`, async () => {
+    await using bench = new Bench();
+    const raw = await bench.agreed();
+    const next = bench.raw();
+    next.tell("GET_FEATURES", undefined);
+    using given = EventFd.create();
+    raw.send(bytes, [given.number]);
+    await until(() => bench.clock.alarm < Infinity, "the deadline");
+    bench.clock.pass(4999);
+    assertEquals(bench.errors, []);
+    bench.clock.pass(1);
+    assertEquals(bench.errors.length, 1);
+    assert(bench.errors[0]!.includes(said), bench.errors[0]);
+    assert(bench.errors[0]!.endsWith("came within 5 s, expected all"), bench.errors[0]);
+    assertEquals(await next.reply(), "0000004001000000");
+  });
+}
+
+Deno.test("a message's time is its own: bytes that trickle do not lengthen it, whole messages end it", async () => {
+  await using bench = new Bench();
+  const raw = await bench.agreed();
+  const message = encodeMessage(1, 0x1, new Uint8Array());
+  for (let i = 0; i < 3; i++) {
+    raw.send(message.slice(0, 5));
+    await until(() => bench.clock.alarm < Infinity, "the deadline");
+    bench.clock.pass(4000);
+    raw.send(message.slice(5));
+    assertEquals(await raw.reply(), "0000004001000000");
+    assertEquals(bench.clock.alarm, Infinity);
+    bench.clock.pass(60_000); // silence between messages is no fault
+  }
+  for (const byte of message.slice(0, 4)) {
+    raw.send(Uint8Array.of(byte));
+    await until(() => bench.clock.alarm < Infinity, "the deadline");
+    bench.clock.pass(1000);
+  }
+  assertEquals(bench.errors, []);
+  bench.clock.pass(1000);
+  assertEquals(bench.errors.length, 1);
 });
 
 Deno.test("close() in the middle stops, unmaps and closes everything, and removes the socket", async () => {

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The device's time.
+ * Time, and a moment to be woken at.
  *
  * @module
  */
-import { EPOLLET, EPOLLIN, monotonicNs, TimerFd, type Watch, type Watches } from "../../ffi/mod.ts";
+import { EPOLLET, EPOLLIN, type Watch, type Watches } from "./epoll.ts";
+import { monotonicNs, TimerFd } from "./fd.ts";
 
 /** Nanoseconds that only go forward, and one alarm. */
 export interface Clock {
@@ -22,7 +23,7 @@ export class TimerClock implements Clock, Disposable {
   #armed = Infinity;
 
   /** @throws {OsError} */
-  constructor(watches: Watches) {
+  constructor(watches: Pick<Watches, "watch">) {
     // Edge-triggered, a timer need not be read: setting it clears it.
     this.#watch = watches.watch(this.#timer.number, EPOLLIN | EPOLLET, () => {
       this.#armed = Infinity;
