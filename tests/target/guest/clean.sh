@@ -5,7 +5,7 @@
 session=$(cat /run/scenario/session)
 . /target/lib.sh
 
-stores() { pgrep -f '^[^ ]*viola store '; }
+stores() { pgrep -f "$STORE"; }
 
 alive() { pgrep -s "$session" >/dev/null; }
 

@@ -5,6 +5,9 @@
 DEBUGFS=/sys/kernel/debug/viola-loopback
 SOUNDS=/target/sounds
 
+# The store process, as pgrep finds it.
+STORE='^[^ ]*viola store '
+
 # Ends the scenario.
 fail() {
   REASON=$*
@@ -101,8 +104,8 @@ end() {
 
 # end_store: the process that holds the nodes while no viola runs.
 end_store() {
-  pkill -TERM -f '^[^ ]*viola store '
-  wait_for 5 "the store process ends" sh -c "! pgrep -f '^[^ ]*viola store '"
+  pkill -TERM -f "$STORE"
+  wait_for 5 "the store process ends" sh -c "! pgrep -f '$STORE'"
 }
 
 gone() { ! kill -0 "$(pid "$1")" 2>/dev/null || grep -q '^State:.Z' "/proc/$(pid "$1")/status"; }
@@ -116,6 +119,21 @@ device() {
 }
 
 socket() { echo "/run/scenario/$1.socket"; }
+
+# resumed NAME: how often its log says that a device has resumed.
+resumed() { grep -c 'resumed: ' "$(log "$1")" || :; }
+
+# has_resumed NAME COUNT: whether it says so as often.
+has_resumed() { test "$(resumed "$1")" -ge "$2"; }
+
+# mapped PID: how many mappings of nodes a process has.
+mapped() { grep -c ' /dev/loopback' "/proc/$1/maps"; }
+
+# inheritable PID: those of them that a child process would inherit.
+inheritable() {
+  awk '/^[0-9a-f]+-[0-9a-f]+ / { node = $6 ~ /^\/dev\/loopback/ ? $1 " " $6 : "" }
+    /^VmFlags:/ && node != "" && !/ dc( |$)/ { print node }' "/proc/$1/smaps"
+}
 
 # ---- cards ----
 
@@ -147,6 +165,9 @@ heard() {
 play() { aplay -q -D "hw:$1,0" "$SOUNDS/$2.wav"; }
 
 # ---- two cards: what several scenarios do with them ----
+
+# Registers of version 1 for one card, of version 2 for the other.
+BOTH_VERSIONS="--mmio-version 1 --mmio-version 2"
 
 TWO_SOUNDS="music voice"
 

@@ -7,9 +7,6 @@ load multi_sound=1
 device sound sound --sink wav:/run/scenario/played.wav,append
 start_adapter() { start adapter virtio-loopback-adapter -l "${NODE#loopback-}" -d vhusnd -s "$(socket sound)"; }
 
-# has_resumed COUNT: whether as many adapters said so.
-has_resumed() { test "$(grep -c 'resumed: ' "$(log adapter)")" -ge "$1"; }
-
 start_adapter
 wait_for 20 "the card appears" has_card $NODE
 start aplay aplay -q -D "hw:$(card $NODE),0" --buffer-time=4000000 --period-time=250000 $SOUNDS/long-8k.wav
@@ -19,7 +16,7 @@ for round in 1 2 3; do
   wait_for 5 "the adapter ends" gone adapter
   expect "it says who holds the node" says adapter "$NODE stays open, held by the store process [0-9]* at /run/viola/store"
   start_adapter
-  wait_for 5 "the next adapter has resumed" has_resumed $round
+  wait_for 5 "the next adapter has resumed" has_resumed adapter $round
 done
 wait_for 40 "aplay ends" gone aplay
 expect "aplay ends well" wait "$(pid aplay)"

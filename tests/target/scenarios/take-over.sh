@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# viola is killed ten times while it serves two cards that play, and started anew each time: the nodes and what is known of
-# the devices outlive it. Each life maps the pages of rings and buffers, and a node has 200 mappings: so the buffers have
+# viola is killed ten times while it serves two cards that play, one with registers of version 1, one of version 2, and
+# started anew each time: the nodes and what is known of the devices outlive it. Each life maps the pages of rings and buffers, and a node has 200 mappings: so the buffers have
 # seven pages, which ten lives can map wherever they lie.
 # limit: 150 s
 
@@ -9,11 +9,9 @@ load multi_sound=2
 for n in 1 2; do device sound$n sound --sink wav:/run/scenario/played$n.wav,append; done
 
 start_viola() {
-  start viola viola attach --keep sound sound $(loopbacks) --socket "$(socket sound1)" --socket "$(socket sound2)"
+  start viola viola attach --keep sound sound $BOTH_VERSIONS $(loopbacks) \
+    --socket "$(socket sound1)" --socket "$(socket sound2)"
 }
-
-# has_resumed COUNT: whether as many violas said so of both cards.
-has_resumed() { test "$(grep -c 'resumed: ' "$(log viola)")" -ge $((2 * $1)); }
 
 start_viola
 wait_for_cards
@@ -25,7 +23,7 @@ for round in 1 2 3 4 5 6 7 8 9 10; do
   kill -KILL "$(pid viola)"
   wait_for 5 "viola ends" gone viola
   start_viola
-  wait_for 5 "viola has resumed after kill $round" has_resumed $round
+  wait_for 5 "viola has resumed after kill $round" has_resumed viola $((2 * round))
 done
 for n in 1 2; do
   wait_for 40 "aplay $n ends" gone aplay$n

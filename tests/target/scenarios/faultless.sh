@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# Registers of virtio-mmio version 2, and a driver without the faults of AGL's: a node may be opened again, and nobody
-# looks again by himself whether an answer is there, so that a wake-up that is missed would be missed for good.
+# A driver without the faults of AGL's: a node may be opened again, and nobody looks again by himself whether an answer is
+# there, so that a wake-up that is missed would be missed for good. Both versions of the registers.
 # limit: 100 s
 
 load multi_sound=2 dead_after_release=0 windows_count_on=0 queues_count_on=0 relook_ms=0
 two_devices
 for life in 1 2; do
-  start viola$life viola attach sound sound --no-keep --mmio-version 2 $(loopbacks) \
+  start viola$life viola attach sound sound --no-keep $BOTH_VERSIONS $(loopbacks) \
     --socket "$(socket sound1)" --socket "$(socket sound2)"
   TWO_SOUNDS="short short"
   wait_for_cards
