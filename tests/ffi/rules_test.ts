@@ -93,9 +93,34 @@ Deno.test("the imports are found, whichever way they are written", () => {
   assert(importsOf("lib/guest/mod.ts").includes("lib/guest/worker.ts"));
 });
 
+/** The folder of the class that a file belongs to; undefined for the list. */
+function classOf(path: string): string | undefined {
+  return /^lib\/classes\/\w+\//.exec(path)?.[0];
+}
+
+Deno.test("a class imports no other class", () => {
+  const classes = FILES.filter((path) => classOf(path) !== undefined);
+  assert(classes.length > 0);
+  for (const path of classes) {
+    const others = importsOf(path).filter((target) =>
+      target.startsWith("lib/classes/") && classOf(target) !== classOf(path)
+    );
+    assertEquals(others, [], path);
+  }
+});
+
+Deno.test("what a class is loads nothing: its roles are loaded where they are played", () => {
+  for (const path of FILES.filter((one) => one.endsWith("/class.ts"))) {
+    const loads = code(path).matchAll(/^import (?!type )[^;]*from "([^"]*)"/gm);
+    assertEquals([...loads].map(([, target]) => target), ["../../../ffi/parts.ts"], path);
+  }
+});
+
 Deno.test("codecs import nothing but what they are made of", () => {
+  const wires = FILES.filter((path) => /^lib\/classes\/\w+\/wire\.ts$/.test(path));
+  assert(wires.length > 0);
   const codecs = {
-    "lib/classes/sound/wire.ts": [],
+    ...Object.fromEntries(wires.map((path) => [path, []])),
     "lib/virtio/features.ts": [],
     "lib/wav/format.ts": [],
     "lib/wav/fmt.ts": ["lib/wav/format.ts"],
