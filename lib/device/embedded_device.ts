@@ -4,7 +4,7 @@
  *
  * Whatever wakes it, a device takes one turn: what its queues offer, in virtqueue order, then what is due by the clock, then
  * interrupts. A queue is served up to as many chains as its ring has room for; if it offers more, the next turn comes at once.
- * A ring that is malformed is not served any more, until the driver resets it.
+ * A malformed ring is not served any more, until the driver resets it.
  *
  * @module
  */

@@ -23,7 +23,7 @@ export class Dropped extends Error {
   override readonly name = "Dropped";
 
   constructor() {
-    super("The driver was reset while it was at work");
+    super("The driver was reset during the call");
   }
 }
 

@@ -32,7 +32,7 @@ const NOW: SoundProgress = {
   total: 96000,
   periods: 25,
   xruns: 2,
-  dry: 0,
+  underruns: 0,
   ioErrors: 0,
   buffered: 960,
   latencyBytes: 4 * 480,

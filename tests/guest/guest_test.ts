@@ -96,10 +96,10 @@ Deno.test("a guest that waits for its device can be reset and closed", async () 
   await withoutLeaks(async () => {
     using node = new SoftNode(MEMORY);
     const guest = await startGuest(sound, node.wires);
-    const waiting = assertRejects(() => guest.probe(60_000), Error, "reset while it was at work");
+    const waiting = assertRejects(() => guest.probe(60_000), Error, "reset during the call");
     await guest.reset();
     await waiting;
-    const again = assertRejects(() => guest.probe(60_000), Error, "reset while it was at work");
+    const again = assertRejects(() => guest.probe(60_000), Error, "reset during the call");
     await guest.close();
     await again;
   });
@@ -114,7 +114,7 @@ Deno.test("a guest is reset in mid-play, probes anew, and plays again", async ()
       const play = assertRejects(
         () => guest.call("play", { file, ...BUFFER }),
         Error,
-        "reset while it was at work",
+        "reset during the call",
       );
       await reached(guest, 1500);
       await guest.reset();
@@ -180,7 +180,7 @@ Deno.test("a guest is closed in mid-play", async () => {
     const play = assertRejects(
       () => guest.call("play", options),
       Error,
-      "reset while it was at work",
+      "reset during the call",
     );
     await reached(guest, 1500);
     await guest.close();

@@ -11,8 +11,8 @@ Deno.test("Progress is one memory seen from both sides", () => {
   guest.write("total", 48_000);
   guest.state = "draining";
   guest.count("xruns");
-  guest.count("dry");
-  guest.count("dry");
+  guest.count("underruns");
+  guest.count("underruns");
   guest.count("messages");
   guest.set("latencyBytes", 0xfffffff0);
   guest.write("buffered", 1920);
@@ -25,7 +25,7 @@ Deno.test("Progress is one memory seen from both sides", () => {
     total: 48_000,
     periods: 0,
     xruns: 1,
-    dry: 2,
+    underruns: 2,
     ioErrors: 0,
     buffered: 1920,
     latencyBytes: 0xfffffff0,

@@ -111,7 +111,7 @@ export class SoundCard {
     const view = this.device.pages.view(address, EVENT_SIZE);
     const code = view.getUint32(0, true);
     const data = view.getUint32(4, true);
-    // What runs dry after the last buffer, before STOP comes, is no gap in the sound.
+    // An underrun after the last buffer, before STOP comes, is no gap in the sound.
     const { progress } = this.device;
     if (code === EVT_PCM_XRUN && progress.state === "running") progress.count("xruns");
     // An event may come while the card is still being asked what it has.

@@ -12,7 +12,7 @@ export const SOUND_PROGRESS = {
   /** A stream's states, and `draining` while the last of it is played. */
   states: ["idle", "params set", "prepared", "running", "draining", "stopped", "released"],
   totals: ["messages"],
-  words: ["xruns", "dry", "ioErrors", "latencyBytes"],
+  words: ["xruns", "underruns", "ioErrors", "latencyBytes"],
   numbers: ["position", "total", "buffered", "periods", "lastPeriodMs", "longestPeriodMs"],
 } as const;
 
@@ -25,7 +25,7 @@ export type SoundMmioDevice = MmioDevice<SoundProgressLayout>;
 /**
  * What a user interface shows:
  *
- * - `xruns` XRUN events of the device; `dry` how often the device had no buffer left although there was more to play;
+ * - `xruns` XRUN events of the device; `underruns` how often the device had no buffer left although there was more to play;
  *   `ioErrors` buffers given back with a status other than OK; `latencyBytes` what the device last said lies between it and the
  *   ear; `messages` control messages sent
  * - `position` frames given back by the device, or captured; `total` frames that there are in all; `buffered` frames that the

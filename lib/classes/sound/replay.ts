@@ -26,7 +26,7 @@ import {
 const STREAM_BYTES = 32;
 /** Streams with a higher number are not repeated. */
 const STREAMS = 32;
-/** A stream with longer periods than these, in milliseconds, is not watched: it may be silent for so long and well. */
+/** A stream with longer periods than these, in milliseconds, is not watched: nothing may come back for so long. */
 const LONGEST_WATCHED_MS = 2000;
 const UNSET = 0;
 const PARAMS = 1;

@@ -106,9 +106,9 @@ export class Stream {
   #played = 0;
   /** While stopped: how far the time was from the origin; null: nothing was being played. */
   #elapsed: number | null = null;
-  /** Moment at which the last buffer ended and no other was there; null: not dry. */
-  #drySince: number | null = null;
-  #dryCounted = false;
+  /** Moment at which the last buffer ended and no other was there; null: there is one. */
+  #underrunSince: number | null = null;
+  #underrunCounted = false;
   /** Bytes of the first buffer that changed hands. */
   #moved = 0;
   /** Its time is over, but the sink or source was not ready. */
@@ -214,7 +214,7 @@ export class Stream {
     const { now } = this.#host;
     const busy = this.#origin !== null && this.#queue.length > 0;
     this.#elapsed = busy ? Math.min(now(), this.#headEnd()) - this.#origin! : null;
-    this.#drySince = null;
+    this.#underrunSince = null;
     this.#stalled = false;
     return S_OK;
   }
@@ -237,7 +237,7 @@ export class Stream {
     this.#sink?.rollback();
     this.#moved = 0;
     this.#stalled = false;
-    this.#drySince = null;
+    this.#underrunSince = null;
     this.#origin = this.#elapsed = null;
   }
 
@@ -285,11 +285,11 @@ export class Stream {
   /** A buffer came to a running stream that had none. */
   #resume(): void {
     const now = this.#host.now();
-    if (this.#drySince === null) return this.#setOrigin(now);
-    const late = now > this.#drySince;
-    if (late && !this.#dryCounted) this.#countXrun();
+    if (this.#underrunSince === null) return this.#setOrigin(now);
+    const late = now > this.#underrunSince;
+    if (late && !this.#underrunCounted) this.#countXrun();
     if (late) this.#setOrigin(now);
-    this.#drySince = null;
+    this.#underrunSince = null;
   }
 
   #setOrigin(moment: number | null): void {
@@ -311,7 +311,7 @@ export class Stream {
     if (this.#stalled) return this.#stallEnd;
     if (!this.#options.paced) return Infinity;
     if (this.#queue.length > 0) return this.#headEnd();
-    return this.#drySince === null || this.#dryCounted ? Infinity : this.#dryEnd();
+    return this.#underrunSince === null || this.#underrunCounted ? Infinity : this.#underrunEnd();
   }
 
   /** The sink has room, or the source has samples. */
@@ -327,9 +327,10 @@ export class Stream {
     while (this.#queue.length > 0 && (!this.#options.paced || this.#headEnd() <= now)) {
       if (!this.#completeHead(now)) return;
     }
-    const dry = this.#queue.length === 0 && this.#drySince !== null && !this.#dryCounted;
-    if (dry && this.#dryEnd() <= now) {
-      this.#dryCounted = true;
+    const isUnderrun = this.#queue.length === 0 && this.#underrunSince !== null &&
+      !this.#underrunCounted;
+    if (isUnderrun && this.#underrunEnd() <= now) {
+      this.#underrunCounted = true;
       this.#countXrun();
     }
   }
@@ -339,9 +340,9 @@ export class Stream {
     return this.#origin! + frames * NS_PER_SECOND / this.rate;
   }
 
-  #dryEnd(): number {
+  #underrunEnd(): number {
     const frames = this.#params!.periodBytes / this.#frameBytes;
-    return this.#drySince! + frames * NS_PER_SECOND / this.rate;
+    return this.#underrunSince! + frames * NS_PER_SECOND / this.rate;
   }
 
   /** @returns false when the sink or source is not ready */
@@ -387,8 +388,8 @@ export class Stream {
     this.#moved = 0;
     this.#stalled = false;
     if (this.#queue.length > 0 || !this.#options.paced) return;
-    this.#drySince = end;
-    this.#dryCounted = false;
+    this.#underrunSince = end;
+    this.#underrunCounted = false;
   }
 
   #latency(): number {

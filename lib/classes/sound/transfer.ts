@@ -46,7 +46,7 @@ export interface TransferResult {
   /** XRUN events. */
   xruns: number;
   /** How often the device had nothing left although there was more to play. */
-  dry: number;
+  underruns: number;
   /** Messages given back with a status other than OK. */
   ioErrors: number;
   /** The longest time between two messages given back, in milliseconds. */
@@ -95,13 +95,13 @@ function begin({ device: { progress } }: SoundCard, frames: number): void {
 function refill(stream: PcmStream, reader: WavReader, stallMs: number): void {
   const { progress } = stream.device;
   while (!stream.device.isToEnd()) {
-    const isDry = stream.pending === 0;
+    const isUnderrun = stream.pending === 0;
     const back = stream.returned.splice(0);
     const next = back.filter((message) => fill(message, reader));
     if (next.length < back.length) progress.state = "draining";
     if (next.length > 0) stream.send(next);
-    else if (isDry) return;
-    if (isDry) progress.count("dry");
+    else if (isUnderrun) return;
+    if (isUnderrun) progress.count("underruns");
     awaitReturn(stream, stallMs);
   }
 }
@@ -218,7 +218,7 @@ function awaitReturn(stream: PcmStream, stallMs: number): void {
   if (stream.device.wait(isSo, stallMs)) return;
   throw new GuestError(
     "EIO",
-    `go on with ${stream.name}: the device keeps ${stream.pending} messages for ${stallMs} ms`,
+    `use ${stream.name}: the device keeps ${stream.pending} messages for ${stallMs} ms`,
   );
 }
 
@@ -260,7 +260,8 @@ function inSteps(
     throw error;
   }
   const { progress } = stream.device;
-  const { position: frames, periods, xruns, dry, ioErrors, longestPeriodMs } = progress.snapshot();
+  const { position: frames, periods, xruns, underruns, ioErrors, longestPeriodMs } = progress
+    .snapshot();
   const stopped = stream.device.isToEnd();
-  return { frames, periods, xruns, dry, ioErrors, longestPeriodMs, stopped, steps };
+  return { frames, periods, xruns, underruns, ioErrors, longestPeriodMs, stopped, steps };
 }
