@@ -122,9 +122,10 @@ export class PipeWireSession implements AsyncDisposable {
    * Starts a program in this session; it ends with the session, at the latest. It runs before others where that is
    * permitted: who is late loses samples.
    */
-  spawn(program: string, args: string[]): Process {
+  spawn(program: string, args: string[], env: Record<string, string> = {}): Process {
     const command = ["-n", "-15", program, ...args];
-    return this.#processes.use(Process.start("nice", command, { env: this.env }));
+    const options = { env: { ...this.env, ...env } };
+    return this.#processes.use(Process.start("nice", command, options));
   }
 
   /** Begins to record what the sink plays; once this has returned nothing is missed. */

@@ -6,18 +6,19 @@ import { attach } from "../support/attachment.ts";
 import { withoutLeaks } from "../support/leaks.ts";
 import { type Process, until } from "../support/process.ts";
 import { daemonPath } from "../support/needs.ts";
-import { unexcused } from "./losses.ts";
+import { DAEMON_LOG, playbacks, unexcused } from "./losses.ts";
 import { numbersOf, RATE, writeNumbered } from "./numbered.ts";
 import { PipeWireSession, QUANTUM } from "./pipewire.ts";
 
 const SECONDS = 3;
 /** As many frames as PipeWire moves at a time. */
 const PERIOD = QUANTUM;
+const PLAYBACK = { count: SECONDS * RATE, period: PERIOD, quantum: QUANTUM };
 
 /** Starts the daemon in a session, to listen at `socket`. */
 function startDaemon(session: PipeWireSession, socket: string): Process {
   const args = ["--socket", socket, "--backend", "pipewire"];
-  return session.spawn(daemonPath("vhost-device-sound"), args);
+  return session.spawn(daemonPath("vhost-device-sound"), args, { RUST_LOG: DAEMON_LOG });
 }
 
 for (const memory of ["isolated", "direct"] as const) {
@@ -27,7 +28,7 @@ for (const memory of ["isolated", "direct"] as const) {
       const file = session.folder.file("numbered.wav");
       writeNumbered(file, SECONDS * RATE);
       const socket = session.folder.file("snd");
-      startDaemon(session, socket);
+      const daemon = startDaemon(session, socket);
       await using attachment = await attach({ kind: "sound", socket, memory });
       const recording = await session.record();
       const played = await attachment.guest.call("play", {
@@ -37,7 +38,8 @@ for (const memory of ["isolated", "direct"] as const) {
       });
       assertEquals([played.frames, played.ioErrors], [SECONDS * RATE, 0]);
       const heard = numbersOf(await recording.finish());
-      assertEquals(unexcused(heard, SECONDS * RATE, PERIOD), []);
+      const [taken] = playbacks(daemon.stderr);
+      assertEquals(unexcused(heard, taken!, PLAYBACK), []);
     });
   });
 
@@ -54,14 +56,15 @@ for (const memory of ["isolated", "direct"] as const) {
       await until(() => guest.progress.position >= RATE / 2, "the first half second");
       await first.stop("SIGKILL");
       const recording = await session.record();
-      startDaemon(session, socket);
+      const second = startDaemon(session, socket);
       const played = await playing;
       assertEquals([played.frames, played.ioErrors], [SECONDS * RATE, 0]);
       assertEquals(events.filter(({ kind }) => kind === "resumed").length, 1);
       // What the first one had completed is not played again, and from there on all is there.
       const heard = numbersOf(await recording.finish());
       assert(heard[0]! >= RATE / 2 && heard[0]! % PERIOD === 0, `heard from frame ${heard[0]}`);
-      assertEquals(unexcused(heard, SECONDS * RATE, PERIOD, heard[0]), []);
+      const [taken] = playbacks(second.stderr);
+      assertEquals(unexcused(heard, taken!, { ...PLAYBACK, first: heard[0]! }), []);
     });
   });
 

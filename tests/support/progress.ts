@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Long steps that say how far they are: a line that changes on a terminal, elsewhere a line every ten seconds. All of it
- * goes to standard error.
+ * Long steps that say how far they are: a line that changes on a terminal, elsewhere a line now and then. All of it goes to
+ * standard error.
  *
  * @module
  */
 
 /** Lines of what a command printed that are shown when it fails. */
 const LAST_LINES = 30;
-/** How often there is news, in milliseconds. */
-const INTERVAL_MS = { terminal: 500, elsewhere: 10_000 };
+/** How often there is news, in milliseconds: on a terminal, and elsewhere. */
+const TERMINAL_MS = 500;
+const ELSEWHERE_MS = 10_000;
 
 /** What a command's lines are counted as: patterns by what they are called, such as `{ compiled: /^ *Compiling / }`. */
 export type Counted = Readonly<Record<string, RegExp>>;
@@ -39,15 +40,20 @@ function write(text: string): void {
  * Says regularly what `news` returns until the result is disposed of.
  *
  * @param title What the lines begin with
+ * @param intervalMs How often, where there is no terminal
  */
-export function progress(title: string, news: () => string): Disposable {
+export function progress(
+  title: string,
+  news: () => string,
+  intervalMs = ELSEWHERE_MS,
+): Disposable {
   const since = performance.now();
   const isTerminal = Deno.stderr.isTerminal();
   const timer = setInterval(() => {
     const text = [`${title}: ${spoken(performance.now() - since)}`, news()].filter(Boolean);
     if (isTerminal) write(`\r\x1b[K${text.join(", ").slice(0, Deno.consoleSize().columns - 1)}`);
     else tell(text.join(", "));
-  }, isTerminal ? INTERVAL_MS.terminal : INTERVAL_MS.elsewhere);
+  }, isTerminal ? TERMINAL_MS : intervalMs);
   return { [Symbol.dispose]: () => clearInterval(timer) };
 }
 

@@ -4,12 +4,13 @@
  *
  * @module
  */
+import * as needs from "../support/needs.ts";
+import { spoken, tell } from "../support/progress.ts";
 import { run } from "./command.ts";
 
 /** $XDG_CACHE_HOME/viola/target, or the same below ~/.cache. */
 export function cacheFolder(): string {
-  const cache = Deno.env.get("XDG_CACHE_HOME") ?? `${Deno.env.get("HOME")}/.cache`;
-  return `${cache}/viola/target`;
+  return `${needs.cacheFolder()}/target`;
 }
 
 /** The first 16 hexadecimal digits of a text's SHA-256. */
@@ -34,7 +35,8 @@ async function exists(path: string): Promise<boolean> {
 }
 
 /**
- * A folder in the cache, made when it is not there. What was made by an older recipe of the same name is removed.
+ * A folder in the cache, made when it is not there, and then said so. What was made by an older recipe of the same name is
+ * removed.
  *
  * @param name What it is
  * @param recipe All that it depends on
@@ -49,6 +51,8 @@ export async function cached(
   const root = cacheFolder();
   const folder = `${root}/${name}-${await digest(recipe)}`;
   if (await exists(folder)) return folder;
+  const since = performance.now();
+  tell(`target: ${name} is being made`);
   await Deno.mkdir(root, { recursive: true });
   const partial = await Deno.makeTempDir({ dir: root, prefix: `.${name}-` });
   try {
@@ -60,6 +64,7 @@ export async function cached(
       }
     }
     await Deno.rename(partial, folder);
+    tell(`target: ${name} is made, after ${spoken(performance.now() - since)}`);
   } catch (error) {
     await Deno.remove(partial, { recursive: true });
     throw error;

@@ -3,11 +3,11 @@
  * What the loudspeakers of the car's scenarios must have played, judged from the recordings of their monitor.
  *
  * Each frame of music and voice must be there, in order and exact, but for what vhost-device-sound 0.3.0 drops by itself
- * (losses.ts): that is counted, and told.
+ * when it has taken it (losses.ts; its own log tells that): that is counted, and told.
  *
  * @module
  */
-import { unexcused } from "../real/losses.ts";
+import { playbacks, type Request, unexcused } from "../real/losses.ts";
 import { type Heard, PERIOD, takeApart, type Track } from "./mix.ts";
 
 /** The recordings of each scenario, with the gains that the music has one after the other. */
@@ -24,27 +24,36 @@ export function isJudged(scenario: string): boolean {
 /**
  * Judges a scenario's recordings.
  *
- * @param folder Where they are, as SCENARIO.RECORDING.f32: stereo, 32-bit floats
+ * @param folder Where they are, as SCENARIO.RECORDING.f32: stereo, 32-bit floats; and the daemons' logs, SCENARIO.PART.log
  * @returns what they show
  * @throws {Error} when something is missing, foreign, or not at the gain it should have
  */
 export function judge(scenario: string, folder: string): string {
-  const seen = Object.entries(RECORDINGS[scenario]!).map(([name, gains]) => {
+  const logs = (part: string) =>
+    playbacks(Deno.readTextFileSync(`${folder}/${scenario}.${part}.log`));
+  const [music, voice] = [logs("music"), logs("voice")];
+  const seen = Object.entries(RECORDINGS[scenario]!).map(([name, gains], i) => {
     const bytes = Deno.readFileSync(`${folder}/${scenario}.${name}.f32`);
     const heard = takeApart(new Float32Array(bytes.buffer, 0, bytes.length >>> 2));
-    const wrong = faults(heard, gains);
+    const taken = { music: music[i] ?? [], voice: voice[i] ?? [] };
+    const wrong = faults(heard, gains, taken);
     if (wrong.length > 0) throw new Error(`${name}: ${wrong.slice(0, 3).join("; ")}`);
     return `${name}: ${description(heard)}`;
   });
   return seen.join("; ");
 }
 
+/** What each daemon took of a playback. */
+export type Taken = Record<"music" | "voice", readonly Request[]>;
+
 /** What is wrong with a recording of music that has these gains, one sentence each. */
-export function faults(heard: Heard, gains: readonly number[]): string[] {
+export function faults(heard: Heard, gains: readonly number[], taken: Taken): string[] {
   const { music, voice, foreign } = heard;
   const wrong = foreign.map((frame) => `frame ${frame} is no sum of music and voice`);
   for (const { part, numbers } of [music, voice]) {
-    wrong.push(...unexcused(numbers, part.frames, PERIOD).map((text) => `${part.name}: ${text}`));
+    const playback = { count: part.frames, period: PERIOD, quantum: PERIOD };
+    const found = unexcused(numbers, taken[part.name], playback);
+    wrong.push(...found.map((text) => `${part.name}: ${text}`));
   }
   const together = Math.min(music.last, voice.last) - Math.max(music.first, voice.first);
   if (together < voice.part.frames / 2) wrong.push("music and voice are not played at once");

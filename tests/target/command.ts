@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Other programs, run politely: at a low priority, with their complaints in the error.
+ * Other programs, with their complaints in the error.
  *
  * @module
  */
@@ -28,8 +28,9 @@ export async function run(
   command: readonly string[],
   { input, ...options }: CommandOptions = {},
 ): Promise<string> {
-  const process = new Deno.Command("nice", {
-    args: ["-n", "10", ...command],
+  const [program, ...args] = command as [string, ...string[]];
+  const process = new Deno.Command(program, {
+    args,
     stdin: input === undefined ? "null" : "piped",
     stdout: "piped",
     stderr: "piped",
@@ -55,23 +56,4 @@ export async function isInstalled(program: string): Promise<boolean> {
     stdout: "null",
   }).output();
   return success;
-}
-
-/**
- * Makes sure that programs are there.
- *
- * @param programs Each with the Debian package that brings it
- * @throws {Error} with the command that installs those that are not
- */
-export async function needPrograms(programs: Record<string, string>): Promise<void> {
-  const missing = new Set<string>();
-  for (const [program, debianPackage] of Object.entries(programs)) {
-    if (!await isInstalled(program)) missing.add(debianPackage);
-  }
-  if (missing.size === 0) return;
-  throw new Error(
-    `Cannot go on without some programs: apt-get install --no-install-recommends ${
-      [...missing].join(" ")
-    }`,
-  );
 }

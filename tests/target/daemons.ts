@@ -6,6 +6,7 @@
  * @module
  */
 import { DAEMONS } from "../support/needs.ts";
+import { runLong } from "../support/progress.ts";
 import { cached } from "./cache.ts";
 import { run } from "./command.ts";
 import { Apt, type Release } from "./packages.ts";
@@ -48,7 +49,9 @@ async function makeDaemons(folder: string): Promise<void> {
   await makeBuilder(root);
   for (const crate of Object.values(DAEMONS)) {
     const install = ["cargo", "install", "--locked", "--target", TARGET, "--root", "/out"];
-    await run(["chroot", root, ...install, ...crate], { env: ENVIRONMENT });
+    const counted = { fetched: /^ *Downloaded /, compiled: /^ *Compiling / };
+    const command = ["chroot", root, ...install, ...crate];
+    await runLong(`target: daemon ${crate[0]}`, command, counted, { env: ENVIRONMENT });
   }
   await Deno.rename(`${root}/out/bin`, `${folder}/bin`);
   for (const name of Object.keys(DAEMONS)) {

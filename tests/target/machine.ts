@@ -9,7 +9,7 @@
  */
 import { fileURLToPath } from "node:url";
 import { cached } from "./cache.ts";
-import { needPrograms, run } from "./command.ts";
+import { run } from "./command.ts";
 import { buildDaemons } from "./daemons.ts";
 import { findEmulator } from "./emulator.ts";
 import { Apt, type Release } from "./packages.ts";
@@ -36,16 +36,6 @@ const LEFT_OUT = [
   ...["usr/lib/systemd", "usr/lib/aarch64-linux-gnu/systemd", "usr/lib/udev"],
 ];
 
-/** Programs of this machine that are used, with their packages. */
-const PROGRAMS = {
-  "qemu-system-aarch64": "qemu-system-arm",
-  "aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu",
-  make: "make",
-  cpio: "cpio",
-  xz: "xz-utils",
-  depmod: "kmod",
-};
-
 /** A kernel, unpacked. */
 export interface Kernel {
   /** `uname -r`. */
@@ -62,21 +52,23 @@ export interface Machine {
   readonly kernel: Kernel;
   /** The user land as an archive for the initial RAM file system. */
   readonly userLand: string;
+  /** The test driver. */
+  readonly module: string;
   /** A folder of foreign daemons. */
   readonly daemons: string;
 }
 
 /** Assembles the machine, or finds it in the cache. */
 export async function assembleMachine(): Promise<Machine> {
-  await needPrograms(PROGRAMS);
   const kernelFolder = await cached("kernel", recipe(unpackKernel), unpackKernel);
   const kernel = await findKernel(kernelFolder);
   const make = (folder: string): Promise<void> => makeUserLand(folder, kernelFolder, kernel);
   const recipeText = `${kernelFolder}\n${recipe(makeUserLand, addModules, addLinks)}`;
   const userLandFolder = await cached("userland", recipeText, make);
+  const module = await buildModule(kernelFolder, kernel);
   const daemons = await buildDaemons();
   const emulator = await findEmulator();
-  return { emulator, kernel, userLand: `${userLandFolder}/userland.cpio`, daemons };
+  return { emulator, kernel, userLand: `${userLandFolder}/userland.cpio`, module, daemons };
 }
 
 /** What a made folder depends on: the code that makes it, and the tables above. */
@@ -186,13 +178,22 @@ export async function buildProgram(source: URL, path: string): Promise<void> {
 
 const MODULE = new URL("./module/", import.meta.url);
 
-/** Builds the test driver for a kernel. @returns the module's path in `folder` */
-export async function buildModule({ headers }: Kernel, folder: string): Promise<string> {
-  const source = `${folder}/module`;
+/** Builds the test driver for a kernel, or finds it in the cache. @returns the module's path */
+async function buildModule(kernelFolder: string, { headers }: Kernel): Promise<string> {
+  const sources = [...Deno.readDirSync(MODULE)].filter(({ isFile }) => isFile)
+    .map(({ name }) => name).sort();
+  const texts = sources.map((name) => Deno.readTextFileSync(new URL(name, MODULE)));
+  const recipeText = [kernelFolder, makeModule, ...sources, ...texts].map(String).join("\n");
+  const folder = await cached("module", recipeText, (folder) => makeModule(folder, headers));
+  return `${folder}/viola_loopback.ko`;
+}
+
+async function makeModule(folder: string, headers: string): Promise<void> {
+  const source = `${folder}/source`;
   await run(["cp", "-r", fileURLToPath(MODULE), source]);
   const cross = ["ARCH=arm64", "CROSS_COMPILE=aarch64-linux-gnu-", "CC=aarch64-linux-gnu-gcc"];
   await run(["make", "-C", headers, `M=${source}`, ...cross, "KCFLAGS=-Werror", "modules"]);
-  const module = `${source}/viola_loopback.ko`;
-  await run(["aarch64-linux-gnu-strip", "--strip-debug", module]);
-  return module;
+  await run(["aarch64-linux-gnu-strip", "--strip-debug", `${source}/viola_loopback.ko`]);
+  await Deno.rename(`${source}/viola_loopback.ko`, `${folder}/viola_loopback.ko`);
+  await Deno.remove(source, { recursive: true });
 }

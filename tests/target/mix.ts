@@ -16,7 +16,7 @@ const FORMAT: WavFormat = { encoding: "pcm", bits: 16, channels: 2, rate: 48_000
 /** One of the recordings. A frame's code is shared out to both channels, and never zero: that is silence. */
 export interface Part {
   /** Its file is called car-NAME.wav. */
-  readonly name: string;
+  readonly name: "music" | "voice";
   readonly frames: number;
   /** How many bits of each sample carry the code … */
   readonly bits: number;

@@ -4,7 +4,11 @@
  *
  * @module
  */
+import { type Counted, runLong } from "../support/progress.ts";
 import { run } from "./command.ts";
+
+/** What apt says of what it fetches. */
+const FETCHED: Counted = { fetched: /^Get:/ };
 
 /** A Debian release as a source of packages. */
 export interface Release {
@@ -30,7 +34,11 @@ async function mirror(): Promise<string> {
 
 /** apt for one release, in a folder of its own. */
 export class Apt {
-  private constructor(readonly folder: string, readonly options: readonly string[]) {}
+  private constructor(
+    readonly folder: string,
+    readonly suite: string,
+    readonly options: readonly string[],
+  ) {}
 
   /** Sets it up in `folder` and fetches the lists. */
   static async create(folder: string, { suite, architectures }: Release): Promise<Apt> {
@@ -53,30 +61,33 @@ export class Apt {
       "Acquire::Languages=none",
       "Debug::NoLocking=1",
     ];
-    const apt = new Apt(folder, settings.flatMap((setting) => ["-o", setting]));
-    await apt.#run("apt-get", "-q", "update");
+    const apt = new Apt(folder, suite, settings.flatMap((setting) => ["-o", setting]));
+    await apt.#get("lists", "update");
     return apt;
   }
 
-  #run(program: string, ...args: string[]): Promise<string> {
-    return run([program, ...this.options, ...args], { cwd: `${this.folder}/cache/archives` });
+  async #get(what: string, ...args: string[]): Promise<void> {
+    const command = ["apt-get", "-q", ...this.options, ...args];
+    const options = { cwd: `${this.folder}/cache/archives` };
+    await runLong(`target: ${what} of ${this.suite}`, command, FETCHED, options);
   }
 
   /** Names of packages that match a regular expression. */
   async search(pattern: string): Promise<string[]> {
-    const lines = await this.#run("apt-cache", "search", "--names-only", pattern);
+    const command = ["apt-cache", ...this.options, "search", "--names-only", pattern];
+    const lines = await run(command);
     return lines.split("\n").filter((line) => line !== "").map((line) => line.split(" ")[0]!);
   }
 
   /** Fetches packages alone. */
   async fetch(...names: string[]): Promise<void> {
-    await this.#run("apt-get", "-q", "download", ...names);
+    await this.#get("packages", "download", ...names);
   }
 
   /** Fetches packages with all that they depend on. */
   async fetchWithDependencies(...names: string[]): Promise<void> {
-    const options = ["-qy", "--no-install-recommends", "--download-only"];
-    await this.#run("apt-get", ...options, "install", ...names);
+    const options = ["-y", "--no-install-recommends", "--download-only"];
+    await this.#get("packages", "install", ...options, ...names);
   }
 
   /** Unpacks all that was fetched. No maintainer script runs. */

@@ -5,6 +5,11 @@
  * @module
  */
 import type { Machine } from "./machine.ts";
+import { Patience, usageOf } from "./patience.ts";
+import { parseLine, type Result } from "./report.ts";
+
+/** How often it is looked at whether it still makes progress, in milliseconds. */
+const LOOK_MS = 5000;
 
 /**
  * What the machine's time is. "instructions": a nanosecond each, and an idle machine's time passes at once; nothing that
@@ -24,51 +29,65 @@ export interface RunOptions {
   machine: Machine;
   /** An archive for the initial RAM file system, on top of the user land. */
   archive: string;
-  /** Where `console.log` and `files.tar` go, and sockets meanwhile. */
+  /** Where `console.log`, `live.log` and `files.tar` go, and sockets meanwhile. */
   folder: string;
-  /** Called with each line that the machine reports. */
-  onLine: (line: string) => void;
-  /** The machine is stopped when it reports nothing for so long. */
-  silenceMs: number;
+  /** A scenario's limit, in the emulated machine's seconds. */
+  limitOf: (scenario: string) => number;
+  onBegin: (scenario: string) => void;
+  onEnd: (result: Result) => void;
   clock: Clock;
 }
 
 /**
- * Boots the machine and waits for its end.
+ * Boots the machine and waits for its end. One that gives no sign of life, or cannot end a scenario, is stopped.
  *
- * @returns whether it ended by itself
- * @throws {Error} when the emulator fails
+ * @returns why it was stopped, null when it ended by itself
+ * @throws {Error} when the emulator fails, or the report is malformed
  */
-export async function runMachine(options: RunOptions): Promise<boolean> {
-  const { folder, silenceMs } = options;
-  const path = `${folder}/report.socket`;
-  using listener = Deno.listen({ transport: "unix", path });
+export async function runMachine(options: RunOptions): Promise<string | null> {
+  const { folder } = options;
+  using listener = Deno.listen({ transport: "unix", path: `${folder}/report.socket` });
   await joinFiles([options.machine.userLand, options.archive], `${folder}/initrd`);
-  const emulator = new Deno.Command("nice", {
-    args: ["-n", "10", options.machine.emulator, ...emulatorArguments(options)],
+  const emulator = new Deno.Command(options.machine.emulator, {
+    args: emulatorArguments(options),
     stdin: "null",
     stdout: "null",
     stderr: "piped",
   }).spawn();
   const stderr = new Response(emulator.stderr).text();
-  let silent = false;
-  const stop = (): void => {
-    silent = true;
-    emulator.kill("SIGKILL");
-  };
-  let watchdog = setTimeout(stop, silenceMs);
+  const usage = () => usageOf(emulator.pid) ?? { wall: 0, processor: 0 };
+  const patience = new Patience(usage());
+  let stopped: string | null = null;
+  const timer = setInterval(() => {
+    stopped ??= patience.judge(usage());
+    if (stopped !== null) kill(emulator);
+  }, LOOK_MS);
+  let failure: unknown = null;
   const report = hear(listener, (line) => {
-    clearTimeout(watchdog);
-    watchdog = setTimeout(stop, silenceMs);
-    options.onLine(line);
+    const read = parseLine(line);
+    if (read.kind === "alive") return patience.alive(read.uptime, usage());
+    const limit = read.kind === "begin" ? options.limitOf(read.scenario) : Infinity;
+    const processor = patience.begin(limit, usage());
+    if (read.kind === "begin") options.onBegin(read.scenario);
+    else options.onEnd({ ...read.result, processor });
+  }).catch((error) => {
+    failure = error;
+    kill(emulator);
   });
   const { code } = await emulator.status;
-  clearTimeout(watchdog);
+  clearInterval(timer);
   listener.close();
   await report;
   await Deno.remove(`${folder}/initrd`);
-  if (code !== 0 && !silent) throw new Error(`Cannot run the emulator: ${await stderr}`);
-  return !silent;
+  if (failure !== null) throw failure;
+  if (code !== 0 && stopped === null) throw new Error(`Cannot run the emulator: ${await stderr}`);
+  return stopped;
+}
+
+function kill(emulator: Deno.ChildProcess): void {
+  try {
+    emulator.kill("SIGKILL");
+  } catch { /* it ended just now */ }
 }
 
 function emulatorArguments({ machine, folder, clock }: RunOptions): string[] {
@@ -81,6 +100,8 @@ function emulatorArguments({ machine, folder, clock }: RunOptions): string[] {
     ...["-device", "virtio-serial-pci"],
     ...["-chardev", `socket,id=report,path=${folder}/report.socket`],
     ...["-device", "virtserialport,chardev=report,name=report"],
+    ...["-chardev", `file,id=log,path=${folder}/live.log`],
+    ...["-device", "virtserialport,chardev=log,name=log"],
     ...["-chardev", `file,id=files,path=${folder}/files.tar`],
     ...["-device", "virtserialport,chardev=files,name=files"],
   ];

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Runs the scenarios listed in /target/list, one after another, and reports each as a line on the port "report":
-# "begin NAME", then "end NAME STATUS SECONDS TEXT". All that they wrote goes out as an archive on the port "files".
+# "begin NAME", then "end NAME STATUS SECONDS TEXT"; and "alive UPTIME" now and then. What a scenario says goes out while it runs, on the port "log"; all
+# that it wrote goes out at its end, as an archive on the port "files", one after another.
 
 # The device of a virtio port, by its name.
 port() { echo "/dev/$(basename "$(dirname "$(grep -lx "$1" /sys/class/virtio-ports/*/name)")")"; }
@@ -19,9 +20,13 @@ run() {
   echo "begin $1" >&3
   dmesg -c >/dev/null
   echo "scenario $1" >/dev/kmsg
+  echo "scenario $1" >&4
+  : >"$log"
+  tail -n +1 -f "$log" >&4 &
+  live=$!
   since=$(uptime_s)
   status=0
-  setsid timeout -s KILL "${limit:-60}" sh /target/scenario.sh "$1" >"$log" 2>&1 || status=$?
+  setsid timeout -s KILL "${limit:-60}" sh /target/scenario.sh "$1" >>"$log" 2>&1 || status=$?
   if [ $status = 137 ]; then echo "not done after ${limit:-60} s" >>"$log"; fi
   sh /target/clean.sh $status >>"$log" 2>&1 || status=1
   dmesg >"/out/$1.dmesg"
@@ -30,10 +35,18 @@ run() {
     echo "the kernel says: $(grep -m 1 -E "$broken" "/out/$1.dmesg")" >>"$log"
   fi
   seconds=$(echo "$(uptime_s) $since" | awk '{ printf "%.1f", $1 - $2 }')
-  echo "end $1 $status $seconds $(tail -n 1 "$log")" >&3
+  kill $live
+  wait $live 2>/dev/null
+  text=$(tail -n 1 "$log")
+  tar cf - -C /out . >&5
+  rm -rf /out/*
+  echo "end $1 $status $seconds $text" >&3
 }
 
 mkdir -p /out
-exec 3>"$(port report)"
+exec 3>"$(port report)" 4>"$(port log)" 5>"$(port files)"
+while :; do
+  echo "alive $(uptime_s)" >&3
+  sleep 10
+done &
 for name in $(cat /target/list); do run "$name"; done
-tar cf "$(port files)" -C /out .

@@ -17,8 +17,10 @@ sound_server() {
 }
 
 # daemon NAME ROLE: by its name the daemon's stream is told from the other's, by its role WirePlumber knows what it is for.
+# Its log tells how much it took of each request (losses.ts).
 daemon() {
   start "$1" env "PIPEWIRE_PROPS={ node.name=$1 application.name=$1 media.role=$2 }" \
+    RUST_LOG=vhost_device_sound::stream=trace,vhost_device_sound::audio_backends::pipewire=debug \
     vhost-device-sound --socket "$(socket "$1")" --backend pipewire
   wait_for 20 "the daemon for $1 listens" test -S "$(socket "$1")"
 }
