@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * The access Worker of a lane: answers register accesses of all its devices, highest priority first, and turns
- * QUEUE_NOTIFY into a kick. It never waits for the kernel or a back-end: the driver, the application above it and the
- * interrupt handler all wait for it. An answer that must wait for a back-end is held, and other devices are served
- * meanwhile.
+ * QUEUE_NOTIFY into a kick. It never waits for the kernel or a back-end, because the driver, the application above it and
+ * the interrupt handler all wait for this thread. An answer that depends on a back-end is held, and other devices are
+ * served meanwhile.
  *
  * @module
  */
@@ -41,7 +41,7 @@ class AccessDevice implements Scheduled {
   readonly #port: LoopbackPort;
   readonly #page: SharedPage;
   readonly #registers: RegisterFile;
-  /** The write of STATUS at hand is answered later, when the main isolate says so. */
+  /** The current access is answered later, when the main isolate calls `release`. */
   #held = false;
 
   constructor(device: LaneDevice, report: Report<AccessEvent>) {
@@ -61,21 +61,21 @@ class AccessDevice implements Scheduled {
       },
       statusChanged: (status) => {
         const isRunning = (status & STATUS_DRIVER_OK) !== 0;
-        // Linux gives a device's first requests a second from here on: its rings had better be served by then.
+        // Linux allows a device's first requests one second from here, so the rings must be served by then.
         this.#held = isRunning && !wasRunning;
         wasRunning = isRunning;
         report({ id, kind: "status", status, held: this.#held });
       },
       reset: () => {
         awaitUnused(memoryUse);
-        // A back-end that works in the driver's own memory must be stopped before the driver frees it.
+        // A back-end that uses the driver's own memory must be stopped before the driver frees it.
         this.#held = wasRunning && device.memory === "direct";
         wasRunning = false;
         report({ id, kind: "reset", held: this.#held });
       },
       queueReset: () => awaitUnused(memoryUse),
       configWritten: (offset, size) => {
-        // What is read next may depend on what was written: then the back-end answers.
+        // With forwarded config the next read may depend on this write, so the back-end must have seen it first.
         const held = this.#held = device.config === "forwarded";
         const bytes = state.config.slice(offset, offset + size);
         report({ id, kind: "config", offset, bytes, held });
@@ -84,7 +84,7 @@ class AccessDevice implements Scheduled {
     }, device.featureNames);
   }
 
-  /** Does again what the process before left unanswered; a DRIVER_OK that it held is held still. */
+  /** Repeats the access that the previous process left unanswered; a DRIVER_OK that it held stays held. */
   restore(): void {
     const page = this.#page;
     const { status } = this.#state;
@@ -106,7 +106,7 @@ class AccessDevice implements Scheduled {
     if (!this.#held) this.#finish();
   }
 
-  /** On the thread that serves resets, so that it cannot be the next life that is told so. */
+  /** Sets DEVICE_NEEDS_RESET. Runs on the thread that serves resets, so a later epoch is never marked by mistake. */
   needReset(epoch: number): void {
     if (this.#state.epoch !== epoch) return;
     this.#state.orStatus(STATUS_DEVICE_NEEDS_RESET);
@@ -143,7 +143,7 @@ serveBlocking<AccessContract>((options, report) => {
         devices.set(lane.id, device);
         doorbells.set(lane.id, lane.port.doorbell);
         schedule.add(device);
-        // Edge-triggered: each ring is reported once, and the eventfd need never be read.
+        // Edge-triggered: each signal is reported once, and the eventfd never needs to be read.
         epoll.add(lane.port.doorbell, EPOLLIN | EPOLLET, lane.id);
         if (lane.restored) device.restore();
       },

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * What a back-end is given when it is activated: eventfds, and for shadow queues a memfd with rings and slots for chains.
+ * What a back-end gets for an activation: eventfds, and for shadow queues a memfd with rings and slots for chains.
  *
  * @module
  */
@@ -15,16 +15,16 @@ import type { DeviceState } from "../virtio/state.ts";
 import type { Activation, ActivationRing, LaneDevice } from "./lane_messages.ts";
 import { isShadowed } from "./replay.ts";
 
-/** The guest address of an activation's memory in the back-end's eyes; not 0, which some take for "not set up". */
+/** The guest address of an activation's memory, as the back-end sees it; not 0, which some read as "not set up". */
 export const ACTIVATION_GUEST = 0x1_0000;
 
 /**
- * Room for one queue's chains in bytes: half a second of eight channels at 96 kHz, and more. Pages are taken only when touched, but each
- * process that looks at it has its engine count all of it (see lib/loopback/views.ts).
+ * Room for one queue's chains, in bytes: over half a second of eight channels at 96 kHz. Pages are allocated only when
+ * touched, but V8 counts the whole view as heap in each isolate that maps it (see lib/loopback/views.ts).
  */
 export const SLOT_BYTES = 4 * 2 ** 20;
 
-/** The rings of one back-end's life, with all that they need. */
+/** The rings of one activation, with their eventfds and memory. */
 export class ActivationMemory implements Disposable {
   readonly rings: ActivationRing[] = [];
   /** The memory of shadow queues; null when there are none. */
@@ -33,11 +33,11 @@ export class ActivationMemory implements Disposable {
   #end = 0;
 
   /**
-   * Makes them for the queues that the driver has set up.
+   * Creates rings for the queues that the driver has set up.
    *
-   * @param features What the back-end is told was accepted
-   * @param starts Where shadow rings begin, by queue: 0, or where this connection's last ones were stopped
-   * @throws {OsError} and nothing of it is left
+   * @param features The features set at the back-end
+   * @param starts The first index of shadow rings, by queue: 0, or where this connection's previous ones were stopped
+   * @throws {OsError} after freeing everything
    */
   constructor(
     device: LaneDevice,
@@ -49,7 +49,7 @@ export class ActivationMemory implements Disposable {
     try {
       for (const queue of state.queues) {
         if (!queue.ready) continue;
-        // If the driver takes it back meanwhile, the ring Worker will not attach to what is read here.
+        // If the driver resets the queue meanwhile, the ring Worker will not attach to what is read here.
         const { index, num: size, desc, avail, used } = queue;
         const layout = { index, size, desc, avail, used };
         const shadowed = isShadowed(device, index);
@@ -69,7 +69,7 @@ export class ActivationMemory implements Disposable {
     return { fd, mapping: this.#owned.use(Mapping.create(fd, this.#end)) };
   }
 
-  /** A ring of its own, and room behind it. */
+  /** A ring in viola's memory, followed by the slots for its chains. */
   #shadow(index: number, size: number): ActivationRing {
     const { desc, avail, used, bytes } = splitRingLayout(ACTIVATION_GUEST + this.#end, size);
     const start = roundUp(this.#end + bytes, pageSize());
@@ -79,12 +79,12 @@ export class ActivationMemory implements Disposable {
     return { index, size, desc, avail, used, call, kick, slots: { start, end, first } };
   }
 
-  /** The driver's ring, rung by the access Worker. */
+  /** The driver's ring; the access Worker signals its kick eventfd. */
   #direct(layout: RingLayout, device: LaneDevice): ActivationRing {
     return { ...layout, call: this.#event(), kick: device.kicks[layout.index]!, slots: null };
   }
 
-  /** What the ring Worker is told of it. */
+  /** The activation as the ring Worker receives it. */
   describe(id: number, epoch: number): Activation {
     const { rings, features, memory } = this;
     return {
@@ -102,15 +102,15 @@ export class ActivationMemory implements Disposable {
   }
 
   /**
-   * Frees a Worker that waits because the back-end filled one of the eventfds it is to hear.
+   * Frees a Worker that is blocked writing to a kick eventfd that the back-end has filled.
    *
-   * @returns whether it had
+   * @returns whether one was full
    */
   relieve(): boolean {
     return this.rings.filter(({ kick }) => relieveEvent(kick)).length > 0;
   }
 
-  /** Frees everything: nobody in this process may touch it any more. */
+  /** Frees everything; nothing in this process may use it afterwards. */
   close(): void {
     this.#owned.dispose();
   }
@@ -121,9 +121,9 @@ export class ActivationMemory implements Disposable {
 }
 
 /**
- * The least size of a shadow ring. Two descriptors: a request of viola's own has two segments. Where the driver uses
- * indirect tables and the back-end does not, as many as a chain may have segments, so that every chain fits: 1024, which
- * is also the most that libvhost-user takes.
+ * The least size of a shadow ring. Two descriptors, since viola's own requests have two segments. Where the driver uses
+ * indirect tables and the back-end does not, the most segments of a chain, so that every chain fits: 1024, which is also
+ * libvhost-user's limit.
  */
 function leastSize(state: DeviceState, features: bigint): number {
   const flattens = state.driverHas(VIRTIO_F_RING_INDIRECT_DESC) &&

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * One device on the main isolate: its state machine, and what that acts on.
+ * One device on the main isolate: its state machine, its kernel side and its back-end side.
  *
  * @module
  */
@@ -13,11 +13,11 @@ import type { Event, ReportKind, Rules } from "./states.ts";
 import { VhostUserSide } from "./vhost_user_side.ts";
 import { lookMsOf } from "./watchdog.ts";
 
-/** A device that is bridged. */
+/** One bridged device. */
 export class BridgedDevice {
   /** As in events. */
   readonly name: string;
-  /** Settles when the device has ended: resolves after {@linkcode close}, rejects when it has no way on. */
+  /** Settles when the device has ended: resolves after {@linkcode close}, rejects after a failure it cannot recover from. */
   readonly done: Promise<void>;
   readonly #kernel: RegisterSide;
   readonly #runner: Runner;
@@ -25,19 +25,19 @@ export class BridgedDevice {
   /** Begins to serve it. */
   constructor(setup: DeviceSetup) {
     this.name = setup.name;
-    const tell = (event: Event): void => this.#runner.tell(event);
+    const dispatch = (event: Event): void => this.#runner.dispatch(event);
     const report = (kind: ReportKind, text: string): void => {
       setup.onEvent({ device: setup.name, kind, text, ms: performance.now() });
     };
-    const backEnd = new VhostUserSide({ setup, presented: () => this.#device, tell });
+    const backEnd = new VhostUserSide({ setup, presented: () => this.#device, dispatch });
     this.#kernel = new RegisterSide(setup, {
-      driver: (driver, needsReset, held) => tell({ on: "driver", driver, needsReset, held }),
-      configWritten: (write, isHeld) => tell({ on: "config written", write, isHeld }),
-      badAccess: (text) => tell({ on: "bad access", text }),
+      driver: (driver, needsReset, held) => dispatch({ on: "driver", driver, needsReset, held }),
+      configWritten: (write, isHeld) => dispatch({ on: "config written", write, isHeld }),
+      badAccess: (text) => dispatch({ on: "bad access", text }),
       problem: (text) => report("error", text),
     }, {
       ring: (event) => backEnd.onRing(event),
-      failed: (error) => tell({ on: "lane failed", problem: problemFrom(error) }),
+      failed: (error) => dispatch({ on: "lane failed", problem: problemFrom(error) }),
     });
     const timers = new IsolateTimers();
     this.#runner = new Runner(rulesOf(setup), { kernel: this.#kernel, backEnd, timers, report });
@@ -50,7 +50,7 @@ export class BridgedDevice {
     throw new TypeError(`Cannot serve ${this.name}: it is not presented to a driver`);
   }
 
-  /** Counters by name, of the device and of each queue; null before it is presented. */
+  /** Counters by name, of the device and of each queue; null before the driver can see the device. */
   counters(): Record<string, unknown> | null {
     const { presented } = this.#kernel;
     if (presented === null) return null;
@@ -67,14 +67,14 @@ export class BridgedDevice {
     };
   }
 
-  /** Ends it: the back-end stopped in order, the loopback device closed, everything freed. */
+  /** Ends the device: stops the back-end in order, closes the loopback device and frees everything. */
   async close(): Promise<void> {
-    this.#runner.tell({ on: "close" });
+    this.#runner.dispatch({ on: "close" });
     await this.done.catch(() => {});
   }
 }
 
-/** What does not change in the device's life. */
+/** The settings that stay the same for the device's life. */
 function rulesOf(setup: DeviceSetup): Rules {
   const { name, socket, loopback: node, memory, deviceClass, patience, store } = setup;
   return {

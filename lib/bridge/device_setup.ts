@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * What a bridged device is made of, and what it tells.
+ * What a bridged device is created from, and the events it reports.
  *
  * @module
  */
@@ -17,16 +17,16 @@ export interface BridgeEvent {
   /** The device's name. */
   device: string;
   /**
-   * - `restored`: it goes on where a process that served it before left it
+   * - `restored`: the device continues where the previous process left it
    * - `waiting`: for the back-end's socket
    * - `connected`: the back-end answered
    * - `started`: the loopback device is open and the driver may probe
    * - `running`: the back-end serves the driver
-   * - `lost`: the back-end went
-   * - `resumed`: a back-end serves the driver where the last one stopped
+   * - `lost`: the connection to the back-end ended
+   * - `resumed`: a new back-end serves the driver from where the last one stopped
    * - `reset`: the driver reset the device
-   * - `error`: something broke a rule
-   * - `kept`: the device has ended here, and its descriptors are kept
+   * - `error`: the driver or the back-end violated the protocol, or viola could not do something
+   * - `kept`: the device has ended in this process, and the descriptor store holds its descriptors
    */
   kind:
     | "restored"
@@ -48,16 +48,19 @@ export interface BridgeEvent {
 /** Version of the virtio-mmio registers. `auto`: 2 where the first back-end offers VIRTIO_F_VERSION_1, else 1. */
 export type MmioVersion = 1 | 2 | "auto";
 
-/** How long back-ends are waited for, in milliseconds. */
+/** Deadlines for back-ends, in milliseconds. */
 export interface BackEndPatience extends QueueLimits {
-  /** For an ordinary reply, at first; those that drain or map may take five times that. Who is late has longer next time. */
+  /**
+   * For an ordinary reply, at first; a reply that comes after draining or mapping may take five times that. After a late
+   * reply the deadline is longer next time.
+   */
   readonly replyMs: number;
 }
 
-/** See {@linkcode BackEndPatience}. */
+/** Default of {@linkcode BackEndPatience}. */
 export const PATIENCE: BackEndPatience = { replyMs: 2000, streamMs: 5000, requestMs: Infinity };
 
-/** What a device asks of its lane. */
+/** The part of a lane that a device uses. */
 export type LanePort = Pick<
   Lane,
   | "ready"
@@ -75,7 +78,7 @@ export type LanePort = Pick<
 >;
 
 /**
- * How loopback devices are looked for and opened.
+ * How loopback devices are checked and opened.
  *
  * @internal
  */
@@ -88,9 +91,9 @@ export interface Loopbacks {
   open: typeof openLoopback;
 }
 
-/** What a device is made of. */
+/** What a device is created from. */
 export interface DeviceSetup {
-  /** Number in the process. */
+  /** The device's number in this process. */
   readonly id: number;
   readonly name: string;
   readonly deviceClass: DeviceClass;
@@ -102,7 +105,7 @@ export interface DeviceSetup {
   readonly mmioVersion: MmioVersion;
   readonly priority: number;
   readonly loopbacks: Loopbacks;
-  /** What holds the device's descriptors while no viola runs; null: nothing does, it ends with this process. */
+  /** Holds the device's descriptors while no viola runs; null: nothing does, and the device ends with this process. */
   readonly store: DescriptorStore | null;
   readonly patience: BackEndPatience;
   readonly lane: LanePort;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * A queue that the back-end serves in the driver's own memory: viola passes kicks and calls on, and touches nothing.
+ * A queue that the back-end serves in the driver's own memory: viola forwards kicks and calls, and does not touch the ring.
  *
  * @module
  */
@@ -9,27 +9,27 @@ import { Chain, DeviceRing, type RingLayout, type RingOptions } from "../virtio/
 import { RING_QUEUE_COUNTERS, type RingQueue } from "../virtio/state.ts";
 import { CALL, type LaneQueue } from "./lane_queue.ts";
 
-/** What a direct queue is made of. */
+/** What a direct queue is created from. */
 export interface DirectQueueParts {
   readonly state: RingQueue;
-  /** The driver's; null where viola has not mapped it. */
+  /** The driver's memory; null where viola has not mapped it. */
   readonly memory: GuestMemory | null;
-  /** Where the driver put it. */
+  /** Where the driver's ring lies. */
   readonly layout: RingLayout;
   readonly options: RingOptions;
-  /** Whether a chain should have come back by now, by what its class knows. */
+  /** Whether a chain should have come back by now, as its class says. */
   readonly isDue: (chain: Chain) => boolean;
 }
 
 /** See the module. */
 export class DirectQueue implements LaneQueue {
   readonly index: number;
-  /** What a back-end used before its call eventfd was heard, nobody said. */
-  readonly mayOweInterrupt = true;
+  /** Buffers used before viola watched the call eventfd may have raised no interrupt. */
+  readonly mayMissInterrupt = true;
   readonly blame = "driver";
   readonly #parts: DirectQueueParts;
   readonly #epoch: number;
-  /** How many chains the back-end at hand found in flight or waiting; null for the first, whose they are from the start. */
+  /** How many chains the current back-end found in flight or waiting; null before the first one attached. */
   #found: number | null = null;
   /** The used index when {@linkcode isDue} last looked. */
   #lastUsedIdx = -1;
@@ -47,8 +47,8 @@ export class DirectQueue implements LaneQueue {
   }
 
   /**
-   * A back-end begins at the used index, since nothing before it is in flight. At 0 where viola does not see it: a first
-   * life begins there, and there is no second.
+   * A back-end starts at the used index, since nothing before it is in flight. Where viola has not mapped the ring it
+   * starts at 0: there is only one activation then, and its ring is new.
    */
   attach(): number {
     const { memory, layout: { avail } } = this.#parts;
@@ -60,10 +60,10 @@ export class DirectQueue implements LaneQueue {
     return usedIdx;
   }
 
-  /** What it had lies in the driver's ring. */
+  /** Nothing to do: the chains in flight lie in the driver's ring. */
   detach(): void {}
 
-  /** It finds them there. */
+  /** The back-end finds the chains in the driver's ring. */
   reoffer(): number {
     return this.#found ?? 0;
   }
@@ -75,7 +75,7 @@ export class DirectQueue implements LaneQueue {
     return 0;
   }
 
-  /** The access Worker rings. */
+  /** Never: the access Worker signals kicks. */
   takeKick(): boolean {
     return false;
   }
@@ -86,7 +86,7 @@ export class DirectQueue implements LaneQueue {
     return wanted;
   }
 
-  /** And no chain came back since this was last asked. */
+  /** Whether the oldest chain in flight is due, and none came back since the last call. */
   isDue(): boolean {
     const { memory, isDue } = this.#parts;
     if (memory === null) return false;
@@ -98,7 +98,7 @@ export class DirectQueue implements LaneQueue {
     return ring.pop(chain) && isDue(chain);
   }
 
-  /** The ring as its device would take it up after all that is used. Looking at it changes nothing. */
+  /** The ring as a device would see it after the last used element. Changes nothing in it. */
   #look(memory: GuestMemory): DeviceRing {
     const { layout, options } = this.#parts;
     const usedIdx = readIdx(memory, layout.used);

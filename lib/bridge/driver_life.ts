@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * One life of the driver, from DRIVER_OK to the reset: its queues, and what a new back-end must be told of it.
+ * One life of the driver, from DRIVER_OK to the reset: its queues, and the requests to replay to a new back-end.
  *
  * @module
  */
@@ -17,8 +17,8 @@ import { DeviceReplay } from "./replay.ts";
 import { RequestWatch } from "./request_watch.ts";
 import { type Scratch, ShadowQueue } from "./shadow_queue.ts";
 
-/** What of a device a life is made of. */
-export interface LifeOf {
+/** The device that a {@linkcode DriverLife} belongs to. */
+export interface LifeOptions {
   readonly name: string;
   readonly queues: readonly QueueClass[];
   readonly replayRole: ReplayRole;
@@ -30,18 +30,18 @@ export class DriverLife {
   readonly replay: DeviceReplay;
   /** By index; a queue that the driver did not set up is missing. */
   readonly queues: (LaneQueue | undefined)[] = [];
-  /** The queue over which a new back-end is told; null where there is none, or none that viola can send in. */
+  /** The queue that requests are replayed on; null where the class has no replay, or the queue is a direct one. */
   readonly control: ShadowQueue | null = null;
 
   /**
-   * Takes up the queues of an activation, as the driver has set them up.
+   * Opens the queues of an activation, as the driver has set them up.
    *
    * @throws {RingError} when a ring is malformed
    */
   constructor(
     driver: DriverSide,
     { epoch, rings }: Activation,
-    { name, queues, replayRole }: LifeOf,
+    { name, queues, replayRole }: LifeOptions,
     scratch: Scratch,
   ) {
     const { state, memory } = driver;
@@ -68,7 +68,7 @@ export class DriverLife {
     }
   }
 
-  /** Whether a chain of a queue should have come back by now: a request always, another if its class says so. */
+  /** Whether a chain of a queue should have come back by now: always for requests, else if the class says so. */
   #judge(queue: number, isRequest: boolean): (chain: Chain) => boolean {
     return (chain) => isRequest || this.replay.isDue(queue, firstWord(chain));
   }
@@ -82,7 +82,7 @@ function optionsOf({ state }: DriverSide, deviceName: string): RingOptions {
   };
 }
 
-/** Does something with a queue that lies where the driver says. @throws {RingError} when there is no memory */
+/** Runs an action on a queue at the driver's addresses. @throws {RingError} when no memory is mapped there */
 export function inMemory<T>(name: string, index: number, action: () => T): T {
   try {
     return action();
@@ -90,7 +90,7 @@ export function inMemory<T>(name: string, index: number, action: () => T): T {
     if (!(error instanceof MemoryError)) throw error;
     const { address, length } = error;
     const where = `0x${address.toString(16)}`;
-    const problem = `it has ${length} bytes at ${where}, expected them in memory`;
+    const problem = `its ${length} bytes at ${where} are not in mapped memory`;
     throw new RingError(name, index, "set up", problem);
   }
 }

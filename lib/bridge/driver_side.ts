@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The driver as the ring Worker meets it: its memory, which life it is in, and its interrupt.
+ * The driver as the ring Worker sees it: its memory, its epoch and its interrupt.
  *
  * @module
  */
@@ -18,7 +18,7 @@ import { beginUse, endUse, type MemoryUse } from "./memory_use.ts";
 /** See the module. */
 export class DriverSide {
   readonly state: RingState;
-  /** As far as it is mapped; null where it is not. */
+  /** The driver's memory, mapped as it is needed; null where viola does not map it. */
   readonly memory: GuestMemory | null;
   readonly #port: LoopbackPort;
   readonly #use: MemoryUse;
@@ -35,9 +35,9 @@ export class DriverSide {
   }
 
   /**
-   * Begins to use the memory that a queue lies in, if the driver is still in the life that the queue was taken from.
+   * Begins to use the memory that a queue lies in, unless the driver has reset the device or the queue since.
    *
-   * @returns whether it is; then {@linkcode endUse} must follow, and the access Worker may wait for it
+   * @returns whether it may be used; then {@linkcode endUse} must follow, and the access Worker may wait for it
    */
   beginUse(queue: LaneQueue, epoch: number): boolean {
     beginUse(this.#use);
@@ -52,8 +52,8 @@ export class DriverSide {
   }
 
   /**
-   * Raises an interrupt. Never while memory is used: the driver's handler makes two accesses, and the reset that it may
-   * be in waits for the end of that use.
+   * Raises an interrupt. Never between {@linkcode beginUse} and {@linkcode endUse}: the kernel makes two register accesses
+   * before this returns, and they may queue behind a reset that waits for the end of the use.
    */
   interrupt(bit: number): void {
     this.state.raiseInterruptStatus(bit);
@@ -61,7 +61,7 @@ export class DriverSide {
     ring(this.#port.interrupt);
   }
 
-  /** Lets go of the memory. */
+  /** Unmaps the memory. */
   close(): void {
     this.#chunks?.close();
   }

@@ -1,23 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * A kernel side, as the rest of the bridge sees it: what presents the device to the driver. What the driver does comes as
- * events; what the device does goes as calls. Register-based sides get there by the register file in the access Worker
- * (`register_side.ts`); one that has messages instead of registers, as VDUSE, would translate those.
+ * A kernel side, as the rest of the bridge sees it: it presents the device to the driver. The driver's actions arrive as
+ * events, the device's actions are calls. Register-based sides derive both from the register file in the access Worker
+ * (`register_side.ts`); a side with messages instead of registers, such as VDUSE, would translate its messages.
  *
- * An interrupt for a queue is none of this: the ring Worker raises it, as the main isolate has no part in the data.
+ * Queue interrupts do not pass here: the ring Worker raises them, since the main isolate is not on the data path.
  *
  * @module
  */
 import type { BackEndProfile } from "../virtio/device_class.ts";
 import type { ConfigWrite, Counter, Device, Driver, Held, Restored } from "./states.ts";
 
-/** Told of what the driver does. What holds at the time of the call is given, not what held when it was done. */
+/** Receives the driver's actions. Arguments hold the state at the time of the call, which may be newer than the action. */
 export interface KernelListener {
   /**
-   * The driver accepted features, said DRIVER_OK, failed, or reset the device.
+   * The driver accepted features, set DRIVER_OK or FAILED, or reset the device.
    *
    * @param needsReset DEVICE_NEEDS_RESET was set just now
-   * @param held What the driver waits in until {@linkcode KernelSide.release}
+   * @param held The access that the driver waits in until {@linkcode KernelSide.release}
    */
   driver(
     driver: Pick<Driver, "epoch" | "isReady" | "features">,
@@ -26,47 +26,51 @@ export interface KernelListener {
   ): void;
   /** The driver wrote to the config space, and waits if that is held. */
   configWritten(write: ConfigWrite, isHeld: boolean): void;
-  /** The driver did what it must not. */
+  /** The driver made a register access that the specification forbids. */
   badAccess(text: string): void;
-  /** Something that the user must know, and that changes nothing. */
+  /** A warning for the user; the device's state does not change. */
   problem(text: string): void;
 }
 
-/** See the module. One device, from its beginning to its end. */
+/** See the module. One device, from restoring or opening it to freeing it. */
 export interface KernelSide {
   /**
-   * Takes up a device that a process before this one served.
+   * Restores a device that a previous process served.
    *
    * @returns null when there is none, and the node can be opened
-   * @throws {Error} when what is held is not valid, or the node is spent
+   * @throws {Error} when the descriptor store's content is not valid, or the node cannot be used again
    */
   restore(): Promise<Restored | null>;
-  /** From now on the listener is told; what the driver did before is told now. */
+  /** Starts calling the listener, first with what the driver did before. */
   listen(): void;
-  /** Waits for all that must be there before the node is opened. @throws {Error} */
+  /** Waits for the lane and the descriptor store, which must be ready before the node is opened. @throws {Error} */
   prepare(): Promise<void>;
   /** Opens the node; the first back-end decides what the driver is offered. @throws {Error} */
   present(backEnd: BackEndProfile): Promise<Device>;
-  /** Tells the kernel of the device, unless the driver has shown that a process before did. @throws {OsError} */
+  /** Announces the device to the kernel, unless a previous process is known to have done so. @throws {OsError} */
   announce(): void;
-  /** The driver has shown that a process before told the kernel. */
+  /** Notes that a previous process announced the device: its driver has made an access. */
   markAnnounced(): void;
-  /** Says so if no driver takes the device. */
+  /** Starts a deadline for a driver to bind, and reports when none does. */
   expectDriver(): void;
-  /** A back-end is there, or is not any more: without one a driver would be bound in vain. */
-  backEndIsThere(isThere: boolean): void;
+  /** Notes whether a back-end is connected; without one a probe would fail. */
+  setBackEndConnected(isConnected: boolean): void;
   /** Answers the access that the driver waits in. */
   release(held: Held): Promise<void>;
-  /** Sets DEVICE_NEEDS_RESET, if the driver is still in this life. */
+  /** Sets DEVICE_NEEDS_RESET, unless the driver has reset the device since this epoch. */
   needsReset(epoch: number): Promise<void>;
-  /** What the driver's next probe finds offered. */
+  /** Sets the features that the driver's next probe is offered. */
   offer(features: bigint): void;
-  /** Shows the driver this config space. @returns whether it is another one than before */
+  /** Replaces the config space that the driver reads. @returns whether it changed */
   publishConfig(config: Uint8Array): boolean;
-  /** Tells the driver that the config space or the status changed. */
+  /** Raises a config interrupt: the config space or the status changed. */
   configInterrupt(): Promise<void>;
-  /** Counts what happened with back-ends. */
+  /** Adds to a counter. */
   count(counter: Counter, by: number): void;
-  /** Gives all back, if there is anything. @returns who holds the device's descriptors now, and what to do about it; null when nobody does */
+  /**
+   * Frees the device, if there is one.
+   *
+   * @returns text for the user: what holds the device's descriptors now, and how to continue; null when nothing does
+   */
   free(): Promise<string | null>;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * A lane as the main isolate holds it: its two Workers.
+ * A lane, as the main isolate holds it: its two Workers.
  *
  * @module
  */
@@ -15,26 +15,26 @@ import type {
   RingEvent,
 } from "./lane_messages.ts";
 
-/** How long a Worker may take for nothing, in milliseconds. */
+/** Deadline for a Worker to answer a ping, in milliseconds. */
 const PING_MS = 2000;
 
-/** Told of what a lane's Workers report of one device, and of their end. */
+/** Receives what a lane's Workers report about one device, and their failure. */
 export interface LaneListener {
   access(event: AccessEvent): void;
   ring(event: RingEvent): void;
-  /** A Worker failed: the lane is dead. */
+  /** A Worker failed: the lane serves no device any more. */
   failed(error: Error): void;
 }
 
-/** Two Workers and the devices they serve. A Worker that failed touches nothing any more, and is asked for nothing. */
+/** Two Workers and the devices they serve. After a failure a Worker touches no memory and gets no more calls. */
 export class Lane implements AsyncDisposable {
-  /** Settles when both Workers are there; rejects when their threads cannot be placed as asked, and none is left then. */
+  /** Resolves when both Workers run; rejects, with neither left, when their threads cannot be placed as asked. */
   readonly ready: Promise<void>;
   readonly #listeners = new Map<number, LaneListener>();
   readonly #access: BlockingWorker<AccessContract>;
   readonly #rings: BlockingWorker<RingContract>;
 
-  /** Begins to start both Workers; they can be asked for things at once. @throws {OsError} when there are no descriptors left */
+  /** Begins to start both Workers; calls may be made at once. @throws {OsError} when there are no descriptors left */
   constructor(readonly options: LaneOptions) {
     const onFailure = (error: Error): void => {
       for (const listener of this.#listeners.values()) listener.failed(error);
@@ -57,7 +57,7 @@ export class Lane implements AsyncDisposable {
       throw error;
     }
     this.ready = this.#settled();
-    this.ready.catch(() => {}); // whoever cares awaits it
+    this.ready.catch(() => {}); // reported to those who await it; unawaited it must not end the process
   }
 
   async #settled(): Promise<void> {
@@ -69,7 +69,7 @@ export class Lane implements AsyncDisposable {
     }
   }
 
-  /** Takes a device in: from now on its accesses are answered. @throws {Error} and nothing of it is touched any more */
+  /** Adds a device and starts answering its accesses. @throws {Error} after removing the device again */
   async add(device: LaneDevice, listener: LaneListener): Promise<void> {
     this.#listeners.set(device.id, listener);
     try {
@@ -81,8 +81,8 @@ export class Lane implements AsyncDisposable {
   }
 
   /**
-   * Lets a device go: nothing of it is touched any more. Its rings go first, as an interrupt that is being raised ends
-   * only when its accesses are answered.
+   * Removes a device; afterwards no Worker touches its memory or descriptors. The ring Worker removes it first, since an
+   * interrupt that it is raising returns only when the access Worker answers the device's accesses.
    *
    * @throws {Error} when a Worker hangs, and may still touch it
    */
@@ -92,13 +92,13 @@ export class Lane implements AsyncDisposable {
     this.#listeners.delete(id);
   }
 
-  /** Makes the rings of a new back-end. @returns where each begins; null when the driver's rings cannot be true */
+  /** Creates the rings of a new back-end. @returns each ring's first index; null when a ring of the driver's is malformed */
   attach(activation: Activation): Promise<number[] | null> {
     return this.#rings.call("attach", activation);
   }
 
   /**
-   * Lets go of a back-end: its memory and eventfds are not touched any more.
+   * Detaches a back-end; afterwards the ring Worker does not touch its memory or eventfds.
    *
    * @throws {Error} when the Worker hangs, and may still touch them
    */
@@ -106,17 +106,17 @@ export class Lane implements AsyncDisposable {
     if (!this.#rings.failed) await this.#rings.call("detach", id);
   }
 
-  /** The back-end listens at the shadow rings; "prepared" follows. */
+  /** The back-end has started the shadow rings; "prepared" follows. */
   prepare(id: number): Promise<void> {
     return this.#rings.call("prepare", id);
   }
 
-  /** All rings are started; "live" follows. */
+  /** The back-end has started all rings; "live" follows. */
   go(id: number): Promise<void> {
     return this.#rings.call("go", id);
   }
 
-  /** Whether both Workers answer: one that a hostile back-end made wait does not. */
+  /** Whether both Workers answer a ping; one that a hostile back-end has blocked does not. */
   async answers(): Promise<boolean> {
     const pings = [
       this.#access.callWithin(PING_MS, "ping"),
@@ -140,12 +140,12 @@ export class Lane implements AsyncDisposable {
     if (!this.#access.failed) await this.#access.call("release", id);
   }
 
-  /** Says to the driver that it must reset the device, if it is still in this life; its status is reported. */
+  /** Sets DEVICE_NEEDS_RESET, unless the driver has reset the device since this epoch; the new status is reported. */
   needReset(id: number, epoch: number): Promise<void> {
     return this.#access.call("needReset", id, epoch);
   }
 
-  /** Ends both Workers. */
+  /** Stops both Workers. */
   async close(): Promise<void> {
     await Promise.all([this.#access.close(), this.#rings.close()]);
   }
@@ -155,7 +155,7 @@ export class Lane implements AsyncDisposable {
   }
 }
 
-/** Waits until all have settled. @throws what the first of them that failed did */
+/** Waits until all have settled. @throws the error of the first that failed */
 async function all(promises: readonly Promise<unknown>[]): Promise<void> {
   await Promise.allSettled(promises);
   await Promise.all(promises);

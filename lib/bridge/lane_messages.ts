@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * What the main isolate and a lane's Workers say to each other. Plain data; the addresses and descriptors in it stay
- * the main isolate's.
+ * The messages between the main isolate and a lane's Workers. Plain data; the mappings and descriptors named in it remain
+ * owned by the main isolate.
  *
  * @module
  */
@@ -23,9 +23,9 @@ export interface LaneOptions {
   readonly realtime?: number | undefined;
 }
 
-/** A device as both Workers of its lane are given it. */
+/** A device, as sent to both Workers of its lane. */
 export interface LaneDevice {
-  /** Number in the process, for events and calls. */
+  /** The device's number in this process, for events and calls. */
   readonly id: number;
   readonly name: string;
   readonly priority: number;
@@ -36,7 +36,7 @@ export interface LaneDevice {
   /** The device's state. */
   readonly state: MappedRange;
   readonly memoryUse: MemoryUse;
-  /** Another process served it before: an access may be in the page already, an interrupt may not have been raised. */
+  /** A previous process served it: an access may be pending in the page, and an interrupt may not have been raised. */
   readonly restored: boolean;
   /** The class's queues. */
   readonly queues: readonly QueueClass[];
@@ -44,30 +44,33 @@ export interface LaneDevice {
   readonly featureNames: FeatureNames;
   /** Null for a class without one. */
   readonly replay: ReplaySource | null;
-  /** eventfd per queue, rung by the access Worker for QUEUE_NOTIFY. Who hears it: of a shadow queue the ring Worker, else the back-end. */
+  /**
+   * An eventfd per queue, signalled by the access Worker on QUEUE_NOTIFY. The ring Worker listens for shadow queues, the
+   * back-end for direct ones.
+   */
   readonly kicks: readonly number[];
 }
 
-/** One ring as a back-end is given it. */
+/** One ring, as a back-end gets it. */
 export interface ActivationRing extends RingLayout {
-  /** eventfd that the back-end rings. */
+  /** eventfd that the back-end signals. */
   readonly call: number;
-  /** eventfd that the back-end hears. */
+  /** eventfd that the back-end listens on. */
   readonly kick: number;
   /**
-   * Shadow ring: where slots for chains lie, as offsets into the memory, and the index that its first entry has. Null: the
-   * ring is the driver's own.
+   * For a shadow ring: where the slots for chains begin and end, as offsets into the memory, and the index of its first
+   * entry. Null for a direct queue, whose ring is the driver's own.
    */
   readonly slots: { readonly start: number; readonly end: number; readonly first: number } | null;
 }
 
-/** A back-end that is activated, for the ring Worker. */
+/** An activation, as sent to the ring Worker. */
 export interface Activation {
   readonly id: number;
-  /** The device's life it belongs to. */
+  /** The epoch of the device that it belongs to. */
   readonly epoch: number;
   readonly rings: readonly ActivationRing[];
-  /** The memory of shadow queues that the back-end is given, and the guest address that stands for its first byte. */
+  /** The memory of shadow queues, shared with the back-end, and the guest address of its first byte. */
   readonly memory: { readonly range: MappedRange; readonly guest: number } | null;
   /** VIRTIO_F_RING_INDIRECT_DESC, between viola and the back-end. */
   readonly indirect: boolean;
@@ -80,13 +83,13 @@ export interface AccessContract {
   init: LaneOptions;
   calls: {
     ping(): void;
-    /** Takes a device in: from now on its accesses are answered. */
+    /** Adds a device and starts answering its accesses. */
     add(device: LaneDevice): void;
-    /** Lets a device go: nothing of it is touched any more. */
+    /** Removes a device; the Worker does not touch its memory or descriptors afterwards. */
     remove(id: number): void;
     /** Answers the access that is held. */
     release(id: number): void;
-    /** Says to the driver that it must reset the device, if it is still in this life. */
+    /** Sets DEVICE_NEEDS_RESET, unless the driver has reset the device since this epoch. */
     needReset(id: number, epoch: number): void;
   };
   event: AccessEvent;
@@ -97,17 +100,17 @@ export interface RingContract {
   init: LaneOptions;
   calls: {
     ping(): void;
-    /** Takes a device in: from now on its kicks are heard. */
+    /** Adds a device and starts listening for its kicks. */
     add(device: LaneDevice): void;
-    /** Lets a device go: nothing of it is touched any more. */
+    /** Removes a device; the Worker does not touch its memory or descriptors afterwards. */
     remove(id: number): void;
-    /** Makes the rings of a new back-end. @returns where each begins; null when the driver's rings cannot be true */
+    /** Creates the rings of a new back-end. @returns each ring's first index; null when a ring of the driver's is malformed */
     attach(activation: Activation): number[] | null;
-    /** Lets go of a back-end: its memory and eventfds are not touched any more. */
+    /** Detaches a back-end; the Worker does not touch its memory or eventfds afterwards. */
     detach(id: number): void;
-    /** The back-end listens at the shadow rings; "prepared" follows. */
+    /** The back-end has started the shadow rings; "prepared" follows. */
     prepare(id: number): void;
-    /** All rings are started; "live" follows. */
+    /** The back-end has started all rings; "live" follows. */
     go(id: number): void;
     /** Whether chains in flight in a queue should have come back by now. */
     isDue(id: number, queue: number): boolean;
@@ -127,13 +130,13 @@ export type AccessEvent =
 
 /** What the ring Worker reports. */
 export type RingEvent =
-  /** The driver's ring cannot be true. */
+  /** A ring of the driver's is malformed. */
   | { id: number; kind: "driver error"; text: string; epoch: number }
-  /** The back-end's ring cannot be true. */
+  /** A ring of the back-end's is malformed. */
   | { id: number; kind: "back-end error"; text: string }
-  /** The back-end knows what it must know before the rings that are the driver's own may start. */
+  /** All requests that must come before the driver's own rings start have been replayed. */
   | { id: number; kind: "prepared" }
-  /** Chains in flight were offered to a new back-end, which is live now. */
+  /** The chains in flight were resubmitted to a new back-end, which now serves the driver. */
   | { id: number; kind: "live"; requeued: number; replayed: number }
-  /** A repeated request was refused. */
+  /** The back-end refused a replayed request. */
   | { id: number; kind: "replay refused"; text: string };

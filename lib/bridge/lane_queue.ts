@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * A queue as the ring Worker serves it, whichever way its chains reach the back-end.
+ * The interface of the ring Worker to a queue, shadow or direct.
  *
  * @module
  */
 import type { ActivationRing } from "./lane_messages.ts";
 import type { GuestMemory } from "../virtio/memory.ts";
 
-/** The driver rang. */
+/** The driver kicked the queue. */
 export const KICK = 1;
-/** The back-end rang. */
+/** The back-end signalled its call eventfd. */
 export const CALL = 2;
-/** Nobody rang, but there may be chains of the driver's. */
+/** Without a signal: the driver may have added chains. */
 export const LOOK = 4;
 
 /** What a queue needs to know of a back-end besides its ring. */
 export interface BackEndRings {
-  /** For errors. */
+  /** The back-end's name, for errors. */
   readonly name: string;
   /** The memory of shadow queues; null when there are none. */
   readonly memory: GuestMemory | null;
@@ -28,44 +28,44 @@ export interface BackEndRings {
 /** A queue, for one life of the driver and any number of back-ends. */
 export interface LaneQueue {
   readonly index: number;
-  /** Whether the driver has not reset the queue since. */
+  /** False once the driver has reset the queue. */
   readonly current: boolean;
-  /** Whose ring was being read: who is to blame for an error. */
+  /** Whose ring was read last: that side has caused a {@linkcode RingError}. */
   readonly blame: "driver" | "back-end";
-  /** Whether the driver may have to be interrupted for what came back before this process heard of it. */
-  readonly mayOweInterrupt: boolean;
+  /** Whether an interrupt may be missing for buffers that were used before this process listened. */
+  readonly mayMissInterrupt: boolean;
 
-  /** Takes up a back-end. @returns where in its ring it begins */
+  /** Attaches a back-end. @returns the index at which its ring starts */
   attach(ring: ActivationRing, rings: BackEndRings): number;
 
-  /** Lets go of the back-end and its memory. What it had is still in flight. */
+  /** Detaches the back-end and its memory. Its chains stay in flight. */
   detach(): void;
 
   /**
-   * Offers the new back-end what the last one had, in order; then it is to be rung.
+   * Resubmits the chains in flight to the new back-end, in order. The caller kicks it afterwards.
    *
-   * @returns how many chains
+   * @returns how many chains there were
    * @throws {RingError} when a ring is malformed
    */
   reoffer(): number;
 
   /**
-   * One turn.
+   * Serves one bounded batch.
    *
-   * @param marks What there may be to do: {@linkcode KICK}, {@linkcode CALL}, {@linkcode LOOK}
-   * @returns what is left of it
+   * @param marks Bits of the work that may be pending: {@linkcode KICK}, {@linkcode CALL}, {@linkcode LOOK}
+   * @returns the bits of the work that is left
    * @throws {RingError} when a ring is malformed
    */
   serve(marks: number): number;
 
-  /** Whether the back-end wants to be rung for what was offered since this was last asked. */
+  /** Whether the back-end must be kicked for chains offered since the last call. */
   takeKick(): boolean;
 
-  /** Whether the driver wants an interrupt for what came back since this was last asked. */
+  /** Whether the driver must be interrupted for chains used since the last call. */
   takeInterrupt(): boolean;
 
   /**
-   * Whether the oldest chain in flight should have come back by now, as far as its class knows.
+   * Whether the oldest chain in flight should have come back by now, as its class says.
    *
    * @throws {RingError} when the driver's ring is malformed
    */

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * A bridged device's life as a state machine: a pure function of what is so and what happens, to what is so then and what
- * is to be done. A {@linkcode Runner} carries that out.
+ * A bridged device's life as a state machine: a pure function from state and event to the next state and the actions to
+ * take. A {@linkcode Runner} carries the actions out.
  *
- * One job, which takes its time, is under way at once. What happens meanwhile (the driver's reset, the loss of the
- * back-end, the wish to end) is noted, and decides what comes when the job has ended. Connecting is aborted, and a
- * connection closed, so that no end waits for a back-end.
+ * At most one job (an action that takes time) runs at once. Events that arrive meanwhile (a reset by the driver, the loss
+ * of the back-end, a request to close) are noted, and decide what follows when the job has ended. When the device ends,
+ * connecting is aborted and the connection closed, so that ending never waits for a back-end.
  *
- * From `attaching` to `detaching` is one activation, of one life of the driver. In its order: the ring Worker takes the
- * driver's rings, viola's own are started, what the last back-end knew is replayed, the driver's own are started, what is
- * in flight is resubmitted.
+ * From `attaching` to `detaching` is one activation, within one epoch of the driver. Its steps: the ring Worker attaches
+ * to the driver's rings; the shadow rings are started; control requests are replayed; the rings in the driver's memory are
+ * started; requests in flight are resubmitted.
  *
- * Which event leads from which phase to which others; all else leaves the phase as it is. A test compares this table with
- * what the machine does.
+ * The table lists which event leads from which phase to which others; any other event leaves the phase as it is. A test
+ * compares the table with what the machine does.
  *
  * | phase | event | leads to |
  * | --- | --- | --- |
@@ -116,7 +116,7 @@ import {
 } from "./machine_moves.ts";
 import type { Action, Event, PhaseName, Rules, State } from "./states.ts";
 
-/** What is done in each phase when no job is under way: again and again, until something must be waited for. */
+/** What each phase does while no job is running; repeated until the machine must wait for an event. */
 const IDLE: { [P in PhaseName]?: (d: Draft) => void } = {
   "restoring": leaveIfOver,
   "awaiting access": leaveIfOver,
@@ -149,7 +149,7 @@ const IDLE: { [P in PhaseName]?: (d: Draft) => void } = {
   "backing off": leaveIfOver,
 };
 
-/** The back-end serves the driver, or is about to. */
+/** In the phases where the back-end serves the driver, or is about to. */
 function serve(d: Draft): void {
   if (!("isDue" in d.phase)) return;
   if (isInterrupted(d)) return unwind(d);
@@ -162,8 +162,8 @@ function leaveIfOver(d: Draft): void {
   if (d.end !== null || d.loss !== null) leave(d);
 }
 
-/** Goes on until something must be waited for. */
-function settle(d: Draft): void {
+/** Moves through phases until the machine must wait for an event. */
+function advance(d: Draft): void {
   let before: unknown = null;
   while (d.job === null && d.phase !== before) {
     before = d.phase;
@@ -171,7 +171,7 @@ function settle(d: Draft): void {
   }
 }
 
-/** A device's beginning. */
+/** The first state of a device. */
 export function begin(rules: Rules): [State, Action[]] {
   const d: Draft = {
     rules,
@@ -197,11 +197,11 @@ export function begin(rules: Rules): [State, Action[]] {
   return finish(d);
 }
 
-/** What follows from an event. */
+/** The state that follows an event, and the actions to take. */
 export function step(state: State, event: Event): [State, Action[]] {
   const d: Draft = { ...state, actions: [] };
   note(d, event);
-  settle(d);
+  advance(d);
   return finish(d);
 }
 

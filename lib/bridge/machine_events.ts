@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * What each event means to a bridged device's state machine, whatever phase it is in.
+ * How a bridged device's state machine handles each event.
  *
  * @module
  */
@@ -30,13 +30,13 @@ import type {
   JobName,
   PhaseName,
   Problem,
+  Residue,
   Restored,
   ResultOf,
-  Slate,
   Timer,
 } from "./states.ts";
 
-/** An activation is under way. */
+/** Phases of an activation. */
 const ACTIVE: ReadonlySet<PhaseName> = new Set<PhaseName>([
   "attaching",
   "starting",
@@ -47,7 +47,7 @@ const ACTIVE: ReadonlySet<PhaseName> = new Set<PhaseName>([
   "stopping",
 ]);
 
-/** A back-end is being started: it is not waited for when the driver resets the device. */
+/** Phases in which a back-end is being started; a reset by the driver does not wait for it. */
 const STARTING: ReadonlySet<PhaseName> = new Set<PhaseName>([
   "starting",
   "replaying",
@@ -55,17 +55,22 @@ const STARTING: ReadonlySet<PhaseName> = new Set<PhaseName>([
   "resuming",
 ]);
 
-/** Jobs that touch what the driver has set up: they may fail because it takes that back. */
-const DRIVERS_OWN: ReadonlySet<JobName> = new Set<JobName>(["attach", "replay", "resume", "look"]);
+/** Jobs that use what the driver has set up: a reset by the driver may make them fail. */
+const FAIL_ON_RESET: ReadonlySet<JobName> = new Set<JobName>([
+  "attach",
+  "replay",
+  "resume",
+  "look",
+]);
 
-/** Jobs without which the device cannot be. */
+/** Jobs whose failure ends the device. */
 const VITAL: ReadonlySet<JobName> = new Set<JobName>(["restore", "prepare", "present", "announce"]);
 
-// ---- the ends of jobs that went well: what is next where nothing came between ----
+// ---- jobs that succeeded: what follows, unless an event came meanwhile ----
 
-type Ends = { [J in JobName]?: (d: Draft, result: ResultOf<J>) => void };
+type DoneHandlers = { [J in JobName]?: (d: Draft, result: ResultOf<J>) => void };
 
-const ENDS: Ends = {
+const ON_DONE: DoneHandlers = {
   "restore": (d, found) => {
     if (found !== null) restore(d, found);
     else if (d.end === null) enter(d, { at: "connecting" });
@@ -75,7 +80,7 @@ const ENDS: Ends = {
     if (d.end === null) enter(d, { at: "negotiating" });
   },
   "negotiate": (d, backEnd) => {
-    if (d.end === null && d.loss === null) meet(d, backEnd);
+    if (d.end === null && d.loss === null) acceptBackEnd(d, backEnd);
   },
   "prepare": (d) => {
     if (d.end === null && d.loss === null) enter(d, { at: "presenting" });
@@ -87,7 +92,7 @@ const ENDS: Ends = {
   },
   "announce": (d) => {
     if (d.end !== null) return;
-    if (d.phase.at === "awaiting access") return tellRestored(d);
+    if (d.phase.at === "awaiting access") return reportRestored(d);
     report(d, "started", `${d.rules.node} is open, the driver may probe`);
     d.actions.push({ do: "expect driver" });
     enterWaiting(d);
@@ -118,13 +123,13 @@ const ENDS: Ends = {
     d.config = { writes, sent: [], isStale: isStale || d.rules.config === "forwarded" };
   },
   "read config": (d, config) => {
-    // A driver that waits for it needs no interrupt.
-    const tells = d.held === "config" ? "never" : "always";
-    d.actions.push({ do: "publish config", config, tells });
+    // A driver that waits in an access for this config needs no interrupt.
+    const interrupt = d.held === "config" ? "never" : "always";
+    d.actions.push({ do: "publish config", config, interrupt });
     if (d.held === "config" && d.config.writes.length === 0) release(d);
   },
-  "reset device": (d, slate) => {
-    if (d.end === null && d.loss === null) startAnew(d, slate);
+  "reset device": (d, residue) => {
+    if (d.end === null && d.loss === null) startAgain(d, residue);
   },
   "free": (d, holder) => {
     if (holder !== null) report(d, "kept", holder);
@@ -132,28 +137,28 @@ const ENDS: Ends = {
   },
 };
 
-/** The device goes on where the process before left it. */
+/** The device continues where the previous process left it. */
 function restore(d: Draft, found: Restored): void {
   const { configSize, backEndLives, mappings, driver } = found;
   d.device = { configSize, backEndLives, mappings };
   d.driver = { ...driver, isFaulty: false, isServed: driver.isReady };
   d.actions.push({ do: "listen" });
   if (d.end !== null) return;
-  if (found.isAnnounced) tellRestored(d);
+  if (found.isAnnounced) reportRestored(d);
   else enter(d, { at: "awaiting access" });
 }
 
-function tellRestored(d: Draft): void {
+function reportRestored(d: Draft): void {
   report(d, "restored", `${d.rules.node} restored from the descriptor store${d.device!.mappings}`);
   enter(d, { at: "connecting" });
 }
 
-/** Gets to know a back-end; the first one decides what the driver is presented with. */
-function meet(d: Draft, backEnd: BackEndProfile): void {
+/** Checks what a back-end offers; the first back-end decides what the driver is presented with. */
+function acceptBackEnd(d: Draft, backEnd: BackEndProfile): void {
   const { rules: { name, socket }, device } = d;
   d.backEnd = backEnd;
   if (device === null) {
-    report(d, "connected", `${socket} answers`);
+    report(d, "connected", `connected to ${socket}`);
     return enter(d, { at: "preparing" });
   }
   const { length } = backEnd.config;
@@ -162,9 +167,9 @@ function meet(d: Draft, backEnd: BackEndProfile): void {
     d.loss = problemOf(`Cannot use the back-end of ${name}: it has ${text}`);
     return;
   }
-  d.actions.push({ do: "publish config", config: backEnd.config, tells: "if changed" });
+  d.actions.push({ do: "publish config", config: backEnd.config, interrupt: "if changed" });
   d.actions.push({ do: "offer", features: backEnd.features });
-  report(d, "connected", `${socket} answers again`);
+  report(d, "connected", `${socket} accepted a new connection`);
   enterWaiting(d);
 }
 
@@ -174,13 +179,14 @@ function enterWaiting(d: Draft): void {
 }
 
 /**
- * The driver's last life is over. A back-end that was not reset may remember it: what requests left there, and, where
- * rings are the driver's own, the used index (vhost-device-rng 0.1.0). With a new connection daemons begin anew. Else the
- * rings are started again on this one: not every back-end takes another.
+ * The driver has reset the device. A back-end that was not reset may still hold state of the last epoch: the effect of
+ * requests and, with rings in the driver's memory, the used index (vhost-device-rng 0.1.0). A new connection clears both.
+ * Where there is nothing to clear, the rings are started again on this connection, since not every back-end accepts a
+ * second one.
  */
-function startAnew(d: Draft, slate: Slate): void {
+function startAgain(d: Draft, residue: Residue): void {
   const { rules: { memory }, device } = d;
-  const remembers = slate === "used" || (slate === "clean" && memory === "direct");
+  const remembers = residue === "used" || (residue === "clean" && memory === "direct");
   const canReconnect = memory === "isolated" || device!.backEndLives === Infinity;
   if (!remembers || !canReconnect) return enter(d, { at: "waiting" });
   closeFrontEnd(d);
@@ -195,12 +201,12 @@ function finish(d: Draft): void {
 // ---- jobs that failed ----
 
 function failed(d: Draft, job: JobName, problem: Problem): void {
-  const isDriversDoing = DRIVERS_OWN.has(job) && !isCurrent(d);
+  const isFromReset = FAIL_ON_RESET.has(job) && !isCurrent(d);
   if (VITAL.has(job)) {
     if (job === "announce" && d.end === null) report(d, "error", problem.text);
     d.end ??= problem;
   } else if (job === "free") finish(d);
-  else if (!isDriversDoing) d.loss ??= problem;
+  else if (!isFromReset) d.loss ??= problem;
   if (job !== "write config") return;
   const { sent, writes, isStale } = d.config;
   d.config = { writes: writes.reduce(withWrite, sent), sent: [], isStale };
@@ -208,39 +214,39 @@ function failed(d: Draft, job: JobName, problem: Problem): void {
 
 // ---- the driver ----
 
-/** Adds a write, in place of what was written there before: a driver that never stops writing fills no memory. */
+/** Adds a write, replacing an earlier one to the same field, so that the list stays bounded. */
 function withWrite(writes: readonly ConfigWrite[], write: ConfigWrite): readonly ConfigWrite[] {
   return [...writes.filter(({ offset }) => offset !== write.offset), write];
 }
 
-/** The driver waits in an access; it is answered at once where there is nothing to wait for. */
+/** The driver waits in an access, which is answered at once if there is nothing to wait for. */
 function hold(d: Draft, held: Held): void {
   d.held = held;
-  const isWorth = held === "reset"
+  const mustWait = held === "reset"
     ? ACTIVE.has(d.phase.at)
     : held === "DRIVER_OK" || d.backEnd !== null;
-  if (!isWorth || (d.end !== null && held !== "reset")) {
+  if (!mustWait || (d.end !== null && held !== "reset")) {
     if (held === "reset" || !isLeft(d)) release(d);
     return;
   }
   setTimer(d, "held", HELD_MS[held]);
   if (held === "reset" && STARTING.has(d.phase.at)) {
-    cut(d, "the driver reset the device before its back-end served it");
+    dropConnection(d, "the driver reset the device before its back-end served it");
   }
 }
 
-/** Does not wait for the back-end any longer. */
-function cut(d: Draft, why: string): void {
+/** Closes the connection so that a job waiting for the back-end fails at once. */
+function dropConnection(d: Draft, why: string): void {
   if (!d.isConnected) return;
   d.loss ??= problemOf(`Cannot keep the connection of ${d.rules.name}: ${why}`);
   closeFrontEnd(d);
 }
 
-/** The driver has made an access: so it knows of the device. */
+/** The driver has made an access, so the device was announced to it. */
 function noteAccess(d: Draft): void {
   if (d.phase.at !== "awaiting access" || d.job !== null || d.end !== null) return;
   d.actions.push({ do: "mark announced" });
-  tellRestored(d);
+  reportRestored(d);
 }
 
 function noteDriver(d: Draft, { driver, needsReset, held }: EventOf<"driver">): void {
@@ -248,7 +254,7 @@ function noteDriver(d: Draft, { driver, needsReset, held }: EventOf<"driver">): 
   if (isNew && d.driver.isServed) report(d, "reset", "the driver reset the device");
   const { isFaulty, isServed } = isNew ? { isFaulty: false, isServed: false } : d.driver;
   d.driver = { ...driver, isReady: driver.isReady && !isFaulty, isFaulty, isServed };
-  // Virtio 1.2 §2.1.2: the driver is told of a device that needs a reset.
+  // Virtio 1.2 §2.1.2: a device that sets DEVICE_NEEDS_RESET notifies the driver.
   if (needsReset) d.actions.push({ do: "config interrupt" });
   if (held !== null) hold(d, held);
   noteAccess(d);
@@ -284,12 +290,13 @@ const TIMEOUTS: { [T in Timer]: (d: Draft) => void } = {
     if (d.phase.at === "awaiting access" && d.job === null) run(d, { do: "announce" });
   },
   "held": (d) => {
-    if (d.held === "reset") cut(d, "it did not stop in time when the driver reset the device");
-    else release(d);
+    if (d.held === "reset") {
+      dropConnection(d, "it did not stop in time when the driver reset the device");
+    } else release(d);
   },
   "replay": (d) => {
     if (d.phase.at !== "replaying") return;
-    const text = "the requests that are replayed to it are not answered";
+    const text = "it did not answer the replayed control requests in time";
     d.loss ??= problemOf(`Cannot use the back-end of ${d.rules.name}: ${text}`);
   },
   "look": (d) => {
@@ -298,23 +305,23 @@ const TIMEOUTS: { [T in Timer]: (d: Draft) => void } = {
   "stop": (d) => closeFrontEnd(d),
 };
 
-/** The device is to end. */
+/** DoneHandlers the device. */
 function end(d: Draft, why: "close" | Problem): void {
   if (d.end !== null) return;
   d.end = why;
   if (why !== "close") report(d, "error", why.text);
   if (d.job === "connect") d.actions.push({ do: "abort connect" });
-  // Who is served is stopped in order.
+  // A back-end that serves the driver is stopped in order instead.
   else if (d.phase.at !== "resuming" && d.phase.at !== "running") closeFrontEnd(d);
 }
 
 type EventOf<On extends Event["on"]> = Extract<Event, { readonly on: On }>;
 
-/** What events mean. */
-const MEANINGS: { [On in Event["on"]]: (d: Draft, event: EventOf<On>) => void } = {
+/** The handler of each event. */
+const HANDLERS: { [On in Event["on"]]: (d: Draft, event: EventOf<On>) => void } = {
   "done": (d, { job, result }) => {
     d.job = null;
-    (ENDS[job] as ((d: Draft, result: Done["result"]) => void) | undefined)?.(d, result);
+    (ON_DONE[job] as ((d: Draft, result: Done["result"]) => void) | undefined)?.(d, result);
   },
   "failed": (d, { job, problem }) => {
     d.job = null;
@@ -351,7 +358,7 @@ const MEANINGS: { [On in Event["on"]]: (d: Draft, event: EventOf<On>) => void } 
   "close": (d) => end(d, "close"),
 };
 
-/** Notes what has happened, and does what follows from it alone. */
+/** Handles an event; what follows from the new state is left to `advance` in machine.ts. */
 export function note(d: Draft, event: Event): void {
-  (MEANINGS[event.on] as (d: Draft, event: Event) => void)(d, event);
+  (HANDLERS[event.on] as (d: Draft, event: Event) => void)(d, event);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The moves of a bridged device's state machine: from phase to phase, and what is done on the way.
+ * The transitions of a bridged device's state machine: entering phases, and the actions on the way.
  *
  * @module
  */
@@ -17,22 +17,22 @@ import type {
   Timer,
 } from "./states.ts";
 
-/** A step under way: the state as it will be, and what is to be done. */
+/** A step in progress: the next state, and the actions collected so far. */
 export type Draft = { -readonly [K in keyof State]: State[K] } & { readonly actions: Action[] };
 
-/** Waits between connections that end before they serve: 50 ms, doubled up to 2 s. */
+/** Wait after a connection that ended before it served, in milliseconds; doubled each time. */
 export const RETRY_MS = { first: 50, most: 2000 };
-/** The longest wait for a reply that patience grows to. */
+/** The longest deadline for a reply, in milliseconds. */
 export const MOST_REPLY_MS = 120_000;
-/** How long a driver waits at most, by what it waits in: what is late then is left to the driver's own time limits. */
+/** How long an access is held at most, in milliseconds; afterwards the driver's own time limits apply. */
 export const HELD_MS: Readonly<Record<Held, number>> = {
   "reset": 10_000,
   "DRIVER_OK": 2000,
   "config": 2000,
 };
-/** How long a restored device's driver may take for an access that shows that it was announced. */
+/** How long to wait for an access of a restored device's driver, which shows that it was announced, in milliseconds. */
 export const FIRST_ACCESS_MS = 200;
-/** How long the end waits for a back-end to stop in order. */
+/** How long ending a device waits for the back-end to stop in order, in milliseconds. */
 export const STOP_MS = 1000;
 
 /** The timer that belongs to a phase. */
@@ -54,7 +54,7 @@ const HAS_RINGS: ReadonlySet<PhaseName> = new Set<PhaseName>([
   "running",
 ]);
 
-/** Makes a problem of a text. */
+/** Creates a problem from a text. */
 export function problemOf(text: string): Problem {
   return { text, fault: "other", cause: new Error(text) };
 }
@@ -63,7 +63,7 @@ export function report(d: Draft, kind: ReportKind, text: string): void {
   d.actions.push({ do: "report", kind, text });
 }
 
-/** Begins what takes its time. */
+/** Starts a job. */
 export function run(d: Draft, job: Job): void {
   d.job = job.do;
   d.actions.push(job);
@@ -77,23 +77,23 @@ export function clearTimer(d: Draft, timer: Timer): void {
   d.actions.push({ do: "clear timer", timer });
 }
 
-/** The epoch of the activation that is under way. @throws {TypeError} when none is */
+/** The epoch of the current activation. @throws {TypeError} when there is none */
 export function epochOf({ phase }: Pick<State, "phase">): number {
   if ("epoch" in phase) return phase.epoch;
-  throw new TypeError(`Cannot tell the epoch of an activation while ${phase.at}`);
+  throw new TypeError(`Cannot get the epoch of an activation while ${phase.at}`);
 }
 
-/** Whether the driver is still in the life that the activation is of, and wants it. */
+/** Whether the activation's epoch is still the driver's, and the driver is ready. */
 export function isCurrent(d: State): boolean {
   return "epoch" in d.phase && d.driver.isReady && d.driver.epoch === d.phase.epoch;
 }
 
-/** Whether the activation is to end. */
+/** Whether the activation must end. */
 export function isInterrupted(d: State): boolean {
   return d.end !== null || d.loss !== null || !isCurrent(d);
 }
 
-/** What is done at the beginning of a phase. */
+/** What is done on entering a phase. */
 const ENTRIES: { [P in PhaseName]?: (d: Draft) => void } = {
   "restoring": (d) => run(d, { do: "restore" }),
   "awaiting access": (d) => setTimer(d, "first access", FIRST_ACCESS_MS),
@@ -120,7 +120,7 @@ const ENTRIES: { [P in PhaseName]?: (d: Draft) => void } = {
     run(d, { do: "stop" });
   },
   "detaching": (d) => {
-    // First: an interrupt that is being raised may wait, by way of the driver, for the answer to its reset.
+    // First: the ring Worker may be raising an interrupt, which returns only when the driver's reset is answered.
     if (d.held === "reset") release(d);
     run(d, { do: "detach" });
   },
@@ -133,7 +133,7 @@ const ENTRIES: { [P in PhaseName]?: (d: Draft) => void } = {
   },
 };
 
-/** Goes over to another phase. */
+/** Enters a phase. */
 export function enter(d: Draft, phase: Phase): void {
   const timer = TIMERS[d.phase.at];
   if (timer !== undefined && timer !== TIMERS[phase.at]) clearTimer(d, timer);
@@ -141,7 +141,7 @@ export function enter(d: Draft, phase: Phase): void {
   ENTRIES[phase.at]?.(d);
 }
 
-/** What the back-end is told was accepted: what the driver accepted; but viola takes the offers for rings of its own. */
+/** The features set at the back-end: those the driver accepted, but for viola's own rings those the back-end offers. */
 function acceptedFeatures({ rules: { ownFeatures }, driver, backEnd }: Draft): bigint {
   return (driver.features & ~ownFeatures) | (backEnd!.features & ownFeatures);
 }
@@ -154,7 +154,7 @@ export function release(d: Draft): void {
   d.held = null;
 }
 
-/** Ends the connection; whatever is asked of the back-end fails then. */
+/** Closes the connection; pending requests to the back-end fail. */
 export function closeFrontEnd(d: Draft): void {
   if (d.isConnected) d.actions.push({ do: "close front-end" });
   d.isConnected = false;
@@ -162,12 +162,12 @@ export function closeFrontEnd(d: Draft): void {
   if (d.held === "config" && !isLeft(d)) release(d);
 }
 
-/** Whether what is held stays so for a successor, which holds it in its turn. */
+/** Whether a held access stays unanswered for the next process, which restores it. */
 export function isLeft({ end, rules }: State): boolean {
   return end !== null && rules.isKept;
 }
 
-/** Lets go of the back-end at hand, and goes on without: to the next, or to the end. */
+/** Disconnects from the current back-end, and backs off or ends. */
 export function leave(d: Draft): void {
   closeFrontEnd(d);
   if (d.end === null && d.loss !== null) lose(d, d.loss);
@@ -175,36 +175,40 @@ export function leave(d: Draft): void {
   if (d.end !== null) enter(d, { at: "closing" });
 }
 
-/** The back-end was lost: says so, and waits before the next if this one did not last. */
+/** Reports the loss of the back-end and backs off, longer each time unless a back-end served in between. */
 function lose(d: Draft, problem: Problem): void {
   const { text, fault } = problem;
   if (d.device === null && fault === "other") {
-    d.end = problem; // a first back-end that is not what it should be
+    d.end = problem; // the first back-end does not fit the device class: retrying would not help
     return;
   }
   if (d.device !== null) d.actions.push({ do: "count", counter: "losses", by: 1 });
   const { history } = d;
   const sameLosses = text === history.lastLoss ? history.sameLosses + 1 : 1;
   d.history = { ...history, lastLoss: text, sameLosses };
-  // The same again and again is told the 1st, the 10th, the 100th time.
+  // A loss that repeats is reported the 1st, the 10th, the 100th time.
   if (Number.isInteger(Math.log10(sameLosses))) {
     report(d, "lost", sameLosses === 1 ? text : `${text} (for the ${sameLosses}th time)`);
   }
-  if (fault === "late") growPatience(d);
+  if (fault === "late") extendReplyDeadline(d);
   enter(d, { at: "backing off" });
   d.history = { ...d.history, retryMs: Math.min(2 * history.retryMs, RETRY_MS.most) };
 }
 
-/** Slow is not dead: who answered too late has longer the next time. */
-function growPatience(d: Draft): void {
+/** After a late reply: doubles the deadline for replies, as a slow back-end is no failed one. */
+function extendReplyDeadline(d: Draft): void {
   const { replyMs } = d.history;
   const longer = Math.max(replyMs, Math.min(2 * replyMs, MOST_REPLY_MS));
   if (longer === replyMs) return;
   d.history = { ...d.history, replyMs: longer };
-  report(d, "waiting", `the back-end is slow: its next replies may take ${longer / 1000} s`);
+  report(
+    d,
+    "waiting",
+    `the back-end replied late, waiting up to ${longer / 1000} s for its next replies`,
+  );
 }
 
-/** The driver is ready and there is a back-end. */
+/** Activates the back-end for a driver that is ready. */
 export function activate(d: Draft): void {
   const { driver, backEnd, rules } = d;
   const missing = driver.features & ~(backEnd!.features | rules.ownFeatures);
@@ -218,29 +222,29 @@ export function activate(d: Draft): void {
   demandReset(d);
 }
 
-/** The driver's present life has no way on: it is told to reset the device. */
+/** Requests DEVICE_NEEDS_RESET: the device cannot be served in this epoch. */
 export function demandReset(d: Draft): void {
   d.driver = { ...d.driver, isReady: false, isFaulty: true };
   d.actions.push({ do: "needs reset", epoch: d.driver.epoch });
   if (d.held === "DRIVER_OK") release(d);
 }
 
-/** Ends an activation: in order where the back-end has rings and can be asked. */
+/** Ends an activation: stops the rings in order if the back-end has any and is connected. */
 export function unwind(d: Draft): void {
   const epoch = epochOf(d);
   const canStop = d.isConnected && d.loss === null && HAS_RINGS.has(d.phase.at);
-  // A successor takes over what the back-end has in flight, as after a crash.
+  // With a descriptor store the next process resubmits what the back-end has in flight, as after a crash.
   enter(d, { at: canStop && !isLeft(d) ? "stopping" : "detaching", epoch });
 }
 
-/** Tells the back-end what the driver wrote, and asks it what it changed. @returns whether there was anything to do */
+/** Sends the driver's config writes to the back-end, or reads a changed config. @returns whether a job was started */
 export function syncConfig(d: Draft): boolean {
   const { writes, isStale } = d.config;
   if (writes.length > 0) {
     d.config = { writes: [], sent: writes, isStale };
     run(d, { do: "write config", writes });
   } else if (isStale) {
-    d.config = { ...d.config, isStale: false }; // what changes from here on is another change
+    d.config = { ...d.config, isStale: false }; // a change from here on needs another read
     run(d, { do: "read config" });
   }
   return d.job !== null;

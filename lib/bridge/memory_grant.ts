@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Which memory a back-end is given.
+ * Which memory is shared with a back-end.
  *
  * @module
  */
@@ -8,17 +8,17 @@ import type { Loopback, MemoryMode } from "../loopback/mod.ts";
 import type { FrontEnd, MemorySlot } from "../vhost_user/mod.ts";
 import { ACTIVATION_GUEST, type ActivationMemory } from "./activation_memory.ts";
 
-/** Hands out memory, and counts how often the driver's was. */
+/** Chooses the memory shared with a back-end, and counts how often the driver's memory was shared. */
 export class MemoryGrant {
-  /** The connection whose back-end has the driver's memory, where it may be given once only. */
+  /** The connection whose back-end has the driver's memory, where that can be shared once per back-end only. */
   #holder: FrontEnd | null = null;
   #lives = 0;
 
   /**
    * The memory for a start: the activation's own, if any, and with direct memory the driver's.
    *
-   * @returns undefined when there is nothing to give, or the back-end has it already and can be given it once only
-   * @throws {Error} when no more back-end can be given the driver's memory
+   * @returns undefined when there is nothing to share, or the back-end has it already and it cannot be shared again
+   * @throws {Error} when the driver's memory cannot be shared with another back-end
    */
   slots(
     frontEnd: FrontEnd,
@@ -39,7 +39,7 @@ export class MemoryGrant {
   #spendLife({ port, backEndLives }: Loopback): void {
     if (this.#lives++ < backEndLives) return;
     throw new Error(
-      `Cannot give the driver's memory to another back-end: ${port.name} allows ${backEndLives} with direct ` +
+      `Cannot share the driver's memory with another back-end: ${port.name} allows ${backEndLives} with direct ` +
         `memory until the machine is restarted (isolated memory has no such limit)`,
     );
   }

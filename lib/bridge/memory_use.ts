@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Who may touch a driver's memory: the ring Worker says so around each batch, the access Worker waits for the end of one
- * before it answers a reset, after which the driver frees that memory. As in RCU, with one reader: a read-side critical
- * section, and a writer that waits for a grace period.
+ * Guards a driver's memory: the ring Worker marks each batch as a use of it, and the access Worker waits for the end of a
+ * use before it answers a reset, after which the driver frees that memory. As in RCU, with one reader: a read-side
+ * critical section, and a writer that waits for a grace period.
  *
- * A use lasts one batch, microseconds, and waits for nothing: an interrupt, which waits for the access Worker, is raised
- * outside. So the access Worker may wait for its end.
+ * A use lasts one batch, microseconds, and never blocks: an interrupt, which needs the access Worker, is raised outside.
+ * So the access Worker may wait for its end.
  *
  * @module
  */
@@ -14,32 +14,32 @@ const IN_USE = 0;
 const WAITING = 1;
 const WORDS = 2;
 
-/** The words of one device, shared by its Workers. */
+/** The shared words of one device. */
 export type MemoryUse = Int32Array<SharedArrayBuffer>;
 
-/** A device's, not in use. */
+/** Creates the words of a device, not in use. */
 export function createMemoryUse(): MemoryUse {
   return new Int32Array(new SharedArrayBuffer(WORDS * Int32Array.BYTES_PER_ELEMENT));
 }
 
 /**
- * The ring Worker begins, and only then looks whether the driver is still in the life (the device's and the queue's
- * epoch) that its rings were taken from.
+ * Called by the ring Worker, which must check afterwards that the device's and the queue's epoch are still those that its
+ * rings belong to.
  *
- * Sequentially consistent order is needed on both sides, each storing its own word before it loads the other's (the
- * access Worker: the epoch, then IN_USE): with less, each could miss the other.
+ * Both sides need sequentially consistent order, since each stores its own word before it loads the other's (the access
+ * Worker: the epoch, then IN_USE). With a weaker order each could miss the other's store.
  */
 export function beginUse(use: MemoryUse): void {
   Atomics.store(use, IN_USE, 1);
 }
 
-/** The ring Worker ends: all it wrote is seen by whoever sees that. */
+/** Called by the ring Worker. Release: a thread that sees the end of the use sees everything written during it. */
 export function endUse(use: MemoryUse): void {
   Atomics.store(use, IN_USE, 0);
   if (Atomics.load(use, WAITING) === 1) Atomics.notify(use, IN_USE);
 }
 
-/** The access Worker, after it moved an epoch: when this returns, nobody touches the memory of the life before. */
+/** Called by the access Worker after it moved an epoch. On return the memory of the previous epoch is no longer in use. */
 export function awaitUnused(use: MemoryUse): void {
   Atomics.store(use, WAITING, 1);
   while (Atomics.load(use, IN_USE) === 1) Atomics.wait(use, IN_USE, 1, 100);

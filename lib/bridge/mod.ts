@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The bridge: joins loopback devices to vhost-user back-ends.
+ * The bridge: connects loopback devices to vhost-user back-ends.
  *
  * @module
  */
@@ -41,25 +41,25 @@ export type {
 };
 export { findStore };
 
-/** A device to be bridged. */
+/** Options of a bridged device. */
 export interface BridgeDeviceOptions {
   /** What it is a device of. */
   class: DeviceClass;
-  /** Path of the back-end's socket; it need not be there yet. */
+  /** Path of the back-end's socket, which need not exist yet. */
   socket: string;
   /** The loopback device: `soft:PATH`, `/dev/loopback` or `/dev/loopback-N`. */
   loopback: string;
   /**
-   * Have the loopback device's descriptors kept when this process ends, so that the next one goes on with it; and go on
-   * with what was kept. By default so for AGL's nodes, whose first close is their end: the kernel oopses a second later,
-   * and the node is of no use until the machine is restarted.
+   * Put the loopback device's descriptors into the descriptor store, so that the next process can restore the device; and
+   * restore it from there. On by default for AGL's nodes, which must never be closed: the kernel oopses a second after the
+   * first close, and the node is unusable until the machine is restarted.
    */
   keep?: boolean | undefined;
   /** Whether the back-end is given the driver's memory. */
   memory: MemoryMode;
   /** Which registers the driver finds. */
   mmioVersion: MmioVersion;
-  /** Higher is served first, within a lane. */
+  /** Within a lane, devices with a higher priority are served first. */
   priority: number;
   /** The lane's name. */
   lane: string;
@@ -69,15 +69,15 @@ export interface BridgeDeviceOptions {
 
 /** What {@linkcode Bridge.start} needs. */
 export interface BridgeOptions {
-  /** Lanes with wishes; a lane that is not named here has none. */
+  /** Lanes with CPUs or a real-time priority; a lane that is not named here has neither. */
   lanes?: readonly LaneOptions[] | undefined;
   /** Called with what becomes of the devices. */
   onEvent: (event: BridgeEvent) => void;
-  /** The process that keeps descriptors where systemd does not. */
+  /** The store process, used where systemd's descriptor store is not available. */
   store?: StoreOptions | undefined;
-  /** Instead of 2 s for a reply at first, 5 s for a stream's requests, and no limit for others. */
+  /** Deadlines for back-ends. @default 2 s for a first reply, 5 s for a stream's requests, none for other requests */
   patience?: Partial<BackEndPatience> | undefined;
-  /** How loopback devices are looked for and opened, for tests: as in {@linkcode Loopbacks} when absent. */
+  /** How loopback devices are checked and opened; for tests. */
   loopbacks?: Partial<Loopbacks> | undefined;
 }
 
@@ -98,7 +98,7 @@ export class Bridge implements AsyncDisposable {
   private constructor(readonly options: BridgeOptions) {}
 
   /**
-   * Begins to start the lanes. Devices may be added at once: they get to know their back-ends meanwhile.
+   * Begins to start the lanes. Devices may be added at once; they connect to their back-ends meanwhile.
    *
    * @throws {OsError} when there are no descriptors left for them
    */
@@ -114,11 +114,11 @@ export class Bridge implements AsyncDisposable {
   }
 
   /**
-   * Takes a device up; its back-end may come later. What becomes of it is told by events, and by the device's `done`.
+   * Starts a device; its back-end may come later. Events and the device's `done` report what happens to it.
    *
-   * @throws {TypeError} for a loopback device we do not know
-   * @throws {OsError} when the loopback device is not there
-   * @throws {RangeError} when no store process can listen where it should
+   * @throws {TypeError} for a loopback device of an unknown kind
+   * @throws {OsError} when the loopback device does not exist
+   * @throws {RangeError} when the store process's socket path is too long
    */
   add(options: BridgeDeviceOptions): BridgedDevice {
     const { class: deviceClass } = options;
@@ -155,7 +155,7 @@ export class Bridge implements AsyncDisposable {
     return lane;
   }
 
-  /** Settles when all lanes are there. @throws {Error} when one's threads cannot be placed as asked */
+  /** Resolves when all lanes run. @throws {Error} when a lane's threads cannot be placed as asked */
   async ready(): Promise<void> {
     await Promise.all(this.#lanes.values().map((lane) => lane.ready));
   }

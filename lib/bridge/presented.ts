@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * A device as its driver sees it: made with the first back-end, or restored from the descriptor store, and there until the
- * end whatever becomes of back-ends.
+ * A device that is presented to a driver: created with the first back-end, or restored from the descriptor store. It
+ * stays when back-ends go.
  *
  * @module
  */
@@ -41,18 +41,18 @@ export const VENDOR = 0x4c4f4956;
 
 /**
  * The features that a driver is offered, if the back-end has them: the class's own, and those of the ring that viola
- * knows. Bits 26 and 30 are between front-end and back-end; the packed ring and the bits above 32 are not served.
+ * supports. Bits 26 and 30 are between front-end and back-end; the packed ring and the bits above 32 are not supported.
  */
 const OFFERED = (bit(24) - 1n) | bit(VIRTIO_F_RING_INDIRECT_DESC) | bit(VIRTIO_F_RING_EVENT_IDX) |
   bit(VIRTIO_F_VERSION_1);
 
-/** The features of rings that are viola's own, whatever the driver accepted. */
+/** The ring features that viola implements itself with shadow queues, so that a back-end may lack them. */
 export function ownFeatures(memory: MemoryMode): bigint {
   if (memory === "direct") return 0n;
   return bit(VIRTIO_F_RING_INDIRECT_DESC) | bit(VIRTIO_F_RING_EVENT_IDX) | bit(VIRTIO_F_VERSION_1);
 }
 
-/** What a device in its lane consists of. */
+/** The resources of a presented device. */
 interface Parts {
   readonly state: MainState;
   readonly mapping: Mapping;
@@ -62,7 +62,7 @@ interface Parts {
   readonly replay: ReplaySource | null;
 }
 
-/** A device whose accesses its lane answers. */
+/** A device in its lane, which answers its register accesses. */
 export class PresentedDevice {
   readonly state: MainState;
   readonly loopback: Loopback;
@@ -74,7 +74,7 @@ export class PresentedDevice {
     setup: DeviceSetup,
     parts: Parts,
     kicks: readonly EventFd[],
-    /** As its lane has it. */
+    /** The device, as sent to its lane. */
     readonly lane: LaneDevice,
   ) {
     this.#setup = setup;
@@ -85,9 +85,9 @@ export class PresentedDevice {
   }
 
   /**
-   * Makes the device's state and opens the loopback device; {@linkcode start} lets the driver probe it.
+   * Creates the device's state and opens the loopback device; {@linkcode start} lets the driver probe it.
    *
-   * @param profile The first back-end's: it decides what the driver is offered
+   * @param profile What the first back-end offers; it decides what the driver is offered
    * @throws {OsError} when the loopback device cannot be opened
    */
   static async create(
@@ -123,10 +123,10 @@ export class PresentedDevice {
   }
 
   /**
-   * Restores a device that a process before this one served, from the descriptor store: the driver goes on where it stands.
+   * Restores a device that a previous process served, from the descriptor store. Its driver notices nothing.
    *
-   * @returns null when nothing is held, or what is held has ended
-   * @throws {Error} when what is held is not valid
+   * @returns null when the store has no such device, or the device has ended
+   * @throws {Error} when what the store has is not valid
    */
   static async restore(
     setup: DeviceSetup,
@@ -138,7 +138,7 @@ export class PresentedDevice {
     if (fds.length === 0) return null;
     await setup.lane.ready;
     const replay = await replaySource(setup.deviceClass);
-    const trusted = trusting(setup, () => {
+    const restored = checkRestored(setup, () => {
       const [memory, ...rest] = fds;
       const mapping = undo.use(mapState(memory!));
       const { state, queues } = openState(setup, mapping); // before anything is done to the node
@@ -147,15 +147,15 @@ export class PresentedDevice {
         ? null
         : { state, mapping, memory: memory!, loopback, queues, replay };
     });
-    if (trusted === null) {
+    if (restored === null) {
       await store!.remove(name);
       return null;
     }
-    undo.use(trusted.loopback);
-    return await PresentedDevice.#enter(setup, undo, trusted, true, listener);
+    undo.use(restored.loopback);
+    return await PresentedDevice.#enter(setup, undo, restored, true, listener);
   }
 
-  /** Has the device held by the store, then gives it to its lane: from now on accesses are answered. */
+  /** Puts the device into the store, then adds it to its lane, which answers its accesses from then on. */
   static async #enter(
     setup: DeviceSetup,
     undo: DisposableStack,
@@ -172,7 +172,7 @@ export class PresentedDevice {
     }
   }
 
-  /** So early that nothing is lost if this process dies now. */
+  /** Puts the device into the store: before the driver can use it, so that it survives this process from then on. */
   static async #put(
     { store, loopback: node, name, onEvent }: DeviceSetup,
     parts: Parts,
@@ -214,7 +214,7 @@ export class PresentedDevice {
     return new PresentedDevice(setup, parts, kicks, lane);
   }
 
-  /** START_LOOPBACK, unless a process before did it: the driver may probe. @throws {OsError} */
+  /** START_LOOPBACK, unless a previous process did it: the driver may probe. @throws {OsError} */
   start(): void {
     const { state } = this;
     if (state.started) return;
@@ -223,14 +223,14 @@ export class PresentedDevice {
     state.setStarted();
   }
 
-  /** Whether the driver is at work. */
+  /** Whether DRIVER_OK is set, and neither FAILED nor DEVICE_NEEDS_RESET. */
   get driverOk(): boolean {
     const { status } = this.state;
-    const dead = STATUS_DEVICE_NEEDS_RESET | STATUS_FAILED;
-    return (status & STATUS_DRIVER_OK) !== 0 && (status & dead) === 0;
+    const faults = STATUS_DEVICE_NEEDS_RESET | STATUS_FAILED;
+    return (status & STATUS_DRIVER_OK) !== 0 && (status & faults) === 0;
   }
 
-  /** What the driver's next probe finds offered: what a new back-end has, and what viola stands in for. */
+  /** Sets the features offered to the driver's next probe: the new back-end's, and those that viola implements itself. */
   offer(features: bigint): void {
     const { memory, deviceClass } = this.#setup;
     const own = ownFeatures(memory);
@@ -238,17 +238,17 @@ export class PresentedDevice {
     this.state.offerFeatures((offered & ~own) | (this.state.deviceFeatures & own));
   }
 
-  /** Whether viola sees the driver's memory. */
+  /** Whether viola maps the driver's memory. */
   get seesMemory(): boolean {
     const { memory, chunks } = this.loopback.port;
     return memory.length > 0 || chunks !== null;
   }
 
   /**
-   * Takes the device from its lane and frees it. If a Worker hangs, it may still touch what would be unmapped, and ring
-   * what would be closed: then all of it stays.
+   * Removes the device from its lane and frees it. If a Worker hangs, it may still use the memory and the eventfds, so
+   * nothing is freed then.
    *
-   * @returns who holds the device's descriptors now, in words; null when nobody does
+   * @returns text naming what holds the device's descriptors now; null when nothing does
    */
   async close(): Promise<string | null> {
     const { lane, id, store, loopback: name } = this.#setup;
@@ -264,7 +264,7 @@ export class PresentedDevice {
 }
 
 /**
- * The version of the registers that the driver is to find.
+ * The version of the virtio-mmio registers to present.
  *
  * @throws {VhostUserError} for version 2 with a back-end that has no VIRTIO_F_VERSION_1, which version 2 demands
  */
@@ -279,18 +279,18 @@ function chooseVersion({ mmioVersion, name }: DeviceSetup, features: bigint): 1 
   );
 }
 
-/** What a state's memory is called, before the device's name. */
+/** The name of a state's memory file begins with this; the device's name follows. */
 const STATE_FILE = "viola-state-";
 
-/** Maps what should be a state. @throws {OsError} @throws {TypeError} when it is something else */
+/** Maps a state's memory file. @throws {OsError} @throws {TypeError} when the descriptor is something else */
 function mapState(memory: Fd): Mapping {
-  // A node could be mapped as well, and on the AGL driver that changes it.
+  // Checked before mapping: a node could be mapped as well, and on the AGL driver that changes it.
   const found = readSystemLink(`/proc/self/fd/${memory.number}`);
   if (found.startsWith(`/memfd:${STATE_FILE}`)) return Mapping.create(memory, memory.size());
   throw new TypeError(`the state is ${found}, expected a memory file ${STATE_FILE}…`);
 }
 
-/** @throws {RangeError} when the state is not one that this device can go on from */
+/** Opens a state. @throws {RangeError} when it does not belong to this device */
 function openState(
   setup: DeviceSetup,
   mapping: Mapping,
@@ -299,7 +299,7 @@ function openState(
   const state = MainState.open(viewMemory(mapping));
   if (!state.isOf(name)) throw new RangeError("it is the state of another node");
   const found = [state.deviceId, state.queueCount, state.mmioVersion].join(", ");
-  // The driver has been told one version, whatever a back-end would offer now.
+  // The driver already uses one version, so the present back-end has no say in it.
   const version = mmioVersion === "auto" ? state.mmioVersion : mmioVersion;
   const { deviceFeatures: features, queueCount, config } = state;
   const queues = deviceClass.queues({ features, queueCount, config: config.slice() });
@@ -308,8 +308,8 @@ function openState(
   throw new RangeError(`device id, queues and version are ${found}, expected ${expected}`);
 }
 
-/** @throws {Error} naming what is wrong with what the store held, and what to do about it */
-function trusting<T>({ loopback: name, store }: DeviceSetup, look: () => T): T {
+/** Runs a check of what the store had. @throws {Error} saying what is not valid, and what to do about it */
+function checkRestored<T>({ loopback: name, store }: DeviceSetup, look: () => T): T {
   try {
     return look();
   } catch (cause) {

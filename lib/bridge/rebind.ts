@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Binds Linux's driver to a device again after its probe failed. A driver that waits in vain for a back-end gives up for
- * good (virtio_snd after 1 s, with -110), although the back-end may be there a moment later; the virtio bus probes again
- * when a device's name is written to its `drivers_probe`.
+ * Binds Linux's driver to a device again after its probe failed. A driver gives up when no back-end answers during its
+ * probe (virtio_snd after 1 s, with -110), although one may be there a moment later. The virtio bus probes again when the
+ * device's name is written to its `drivers_probe`.
  *
- * A child process writes it, as the write returns only when the probe has ended, and that needs this process.
+ * A child process does the write, since it returns only after the probe, which needs this process to answer.
  *
  * @module
  */
@@ -20,17 +20,17 @@ import {
 } from "../../ffi/mod.ts";
 import { STATUS_DRIVER, STATUS_FAILED } from "../virtio/state.ts";
 
-/** Waits before the attempts, in milliseconds. After the last there is none. */
+/** Waits before the attempts, in milliseconds; there are no further attempts. */
 const DELAYS_MS = [1000, 2000, 4000, 8000, 16_000, 30_000];
-/** A driver that was bound for so long before it failed begins with the first attempt again, in milliseconds. */
-const SETTLED_MS = 60_000;
-/** How long a driver may take for its first probe, in milliseconds. */
+/** After this time without a failure the attempts are counted from the first again, in milliseconds. */
+const STABLE_MS = 60_000;
+/** Deadline for a driver's first probe, in milliseconds. */
 const UNPROBED_MS = 5000;
 
-/** How long a child in the middle of a probe may take to end when it is killed, in milliseconds. */
+/** How long to wait for a killed child that is inside a probe, in milliseconds. */
 const CHILD_MS = 500;
 
-/** What {@linkcode Rebind} needs. */
+/** Options of {@linkcode Rebind}. */
 export interface RebindOptions {
   /** The node, such as `/dev/loopback-238`. */
   readonly node: string;
@@ -38,10 +38,10 @@ export interface RebindOptions {
   readonly deviceId: number;
   readonly vendorId: number;
   readonly reactor: Reactor;
-  /** Whether another probe would be let through. */
+  /** Whether the device can be probed again. */
   canProbe(): boolean;
-  /** Told of each attempt, and why there is none. */
-  tell(text: string): void;
+  /** Called with a text for each attempt, or the reason why there is none. */
+  report(text: string): void;
   /** Where sysfs and the nodes are, for tests. */
   readonly sysfs?: string;
   readonly delaysMs?: readonly number[];
@@ -54,9 +54,9 @@ export class Rebind implements Disposable {
   #attempts = 0;
   #lastMs = -Infinity;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  /** An attempt is due, and waits for a back-end. */
+  /** An attempt is due and waits for a back-end. */
   #due = false;
-  #isBackEndThere = false;
+  #isBackEndConnected = false;
   #hasFailed = false;
   #child: Child | null = null;
   #watch: Watch | null = null;
@@ -66,10 +66,10 @@ export class Rebind implements Disposable {
     this.#delaysMs = options.delaysMs ?? DELAYS_MS;
   }
 
-  /** The driver may probe from now on: says so if none does. */
+  /** The device was announced: reports if no driver probes it in time. */
   started(): void {
     this.#timer = setTimeout(
-      () => this.#say("no Linux driver has taken the device yet (is its module loaded?)"),
+      () => this.#report("no Linux driver has taken the device yet (is its module loaded?)"),
       UNPROBED_MS,
     );
   }
@@ -82,21 +82,23 @@ export class Rebind implements Disposable {
     if (this.#hasFailed && !hadFailed && this.#options.canProbe()) this.#schedule();
   }
 
-  /** The driver has given the device up. */
+  /** Schedules the next attempt after a failed probe. */
   #schedule(): void {
     const now = performance.now();
-    if (now - this.#lastMs > SETTLED_MS) this.#attempts = 0;
+    if (now - this.#lastMs > STABLE_MS) this.#attempts = 0;
     this.#lastMs = now;
     const delay = this.#delaysMs[this.#attempts++];
     const count = this.#delaysMs.length;
     if (delay === undefined) {
-      return this.#say(
-        `its driver's probe failed ${count + 1} times, the driver is not bound again ` +
-          `(by hand: write the device's name to ${busOf(this.#options.sysfs)}/drivers_probe)`,
+      return this.#report(
+        `the driver's probe failed ${count + 1} times, giving up ` +
+          `(to bind it by hand, write the device's name to ${
+            busOf(this.#options.sysfs)
+          }/drivers_probe)`,
       );
     }
-    this.#say(
-      `its driver's probe failed, the driver is bound again in ${delay / 1000} s ` +
+    this.#report(
+      `the driver's probe failed, binding it again in ${delay / 1000} s ` +
         `(attempt ${this.#attempts} of ${count})`,
     );
     clearTimeout(this.#timer);
@@ -106,52 +108,58 @@ export class Rebind implements Disposable {
     }, delay);
   }
 
-  /** Whether a back-end is there: without one a probe would fail again. */
-  set isBackEndThere(value: boolean) {
-    this.#isBackEndThere = value;
+  /** Whether a back-end is connected; without one a probe would fail again. */
+  set isBackEndConnected(value: boolean) {
+    this.#isBackEndConnected = value;
     this.#attempt();
   }
 
   #attempt(): void {
-    if (!this.#due || !this.#isBackEndThere || this.#child !== null) return;
+    if (!this.#due || !this.#isBackEndConnected || this.#child !== null) return;
     this.#due = false;
     try {
       this.#bind(findUnbound(this.#options));
     } catch (error) {
       if (!(error instanceof OsError)) throw error;
-      this.#say(`its driver is not bound again: ${error.message}`);
+      this.#report(`cannot bind the driver again: ${error.message}`);
     }
   }
 
   #bind(name: string | null): void {
     const { reactor, sysfs } = this.#options;
-    if (name === null) return this.#say("its driver is bound already, or its device is gone");
+    if (name === null) {
+      return this.#report(
+        "no need to bind the driver again: it is bound already, or the device is gone",
+      );
+    }
     const file = `${busOf(sysfs)}/drivers_probe`;
     const child = this.#child = Child.spawn(`echo ${name} 2>/dev/null >'${file}'`, null, null);
     this.#watch = reactor.watch(child.fd.number, EPOLLIN, () => {
       const status = child.status();
       if (status === null) return;
-      this.#letGo();
-      if (status !== 0) this.#say(`Cannot bind its driver again: cannot write ${name} to ${file}`);
+      this.#reap();
+      if (status !== 0) {
+        this.#report(`cannot bind the driver again: writing ${name} to ${file} failed`);
+      }
       this.#attempt();
     });
   }
 
-  #letGo(): void {
+  #reap(): void {
     this.#watch?.close();
     this.#child?.close(CHILD_MS);
     this.#watch = this.#child = null;
   }
 
-  #say(text: string): void {
-    this.#options.tell(`${this.#options.node}: ${text}`);
+  #report(text: string): void {
+    this.#options.report(`${this.#options.node}: ${text}`);
   }
 
-  /** Ends it, an attempt that is under way too. */
+  /** Stops, including an attempt in progress. */
   close(): void {
     clearTimeout(this.#timer);
     this.#due = false;
-    this.#letGo();
+    this.#reap();
   }
 
   [Symbol.dispose](): void {
@@ -164,8 +172,8 @@ function busOf(sysfs = "/sys"): string {
 }
 
 /**
- * The virtio device of a node that no driver has, by its name on the bus; null if there is none. Where the device's
- * parents tell the node's number, that decides; else the ids must, which are viola's own.
+ * The name on the bus of the node's virtio device, if no driver is bound to it; else null. The node is found through the
+ * uevent of the device's parents; if that names none, by device and vendor id, which only viola uses.
  *
  * @throws {OsError} when sysfs cannot be read
  */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * A kernel side with registers: AGL's driver, or the software node. The access Worker answers the driver's accesses; what
- * they set in motion is told here.
+ * A kernel side with registers: AGL's driver, or the software node. The access Worker answers the driver's accesses, and
+ * its events arrive here.
  *
  * @module
  */
@@ -22,13 +22,13 @@ export class RegisterSide implements KernelSide {
   readonly #setup: DeviceSetup;
   readonly #listener: KernelListener;
   readonly #laneListener: LaneListener;
-  /** Binds Linux's driver again; null for a software node, whose driver is no kernel's. */
+  /** Binds Linux's driver again; null for a software node, whose driver is a program. */
   readonly #rebind: Rebind | null;
   #presented: PresentedDevice | null = null;
-  /** What the driver did before anybody listened. */
-  #unheard: AccessEvent[] | null = [];
+  /** The events that arrived before {@linkcode listen}; null afterwards. */
+  #pending: AccessEvent[] | null = [];
 
-  /** @param lane Told of what the ring Worker reports, and of the lane's end */
+  /** @param lane Receives what the ring Worker reports, and the lane's failure */
   constructor(
     setup: DeviceSetup,
     listener: KernelListener,
@@ -48,7 +48,7 @@ export class RegisterSide implements KernelSide {
       vendorId: VENDOR,
       reactor,
       canProbe: () => this.#presented !== null && probeFault(this.#presented.state) === null,
-      tell: (text) => this.#listener.problem(text),
+      report: (text) => this.#listener.problem(text),
     });
   }
 
@@ -62,7 +62,7 @@ export class RegisterSide implements KernelSide {
     throw new TypeError(`Cannot serve the driver of ${this.#setup.name}: it is not presented`);
   }
 
-  // ---- the device's beginning and end ----
+  // ---- opening and freeing the device ----
 
   async restore(): Promise<Restored | null> {
     const { store, loopbacks, loopback } = this.#setup;
@@ -79,7 +79,7 @@ export class RegisterSide implements KernelSide {
     return {
       ...this.#describe(),
       mappings: mappings === 0 ? "" : `, ${mappings} of its ${MAX_MAPPINGS} mappings used`,
-      // The process before may have died just before START_LOOPBACK, or just after.
+      // The previous process may have died just before START_LOOPBACK, or just after.
       isAnnounced: state.started || this.#isProbed,
       driver: this.#driver(),
     };
@@ -95,7 +95,7 @@ export class RegisterSide implements KernelSide {
   }
 
   async prepare(): Promise<void> {
-    // Who holds descriptors must run before a node is open, so that none is opened in vain; it starts beside the lanes.
+    // The store must be ready before a node is opened: one that cannot be stored must not be opened at all.
     await Promise.all([this.#prepareStore(), this.#setup.lane.ready]);
   }
 
@@ -106,15 +106,16 @@ export class RegisterSide implements KernelSide {
     } catch (cause) {
       const { message } = cause as Error;
       throw new Error(
-        `Cannot open ${loopback}: no descriptor store to keep it in when viola ends: ${message} (--no-keep does without)`,
+        `Cannot open ${loopback}: no descriptor store to keep it in when viola ends: ${message} ` +
+          "(--no-keep opens it without one)",
         { cause },
       );
     }
   }
 
   listen(): void {
-    const events = this.#unheard ?? [];
-    this.#unheard = null;
+    const events = this.#pending ?? [];
+    this.#pending = null;
     for (const event of events) this.#onAccess(event);
   }
 
@@ -149,8 +150,8 @@ export class RegisterSide implements KernelSide {
     const holder = await presented.close();
     this.#presented = null;
     if (holder === null) return null;
-    // The user would not guess that the loopback device stays open.
-    const next = `start viola with it again to go on (${store!.howToRemove(loopback)})`;
+    // Users do not expect that the loopback device stays open.
+    const next = `start viola with it again to continue (${store!.howToRemove(loopback)})`;
     return `${loopback} stays open, held by ${holder}: ${next}`;
   }
 
@@ -158,8 +159,8 @@ export class RegisterSide implements KernelSide {
 
   #onAccess(event: AccessEvent): void {
     const listener = this.#listener;
-    if (this.#unheard !== null) {
-      this.#unheard.push(event);
+    if (this.#pending !== null) {
+      this.#pending.push(event);
       return;
     }
     switch (event.kind) {
@@ -193,8 +194,8 @@ export class RegisterSide implements KernelSide {
 
   // ---- the device towards the driver ----
 
-  backEndIsThere(isThere: boolean): void {
-    if (this.#rebind !== null) this.#rebind.isBackEndThere = isThere;
+  setBackEndConnected(isConnected: boolean): void {
+    if (this.#rebind !== null) this.#rebind.isBackEndConnected = isConnected;
   }
 
   offer(features: bigint): void {

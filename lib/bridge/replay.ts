@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * A device's replay, as the bridge keeps it: the class's memory of its requests, and which of them was answered last. Both lie
- * in the device's state, so that a successor has them too.
+ * A device's replay data: the state that the class records from requests, and which request was answered last. Both lie in
+ * the device's state, so that a restoring process has them too.
  *
  * @module
  */
@@ -15,19 +15,19 @@ import { REPLAY_BYTES } from "../virtio/state.ts";
 import type { LaneDevice } from "./lane_messages.ts";
 
 /**
- * The area begins with 32 bytes of the bridge's: u32 epoch it belongs to (what an earlier life of the device left counts
- * for nothing), u32 mark of the request that was answered last, 24 unused. The class's state follows.
+ * The area begins with a header of 32 bytes: u32 epoch that the data belongs to (data of another epoch is discarded), u32
+ * mark of the request that was answered last, 24 bytes unused. The class's state follows.
  */
 const HEADER_BYTES = 32;
 const ANSWERED_AT = 4;
 
-/** Where a class's replay is loaded from, and the queue it is about; plain data, for a Worker. */
+/** The URL of a class's replay role, and the queue it watches; plain data, for a Worker. */
 export interface ReplaySource {
   readonly url: string;
   readonly queue: number;
 }
 
-/** For a class that has none: its requests stand each for itself. */
+/** The role of a class without replay: no request depends on an earlier one. */
 export const STATELESS: ReplayRole = {
   queue: -1,
   stateBytes: 0,
@@ -68,7 +68,7 @@ export class DeviceReplay {
 
   /**
    * @param area The replay's part of the device's state
-   * @param epoch The device's life; if the area was written in another, it is cleared
+   * @param epoch The device's epoch; an area written in another epoch is cleared
    */
   constructor(role: ReplayRole, area: Uint8Array, epoch: number) {
     const header = new DataView(area.buffer, area.byteOffset, HEADER_BYTES);
@@ -79,7 +79,7 @@ export class DeviceReplay {
     this.#replay = role.create(area.subarray(HEADER_BYTES, HEADER_BYTES + role.stateBytes));
   }
 
-  /** The queue whose requests are watched and repeated; −1 for a class without replay. */
+  /** The queue whose requests are watched and replayed; −1 for a class without replay. */
   get queue(): number {
     return this.role.queue;
   }
@@ -87,10 +87,10 @@ export class DeviceReplay {
   /**
    * Notes a request that was answered.
    *
-   * @param length How many bytes of the request there are, at most the role's `requestBytes`
+   * @param length Bytes of the request, at most the role's `requestBytes`
    * @param response The role's `responseBytes` bytes
-   * @param entry Its mark among the chains in flight, which tells it from every other
-   * @returns the beginning of the response that the driver is given instead, null when it is given this one
+   * @param entry Its unique mark among the chains in flight
+   * @returns the beginning of a response that replaces the back-end's; null to pass the back-end's on
    */
   observe(
     request: DataView,
@@ -101,12 +101,12 @@ export class DeviceReplay {
     let instead: Uint8Array | null = null;
     if (this.role.isOk(response)) this.#replay.observe(request, length);
     else instead = this.#replay.refused?.(request, length) ?? null;
-    // Last, so that a process that dies before this repeats a request which has left no trace yet.
+    // Last: if the process dies before this, the request is resubmitted, and nothing is recorded of it yet.
     this.#header.setUint32(ANSWERED_AT, entry, true);
     return instead;
   }
 
-  /** Whether the chain in flight with this mark was answered, and only its giving back was missed. */
+  /** Whether the chain in flight with this mark was answered, but not given back to the driver. */
   isAnswered(entry: number): boolean {
     return this.#header.getUint32(ANSWERED_AT, true) === entry;
   }
@@ -128,10 +128,10 @@ export class DeviceReplay {
 }
 
 /**
- * Whether a back-end that was not reset remembers nothing that the driver's next life must not find.
+ * Whether a back-end that was not reset can serve the next epoch: it holds no state that would disturb the driver.
  *
  * @param area A copy of the replay's part of the device's state
- * @param epoch The device's life that is over
+ * @param epoch The epoch that has ended
  * @throws as {@linkcode loadReplay}
  */
 export async function isClean(
@@ -141,14 +141,13 @@ export async function isClean(
 ): Promise<boolean> {
   if (source === null) return true;
   const { create } = await loadReplay(source.url);
-  if (new DataView(area.buffer).getUint32(0, true) !== epoch) return true; // that life never came to a request
+  if (new DataView(area.buffer).getUint32(0, true) !== epoch) return true; // no request was made in that epoch
   return create(area.subarray(HEADER_BYTES)).isClean?.() ?? false;
 }
 
 /**
- * Whether viola copies a queue's chains between the driver's ring and one of the back-end's own. With isolated
- * memory every queue; with direct memory only the one whose requests a new back-end must be told again, if there can be
- * a new one, that is, if viola sees the driver's memory at all.
+ * Whether a queue is a shadow queue. With isolated memory every queue is; with direct memory only the queue whose requests
+ * are replayed, and only where viola maps the driver's memory (else there is no second back-end to replay to).
  */
 export function isShadowed(device: LaneDevice, queue: number): boolean {
   if (device.memory === "isolated") return true;

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Requests that are repeated to a new back-end, one after the other.
+ * Sends the requests to replay to a new back-end, one after the other.
  *
  * @module
  */
 import type { ShadowQueue } from "./shadow_queue.ts";
 import type { ReplayRole } from "../virtio/device_class.ts";
 
-/** The requests, and which of them is under way. */
+/** The requests, and which of them was sent last. */
 export class ReplayRequests {
   readonly #response: Uint8Array<ArrayBuffer>;
   #next = 0;
@@ -26,9 +26,9 @@ export class ReplayRequests {
   }
 
   /**
-   * Takes the answer to the request under way, if it is there, and sends the next.
+   * Takes the response to the last request, if it is there, and sends the next.
    *
-   * @param refused Told of a request that was not done
+   * @param refused Called for a request that the back-end refused
    * @returns whether all are answered
    * @throws {RingError} when the back-end's ring is malformed, or has no room for a request
    */
@@ -39,8 +39,8 @@ export class ReplayRequests {
       if (!this.queue!.takeOwn(last.length, response)) return false;
       if (!this.role.isOk(new DataView(response.buffer))) {
         refused(
-          `the new back-end refused repeated request ${this.#next} of ${this.messages.length}: ` +
-            `its answer is ${hexBytes(response)}`,
+          `the back-end refused replayed control request ${this.#next} of ${this.messages.length}: ` +
+            `its response is ${hexBytes(response)}`,
         );
       }
     }

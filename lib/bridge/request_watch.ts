@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Watches the requests of the queue that holds a class's state, for the next back-end to be told.
+ * Records the requests of a class's control queue, for replay to the next back-end.
  *
  * @module
  */
@@ -20,10 +20,10 @@ export class RequestWatch {
   }
 
   /**
-   * Notes a request that was answered; where the class knows better than the answer, the driver is given that instead.
+   * Records a request that was answered. The class may replace the response that the driver gets.
    *
-   * @param chain As the driver has it, the answer copied back
-   * @param back Has its answer, in the slot of `head`
+   * @param chain The driver's chain, with the response copied back
+   * @param back Holds the response, in the slot of `head`
    * @param mark Its mark among the chains in flight
    */
   observe(chain: Chain, back: ShadowRing, head: number, layout: SlotLayout, mark: number): void {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * The ring Worker of a lane: the only thread that touches the rings of its devices and raises their interrupts. It
- * serves one queue of one device at a time, a bounded batch, highest priority first and round robin among equals, and
- * looks for what became ready meanwhile after each.
+ * serves one bounded batch of one queue at a time, highest priority first and round robin among equals, and polls for
+ * newly ready queues after each batch.
  *
  * @module
  */
@@ -44,7 +44,7 @@ class RingLane {
     this.#devices.set(device.id, rings);
     this.#schedule.add(rings);
     for (const queue of rings.shadowed) {
-      // Edge-triggered: each ring of an eventfd is reported once, and it need never be read.
+      // Edge-triggered: each signal is reported once, and the eventfd never needs to be read.
       this.epoll.add(device.kicks[queue]!, EPOLLIN | EPOLLET, keyOf(device.id, queue, false));
     }
   }
@@ -59,7 +59,7 @@ class RingLane {
     this.#devices.delete(id);
   }
 
-  /** Makes the rings of a new back-end. @returns where each begins; null when the driver's rings cannot be true */
+  /** Creates the rings of a new back-end. @returns each ring's first index; null when a ring of the driver's is malformed */
   attach(activation: Activation): number[] | null {
     this.detach(activation.id);
     const bases = this.#of(activation.id).attach(activation);
@@ -77,13 +77,13 @@ class RingLane {
     this.#of(id).detach();
   }
 
-  /** The back-end listens at the shadow rings. */
+  /** The back-end has started the shadow rings. */
   prepare(id: number): void {
     this.#of(id).prepare();
     this.#serve();
   }
 
-  /** All rings are started: offers the back-end what is in flight, and all that waits. */
+  /** The back-end has started all rings: resubmits the chains in flight, then serves new ones. */
   go(id: number): void {
     this.#of(id).go();
     this.#serve();
@@ -94,7 +94,7 @@ class RingLane {
     return this.#of(id).isDue(queue);
   }
 
-  /** Raises a config interrupt: the one thing an interrupt is for besides rings. */
+  /** Raises a config interrupt. */
   configInterrupt(id: number): void {
     this.#of(id).configInterrupt();
   }
@@ -124,7 +124,7 @@ class RingLane {
     const alone = this.#devices.size === 1;
     for (let rings = this.#schedule.next(); rings !== null; rings = this.#schedule.next()) {
       rings.serve();
-      // What became ready meanwhile may be more urgent than what is still waiting here.
+      // A queue that became ready meanwhile may have a higher priority than those still waiting.
       if (!alone) this.#mark(this.epoll.wait(0));
     }
   }

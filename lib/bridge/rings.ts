@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * A device as the ring Worker serves it: the queues of the driver's present life, and the back-end at hand.
+ * A device, as the ring Worker serves it: the queues of the driver's current epoch, and the current back-end.
  *
  * | the back-end is | until |
  * | --- | --- |
- * | attached | it listens at its shadow rings ({@linkcode LaneRings.prepare}) |
- * | preparing | it has answered what it must know before it sees the driver's chains |
- * | prepared | it listens at all rings ({@linkcode LaneRings.go}) |
- * | resuming | it was offered what the last one had in flight, and has answered the rest |
- * | live | it is let go ({@linkcode LaneRings.detach}), from this or any other |
+ * | attached | it has started its shadow rings ({@linkcode LaneRings.prepare}) |
+ * | preparing | it has answered the requests replayed before the chains in flight |
+ * | prepared | it has started all rings ({@linkcode LaneRings.go}) |
+ * | resuming | the chains in flight are resubmitted, and it has answered the remaining replayed requests |
+ * | live | it is detached ({@linkcode LaneRings.detach}), as it can be in any phase |
  *
  * @module
  */
@@ -30,15 +30,15 @@ import { ReplayRequests } from "./replay_requests.ts";
 import { QueueTurns, type Scheduled } from "./schedule.ts";
 import { SlotLayout } from "./slots.ts";
 
-/** How far a back-end is; see the module. */
+/** A back-end's phase; see the module. */
 type Phase =
   | { readonly is: "attached" | "prepared" | "live" }
   | { readonly is: "preparing" | "resuming"; readonly requests: ReplayRequests };
 
-/** The back-end at hand. */
+/** The current back-end. */
 interface BackEnd {
   phase: Phase;
-  /** By queue: the eventfd that it hears. */
+  /** By queue: the eventfd that it listens on. */
   readonly kicks: number[];
   requeued: number;
   replayed: number;
@@ -53,8 +53,8 @@ export class LaneRings implements Scheduled {
   readonly #scratch: { readonly chain: Chain; readonly layout: SlotLayout };
   #life: DriverLife | null = null;
   #backEnd: BackEnd | null = null;
-  /** Whether the process before may have died between using buffers and saying so. */
-  #owesInterrupt: boolean;
+  /** Whether the previous process may have died between using buffers and raising the interrupt. */
+  #mayMissInterrupt: boolean;
 
   constructor(
     readonly device: LaneDevice,
@@ -67,10 +67,10 @@ export class LaneRings implements Scheduled {
     this.#kinds = device.queues.map(({ kind }) => kind);
     this.#turns = new QueueTurns(this.#driver.state.queueCount);
     this.#scratch = { chain, layout: new SlotLayout(chain.capacity) };
-    this.#owesInterrupt = device.restored;
+    this.#mayMissInterrupt = device.restored;
   }
 
-  /** The queues whose kicks this Worker must hear. */
+  /** The queues whose kicks this Worker must listen for. */
   get shadowed(): number[] {
     const all = this.#driver.state.queues.map(({ index }) => index);
     return all.filter((index) => isShadowed(this.device, index));
@@ -105,7 +105,7 @@ export class LaneRings implements Scheduled {
     try {
       left = queue.serve(marks);
     } catch (error) {
-      return this.#giveUp(queue, error as Error);
+      return this.#reportMalformed(queue, error as Error);
     } finally {
       this.#driver.endUse();
     }
@@ -118,8 +118,8 @@ export class LaneRings implements Scheduled {
     return this.#driver.beginUse(queue, this.#life!.epoch);
   }
 
-  /** A ring is malformed: it is not looked at again, and whoever wrote it is named. */
-  #giveUp(queue: LaneQueue, { message: text }: Error): void {
+  /** Detaches after a malformed ring, and reports which side wrote it. */
+  #reportMalformed(queue: LaneQueue, { message: text }: Error): void {
     const { id } = this.device;
     const { epoch } = this.#life!;
     this.detach();
@@ -128,78 +128,78 @@ export class LaneRings implements Scheduled {
   }
 
   /**
-   * Rings for the back-end; but an event queue only if the driver did. The back-end looks there when it has something to
-   * tell, and vhost-device-sound 0.3.0 looks for ever when rung with nothing to tell.
+   * Kicks the back-end; for an event queue only if the driver did. A back-end looks for buffers there when it has an event
+   * to send, and vhost-device-sound 0.3.0 loops endlessly when kicked without one.
    */
-  #kick(index: number, driverRang: boolean): void {
-    if (driverRang || this.#kinds[index] !== "event") signalEvent(this.#backEnd!.kicks[index]!);
+  #kick(index: number, driverKicked: boolean): void {
+    if (driverKicked || this.#kinds[index] !== "event") signalEvent(this.#backEnd!.kicks[index]!);
   }
 
-  /** Tells the driver that the config space or the status changed. */
+  /** Raises a config interrupt: the config space or the status changed. */
   configInterrupt(): void {
     this.#driver.interrupt(INTERRUPT_CONFIG_CHANGE);
   }
 
-  // ---- a back-end's life ----
+  // ---- attaching and detaching back-ends ----
 
   /**
-   * Takes up a back-end.
+   * Attaches a back-end.
    *
    * @returns the index at which each of the activation's rings begins; null when the driver's rings are malformed
    */
   attach(activation: Activation): number[] | null {
     const { id, name } = this.device;
     try {
-      if (this.#life?.epoch !== activation.epoch) this.#life = this.#takeUp(activation);
+      if (this.#life?.epoch !== activation.epoch) this.#life = this.#openQueues(activation);
       const { rings, indirect, eventIdx } = activation;
       const memory = activationMemory(activation);
       const backEnd = { name: `the back-end of ${name}`, memory, indirect, eventIdx };
       const bases = rings.map((ring) =>
         inMemory(name, ring.index, () => this.#life!.queues[ring.index]!.attach(ring, backEnd))
       );
-      if (!this.#stands(activation)) return null;
+      if (!this.#isCurrent(activation)) return null;
       const kicks: number[] = [];
       for (const { index, kick } of rings) kicks[index] = kick;
       this.#backEnd = { phase: { is: "attached" }, kicks, requeued: 0, replayed: 0 };
       return bases;
     } catch (error) {
       this.detach();
-      // What was read while the driver took it back was nobody's lie.
-      if (!this.#stands(activation)) return null;
+      // A ring read while the driver reset it may look malformed, and is no error.
+      if (!this.#isCurrent(activation)) return null;
       const { message: text } = error as Error;
       this.report({ id, kind: "driver error", text, epoch: activation.epoch });
       return null;
     }
   }
 
-  /** A new life of the driver, or one that another process served before. */
-  #takeUp(activation: Activation): DriverLife {
+  /** Opens the queues of a new epoch, or of one that a previous process served. */
+  #openQueues(activation: Activation): DriverLife {
     this.#life = null;
     const { device: { name, queues }, replayRole } = this;
     return new DriverLife(this.#driver, activation, { name, queues, replayRole }, this.#scratch);
   }
 
-  /** Whether the driver has not taken the queues back since they were looked at. A reset takes queues first. */
-  #stands({ epoch, rings }: Activation): boolean {
+  /** Whether the driver has not reset the queues or the device meanwhile. A reset clears `ready` first, then the epoch moves. */
+  #isCurrent({ epoch, rings }: Activation): boolean {
     const { state } = this.#driver;
     const ready = rings.every(({ index }) => state.queues[index]!.ready);
     return ready && state.epoch === epoch;
   }
 
-  /** Lets go of the back-end and its memory. What it had is still in flight. */
+  /** Detaches the back-end and its memory. Its chains stay in flight. */
   detach(): void {
     for (const queue of this.#life?.queues ?? []) queue?.detach();
     this.#backEnd = null;
     this.#turns.clear();
   }
 
-  /** The back-end listens at its shadow rings: tells it what it must know. */
+  /** After the shadow rings are started: replays the requests that come before the chains in flight. */
   prepare(): void {
     if (this.#backEnd?.phase.is !== "attached") return;
     this.#replay("preparing", this.#life!.replay.before());
   }
 
-  /** It listens at all rings: offers it what is in flight, tells it the rest, and last offers what is in that queue. */
+  /** After all rings are started: resubmits chains in flight, replays the remaining requests, then serves the control queue. */
   go(): void {
     if (this.#backEnd?.phase.is !== "prepared") return;
     const { control, replay } = this.#life!;
@@ -223,7 +223,7 @@ export class LaneRings implements Scheduled {
     try {
       done = requests.step((text) => this.report({ id, kind: "replay refused", text }));
     } catch (error) {
-      return this.#giveUp(queue!, error as Error);
+      return this.#reportMalformed(queue!, error as Error);
     }
     if (queue?.takeKick()) this.#kick(queue.index, true);
     if (done) this.#advance();
@@ -238,7 +238,7 @@ export class LaneRings implements Scheduled {
     } else if (this.#reoffer((queue) => queue === control)) this.#goLive(backEnd);
   }
 
-  /** Offers the chains in flight in some queues to the new back-end, in their old order. @returns whether it could */
+  /** Resubmits the chains in flight of some queues, in their old order. @returns false when a queue was reset or malformed */
   #reoffer(which: (queue: LaneQueue) => boolean): boolean {
     for (const queue of this.#life!.queues) {
       if (queue === undefined || !which(queue)) continue;
@@ -248,7 +248,7 @@ export class LaneRings implements Scheduled {
         this.#backEnd!.requeued += count;
         this.#driver.state.queues[queue.index]!.count(RING_QUEUE_COUNTERS.requeued, count);
       } catch (error) {
-        this.#giveUp(queue, error as Error);
+        this.#reportMalformed(queue, error as Error);
         return false;
       } finally {
         this.#driver.endUse();
@@ -258,21 +258,21 @@ export class LaneRings implements Scheduled {
     return true;
   }
 
-  /** What the two sides said while nobody passed it on is caught up with: every ring is looked at once, from both ends. */
+  /** Starts serving. Every ring is looked at once from both ends, as signals may have been missed until now. */
   #goLive(backEnd: BackEnd): void {
     const { requeued, replayed } = backEnd;
     backEnd.phase = { is: "live" };
     this.report({ id: this.device.id, kind: "live", requeued, replayed });
     for (const queue of this.#life!.queues) {
       if (queue === undefined) continue;
-      if (queue.mayOweInterrupt) this.#owesInterrupt = true;
+      if (queue.mayMissInterrupt) this.#mayMissInterrupt = true;
       else this.mark(queue.index, LOOK | CALL);
     }
-    if (this.#owesInterrupt) this.#driver.interrupt(INTERRUPT_USED_BUFFER);
-    this.#owesInterrupt = false;
+    if (this.#mayMissInterrupt) this.#driver.interrupt(INTERRUPT_USED_BUFFER);
+    this.#mayMissInterrupt = false;
   }
 
-  /** Lets go of the device: nothing of it may be used any more. */
+  /** Frees the device's mappings; it must not be used afterwards. */
   close(): void {
     this.#driver.close();
   }
@@ -287,7 +287,7 @@ export class LaneRings implements Scheduled {
     try {
       return queue.isDue();
     } catch {
-      return false; // the driver's ring is malformed: its next chain will say so
+      return false; // the driver's ring is malformed, which is reported when it is served next
     } finally {
       this.#driver.endUse();
     }

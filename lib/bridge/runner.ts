@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Carries out what a device's state machine says, through ports, and tells it what comes of that.
+ * Carries out the actions of a device's state machine, through ports, and feeds the results back as events.
  *
  * @module
  */
@@ -11,30 +11,30 @@ import { begin, step } from "./machine.ts";
 import type {
   Action,
   ConfigWrite,
-  Deed,
+  Effect,
   Event,
   Finding,
   Job,
   JobName,
   Problem,
   ReportKind,
+  Residue,
   ResultOf,
   Rules,
-  Slate,
   State,
   Timer,
 } from "./states.ts";
 
 /** The back-ends of a device, one after the other. */
 export interface BackEndSide {
-  /** Connects, however long it takes. @param replyMs How long a reply may take */
+  /** Connects, without a deadline. @param replyMs Deadline for each reply, in milliseconds */
   connect(replyMs: number): Promise<void>;
-  /** Ends {@linkcode connect}. */
+  /** Aborts {@linkcode connect}. */
   abort(): void;
   negotiate(): Promise<BackEndProfile>;
-  /** Ends the connection. */
+  /** Closes the connection. */
   close(): void;
-  /** Makes memory for an activation. @returns whether the ring Worker could take the driver's rings */
+  /** Creates an activation's memory. @returns whether the ring Worker could attach to the driver's rings */
   attach(epoch: number, features: bigint): Promise<boolean>;
   start(): Promise<void>;
   replay(): Promise<void>;
@@ -43,13 +43,13 @@ export interface BackEndSide {
   look(): Promise<Finding>;
   stop(): Promise<void>;
   detach(): Promise<void>;
-  /** Resets the back-end where it can be. @param epoch The driver's life that is over */
-  resetDevice(epoch: number): Promise<Slate>;
+  /** Resets the back-end if it supports that. @param epoch The epoch that has ended */
+  resetDevice(epoch: number): Promise<Residue>;
   writeConfig(writes: readonly ConfigWrite[]): Promise<void>;
   readConfig(): Promise<Uint8Array>;
 }
 
-/** Timers by name, each set once at most. */
+/** Named timers; setting one again replaces it. */
 export interface Timers {
   set(timer: Timer, ms: number, expired: () => void): void;
   clear(timer: Timer): void;
@@ -87,8 +87,10 @@ const JOBS: {
   "free": ({ kernel }) => kernel.free(),
 };
 
-/** How each deed is done; what fails of it is the lane's end. */
-const DEEDS: { [D in Deed["do"]]: (ports: Ports, deed: Extract<Deed, { do: D }>) => unknown } = {
+/** How each effect is done; an error in one counts as a failure of the lane. */
+const EFFECTS: {
+  [D in Effect["do"]]: (ports: Ports, effect: Extract<Effect, { do: D }>) => unknown;
+} = {
   "listen": ({ kernel }) => kernel.listen(),
   "abort connect": ({ backEnd }) => backEnd.abort(),
   "close front-end": ({ backEnd }) => backEnd.close(),
@@ -97,9 +99,11 @@ const DEEDS: { [D in Deed["do"]]: (ports: Ports, deed: Extract<Deed, { do: D }>)
   "release": ({ kernel }, { held }) => kernel.release(held),
   "needs reset": ({ kernel }, { epoch }) => kernel.needsReset(epoch),
   "offer": ({ kernel }, { features }) => kernel.offer(features),
-  "publish config": async ({ kernel }, { config, tells }) => {
+  "publish config": async ({ kernel }, { config, interrupt }) => {
     const isOther = kernel.publishConfig(config);
-    if (tells === "always" || (isOther && tells === "if changed")) await kernel.configInterrupt();
+    if (interrupt === "always" || (isOther && interrupt === "if changed")) {
+      await kernel.configInterrupt();
+    }
   },
   "config interrupt": ({ kernel }) => kernel.configInterrupt(),
   "count": ({ kernel }, { counter, by }) => kernel.count(counter, by),
@@ -110,23 +114,23 @@ const DEEDS: { [D in Deed["do"]]: (ports: Ports, deed: Extract<Deed, { do: D }>)
 
 /** See the module. */
 export class Runner {
-  /** Settles when the device has ended: rejects when it was not asked to. */
+  /** Settles when the device has ended: resolves after `close`, rejects after a failure. */
   readonly done: Promise<void>;
   readonly #ports: Ports;
   readonly #done = Promise.withResolvers<void>();
   readonly #events: Event[] = [];
   #state: State;
   #isStepping = true;
-  #isBackEndThere = false;
+  #isBackEndConnected = false;
 
-  /** Begins the device's life. */
+  /** Starts the state machine. */
   constructor(rules: Rules, ports: Ports) {
     this.#ports = ports;
     this.done = this.#done.promise;
-    this.done.catch(() => {}); // whoever cares awaits it
+    this.done.catch(() => {}); // reported to those who await it; unawaited it must not end the process
     const [state, actions] = begin(rules);
     this.#state = state;
-    // Ports may tell of something only when whoever made this has it.
+    // In a microtask: the ports may dispatch events only after the caller has the new Runner.
     queueMicrotask(() => {
       this.#act(actions);
       this.#isStepping = false;
@@ -138,13 +142,13 @@ export class Runner {
     return this.#state;
   }
 
-  /** Something has happened. */
-  tell(event: Event): void {
+  /** Queues an event for the state machine. */
+  dispatch(event: Event): void {
     this.#events.push(event);
     if (!this.#isStepping) this.#drain();
   }
 
-  /** Takes one event after the other: what an action brings about at once comes after all of that event's actions. */
+  /** Handles events in order: one caused by an action waits until all actions of the current event are carried out. */
   #drain(): void {
     this.#isStepping = true;
     for (let event = this.#events.shift(); event !== undefined; event = this.#events.shift()) {
@@ -152,7 +156,7 @@ export class Runner {
       const [state, actions] = step(this.#state, event);
       this.#state = state;
       this.#act(actions);
-      this.#tellKernel();
+      this.#reportConnection();
       this.#end();
     }
     this.#isStepping = false;
@@ -162,37 +166,39 @@ export class Runner {
     for (const action of actions) {
       if (action.do === "set timer") this.#setTimer(action.timer, action.ms);
       else if (action.do in JOBS) void this.#run(action as Job);
-      else void this.#perform(action as Deed);
+      else void this.#perform(action as Effect);
     }
   }
 
   #setTimer(timer: Timer, ms: number): void {
-    this.#ports.timers.set(timer, ms, () => this.tell({ on: "timer", timer }));
+    this.#ports.timers.set(timer, ms, () => this.dispatch({ on: "timer", timer }));
   }
 
   async #run(job: Job): Promise<void> {
     try {
       const act = JOBS[job.do] as (ports: Ports, job: Job, state: State) => unknown;
       const result = await act(this.#ports, job, this.#state) as ResultOf<JobName>;
-      this.tell({ on: "done", job: job.do, result } as Event);
+      this.dispatch({ on: "done", job: job.do, result } as Event);
     } catch (error) {
-      this.tell({ on: "failed", job: job.do, problem: problemFrom(error) });
+      this.dispatch({ on: "failed", job: job.do, problem: problemFrom(error) });
     }
   }
 
-  async #perform(deed: Deed): Promise<void> {
+  async #perform(effect: Effect): Promise<void> {
     try {
-      await (DEEDS[deed.do] as (ports: Ports, deed: Deed) => unknown)(this.#ports, deed);
+      await (EFFECTS[effect.do] as (ports: Ports, effect: Effect) => unknown)(this.#ports, effect);
     } catch (error) {
-      this.tell({ on: "lane failed", problem: problemFrom(error) });
+      this.dispatch({ on: "lane failed", problem: problemFrom(error) });
     }
   }
 
-  #tellKernel(): void {
+  #reportConnection(): void {
     const { backEnd, device } = this.#state;
-    const isThere = backEnd !== null && device !== null;
-    if (isThere !== this.#isBackEndThere) this.#ports.kernel.backEndIsThere(isThere);
-    this.#isBackEndThere = isThere;
+    const isConnected = backEnd !== null && device !== null;
+    if (isConnected !== this.#isBackEndConnected) {
+      this.#ports.kernel.setBackEndConnected(isConnected);
+    }
+    this.#isBackEndConnected = isConnected;
   }
 
   get #isOver(): boolean {
@@ -207,7 +213,7 @@ export class Runner {
   }
 }
 
-/** What an error means to the machine. */
+/** Converts an error to the machine's {@linkcode Problem}. */
 export function problemFrom(error: unknown): Problem {
   const cause = error instanceof Error ? error : new Error(String(error));
   const fault = cause instanceof VhostUserError ? cause.fault : "";

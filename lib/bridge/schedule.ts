@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Whose turn it is: the highest priority first, round robin among equals.
+ * Scheduling within a lane: highest priority first, round robin among equals.
  *
  * @module
  */
 
-/** Something that waits for its turn. */
+/** A member of a {@linkcode Schedule}. */
 export interface Scheduled {
-  /** Higher goes first. */
+  /** Higher is served first. */
   readonly priority: number;
   /** Whether there is work for it. */
   readonly ready: boolean;
 }
 
-/** The members of a lane in the order of their turns. */
+/** The members of a lane, in the order in which they are served. */
 export class Schedule<T extends Scheduled> {
   readonly #members: T[] = [];
 
@@ -22,19 +22,19 @@ export class Schedule<T extends Scheduled> {
     return this.#members;
   }
 
-  /** Puts a member behind its equals. */
+  /** Adds a member, behind those of the same priority. */
   add(member: T): void {
     const at = this.#members.findIndex(({ priority }) => priority < member.priority);
     this.#members.splice(at < 0 ? this.#members.length : at, 0, member);
   }
 
-  /** Takes a member out. */
+  /** Removes a member. */
   remove(member: T): void {
     const at = this.#members.indexOf(member);
     if (at >= 0) this.#members.splice(at, 1);
   }
 
-  /** The member whose turn it is, moved behind its equals; null when none is ready. */
+  /** Takes the next ready member and moves it behind those of the same priority; null when none is ready. */
   next(): T | null {
     const members = this.#members;
     for (let i = 0; i < members.length; i++) {
@@ -52,7 +52,7 @@ export class Schedule<T extends Scheduled> {
   }
 }
 
-/** The queues of one device: what there is to do for each, one after the other. */
+/** The pending work of one device's queues, served round robin. */
 export class QueueTurns {
   readonly #marks: Uint8Array<ArrayBuffer>;
   #next = 0;
@@ -62,18 +62,18 @@ export class QueueTurns {
     this.#marks = new Uint8Array(queues);
   }
 
-  /** Whether there may be work: it is not until {@linkcode next} finds none. */
+  /** Whether there may be work; false once {@linkcode next} has found none. */
   get ready(): boolean {
     return this.#ready;
   }
 
-  /** Notes work for a queue, up to 8 bits of it. */
+  /** Marks work for a queue: up to 8 bits. */
   mark(queue: number, marks: number): void {
     this.#marks[queue]! |= marks;
     this.#ready = true;
   }
 
-  /** The queue whose turn it is, −1 when none has work. */
+  /** The next queue with work, −1 when there is none. */
   next(): number {
     const { length } = this.#marks;
     for (let i = 0; i < length; i++) {
@@ -85,14 +85,14 @@ export class QueueTurns {
     return -1;
   }
 
-  /** Takes a queue's work: what was noted for it, and is not any more. */
+  /** Returns a queue's marks and clears them. */
   take(queue: number): number {
     const marks = this.#marks[queue]!;
     this.#marks[queue] = 0;
     return marks;
   }
 
-  /** Forgets all of it. */
+  /** Clears all marks. */
   clear(): void {
     this.#marks.fill(0);
     this.#ready = false;

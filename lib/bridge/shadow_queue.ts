@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * A queue whose chains are copied: the driver's ring, where viola is the device, and the back-end's, where it is the
- * driver. Sizes and features of the two need not agree.
+ * A shadow queue: viola copies chains between the driver's ring, where it is the device, and the back-end's ring, where it
+ * is the driver. Sizes and features of the two rings may differ.
  *
  * @module
  */
@@ -23,37 +23,37 @@ import type { RequestWatch } from "./request_watch.ts";
 import { NO_ROOM, ShadowRing } from "./shadow_ring.ts";
 import { SlotAllocator, type SlotLayout } from "./slots.ts";
 
-/** Chains moved before another queue has its turn. */
+/** Chains moved before another queue is served. */
 const BATCH = 16;
-/** The owner of a request of viola's own; a chain of the driver's is owned by its head there. */
+/** The owner value of viola's own requests; for a driver's chain it is the head in the driver's ring. */
 const OWN = -1;
 
-/** What a thread uses for one chain at a time. */
+/** Buffers for one chain, shared by all queues of a thread. */
 export interface Scratch {
   readonly chain: Chain;
   readonly layout: SlotLayout;
 }
 
-/** What a shadow queue is made of. */
+/** What a shadow queue is created from. */
 export interface ShadowQueueParts {
   readonly state: RingQueue;
-  /** The driver's. */
+  /** The driver's memory. */
   readonly memory: GuestMemory;
-  /** Where the driver put it. */
+  /** Where the driver's ring lies. */
   readonly layout: RingLayout;
   readonly options: RingOptions;
   readonly scratch: Scratch;
-  /** Of the queue whose requests are watched; null for every other. */
+  /** Records the requests of the control queue; null for every other queue. */
   readonly watch: RequestWatch | null;
-  /** Whether a chain should have come back by now, by what its class knows. */
+  /** Whether a chain should have come back by now, as its class says. */
   readonly isDue: (chain: Chain) => boolean;
 }
 
 /** See the module. */
 export class ShadowQueue implements LaneQueue {
   readonly index: number;
-  /** Those that wait at the driver are interrupted for by the ring's own rules. */
-  readonly mayOweInterrupt = false;
+  /** Nothing is missed: both rings are checked when the back-end goes live, and the driver is then interrupted as usual. */
+  readonly mayMissInterrupt = false;
   blame: "driver" | "back-end" = "driver";
   readonly #parts: ShadowQueueParts;
   readonly #ring: DeviceRing;
@@ -63,7 +63,7 @@ export class ShadowQueue implements LaneQueue {
   #back: ShadowRing | null = null;
   #interruptWanted = false;
 
-  /** @throws {RingError} when the driver's ring is malformed, or not what the state says of it */
+  /** @throws {RingError} when the driver's ring is malformed, or disagrees with the device's state */
   constructor(parts: ShadowQueueParts) {
     const { state, memory, layout, options } = parts;
     state.resumeProgress();
@@ -83,13 +83,13 @@ export class ShadowQueue implements LaneQueue {
     return state.ready && state.epoch === this.#epoch;
   }
 
-  /** Whether chains that were taken from the driver's ring wait for room. */
+  /** Whether chains taken from the driver's ring wait for room in the back-end's. */
   get waits(): boolean {
     return !this.#waiting.isEmpty;
   }
 
   attach(ring: ActivationRing, { name, memory, indirect, eventIdx }: BackEndRings): number {
-    // Not where the driver's ring is: some daemons take no index but 0 for a ring of a new connection (rng 0.1.0).
+    // Not the driver's index: some daemons accept only 0 for a ring of a new connection (vhost-device-rng 0.1.0).
     const { start, end, first } = ring.slots!;
     const back = new DriverRing(memory!, ring, { indirect, eventIdx, deviceName: name }, first);
     const slots = new SlotAllocator(start, end, ring.size);
@@ -114,8 +114,8 @@ export class ShadowQueue implements LaneQueue {
   /**
    * Moves chains from the driver to the back-end.
    *
-   * @param batch At most so many
-   * @returns whether there are more
+   * @param batch The most chains to move
+   * @returns whether there may be more
    * @throws {RingError} when the driver's ring is malformed
    */
   forward(batch: number): boolean {
@@ -138,7 +138,7 @@ export class ShadowQueue implements LaneQueue {
     return left === 0;
   }
 
-  /** Offers chains that waited for room, as far as there is some now. @returns how many */
+  /** Moves waiting chains while there is room. @returns how many */
   #placeWaiting(most: number): number {
     let placed = 0;
     while (placed < most && this.waits) {
@@ -156,7 +156,7 @@ export class ShadowQueue implements LaneQueue {
     const { state, scratch: { chain }, watch } = this.#parts;
     const heads = state.headsInFlight();
     for (const head of heads) {
-      // It may have been answered although it is in flight: a process died in between.
+      // A process that died after the answer and before giving the chain back leaves an answered chain in flight.
       if (watch?.replay.isAnswered(state.inflight[head]!)) {
         this.#ring.walk(head, chain);
         this.#giveBack(head, chain.writableBytes);
@@ -166,7 +166,7 @@ export class ShadowQueue implements LaneQueue {
     return heads.length;
   }
 
-  /** Copies the chain at hand to the back-end's memory and puts it in line. @returns whether there was room */
+  /** Copies the current chain to the back-end's memory and queues it there. @returns whether there was room */
   #place(): boolean {
     const { state, memory, scratch: { chain, layout } } = this.#parts;
     const back = this.#back!;
@@ -186,10 +186,10 @@ export class ShadowQueue implements LaneQueue {
   }
 
   /**
-   * Moves what the back-end gave back to the driver.
+   * Moves chains that the back-end used back to the driver.
    *
-   * @param batch At most so many
-   * @returns whether there are more
+   * @param batch The most chains to move
+   * @returns whether there may be more
    * @throws {RingError} when either ring is malformed
    */
   collect(batch: number): boolean {
@@ -238,8 +238,8 @@ export class ShadowQueue implements LaneQueue {
   }
 
   /**
-   * Copies the whole writable part back, not only what the back-end says it wrote: some write at its end (a sound
-   * capture's status after a short period). What it left alone is what was copied in.
+   * Copies the whole writable part back, not only the length that the back-end reports, as some devices write at its end
+   * (the status of a short capture period). Bytes that the back-end did not write are those copied in before.
    */
   #copyBack(head: number): void {
     const { memory, scratch: { chain, layout } } = this.#parts;
@@ -270,12 +270,12 @@ export class ShadowQueue implements LaneQueue {
     return isDue(chain);
   }
 
-  // ---- requests of viola's own, in a ring that holds nothing else yet ----
+  // ---- viola's own requests, sent before any chain of the driver's ----
 
   /**
    * Sends a request of viola's own.
    *
-   * @param responseBytes Room for its response
+   * @param responseBytes Size of the buffer for its response
    */
   sendOwn(request: Uint8Array, responseBytes: number): void {
     this.blame = "back-end";
@@ -286,16 +286,16 @@ export class ShadowQueue implements LaneQueue {
     const head = back.place(layout, lengths, 1, OWN);
     back.write(head, layout.at[0]!, request, 0, request.length);
     back.write(head, layout.at[1]!, new Uint8Array(responseBytes), 0, responseBytes);
-    back.ring.enableInterrupts(); // for this one: nothing before it is still out
+    back.ring.enableInterrupts(); // for this request, the only one in the ring
     back.ring.publish();
   }
 
   /**
-   * Takes the response to it.
+   * Takes the response to the request sent last.
    *
-   * @param requestBytes How long the request was
-   * @param response Filled if it is there
-   * @returns whether it is
+   * @param requestBytes The length of the request
+   * @param response Filled if the response has arrived
+   * @returns whether it has arrived
    * @throws {RingError} when the back-end's ring is malformed
    */
   takeOwn(requestBytes: number, response: Uint8Array): boolean {
@@ -311,7 +311,7 @@ export class ShadowQueue implements LaneQueue {
   }
 }
 
-/** Heads of chains that wait for room, in the order in which they were taken; made once, for as many as a ring has. */
+/** A queue of the heads of chains that wait for room; allocated once, with the size of the ring. */
 class Waiting {
   readonly #heads: Uint16Array<ArrayBuffer>;
   #from = 0;
@@ -325,7 +325,7 @@ class Waiting {
     return this.#from === this.#to;
   }
 
-  /** The one that waits longest, of those there are. */
+  /** The head that waits longest; not to be used when empty. */
   get first(): number {
     return this.#heads[this.#from]!;
   }
@@ -345,10 +345,10 @@ class Waiting {
 }
 
 /**
- * Makes what is known of chains in flight agree with the ring. A process that gave a chain back and died before it noted
- * that leaves one more than the indices say, the last of the used ring: it is dropped.
+ * Makes the record of chains in flight agree with the ring. A process that died between giving a chain back and recording
+ * that leaves one chain too many, the last of the used ring; its record is removed.
  *
- * @throws {RingError} when they differ by anything else
+ * @throws {RingError} when they differ by more than that
  */
 function reconcile(
   state: RingQueue,

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The ring that a back-end is given in memory of viola's: viola is its driver. Size, features and descriptors are its own;
- * a chain lies in it as an indirect table in its slot where the back-end takes one, else in as many descriptors as it
- * has segments.
+ * A back-end's ring in viola's memory, with viola as its driver. Its size, features and descriptors are independent of the
+ * driver's ring. A chain is an indirect table in its slot where the back-end supports that, else one descriptor per
+ * segment.
  *
  * @module
  */
@@ -18,21 +18,21 @@ import {
 } from "../virtio/split_ring.ts";
 import type { SlotAllocator, SlotLayout } from "./slots.ts";
 
-/** There is no room now; what comes back makes some. */
+/** There is no room until the back-end returns a chain. */
 export const NO_ROOM = -1;
 
-/** A shadow ring, for the life of one back-end. A chain in it is known by its head there. */
+/** A shadow ring, for one activation. A chain is identified by its head in this ring. */
 export class ShadowRing {
   readonly #pool: DescriptorPool;
-  /** By head: whose chain it is, and its slot. */
+  /** By head: the chain's owner, and its slot. */
   readonly #owner: Int32Array<ArrayBuffer>;
   readonly #slot: Int32Array<ArrayBuffer>;
   readonly #slotBytes: Int32Array<ArrayBuffer>;
 
   /**
    * @param ring Empty, in `memory`
-   * @param memory What the back-end is given
-   * @param slots Room for chains, as offsets into it
+   * @param memory The memory shared with the back-end
+   * @param slots Allocator of slots, as offsets into `memory`
    * @param indirect VIRTIO_F_INDIRECT_DESC
    */
   constructor(
@@ -48,14 +48,14 @@ export class ShadowRing {
   }
 
   /**
-   * Takes a slot and descriptors for a chain, and puts it in line: the back-end sees it when the ring is published, and
-   * by then its bytes must be there, see {@linkcode write}.
+   * Allocates a slot and descriptors for a chain, and queues it. The back-end sees it when the ring is published; its bytes
+   * must be written before, see {@linkcode write}.
    *
    * @param lengths Of the segments that `layout` was made from
-   * @param readableCount How many of them are to be read
-   * @param owner What {@linkcode ownerOf} is to say
+   * @param readableCount How many of them are device-readable
+   * @param owner The value that {@linkcode ownerOf} returns
    * @returns its head, or {@linkcode NO_ROOM}
-   * @throws {RingError} when there is none although nothing is out
+   * @throws {RingError} when there is no room although no chain is out
    */
   place(
     layout: SlotLayout,
@@ -83,7 +83,7 @@ export class ShadowRing {
     const { size } = this.ring;
     const what = needed > size
       ? `${count} segments are more than the ${size} descriptors of a back-end without indirect tables`
-      : `${bytes} bytes are more than a back-end is given`;
+      : `${bytes} bytes are more than the memory shared with a back-end`;
     throw this.ring.error("offer a chain in", `its ${what}`);
   }
 
@@ -128,7 +128,7 @@ export class ShadowRing {
     this.ring.writeDescriptor(head, start, DESC_SIZE * count, VIRTQ_DESC_F_INDIRECT, 0);
   }
 
-  /** Whose chain it is. */
+  /** The owner passed to {@linkcode place}. */
   ownerOf(head: number): number {
     return this.#owner[head]!;
   }
@@ -148,7 +148,7 @@ export class ShadowRing {
     copyBytes(target, at, this.memory.u8, this.#slot[head]! + offset, length);
   }
 
-  /** Frees slot and descriptors of a chain that came back. */
+  /** Frees the slot and descriptors of a returned chain. */
   release(head: number): void {
     this.slots.give(this.#slot[head]!, this.#slotBytes[head]!);
     this.#pool.give(head);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Slots for chains in the memory that a back-end is given: where one is, and what lies where in it.
+ * Slots for chains in the memory shared with a back-end: their allocation and their layout.
  *
  * @module
  */
@@ -10,9 +10,9 @@ import { DESC_SIZE } from "../virtio/split_ring.ts";
 const SMALLEST = 6;
 
 /**
- * Hands out stretches of a fixed piece of memory: power-of-two slots, cut once from the unused end and kept in a list per
- * size afterwards. A device asks for the same few sizes for ever, so nothing is split or joined, and nothing allocated.
- * When all is given back, and was cut to other sizes than are asked for now, the cutting begins anew.
+ * Allocates power-of-two slots in a fixed range of memory. A slot is cut from the unused end once, and kept in a free list
+ * of its size afterwards. A device uses the same few sizes all the time, so slots are never split or merged, and nothing
+ * is allocated on the heap. If a size runs out while no slot is in use, the free lists are dropped and cutting starts again.
  */
 export class SlotAllocator {
   readonly #free: Int32Array[] = [];
@@ -72,23 +72,23 @@ export class SlotAllocator {
   }
 }
 
-/** Chains may have more bytes than 2^32, where bits are no help; there is no such room. */
+/** The logarithm of a slot's size. A chain may exceed 2^32 bytes, beyond bit operations; no slot is that large. */
 function sizeClass(bytes: number): number {
   if (bytes <= 64) return 0;
   return bytes > 2 ** 31 ? Infinity : 32 - Math.clz32(bytes - 1) - SMALLEST;
 }
 
-/** Segments begin at multiples of this, as a back-end written in a language with aligned structures may expect. */
+/** Alignment of segments in bytes: a back-end may map structures onto them. */
 const SEGMENT_ALIGN = 16;
 
 function aligned(bytes: number): number {
-  return bytes + (-bytes & (SEGMENT_ALIGN - 1)); // not the usual way, which ends at 2^31
+  return bytes + (-bytes & (SEGMENT_ALIGN - 1)); // masking the sum would truncate it to 32 bits
 }
 
 /**
- * What lies where in a chain's slot: an indirect table with room for a descriptor per segment, if there are several, then
- * the segments, each at a multiple of 16. That there is room for a table whether it is used or not makes a chain's layout
- * the same for every back-end.
+ * The layout of a chain's slot: an indirect table with a descriptor per segment, if there are several, then the segments,
+ * each at a multiple of 16. Space for the table is reserved even if it is not used, so that a chain's layout is the same
+ * for every back-end.
  */
 export class SlotLayout {
   /** Segments. */

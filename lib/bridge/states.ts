@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * What a bridged device's state machine works on: its state, what may happen, and what it has done. All of it is plain
- * data; {@linkcode Problem.cause} is only handed on.
+ * The types of a bridged device's state machine: state, events and actions. All plain data; {@linkcode Problem.cause} is
+ * only passed through.
  *
  * @module
  */
 import type { MemoryMode } from "../loopback/port.ts";
 import type { BackEndProfile, ConfigClass } from "../virtio/device_class.ts";
 
-/** What does not change in a device's life. */
+/** The settings that stay the same for the device's life. */
 export interface Rules {
   readonly name: string;
   /** The back-end's socket, for reports. */
@@ -21,11 +21,11 @@ export interface Rules {
   readonly config: ConfigClass["access"];
   /** The features that viola stands in for where a back-end lacks them. */
   readonly ownFeatures: bigint;
-  /** How long a reply may take at first, in milliseconds. */
+  /** The first deadline for a reply, in milliseconds. */
   readonly replyMs: number;
-  /** How long the requests that are replayed may take, in milliseconds. */
+  /** The deadline for the replayed requests, in milliseconds. */
   readonly replayMs: number;
-  /** Between two looks at a back-end that serves, in milliseconds. */
+  /** Time between two checks of a back-end that serves, in milliseconds. */
   readonly lookMs: number;
 }
 
@@ -34,7 +34,7 @@ export interface Problem {
   readonly text: string;
   /** `late`: no reply in time. `lost`: the connection ended. `other`: all the rest. */
   readonly fault: "late" | "lost" | "other";
-  /** The error it comes from, for whoever awaits the device's end. */
+  /** The original error; the device's `done` promise rejects with it. */
   readonly cause: Error;
 }
 
@@ -44,13 +44,13 @@ export interface ConfigWrite {
   readonly bytes: Uint8Array;
 }
 
-/** What is to be done to make driver and back-end see one config space. */
+/** The work left until driver and back-end see the same config space. */
 export interface ConfigSync {
-  /** What the driver wrote and the back-end is yet to be told: of each field what was written last. */
+  /** The driver's writes that are not sent to the back-end yet: the last one of each field. */
   readonly writes: readonly ConfigWrite[];
-  /** What it is being told. */
+  /** The writes that are being sent. */
   readonly sent: readonly ConfigWrite[];
-  /** The back-end's config space is to be read again. */
+  /** The back-end's config space must be read again. */
   readonly isStale: boolean;
 }
 
@@ -58,56 +58,56 @@ export interface ConfigSync {
 export interface Device {
   /** Bytes of config space. */
   readonly configSize: number;
-  /** How many back-ends can be given the driver's memory. */
+  /** How many back-ends, one after the other, can be given the driver's memory. */
   readonly backEndLives: number;
-  /** How many mappings of the node are used, for the report when it was restored; empty where they are not limited. */
+  /** Text about the node's used mappings, for the report after a restore; empty where they are not limited. */
   readonly mappings: string;
 }
 
 /** What is known of the driver. */
 export interface Driver {
-  /** Which life of the device this is: another after each reset. */
+  /** Counts the driver's resets of the device. */
   readonly epoch: number;
   /** DRIVER_OK is set, neither FAILED nor DEVICE_NEEDS_RESET. */
   readonly isReady: boolean;
-  /** It was told to reset the device. */
+  /** DEVICE_NEEDS_RESET was requested in this epoch. */
   readonly isFaulty: boolean;
-  /** A back-end has served it in this life. */
+  /** A back-end has served the driver in this epoch. */
   readonly isServed: boolean;
-  /** What it accepted. */
+  /** The features that the driver accepted. */
   readonly features: bigint;
 }
 
 /** The register access that the driver waits in. */
 export type Held = "reset" | "DRIVER_OK" | "config";
 
-/** What is remembered of the back-ends so far. */
+/** What is kept about earlier back-ends. */
 export interface History {
-  /** The wait before the next attempt, in milliseconds. */
+  /** The wait before the next connection attempt, in milliseconds. */
   readonly retryMs: number;
-  /** How long a reply may take, in milliseconds. */
+  /** The deadline for a reply, in milliseconds. */
   readonly replyMs: number;
-  /** The last loss, and how often in a row it came. */
+  /** The reason of the last loss, and how often in a row it occurred. */
   readonly lastLoss: string;
   readonly sameLosses: number;
 }
 
-/** Where a device is in its life, and what is only true there. */
+/** The phase a device is in, with the data that exists only in that phase. */
 export type Phase =
-  | { readonly at: Standing }
-  | { readonly at: Activation; readonly epoch: number }
+  | { readonly at: InactivePhase }
+  | { readonly at: ActivationPhase; readonly epoch: number }
   | { readonly at: "replaying"; readonly epoch: number; readonly isReplayed: boolean }
   | {
     readonly at: "resuming" | "running";
     readonly epoch: number;
-    /** A look is due. */
+    /** The next check of the back-end is due. */
     readonly isDue: boolean;
-    /** It was said that the back-end takes its time. */
+    /** A slow queue was reported in this activation. */
     readonly isSlow: boolean;
   };
 
 /** Phases in which the back-end serves no rings. */
-export type Standing =
+export type InactivePhase =
   | "restoring"
   | "awaiting access"
   | "connecting"
@@ -121,8 +121,8 @@ export type Standing =
   | "closed"
   | "failed";
 
-/** Phases of one activation, which belongs to one life of the driver. */
-export type Activation =
+/** Phases of an activation, which belongs to one epoch of the driver. */
+export type ActivationPhase =
   | "attaching"
   | "starting"
   | "starting rings"
@@ -130,91 +130,95 @@ export type Activation =
   | "detaching"
   | "resetting";
 
-/** See the table in `machine.ts`. */
+/** The name of a phase; see the table in `machine.ts`. */
 export type PhaseName = Phase["at"];
 
 /** The whole state of a device. */
 export interface State {
   readonly rules: Rules;
   readonly phase: Phase;
-  /** What is being done: there is one at a time, and its result is an event. */
+  /** The running job; at most one at a time, and its result is an event. */
   readonly job: JobName | null;
   readonly device: Device | null;
   readonly driver: Driver;
   readonly held: Held | null;
   readonly config: ConfigSync;
   readonly isConnected: boolean;
-  /** What the back-end that was negotiated with says of itself. */
+  /** What the negotiated back-end offers. */
   readonly backEnd: BackEndProfile | null;
-  /** Why the back-end at hand is to be let go. */
+  /** Why the current back-end must be disconnected; null while it need not be. */
   readonly loss: Problem | null;
-  /** Why the device ends; a problem where it was not asked to. */
+  /** Why the device ends: `close` was called, or a failure. Null while it does not end. */
   readonly end: "close" | Problem | null;
   readonly history: History;
 }
 
-/** What takes its time. Exactly one `done` or `failed` with its name follows. */
+/** An action that takes time. Exactly one `done` or `failed` event with its name follows. */
 export type Job =
-  /** Takes the device from the descriptor store, or checks that the node can be opened. */
+  /** Restores the device from the descriptor store, or checks that the node can be opened. */
   | { readonly do: "restore" }
-  /** Connects, however long it takes for the back-end to listen. */
+  /** Connects; waits without a deadline for the back-end to listen. */
   | { readonly do: "connect"; readonly replyMs: number }
   | { readonly do: "negotiate" }
-  /** Waits for the lane's Workers, and for who is to hold the device's descriptors. */
+  /** Waits for the lane's Workers and the descriptor store. */
   | { readonly do: "prepare" }
-  /** Opens the node, has its descriptors held and the lane answer its accesses. */
+  /** Opens the node, puts its descriptors into the store and adds it to the lane, which answers its accesses. */
   | { readonly do: "present" }
-  /** START_LOOPBACK, unless the driver has shown that it was done. */
+  /** START_LOOPBACK, unless an access of the driver has shown that it was done. */
   | { readonly do: "announce" }
-  /** Makes the activation's memory and has the ring Worker take its rings. */
+  /** Creates the activation's memory and attaches the ring Worker to its rings. */
   | { readonly do: "attach"; readonly epoch: number; readonly features: bigint }
-  /** Features, memory, and the rings that viola itself serves. */
+  /** Sets features and memory at the back-end, and starts its shadow rings. */
   | { readonly do: "start" }
-  /** Has the ring Worker replay what comes before the requests in flight; `replayed` follows. */
+  /** Replays the requests that come before those in flight; `replayed` follows. */
   | { readonly do: "replay" }
   /** Starts the rings that lie in the driver's memory. */
   | { readonly do: "start rings" }
-  /** Has the ring Worker resubmit what is in flight; `live` follows. */
+  /** Resubmits the requests in flight; `live` follows. */
   | { readonly do: "resume" }
-  /** Looks whether the lane and the back-end still get on. */
+  /** Checks that the lane answers and the back-end makes progress. */
   | { readonly do: "look" }
   | { readonly do: "write config"; readonly writes: readonly ConfigWrite[] }
   | { readonly do: "read config" }
-  /** Stops the rings: what was taken is given back first. */
+  /** Stops the back-end's rings; the back-end drains them first. */
   | { readonly do: "stop" }
-  /** Has the ring Worker let go of the activation's memory, and frees it. */
+  /** Detaches the ring Worker from the activation's memory, and frees that. */
   | { readonly do: "detach" }
   | { readonly do: "reset device"; readonly epoch: number }
-  /** Takes the device from its lane and closes the node. */
+  /** Removes the device from its lane and closes the node. */
   | { readonly do: "free" };
 
 export type JobName = Job["do"];
 
-/** What is done at once, and has no result. */
-export type Deed =
-  /** From now on the driver's doings are told. */
+/** An action that is done at once and has no result. */
+export type Effect =
+  /** Starts the events about the driver. */
   | { readonly do: "listen" }
   | { readonly do: "abort connect" }
   | { readonly do: "close front-end" }
-  /** The driver has shown that the device was announced. */
+  /** Notes that the device was announced: its driver has made an access. */
   | { readonly do: "mark announced" }
-  /** Waits for a driver to take the device, and says so if none does. */
+  /** Starts the deadline for a driver to bind; it is reported when none does. */
   | { readonly do: "expect driver" }
   /** Answers the access that the driver waits in. */
   | { readonly do: "release"; readonly held: Held }
   | { readonly do: "needs reset"; readonly epoch: number }
-  /** What the driver's next probe is offered. */
+  /** Sets the features that the driver's next probe is offered. */
   | { readonly do: "offer"; readonly features: bigint }
-  /** Shows the driver this config space, and tells it so by an interrupt: always, never, or if it is another one. */
-  | { readonly do: "publish config"; readonly config: Uint8Array; readonly tells: Tells }
+  /** Replaces the config space that the driver reads, and raises a config interrupt: always, never or if it changed. */
+  | {
+    readonly do: "publish config";
+    readonly config: Uint8Array;
+    readonly interrupt: InterruptWhen;
+  }
   | { readonly do: "config interrupt" }
   | { readonly do: "count"; readonly counter: Counter; readonly by: number }
   | { readonly do: "set timer"; readonly timer: Timer; readonly ms: number }
   | { readonly do: "clear timer"; readonly timer: Timer }
   | { readonly do: "report"; readonly kind: ReportKind; readonly text: string };
 
-export type Tells = "always" | "never" | "if changed";
-export type Action = Job | Deed;
+export type InterruptWhen = "always" | "never" | "if changed";
+export type Action = Job | Effect;
 export type Counter = "connects" | "losses" | "replays";
 export type Timer = "retry" | "first access" | "held" | "replay" | "look" | "stop";
 
@@ -231,49 +235,49 @@ export type ReportKind =
   | "error"
   | "kept";
 
-/** What a device that was restored is. */
+/** A restored device. */
 export interface Restored extends Device {
   /** Whether START_LOOPBACK is known to have been done. */
   readonly isAnnounced: boolean;
   readonly driver: Pick<Driver, "epoch" | "isReady" | "features">;
 }
 
-/** What a look finds. `slow`: a queue that may take its time has given nothing back for so long. */
+/** The result of a check. `slow`: a queue without a time limit has given nothing back for a while. */
 export type Finding =
   | { readonly kind: "well" }
   | { readonly kind: "stuck"; readonly text: string }
   | { readonly kind: "slow"; readonly text: string };
 
-/** What a back-end knows of the driver's last life. `clean`: it was not reset, and remembers nothing that matters. */
-export type Slate = "reset" | "clean" | "used";
+/** The state that a back-end still holds of the driver's last epoch. `clean`: it was not reset, but holds nothing that matters. */
+export type Residue = "reset" | "clean" | "used";
 
-/** What jobs result in; those without an entry only end. */
+/** The results of jobs; those without an entry have none. */
 export interface Results {
   "restore": Restored | null;
   "negotiate": BackEndProfile;
   "present": Device;
-  /** False: the driver's rings were not to be had. */
+  /** False: a ring of the driver's is malformed, or the driver has reset it. */
   "attach": boolean;
   "look": Finding;
   "read config": Uint8Array;
-  "reset device": Slate;
-  /** Who holds the device's descriptors now, and what to do about it; null when nobody does. */
+  "reset device": Residue;
+  /** Text for the user: what holds the device's descriptors now, and how to continue; null when nothing does. */
   "free": string | null;
 }
 
 export type ResultOf<J extends JobName> = J extends keyof Results ? Results[J] : undefined;
 
-/** The end of a job that went well. */
+/** A job succeeded. */
 export type Done = {
   [J in JobName]: { readonly on: "done"; readonly job: J; readonly result: ResultOf<J> };
 }[JobName];
 
-/** What may happen to a device. */
+/** An input of the state machine. */
 export type Event =
   | Done
   | { readonly on: "failed"; readonly job: JobName; readonly problem: Problem }
   | { readonly on: "timer"; readonly timer: Timer }
-  /** The driver accepted features, said DRIVER_OK, failed, or reset the device: what holds now. */
+  /** The driver accepted features, set DRIVER_OK or FAILED, or reset the device; the fields hold the present state. */
   | {
     readonly on: "driver";
     readonly driver: Pick<Driver, "epoch" | "isReady" | "features">;
@@ -282,14 +286,14 @@ export type Event =
     readonly held: "reset" | "DRIVER_OK" | null;
   }
   | { readonly on: "config written"; readonly write: ConfigWrite; readonly isHeld: boolean }
-  /** The driver broke a rule in a register. */
+  /** The driver made an invalid register access. */
   | { readonly on: "bad access"; readonly text: string }
-  /** The driver broke a rule in its rings. */
+  /** A ring of the driver's is malformed. */
   | { readonly on: "driver error"; readonly text: string; readonly epoch: number }
   | { readonly on: "replayed" }
   | { readonly on: "live"; readonly requeued: number; readonly replayed: number }
   | { readonly on: "replay refused"; readonly text: string }
-  /** The back-end broke a rule in its rings. */
+  /** A ring of the back-end's is malformed. */
   | { readonly on: "back-end error"; readonly problem: Problem }
   | { readonly on: "back-end lost"; readonly problem: Problem }
   | { readonly on: "config changed" }

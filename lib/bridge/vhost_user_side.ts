@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The back-ends of a device, one after the other: a vhost-user connection to each, and its activations, each of which has
- * memory of its own.
+ * The back-end side of a device: one vhost-user connection at a time, and its activations, each with its own memory.
  *
  * @module
  */
@@ -14,26 +13,26 @@ import { MemoryGrant } from "./memory_grant.ts";
 import type { PresentedDevice } from "./presented.ts";
 import { isClean } from "./replay.ts";
 import { type BackEndSide, problemFrom } from "./runner.ts";
-import type { ConfigWrite, Event, Finding, Slate } from "./states.ts";
+import type { ConfigWrite, Event, Finding, Residue } from "./states.ts";
 import { Watchdog } from "./watchdog.ts";
 
 /** One activation. */
 interface Active {
   readonly memory: ActivationMemory;
-  /** What the back-end is told was accepted. */
+  /** The features set at the back-end. */
   readonly features: bigint;
-  /** As the ring Worker says where they begin. */
+  /** With the first indices that the ring Worker chose. */
   readonly rings: readonly (RingSetup & Pick<ActivationMemory["rings"][number], "slots">)[];
   readonly watchdog: Watchdog;
 }
 
-/** What a {@linkcode VhostUserSide} needs to know. */
+/** Options of a {@linkcode VhostUserSide}. */
 export interface VhostUserOptions {
   readonly setup: DeviceSetup;
-  /** The device as it is presented. */
+  /** The presented device. */
   presented(): PresentedDevice;
-  /** Told of what back-ends and the ring Worker do by themselves. */
-  tell(event: Event): void;
+  /** Receives the events of back-ends and of the ring Worker. */
+  dispatch(event: Event): void;
 }
 
 /** See the module. */
@@ -43,7 +42,7 @@ export class VhostUserSide implements BackEndSide {
   readonly #abort = new AbortController();
   #frontEnd: FrontEnd | null = null;
   #active: Active | null = null;
-  /** Where this connection's shadow rings were stopped: there it goes on. */
+  /** The indices at which this connection's shadow rings were stopped; they start there again. */
   #bases: ReadonlyMap<number, number> = new Map();
 
   constructor(options: VhostUserOptions) {
@@ -51,7 +50,8 @@ export class VhostUserSide implements BackEndSide {
   }
 
   async connect(replyMs: number): Promise<void> {
-    const { setup: { name, socket, reactor, deviceClass, connect, onEvent }, tell } = this.#options;
+    const { setup: { name, socket, reactor, deviceClass, connect, onEvent }, dispatch } =
+      this.#options;
     this.#bases = new Map();
     this.#frontEnd = await connect(socket, {
       reactor,
@@ -59,8 +59,8 @@ export class VhostUserSide implements BackEndSide {
       deviceClass,
       deadlineMs: replyMs,
       signal: this.#abort.signal,
-      onLost: (error) => tell({ on: "back-end lost", problem: problemFrom(error) }),
-      onConfigChange: () => tell({ on: "config changed" }),
+      onLost: (error) => dispatch({ on: "back-end lost", problem: problemFrom(error) }),
+      onConfigChange: () => dispatch({ on: "config changed" }),
       onWaiting: (seconds, { message }) =>
         onEvent({
           device: name,
@@ -105,10 +105,10 @@ export class VhostUserSide implements BackEndSide {
   }
 
   /**
-   * The shadow rings, over which a new back-end is told what the last one knew. The others come later: it may not see
-   * their chains before.
+   * Starts the shadow rings, which include the control queue that requests are replayed on. The direct rings start later,
+   * since the back-end must not see their chains before the replay.
    *
-   * @throws {Error} when no more back-end can be given the driver's memory
+   * @throws {Error} when the driver's memory cannot be shared with another back-end
    */
   async start(): Promise<void> {
     const { setup, presented } = this.#options;
@@ -139,30 +139,33 @@ export class VhostUserSide implements BackEndSide {
     await lane.go(id);
   }
 
-  /** What the ring Worker reports of this device. */
+  /** Handles the ring Worker's events of this device. */
   onRing(event: RingEvent): void {
-    const { tell } = this.#options;
+    const { dispatch } = this.#options;
     switch (event.kind) {
       case "prepared":
-        return tell({ on: "replayed" });
+        return dispatch({ on: "replayed" });
       case "live":
-        return tell({ on: "live", requeued: event.requeued, replayed: event.replayed });
+        return dispatch({ on: "live", requeued: event.requeued, replayed: event.replayed });
       case "driver error":
-        return tell({ on: "driver error", text: event.text, epoch: event.epoch });
+        return dispatch({ on: "driver error", text: event.text, epoch: event.epoch });
       case "back-end error":
-        return tell({ on: "back-end error", problem: problemFrom(new Error(event.text)) });
+        return dispatch({ on: "back-end error", problem: problemFrom(new Error(event.text)) });
       case "replay refused":
-        return tell({ on: "replay refused", text: event.text });
+        return dispatch({ on: "replay refused", text: event.text });
     }
   }
 
-  /** Looks for a back-end that does nothing, or makes its lane wait. @throws {VhostUserError} if its socket is silent */
+  /** Checks that the back-end makes progress and does not block its lane. @throws {VhostUserError} if its socket is silent */
   async look(): Promise<Finding> {
     const { setup: { id, name, lane }, presented } = this.#options;
     const { memory, watchdog } = this.#activation;
     const cannot = `Cannot use the back-end of ${name}`;
     if (!await lane.answers() && memory.relieve()) {
-      return { kind: "stuck", text: `${cannot}: it makes its lane wait` };
+      return {
+        kind: "stuck",
+        text: `${cannot}: it filled the eventfd of a queue and so blocked its lane`,
+      };
     }
     if (!presented().seesMemory) return { kind: "well" };
     const still = await watchdog.look((queue) => lane.isDue(id, queue));
@@ -172,7 +175,7 @@ export class VhostUserSide implements BackEndSide {
       `none was given back for ${ms / 1000} s`;
     if (isStuck) return { kind: "stuck", text: `${cannot}: ${text}` };
     await this.#connection.ping();
-    return { kind: "slow", text: `${text}; the back-end answers otherwise, so it is waited for` };
+    return { kind: "slow", text: `${text}; the back-end still answers on its socket, waiting on` };
   }
 
   async stop(): Promise<void> {
@@ -180,7 +183,7 @@ export class VhostUserSide implements BackEndSide {
     this.#bases = new Map(bases.map(({ index, base }) => [index, base]));
   }
 
-  /** @throws {Error} when the ring Worker hangs: it may still touch the memory, which stays */
+  /** @throws {Error} when the ring Worker hangs; the memory is not freed then, as the Worker may still use it */
   async detach(): Promise<void> {
     const { id, lane } = this.#options.setup;
     const active = this.#active;
@@ -189,7 +192,7 @@ export class VhostUserSide implements BackEndSide {
     active?.memory.close();
   }
 
-  async resetDevice(epoch: number): Promise<Slate> {
+  async resetDevice(epoch: number): Promise<Residue> {
     if (await this.#connection.resetDevice()) {
       this.#bases = new Map();
       return "reset";

@@ -1,39 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Finds back-ends that live and do nothing: their socket answers, their rings do not move. Some daemons' ring threads end
- * for good over one bad request while the process stays.
+ * Finds back-ends that hang: their socket answers, but their rings make no progress. In some daemons one bad request ends
+ * the thread that serves a ring while the process stays.
  *
- * How long a queue may stand still is the class's affair. Streams are played by a clock, so with a class that has them
- * none of its requests may take long; requests of others have no limit but the user's.
+ * How long a queue may make no progress depends on the class. Streams are paced by a clock, so a class with streams has a
+ * short limit for all its requests; other classes have none unless the user sets one.
  *
  * @module
  */
 import type { QueueClass } from "../virtio/device_class.ts";
 import { type DeviceState, QUEUE_COUNTERS } from "../virtio/state.ts";
 
-/** How long queues may have requests in flight and give none back, in milliseconds. */
+/** How long a queue with requests in flight may give none back, in milliseconds. */
 export interface QueueLimits {
-  /** Those of a class with streams. */
+  /** For a class with streams. */
   readonly streamMs: number;
-  /** Those of others; Infinity: as long as the back-end's socket answers. */
+  /** For other classes; Infinity: no limit while the back-end's socket answers. */
   readonly requestMs: number;
 }
 
-/** A queue that stands still. */
+/** A queue that makes no progress. */
 export interface StillQueue {
   readonly index: number;
   /** For how long, in milliseconds. */
   readonly ms: number;
-  /** It may not take longer. */
+  /** The limit is reached. */
   readonly isStuck: boolean;
 }
 
-/** Looks at a device's queues again and again. */
+/** Checks a device's queues periodically. */
 export class Watchdog {
-  /** So many looks are made in the shorter of the two limits. */
+  /** Checks made within the shorter of the two limits. */
   static readonly LOOKS = 5;
 
-  /** Milliseconds between two looks. */
+  /** Milliseconds between two checks. */
   readonly lookMs: number;
   readonly #limitMs: number;
   readonly #completions: number[];
@@ -52,10 +52,10 @@ export class Watchdog {
   }
 
   /**
-   * To be called every {@linkcode lookMs}.
+   * Checks once; call it every {@linkcode lookMs}.
    *
    * @param isDue Whether a queue's chains in flight should have come back by now
-   * @returns a queue that has stood still for {@linkcode LOOKS} looks at least; null if none has
+   * @returns a queue without progress for at least {@linkcode LOOKS} checks; null if there is none
    */
   async look(isDue: (queue: number) => Promise<boolean>): Promise<StillQueue | null> {
     let found: StillQueue | null = null;
@@ -73,7 +73,7 @@ export class Watchdog {
   }
 }
 
-/** Milliseconds between two looks. */
+/** Milliseconds between two checks. */
 export function lookMsOf({ streamMs, requestMs }: QueueLimits): number {
   return Math.min(streamMs, requestMs) / Watchdog.LOOKS;
 }

@@ -405,7 +405,7 @@ benchTest(
     assertEquals(
       text,
       "queue 0 (request 0) has requests in flight, none was given back for 0.1 s; " +
-        "the back-end answers otherwise, so it is waited for",
+        "the back-end still answers on its socket, waiting on",
     );
     selector.catchUp();
     await until(() => ring.takeUsed({ head: 0, length: 0 }), "the answer");

@@ -2,7 +2,15 @@
 // A bridged device's life, scene by scene: what its state machine has done, and in which order. No process, no clock.
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { HELD_MS, MOST_REPLY_MS } from "../../lib/bridge/machine_moves.ts";
-import type { Action, Done, Event, JobName, Rules, Slate, Timer } from "../../lib/bridge/states.ts";
+import type {
+  Action,
+  Done,
+  Event,
+  JobName,
+  Residue,
+  Rules,
+  Timer,
+} from "../../lib/bridge/states.ts";
 import {
   after,
   COMMON,
@@ -108,7 +116,7 @@ function lineOf(action: Action): string {
     case "count":
       return `count ${action.counter}`;
     case "publish config":
-      return `publish config, tells ${action.tells}`;
+      return `publish config, interrupt ${action.interrupt}`;
     default:
       return action.do;
   }
@@ -121,7 +129,7 @@ Deno.test("a device begins: its back-end is met, the node opened, the driver ser
     "restore",
     "connect",
     "negotiate",
-    "connected: /run/card.sock answers",
+    "connected: connected to /run/card.sock",
     "prepare",
     "present",
     "listen",
@@ -168,9 +176,9 @@ Deno.test("a back-end dies and comes back", () => {
     "no timer retry",
     "connect",
     "negotiate",
-    "publish config, tells if changed",
+    "publish config, interrupt if changed",
     "offer",
-    "connected: /run/card.sock answers again",
+    "connected: /run/card.sock accepted a new connection",
     "count connects",
     "attach",
     "start",
@@ -252,7 +260,7 @@ Deno.test("direct: a driver that resets does not wait for a back-end that is bei
 });
 
 Deno.test("no RESET_DEVICE: the rings are started again on the same connection, where nothing is remembered", () => {
-  const cases: [Rules["memory"], number, Slate, string][] = [
+  const cases: [Rules["memory"], number, Residue, string][] = [
     ["isolated", Infinity, "reset", "waiting"],
     ["isolated", Infinity, "clean", "waiting"],
     ["isolated", Infinity, "used", "connecting"],
@@ -260,10 +268,10 @@ Deno.test("no RESET_DEVICE: the rings are started again on the same connection, 
     ["direct", Infinity, "clean", "connecting"],
     ["direct", 1, "used", "waiting"],
   ];
-  for (const [memory, lives, slate, phase] of cases) {
+  for (const [memory, lives, residue, phase] of cases) {
     const scene = new Scene({ memory }, lives).runs().reset(memory === "direct" ? "reset" : null);
-    scene.ends("stop", "detach").endsWith("reset device", slate);
-    assertEquals(scene.phase, phase, `${memory}, ${lives}, ${slate}`);
+    scene.ends("stop", "detach").endsWith("reset device", residue);
+    assertEquals(scene.phase, phase, `${memory}, ${lives}, ${residue}`);
     scene.runs();
   }
 });
@@ -411,7 +419,7 @@ Deno.test("what is replayed and not answered lets the back-end go", () => {
   const scene = new Scene();
   scene.ends("restore", "connect", "negotiate", "prepare", "present", "announce");
   scene.driverOk().ends("attach", "start", "replay").expires("replay").ends("detach");
-  assertMatch(scene.did().join(), /lost: .* replayed to it are not answered/);
+  assertMatch(scene.did().join(), /lost: .* did not answer the replayed control requests in time/);
 });
 
 // ---- the config space ----
@@ -449,7 +457,7 @@ Deno.test("forwarded: a write is answered when the back-end has it and its confi
     "timer held 2000",
     "write config",
     "read config",
-    "publish config, tells never",
+    "publish config, interrupt never",
     "no timer held",
     "release config",
   ]);
@@ -461,7 +469,7 @@ Deno.test("forwarded: nobody waits for a back-end that is slow, lost, or not the
   assertEquals(scene.did().at(-1), "release config");
   scene.ends("write config", "read config");
   // By now the driver has read what was there before.
-  assertEquals(scene.did().at(-1), "publish config, tells always");
+  assertEquals(scene.did().at(-1), "publish config, interrupt always");
   scene.happens({ on: "config written", write: WRITE, isHeld: true }).fails("write config");
   scene.ends("detach");
   assertEquals(scene.world.held, null);
@@ -476,9 +484,9 @@ Deno.test("a back-end whose config space changed is asked, and the driver told",
   scene.happens({ on: "config changed" }).ends("read config", "read config");
   assertEquals(scene.did(), [
     "read config",
-    "publish config, tells always",
+    "publish config, interrupt always",
     "read config",
-    "publish config, tells always",
+    "publish config, interrupt always",
   ]);
 });
 

@@ -45,7 +45,7 @@ class Sysfs implements Disposable {
       vendorId: 0x4c4f4956,
       reactor,
       canProbe: () => true,
-      tell: (text) => this.said.push(text),
+      report: (text) => this.said.push(text),
       sysfs: this.path,
       delaysMs: [0, 0],
       ...options,
@@ -76,9 +76,12 @@ Deno.test("a driver whose probe failed is bound again when a back-end is there",
     using rebind = sysfs.rebind(reactor);
     rebind.statusChanged(FAILED);
     await until(() => sysfs.said.length === 1, "a word");
-    assertMatch(sysfs.said[0]!, /^\/dev\/loopback-238: .*bound again in 0 s \(attempt 1 of 2\)$/);
+    assertMatch(
+      sysfs.said[0]!,
+      /^\/dev\/loopback-238: .*binding it again in 0 s \(attempt 1 of 2\)$/,
+    );
     assertEquals(sysfs.probed, "");
-    rebind.isBackEndThere = true;
+    rebind.isBackEndConnected = true;
     await until(() => sysfs.probed !== "", "a probe");
     assertEquals(sysfs.probed, "virtio3");
   });
@@ -91,7 +94,7 @@ Deno.test("which device it is: the node's own, else one that no node claims, nev
     Deno.symlinkSync(sysfs.path, `${sysfs.add("virtio2", CARD, null)}/driver`);
     sysfs.add("virtio4", CARD, "loopback-237");
     using rebind = sysfs.rebind(reactor);
-    rebind.isBackEndThere = true;
+    rebind.isBackEndConnected = true;
     rebind.statusChanged(FAILED);
     await until(
       () => sysfs.said.some((text) => text.includes("bound already")),
@@ -109,14 +112,17 @@ Deno.test("attempts are bounded, and the last word says what to do", async () =>
   await withBus(async (sysfs, reactor) => {
     sysfs.add("virtio0", CARD, "loopback-238");
     using rebind = sysfs.rebind(reactor);
-    rebind.isBackEndThere = true;
+    rebind.isBackEndConnected = true;
     for (let i = 0; i < 3; i++) {
       rebind.statusChanged(0);
       rebind.statusChanged(FAILED);
       rebind.statusChanged(FAILED); // the same failure, told again
     }
     assertEquals(sysfs.said.length, 3);
-    assertMatch(sysfs.said[2]!, /failed 3 times, .*not bound again \(by hand: .*drivers_probe\)$/);
+    assertMatch(
+      sysfs.said[2]!,
+      /failed 3 times, giving up \(to bind it by hand, .*drivers_probe\)$/,
+    );
     await until(() => sysfs.probed !== "", "a probe");
   });
 });
@@ -127,18 +133,18 @@ Deno.test("a bus that cannot be written to is said as it is, and so is one that 
     Deno.removeSync(`${sysfs.path}/bus/virtio/drivers_probe`);
     Deno.mkdirSync(`${sysfs.path}/bus/virtio/drivers_probe`);
     using rebind = sysfs.rebind(reactor);
-    rebind.isBackEndThere = true;
+    rebind.isBackEndConnected = true;
     rebind.statusChanged(FAILED);
     await until(() => sysfs.said.length === 2, "a word");
     assertMatch(
       sysfs.said[1]!,
-      /Cannot bind its driver again: cannot write virtio0 to .*drivers_probe/,
+      /cannot bind the driver again: writing virtio0 to .*drivers_probe failed/,
     );
     using nowhere = sysfs.rebind(reactor, { sysfs: `${sysfs.path}/none` });
-    nowhere.isBackEndThere = true;
+    nowhere.isBackEndConnected = true;
     nowhere.statusChanged(FAILED);
     await until(() => sysfs.said.length === 4, "a word");
-    assertMatch(sysfs.said[3]!, /is not bound again: Cannot open .*ENOENT/);
+    assertMatch(sysfs.said[3]!, /cannot bind the driver again: Cannot open .*ENOENT/);
   });
 });
 
@@ -147,17 +153,17 @@ Deno.test("nothing is bound for a driver that works, for a probe that would be r
     sysfs.add("virtio0", CARD, "loopback-238");
     using working = sysfs.rebind(reactor);
     working.started();
-    working.isBackEndThere = true;
+    working.isBackEndConnected = true;
     working.statusChanged(DRIVER_OK);
     using refused = sysfs.rebind(reactor, { canProbe: () => false });
-    refused.isBackEndThere = true;
+    refused.isBackEndConnected = true;
     refused.statusChanged(FAILED);
     const ended = sysfs.rebind(reactor);
-    ended.isBackEndThere = true;
+    ended.isBackEndConnected = true;
     ended.statusChanged(FAILED);
     ended.close();
     using last = sysfs.rebind(reactor); // when this one has been bound, the others would have been
-    last.isBackEndThere = true;
+    last.isBackEndConnected = true;
     last.statusChanged(FAILED);
     await until(() => sysfs.probed !== "", "a probe");
     assertEquals(sysfs.probed, "virtio0");

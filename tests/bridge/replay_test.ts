@@ -146,7 +146,7 @@ Deno.test("requests are repeated one after the other, and a refusal is told", ()
   assertEquals(step(), true);
   assertEquals(seen, [24, 8, 8]);
   assertEquals(refused, [
-    "the new back-end refused repeated request 2 of 3: its answer is 41",
+    "the back-end refused replayed control request 2 of 3: its response is 41",
   ]);
   // The ring serves the driver's own afterwards.
   bench.offer("t", "own", 4);

@@ -61,11 +61,11 @@ async function running(fake: FakePorts): Promise<Runner> {
   const runner = new Runner(RULES, fake.ports);
   await settled();
   assertEquals(runner.state.phase.at, "waiting");
-  runner.tell({ on: "driver", driver: READY, needsReset: false, held: "DRIVER_OK" });
+  runner.dispatch({ on: "driver", driver: READY, needsReset: false, held: "DRIVER_OK" });
   await settled();
-  runner.tell({ on: "replayed" });
+  runner.dispatch({ on: "replayed" });
   await settled();
-  runner.tell({ on: "live", requeued: 0, replayed: 0 });
+  runner.dispatch({ on: "live", requeued: 0, replayed: 0 });
   assertEquals(runner.state.phase.at, "running");
   return runner;
 }
@@ -73,15 +73,15 @@ async function running(fake: FakePorts): Promise<Runner> {
 Deno.test("what the machine says is done, in its order, until the end", async () => {
   const fake = new FakePorts();
   const runner = await running(fake);
-  runner.tell({ on: "close" });
+  runner.dispatch({ on: "close" });
   await runner.done;
   assertEquals(fake.log, [
     ...["restore", "connect", "negotiate", "prepare", "present", "listen", "announce"],
-    ...["backEndIsThere", "expectDriver", "count", "attach", "start", "replay", "startRings"],
-    ...["resume", "count", "release", "stop", "detach", "close", "free", "backEndIsThere"],
+    ...["setBackEndConnected", "expectDriver", "count", "attach", "start", "replay", "startRings"],
+    ...["resume", "count", "release", "stop", "detach", "close", "free", "setBackEndConnected"],
   ]);
   assertEquals(fake.timers.size, 0);
-  runner.tell({ on: "close" }); // whatever comes after the end is nothing to anybody
+  runner.dispatch({ on: "close" }); // whatever comes after the end is nothing to anybody
   assertEquals(runner.state.phase.at, "closed");
 });
 
@@ -100,7 +100,7 @@ Deno.test("what is told while a job is under way waits for nothing but its turn"
   fake.faults.set("connect", connected.promise);
   const runner = new Runner(RULES, fake.ports);
   await settled();
-  runner.tell({ on: "close" });
+  runner.dispatch({ on: "close" });
   assertEquals(fake.log.at(-1), "abort");
   connected.reject(new Error("aborted"));
   await runner.done;
@@ -113,18 +113,18 @@ Deno.test("timers are events; a config space that is another one is told by an i
   fake.log.length = 0;
   look();
   await settled();
-  runner.tell({ on: "config changed" });
+  runner.dispatch({ on: "config changed" });
   await settled();
   assertEquals(fake.log, ["look", "readConfig", "publishConfig", "configInterrupt"]);
-  runner.tell({ on: "back-end lost", problem: problemFrom(new Error("gone")) });
+  runner.dispatch({ on: "back-end lost", problem: problemFrom(new Error("gone")) });
   await settled();
   fake.results["publishConfig"] = false;
   fake.log.length = 0;
   fake.timers.get("retry")!();
   await settled();
   assertEquals(fake.log.slice(0, 4), ["connect", "negotiate", "publishConfig", "offer"]);
-  assertEquals(fake.reports.at(-1), "connected: /run/card.sock answers again");
-  runner.tell({ on: "close" });
+  assertEquals(fake.reports.at(-1), "connected: /run/card.sock accepted a new connection");
+  runner.dispatch({ on: "close" });
   await runner.done;
 });
 
@@ -132,7 +132,7 @@ Deno.test("a call to the lane that fails is the lane's end, and so the device's"
   const fake = new FakePorts();
   const runner = await running(fake);
   fake.faults.set("needsReset", new Error("the Worker is dead"));
-  runner.tell({ on: "driver error", text: "a lie", epoch: 0 });
+  runner.dispatch({ on: "driver error", text: "a lie", epoch: 0 });
   const error = await assertRejects(() => runner.done, Error);
   assertEquals(error.message, "the Worker is dead");
   assertEquals(fake.reports.at(-1), "error: the Worker is dead");

@@ -132,7 +132,11 @@ Deno.test("a chain that no room is enough for is told, once it is alone", () => 
   assert(bench.queue.waits);
   back.give(back.take()[0]!.head);
   bench.queue.collect(16);
-  assertThrows(() => bench.queue.forward(16), RingError, "4096 bytes are more than a back-end is");
+  assertThrows(
+    () => bench.queue.forward(16),
+    RingError,
+    "4096 bytes are more than the memory shared",
+  );
   assertEquals(bench.queue.blame, "driver");
 });
 
@@ -141,7 +145,11 @@ Deno.test("segments that lie over each other may be more than all memory, and ar
   bench.attach();
   const segment = { address: DATA, length: 0x40000, writable: true };
   bench.driver.add(Array(16).fill(segment), "t");
-  assertThrows(() => bench.queue.forward(16), RingError, "more than a back-end is given");
+  assertThrows(
+    () => bench.queue.forward(16),
+    RingError,
+    "more than the memory shared with a back-end",
+  );
 });
 
 Deno.test("a chain of more segments than a back-end without tables has descriptors is told, once it is alone", () => {

@@ -50,7 +50,7 @@ async function attach(
     assertEquals([kind, text], [
       "kept",
       `${machine.name} stays open, held by the store process ${Deno.pid} at ${place.path}: ` +
-      `start viola with it again to go on ("viola forget ${machine.name}" lets go of it)`,
+      `start viola with it again to continue ("viola forget ${machine.name}" releases it)`,
     ]);
   });
 }
@@ -168,7 +168,7 @@ Deno.test("a card on an AGL node plays with direct memory, and a second back-end
     await chain.endDevices();
     await chain.event("lost", since);
     await chain.device(specOf(chain));
-    await chain.said("Cannot give the driver's memory to another back-end", since);
+    await chain.said("Cannot share the driver's memory with another back-end", since);
     assertMatch(
       chain.report(since),
       /loopback-238 allows 1 with direct memory until the machine is restarted \(isolated memory has no such limit\)/,

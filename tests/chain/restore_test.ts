@@ -235,7 +235,7 @@ Deno.test("what a store process or systemd held is refused with a reason when it
         );
         const options = { env: { LISTEN_FDNAMES }, fds };
         await place.assertRefused(
-          message("systemd lets go of it when the service is stopped"),
+          message("systemd releases it when the service is stopped"),
           options,
         );
       });
@@ -243,7 +243,7 @@ Deno.test("what a store process or systemd held is refused with a reason when it
         await client.put(name, fds.map(({ number }) => number), fail);
         assertMatch(`${await client.release(name)}`, /^the store process \d+ at /);
         await using second = viola(place.args, { env: store.env });
-        await assertFails(second, 2, message(`"viola forget ${name}" lets go of it`));
+        await assertFails(second, 2, message(`"viola forget ${name}" releases it`));
         assertEquals(second.stderr.trimEnd().split("\n").length, 1, second.report());
       });
     }
@@ -350,7 +350,7 @@ Deno.test("a store with too little room is told of where systemd says how much t
     await using place = await Place.create({ most: 3 });
     await place.leave(3);
     await place.assertRefused(
-      /of its descriptors systemd held 1of7, 2of7, 3of7, expected all \(is FileDescriptorStoreMax=/,
+      /of its descriptors systemd held 1of7, 2of7, 3of7, expected all \(raise FileDescriptorStoreMax=/,
     );
   });
 });
@@ -472,7 +472,7 @@ Deno.test("a store process whose path is too long for a socket is refused in one
   const path = `/tmp/${"k".repeat(103)}`;
   const env = { VIOLA_STORE: path };
   const message = new RegExp(
-    `^viola: Cannot use ${path} for the descriptor store: the path has 108 bytes, expected at most 107 \\(VIOLA_STORE`,
+    `^viola: Cannot use ${path} for the descriptor store: the path has 108 bytes, expected at most 107 \\(set a shorter one with VIOLA_STORE`,
     "m",
   );
   await using folder = await TempFolder.create();

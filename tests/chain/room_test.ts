@@ -80,7 +80,10 @@ Deno.test("a chain of more than 4 GiB is refused by its length, not taken for wh
     queue.publish([0]);
     driver.notify(0);
     const { text } = await chain.event("error");
-    assertMatch(text, /queue 0 .*: its 4294968320 bytes are more than a back-end is given/);
+    assertMatch(
+      text,
+      /queue 0 .*: its 4294968320 bytes are more than the memory shared with a back-end/,
+    );
     await until(() => (driver.status & STATUS_DEVICE_NEEDS_RESET) !== 0, "DEVICE_NEEDS_RESET");
   });
 });

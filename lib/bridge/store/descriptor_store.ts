@@ -1,47 +1,47 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Holding descriptors while no viola runs, so that a device outlives the process that serves it: a node of AGL's driver
- * must never be closed, and who serves it next needs the device's state.
+ * Holds descriptors while no viola runs, so that a device outlives the process that serves it: a node of AGL's driver must
+ * never be closed, and the next process needs the device's state.
  *
  * @module
  */
 import type { Fd } from "../../../ffi/mod.ts";
 
-/** Holds copies of descriptors under names, which are loopback devices'. */
+/** Holds copies of descriptors by name, the name of a loopback device. */
 export interface DescriptorStore {
   /**
-   * Makes sure that there is something to hold descriptors, and starts it if need be. To be called before the first of them
-   * is opened, so that none is opened in vain.
+   * Makes sure that the store is available, and starts it if need be. Call it before opening a node, since one that cannot
+   * be stored must not be opened.
    *
    * @throws {Error}
    */
   prepare(): Promise<void>;
   /**
-   * Copies of what is held under the name, in the order in which they were put, each now the caller's; none if nothing is.
-   * The name is ours from now on, until {@linkcode release}.
+   * Copies of the descriptors held under the name, in the order in which they were put, owned by the caller; empty if there
+   * are none. Claims the name until {@linkcode release}.
    *
-   * @throws {OsError} EBUSY when another process has the name
-   * @throws {RangeError} when not all is there
+   * @throws {OsError} EBUSY when another process has claimed the name
+   * @throws {RangeError} when some of the descriptors are missing
    */
   take(name: string): Promise<Fd[]>;
   /**
-   * Has these held under the name, in place of what is, until {@linkcode release}: if what holds them ends, another is
-   * given them; if they cannot be held now, it is tried again. Resolves after the first attempt, however that went.
+   * Puts descriptors under the name, replacing those held before. Until {@linkcode release} a failed attempt is repeated,
+   * and if the store process ends, another one is started. Resolves after the first attempt, whether it succeeded or not.
    *
-   * @param fds Numbers of open descriptors, which stay so until then
-   * @param report Told what went wrong, a sentence each
+   * @param fds Numbers of descriptors that stay open until {@linkcode release}
+   * @param report Called with a sentence for each failure
    */
   put(name: string, fds: readonly number[], report: (text: string) => void): Promise<void>;
-  /** Lets go of what is held under the name; who serves it is not disturbed. @returns whether there was anything @throws {OsError} */
+  /** Removes the descriptors held under the name; a process that serves the device continues. @returns whether there were any @throws {OsError} */
   remove(name: string): Promise<boolean>;
   /**
-   * Ends what {@linkcode take} and {@linkcode put} began, after a put that is under way: another may take what is held.
+   * Gives up the claim on the name, after a {@linkcode put} in progress: another process may take the descriptors.
    *
-   * @returns who holds it, in words; null when nobody does
+   * @returns text naming what holds the descriptors; null when nothing does
    */
   release(name: string): Promise<string | null>;
-  /** How a user has it let go of, as it continues a sentence in brackets. */
+  /** Tells the user how to remove the descriptors; a clause to be put in brackets. */
   howToRemove(name: string): string;
-  /** Ends what is not released, at once; copies that nobody took are closed. */
+  /** Gives up all claims at once, and closes copies that nobody took. */
   close(): void;
 }

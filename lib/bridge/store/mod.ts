@@ -15,19 +15,19 @@ export type { DescriptorStore };
 
 /** The process that holds descriptors where systemd does not. */
 export interface StoreOptions {
-  /** Where it listens. By default as {@linkcode storePath} says. */
+  /** Path of its socket. @default {@linkcode storePath} */
   path?: string | undefined;
   /**
-   * Starts one that listens at this path, by posix_spawn: a fork would copy the mappings of a node. By default one that
-   * runs from viola's source; an executable made by `deno compile` must bring its own.
+   * Starts a store process that listens at this path, by posix_spawn: a fork would copy the mappings of a node. By default
+   * it runs from viola's source; an executable made by `deno compile` must give its own function.
    */
   start?: ((path: string) => void) | undefined;
 }
 
 /**
- * The descriptor store of this process: systemd's if it says it has one, else a process's.
+ * The descriptor store of this process: systemd's if the service has one, else a store process.
  *
- * @throws {RangeError} when no process can listen where it should
+ * @throws {RangeError} when the store process's socket path is too long
  */
 export function findStore(reactor: Reactor, options: StoreOptions = {}): DescriptorStore {
   const notify = Deno.env.get("NOTIFY_SOCKET");

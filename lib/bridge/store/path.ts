@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Where the store process listens, and which folders are safe to listen in.
+ * The path of the store process's socket, and the check that its folder is safe.
  *
  * @module
  */
 
-/** Bytes of a Unix socket's path at most. */
+/** The most bytes of a Unix socket's path. */
 const MAX_PATH = 107;
 
-/** What the policy asks of the system. */
+/** The parts of the system that the checks use; replaced in tests. */
 export interface Surroundings {
   readonly uid: number;
   readonly env: (name: string) => string | undefined;
@@ -28,7 +28,7 @@ const SYSTEM: Surroundings = {
 };
 
 /**
- * Where a user's store process listens: `$VIOLA_STORE`; for root `/run/viola/store`; else `viola/store` in
+ * The socket of a user's store process: `$VIOLA_STORE`; for root `/run/viola/store`; else `viola/store` in
  * `$XDG_RUNTIME_DIR`, in `/run/user/UID` if that is there, or in `/tmp/viola-UID`.
  */
 export function storePath(system: Surroundings = SYSTEM): string {
@@ -46,35 +46,35 @@ function runtimeFolder({ uid, lstat }: Surroundings): string {
   return `/tmp/viola-${uid}`;
 }
 
-/** @throws {RangeError} when a socket's path cannot be so long */
+/** @throws {RangeError} when a path is too long for a socket */
 export function checkPathLength(path: string): void {
   const { length } = new TextEncoder().encode(path);
   if (length <= MAX_PATH) return;
   throw new RangeError(
     `Cannot use ${path} for the descriptor store: the path has ${length} bytes, expected at most ${MAX_PATH} ` +
-      "(VIOLA_STORE sets it, else XDG_RUNTIME_DIR its beginning)",
+      "(set a shorter one with VIOLA_STORE)",
   );
 }
 
-/** The folder that a path is in. */
+/** The folder of a path. */
 export function folderOf(path: string): string {
   const slash = path.lastIndexOf("/");
   return slash < 0 ? "." : path.slice(0, slash) || "/";
 }
 
 /**
- * Refuses a folder in which another user could put a socket of theirs. It must be the user's, and nobody else may write
- * it, sticky or not. What it lies in must be the user's or root's, and others who may write there must not be able to
- * rename what is not theirs, as the sticky bit has it.
+ * Refuses a folder in which another user could place a socket. The folder must belong to the user, and nobody else may
+ * have write permission. Each parent must belong to the user or root, and if others may write there it must have the
+ * sticky bit, so that they cannot rename the folder.
  *
- * @throws {Error} naming whose folder it is, its mode, and what was expected
- * @throws {Deno.errors.NotFound} when it is not there
+ * @throws {Error} naming the folder's owner, its mode, and what was expected
+ * @throws {Deno.errors.NotFound} when it does not exist
  */
 export function checkPrivate(folder: string, system: Surroundings = SYSTEM): void {
   const real = named(folder, () => system.realPath(folder));
   const { uid, mode } = system.lstat(real);
   if (uid !== system.uid || (mode! & 0o022) !== 0) {
-    throw unsafe(real, uid, mode, `a folder of user ${system.uid} that nobody else may write`);
+    throw unsafe(real, uid, mode, `a folder of user ${system.uid} that nobody else can write to`);
   }
   for (let parent = real; parent !== "/";) {
     parent = folderOf(parent);
@@ -82,18 +82,18 @@ export function checkPrivate(folder: string, system: Surroundings = SYSTEM): voi
     const isOurs = uid === system.uid || uid === 0;
     const isSticky = (mode! & 0o1000) !== 0;
     if (isOurs && (isSticky || (mode! & 0o022) === 0)) continue;
-    const expected = `one of user ${system.uid} or root in which nobody else may rename ${real}`;
+    const expected = `one of user ${system.uid} or root in which nobody else can rename ${real}`;
     throw unsafe(parent, uid, mode, expected);
   }
 }
 
-/** Makes a folder, with those it lies in, for the user alone, if it is not there. @throws {Error} as {@linkcode checkPrivate} */
+/** Creates a private folder and its parents, if it does not exist. @throws {Error} as {@linkcode checkPrivate} */
 export function makePrivate(folder: string): void {
   named(folder, () => Deno.mkdirSync(folder, { recursive: true, mode: 0o700 }));
   checkPrivate(folder);
 }
 
-/** @throws {Error} what `look` throws, with the folder's name */
+/** Adds the folder's name to errors. @throws {Error} */
 function named<T>(folder: string, look: () => T): T {
   try {
     return look();
@@ -108,6 +108,6 @@ function unsafe(folder: string, uid: number | null, mode: number | null, expecte
   const octal = (mode! & 0o7777).toString(8);
   return new Error(
     `Cannot use ${folder} for the descriptor store: it belongs to user ${uid} with mode ${octal}, expected ${expected}` +
-      " (VIOLA_STORE names another place)",
+      " (set another path with VIOLA_STORE)",
   );
 }

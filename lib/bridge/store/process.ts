@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The store process's life.
+ * The main function of the store process.
  *
  * @module
  */
@@ -8,10 +8,10 @@ import { Reactor } from "../../../ffi/mod.ts";
 import { StoreServer } from "./server.ts";
 
 /**
- * Holds what clients hand over at `path`, until SIGTERM; a terminal's end or ^C is meant for others.
+ * Holds descriptors for clients that connect to `path`, until SIGTERM. Ignores SIGHUP and ^C, which are meant for viola.
  *
  * @throws {OsError} EADDRINUSE when another store process listens there
- * @throws {Error} when others may write the folder
+ * @throws {Error} when others have write permission for the folder
  */
 export async function runStoreProcess(path: string): Promise<void> {
   for (const signal of ["SIGINT", "SIGHUP"] as const) Deno.addSignalListener(signal, () => {});

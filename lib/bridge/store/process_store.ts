@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The descriptor store where there is no systemd: a process of viola's own, which is started when there is to be something
- * to hold, and started again when it ends.
+ * The descriptor store where there is no systemd: a process of viola's own, started when the first descriptors are stored,
+ * and started again when it ends.
  *
  * @module
  */
@@ -26,51 +26,51 @@ import {
   type Verdict,
 } from "./protocol.ts";
 
-/** How long the store process may take to answer: it does nothing else, but the machine may. */
+/** Deadline for a reply of the store process; it is always ready, but the machine may be busy. */
 const REPLY_MS = 10_000;
-/** How long a viola that was just killed may take to lose its names, and whatever else fails for a moment only. */
+/** How long transient errors are retried, such as a name still claimed by a viola that was just killed. */
 const PERSIST_MS = 3000;
-/** How long it may take to start: on a busy machine that is long, and without it a node would be lost. */
+/** Deadline for the store process to start; generous, since a busy machine is slow and a node without a store is lost. */
 const START_MS = 15_000;
-/** The longest wait until a put that failed is tried again; each time it is twice as long. */
+/** The longest wait before a failed put is repeated; the wait doubles each time. */
 const MOST_RETRY_MS = 60_000;
-/** A store process that lasted so long is started again at once when it ends; one that did not, after a wait, as above. */
+/** A store process that ends after this time is started again at once; one that ends sooner, after the wait above. */
 const LASTING_MS = 10_000;
 
-/** A connection over which a name is ours, for as long as it is open. */
+/** An open connection, which claims a name. */
 interface Claim {
   readonly socket: UnixSocket;
   readonly watch: Watch;
 }
 
-/** What is to be held under a name until that is released. */
+/** The descriptors to hold under a name until it is released. */
 interface Holding {
   readonly fds: readonly number[];
   readonly report: (text: string) => void;
-  /** Settles when what is being done about it is done; never rejects. */
+  /** Settles when the put in progress has ended; never rejects. */
   work: Promise<void>;
   retry: ReturnType<typeof setTimeout> | undefined;
-  /** How long until the next retry; 0 before the first. */
+  /** The wait before the next retry, in milliseconds; 0 before the first. */
   retryMs: number;
-  /** When it was last put, on `performance.now()`'s clock. */
+  /** Time of the last successful put, by `performance.now()`. */
   heldAt: number;
-  /** Why it is not held now; empty when it is. */
+  /** Why the descriptors are not held now; empty when they are. */
   problem: string;
 }
 
 /** Options of {@linkcode ProcessStore}. */
 export interface ProcessStoreOptions {
-  /** Where it listens. */
+  /** Path of the store process's socket. */
   readonly path: string;
   /** Starts a store process that listens at this path, by posix_spawn. */
   readonly start: (path: string) => void;
-  /** The systemd service that this process is in, if it is in one. @default {ownService()} */
+  /** The systemd service that this process runs in, if any. @default {ownService()} */
   readonly service?: string | null;
-  /** Whose it must be. @default {Deno.uid()} */
+  /** The user that the store process must belong to. @default {Deno.uid()} */
   readonly uid?: number;
-  /** How long what fails for a moment only is tried again, in milliseconds. @default {3000} */
+  /** How long transient errors are retried, in milliseconds. @default {3000} */
   readonly persistMs?: number;
-  /** How long until a put that failed is tried again for the first time, in milliseconds. @default {1000} */
+  /** The first wait before a failed put is repeated, in milliseconds. @default {1000} */
   readonly retryMs?: number;
 }
 
@@ -80,10 +80,10 @@ export class ProcessStore implements DescriptorStore {
   readonly #options: ProcessStoreOptions;
   readonly #claims = new Map<string, Claim>();
   readonly #holdings = new Map<string, Holding>();
-  /** A store process is being started: one for all devices. */
+  /** Set while a store process is being started; all devices share one. */
   #starting: Promise<void> | null = null;
 
-  /** @throws {RangeError} when no process can listen at the path */
+  /** @throws {RangeError} when the path is too long for a socket */
   constructor(readonly reactor: Reactor, options: ProcessStoreOptions) {
     checkPathLength(options.path);
     this.path = options.path;
@@ -133,7 +133,7 @@ export class ProcessStore implements DescriptorStore {
   async release(name: string): Promise<string | null> {
     const holding = await this.#stop(name);
     let holder = await this.#holder(name);
-    // It may have ended in this very moment, and the descriptors are to be closed next.
+    // The store process may have ended just now, and the caller closes the descriptors next: put them once more.
     if (holder === "ended" && holding !== null) {
       await this.#hold(name, { ...holding, report: () => {} });
       holder = await this.#holder(name);
@@ -142,7 +142,7 @@ export class ProcessStore implements DescriptorStore {
   }
 
   howToRemove(name: string): string {
-    return `"viola forget ${name}" lets go of it`;
+    return `"viola forget ${name}" releases it`;
   }
 
   close(): void {
@@ -151,7 +151,7 @@ export class ProcessStore implements DescriptorStore {
     for (const name of [...this.#claims.keys()]) this.#unclaim(name)!.close();
   }
 
-  /** Ends a holding, when what is being done about it is done. */
+  /** Stops holding a name, after a put in progress. */
   async #stop(name: string): Promise<Holding | null> {
     const holding = this.#holdings.get(name);
     if (holding === undefined) return null;
@@ -162,7 +162,7 @@ export class ProcessStore implements DescriptorStore {
     return holding;
   }
 
-  /** Has the store process hold it; if that cannot be, says so, and tries again later. */
+  /** Puts the descriptors into the store process; on failure reports it and retries later. */
   async #hold(name: string, holding: Holding): Promise<void> {
     try {
       await this.#persist(async () => {
@@ -181,7 +181,7 @@ export class ProcessStore implements DescriptorStore {
     }
   }
 
-  /** Backs off. */
+  /** Retries later, backing off. */
   #holdLater(name: string, holding: Holding): void {
     if (this.#holdings.get(name) !== holding) return;
     const { retryMs } = holding;
@@ -190,7 +190,7 @@ export class ProcessStore implements DescriptorStore {
     holding.retryMs = Math.min(2 * retryMs || this.#retryMs, MOST_RETRY_MS);
   }
 
-  /** The store process's end: what it held must be held by another, before this process ends. */
+  /** The store process ended: starts another one and puts the descriptors there. */
   #onLost(name: string): void {
     this.#unclaim(name)?.close();
     const holding = this.#holdings.get(name);
@@ -200,7 +200,7 @@ export class ProcessStore implements DescriptorStore {
     this.#holdLater(name, holding);
   }
 
-  /** Gives a name up. @returns who holds its descriptors; null: nobody, as the store process says; "ended": it says nothing */
+  /** Gives up a claim. @returns text naming what holds the descriptors; null: nothing does; "ended": the store process is gone */
   async #holder(name: string): Promise<string | null | "ended"> {
     using socket = this.#unclaim(name);
     if (socket === null) return "ended";
@@ -212,20 +212,20 @@ export class ProcessStore implements DescriptorStore {
     }
   }
 
-  /** Tries again what fails for a moment only: a viola that was just killed still has the name, or the store process ends. */
+  /** Retries on transient errors: a viola that was just killed still has the name, or the store process is ending. */
   async #persist<T>(attempt: () => Promise<T>): Promise<T> {
     for (const deadline = performance.now() + (this.#options.persistMs ?? PERSIST_MS);;) {
       try {
         return await attempt();
       } catch (error) {
-        const isPassing = PASSING.includes((error as OsError).code);
-        if (!isPassing || performance.now() > deadline) throw error;
+        const isTransient = TRANSIENT.includes((error as OsError).code);
+        if (!isTransient || performance.now() > deadline) throw error;
       }
       await pause(50);
     }
   }
 
-  /** Makes a request after which the name is ours. @param socket Closed if it is not */
+  /** Makes a request that claims the name. @param socket Closed if that fails */
   async #claim(
     socket: UnixSocket,
     request: Request,
@@ -250,7 +250,7 @@ export class ProcessStore implements DescriptorStore {
     return claim?.socket ?? null;
   }
 
-  /** null when no store process runs. @throws {Error} when it is another user's, or could be */
+  /** Connects; null when no store process runs. @throws {Error} when it belongs to another user, or could */
   #connect(): UnixSocket | null {
     try {
       checkPrivate(folderOf(this.path));
@@ -297,7 +297,9 @@ export class ProcessStore implements DescriptorStore {
   }
 
   /**
-   * @returns the descriptors of a reply to `take`, each the caller's; others' are closed
+   * Sends a request and waits for the reply.
+   *
+   * @returns the verdict, and the descriptors of a reply to `take`, owned by the caller
    * @throws {OsError} for every verdict but "done" and "nothing", and when there is no reply
    * @throws {TypeError} when the reply is malformed
    */
@@ -325,8 +327,8 @@ export class ProcessStore implements DescriptorStore {
   }
 }
 
-/** What a request may fail with now and not in a moment. */
-const PASSING = ["EBUSY", "ECONNRESET", "EPIPE", "EAGAIN", "EMFILE"];
+/** Errors of requests that may succeed a moment later. */
+const TRANSIENT = ["EBUSY", "ECONNRESET", "EPIPE", "EAGAIN", "EMFILE"];
 const CODES = { "in use": "EBUSY", refused: "EPROTO", exhausted: "EMFILE" } as const;
 
 function isFine(verdict: Verdict): verdict is "done" | "nothing" {
@@ -339,7 +341,7 @@ class Refusal extends Error {
   }
 }
 
-/** Sends a request; who has hung up may have said why, which is read next. @throws {OsError} */
+/** Sends a request. A broken connection is no error here, as the reason may still be readable. @throws {OsError} */
 function sendRequest(socket: UnixSocket, request: Request, fds: readonly number[]): void {
   const bytes = encodeRequest(request);
   try {
@@ -354,11 +356,11 @@ function readReply(
   length: number,
 ): { verdict: Verdict; text: string } {
   if (length < 0) throw new Refusal("ETIMEDOUT", `no reply in ${REPLY_MS / 1000} s`);
-  if (length === 0) throw new Refusal("ECONNRESET", "it hung up");
+  if (length === 0) throw new Refusal("ECONNRESET", "it closed the connection");
   return decodeReply(buffer.subarray(0, length));
 }
 
-/** Nobody listens there, or there is no such place yet. */
+/** Whether an error means that no store process listens there. */
 function isAbsent(error: unknown): boolean {
   return error instanceof Deno.errors.NotFound ||
     ["ENOENT", "ECONNREFUSED"].includes((error as OsError).code);

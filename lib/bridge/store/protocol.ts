@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * What a viola and the store process say to each other over a Unix stream socket: one request, one reply, and so on, each
- * sent and received whole. All numbers are little-endian.
+ * The protocol between viola and the store process, over a Unix stream socket: one request, then one reply, each sent and
+ * received whole. All numbers are little-endian.
  *
  * | request, 8 bytes and the name | | reply, 8 bytes and the text | |
  * | --- | --- | --- | --- |
  * | u32 | magic, "VDS1" | u32 | magic, "VDS1" |
- * | u8 | what to do, see {@linkcode Verb} | u8 | what became of it, see {@linkcode Verdict} |
+ * | u8 | what to do, see {@linkcode Verb} | u8 | the result, see {@linkcode Verdict} |
  * | u8 | 0 | u8 | 0 |
  * | u16 | bytes of the name, 1 to 255 | u16 | bytes of the text, 0 to 255 |
- * | … | a loopback device's name, UTF-8 | … | the reason, UTF-8, for people |
+ * | … | a loopback device's name, UTF-8 | … | the reason, UTF-8, for log lines |
  *
  * `put` comes with 1 to 16 descriptors, a reply to `take` with as many as were put, every other message with none.
  *
@@ -18,7 +18,7 @@
 
 /** The most descriptors under one name, and so with one message. */
 export const MAX_DESCRIPTORS = 16;
-/** Bytes of a message at most. */
+/** The most bytes of a message. */
 export const MAX_MESSAGE: number = 8 + 255;
 
 const MAGIC = 0x31534456; // "VDS1"
@@ -26,14 +26,14 @@ const HEADER = 8;
 const MAX_TEXT = 255;
 
 /**
- * What is asked for:
+ * The kinds of requests:
  *
- * - `take`: copies of what is held under the name, and the name for this connection
- * - `put`: hold these under the name, in place of what is held, and the name for this connection
- * - `remove`: let go of what is held
- * - `has`: whether anything is held
+ * - `take`: get copies of the descriptors held under the name, and claim the name
+ * - `put`: hold these descriptors under the name in place of earlier ones, and claim the name
+ * - `remove`: close the descriptors held under the name
+ * - `has`: whether descriptors are held under the name
  *
- * A name is a connection's until that ends, so that no two processes serve one device. `remove` and `has` need not have it.
+ * A claim lasts until its connection ends, so that no two processes serve one device. `remove` and `has` need no claim.
  */
 export type Verb = "take" | "put" | "remove" | "has";
 const VERBS: readonly Verb[] = ["take", "put", "remove", "has"];
@@ -41,18 +41,18 @@ const VERBS: readonly Verb[] = ["take", "put", "remove", "has"];
 /** A request. */
 export interface Request {
   readonly verb: Verb;
-  /** A loopback device's. */
+  /** A loopback device's name. */
   readonly name: string;
 }
 
 /**
- * What became of a request:
+ * The result of a request:
  *
  * - `done`
  * - `nothing`: nothing is held under the name
- * - `in use`: another connection has the name
- * - `refused`: the text says why
- * - `exhausted`: the store has no descriptor left for it now
+ * - `in use`: another connection has claimed the name
+ * - `refused`: the text gives the reason
+ * - `exhausted`: the store process has no free descriptor
  */
 export type Verdict = "done" | "nothing" | "in use" | "refused" | "exhausted";
 const VERDICTS: readonly Verdict[] = ["done", "nothing", "in use", "refused", "exhausted"];
@@ -60,7 +60,7 @@ const VERDICTS: readonly Verdict[] = ["done", "nothing", "in use", "refused", "e
 /** A reply. */
 export interface Reply {
   readonly verdict: Verdict;
-  /** The reason, for people; may be empty. */
+  /** The reason, for log lines; may be empty. */
   readonly text: string;
 }
 
@@ -69,7 +69,7 @@ export function encodeRequest({ verb, name }: Request): Uint8Array<ArrayBuffer> 
   const bytes = new TextEncoder().encode(name);
   if (bytes.length >= 1 && bytes.length <= MAX_TEXT) return encode(VERBS.indexOf(verb), bytes);
   throw new RangeError(
-    `Cannot name "${name}" to a descriptor store: it has ${bytes.length} bytes, expected 1 to ${MAX_TEXT}`,
+    `Cannot use the name "${name}" in a descriptor store: it has ${bytes.length} bytes, expected 1 to ${MAX_TEXT}`,
   );
 }
 
@@ -82,7 +82,7 @@ export function decodeRequest(bytes: Uint8Array): Request {
   return { verb, name };
 }
 
-/** Of a text that is too long what fits is sent. */
+/** Encodes a reply; a text that is too long is truncated. */
 export function encodeReply({ verdict, text }: Reply): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(MAX_TEXT);
   const { written } = new TextEncoder().encodeInto(text, bytes);

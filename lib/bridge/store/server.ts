@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The store process's work: holds descriptors by name, and hands copies out.
+ * The store process's server: holds descriptors by name, and sends copies of them.
  *
- * Whatever a client does ends that client's connection at most. A store that has no descriptor left holds what it has, and
- * says so to those who come.
+ * A misbehaving client loses its connection, nothing else. A store that runs out of descriptors keeps those it holds, and
+ * answers new requests with `exhausted`.
  *
  * @module
  */
@@ -31,23 +31,23 @@ import {
 export const MAX_NAMES = 64;
 /** The most connections at once: one for each name, and as many that come and go. */
 export const MAX_CLIENTS: number = 2 * MAX_NAMES;
-/** The most requests of a connection in a second: a viola makes a handful in its life. */
+/** The most requests of a connection in a second; a viola process makes only a few in all. */
 export const MAX_REQUESTS_A_SECOND = 100;
-/** How long nobody is accepted when not even that can be done. */
+/** How long the server stops accepting when it cannot even reject a connection, in milliseconds. */
 const PAUSE_MS = 100;
 
-/** A connection: a viola's, for one device, or of somebody who asks. */
+/** A connection: of a viola process for one device, or of a command such as `viola forget`. */
 interface Client {
   readonly socket: UnixSocket;
   watch: Watch | null;
-  /** What it has, so that nobody else serves it. */
+  /** The name that this connection has claimed; nobody else can claim it meanwhile. */
   name: string | null;
   /** Its requests since {@linkcode Client.since}. */
   requests: number;
   since: number;
 }
 
-/** What a request comes to: the reply, and the descriptors that go with it. */
+/** The answer to a request: the reply, and the descriptors sent with it. */
 interface Answer {
   readonly reply: Reply;
   readonly fds: readonly Fd[];
@@ -62,18 +62,18 @@ export class StoreServer implements Disposable {
   readonly #listener: UnixListener;
   #accepting: Watch | null = null;
   readonly #held = new Map<string, readonly Fd[]>();
-  /** In the order in which they came. */
+  /** In the order in which they connected. */
   readonly #clients = new Set<Client>();
-  /** Given up for a moment to take a connection on when there is no other descriptor left. */
+  /** A reserved descriptor, closed to accept and reject a connection when no other is left. */
   #spare: Fd | null = EventFd.create();
-  /** Runs while nothing can be accepted at all. */
+  /** Runs while accepting is suspended. */
   #pause: ReturnType<typeof setTimeout> | undefined;
 
   /**
-   * @param path Where it listens: in a folder of the user's own
-   * @param options.uid Whom it serves; by default whoever runs it
-   * @param options.now Milliseconds of a clock that does not go back
-   * @throws {OsError} EADDRINUSE when another one listens there
+   * @param path Its socket, in a folder that belongs to the user
+   * @param options.uid The user it serves. @default {Deno.uid()}
+   * @param options.now A monotonic clock, in milliseconds
+   * @throws {OsError} EADDRINUSE when another store process listens there
    * @throws {Error} when others may write the folder
    */
   constructor(
@@ -94,72 +94,72 @@ export class StoreServer implements Disposable {
   }
 
   #accept(): void {
-    const socket = this.#nextSocket();
+    const socket = this.#acceptSocket();
     if (socket === null) return;
     const client: Client = { socket, watch: null, name: null, requests: 0, since: 0 };
     this.#clients.add(client);
     try {
       if (socket.peer().uid !== this.#uid) throw new Error("another user's");
-      client.watch = this.reactor.watch(socket.number, EPOLLIN, () => this.#turn(client));
+      client.watch = this.reactor.watch(socket.number, EPOLLIN, () => this.#onReadable(client));
     } catch {
-      return this.#part(client);
+      return this.#disconnect(client);
     }
     if (this.#clients.size <= MAX_CLIENTS) return;
     const idle = this.#clients.values().find(({ name }) => name === null) ?? client;
-    this.#part(idle);
+    this.#disconnect(idle);
   }
 
-  /** The next that waits. One for which there is no descriptor is told so: left to wait, it would be looked at without pause. */
-  #nextSocket(): UnixSocket | null {
+  /** Accepts a connection, or rejects it when there is no descriptor for it: left pending, it would wake the server again at once. */
+  #acceptSocket(): UnixSocket | null {
     try {
       return this.#listener.accept();
     } catch {
-      this.#turnAway();
+      this.#rejectConnection();
       return null;
     }
   }
 
-  #turnAway(): void {
+  #rejectConnection(): void {
     this.#spare?.close();
     this.#spare = null;
     try {
       using socket = this.#listener.accept();
       if (socket !== null) answer(socket, exhausted());
-    } catch { // the run-time took the spare one
+    } catch { // Deno took the spare descriptor meanwhile
       this.#accepting?.close();
       this.#pause = setTimeout(() => this.#listen(), PAUSE_MS);
     }
-    this.#restock();
+    this.#refillSpare();
   }
 
-  #restock(): void {
+  #refillSpare(): void {
     try {
       this.#spare ??= EventFd.create();
-    } catch { /* none is free: with the next that one is tried again */ }
+    } catch { /* none is free: tried again when a connection ends */ }
   }
 
-  #turn(client: Client): void {
+  #onReadable(client: Client): void {
     try {
       if (this.#serve(client)) return;
-    } catch { /* who asked is gone, or sends what is no request: nothing changed */ }
-    this.#part(client);
+    } catch { /* the client is gone or sent a malformed request: nothing changed */ }
+    this.#disconnect(client);
   }
 
-  /** @returns whether the client is still there @throws {Error} when it is not to be */
+  /** @returns whether the client stays connected @throws {Error} when it must be disconnected */
   #serve(client: Client): boolean {
     const { bytes, fds, failure } = this.#receive(client);
     if (bytes === null) return true;
     if (bytes.length === 0 && failure === null) return false;
     try {
       if (isFlood(client, this.#now())) return false;
-      const { reply, fds: out } = failure ?? this.#obey(client, decodeRequest(bytes), fds);
+      const { reply, fds: out } = failure ?? this.#handle(client, decodeRequest(bytes), fds);
       return answer(client.socket, reply, out);
     } finally {
       for (const fd of fds) fd.close(); // those that are not held
     }
   }
 
-  /** What a client sent; null bytes: nothing yet. */
+  /** Receives a request; `bytes` is null when nothing has arrived. */
   #receive({ socket }: Client): { bytes: Uint8Array | null; fds: Fd[]; failure: Answer | null } {
     const buffer = new Uint8Array(MAX_MESSAGE + 1);
     try {
@@ -171,8 +171,8 @@ export class StoreServer implements Disposable {
     }
   }
 
-  /** @param fds What came with the request: those that are held from now on are taken out */
-  #obey(client: Client, { verb, name }: Request, fds: Fd[]): Answer {
+  /** Carries a request out. @param fds The descriptors received with it; those that the store keeps are removed from it */
+  #handle(client: Client, { verb, name }: Request, fds: Fd[]): Answer {
     if (verb === "has") return without(this.#held.has(name) ? DONE : nothing());
     if (verb === "remove") return without(this.#remove(name) ? DONE : nothing());
     const refusal = this.#claim(client, name);
@@ -187,7 +187,7 @@ export class StoreServer implements Disposable {
     return without(DONE);
   }
 
-  /** Gives a client a name, unless it has another, or another has it. */
+  /** Claims a name for a client, unless the client has another name or another client has this one. */
   #claim(client: Client, name: string): Reply | null {
     if (client.name !== null && client.name !== name) {
       return refused(`this connection is for ${client.name}`);
@@ -203,19 +203,19 @@ export class StoreServer implements Disposable {
     return this.#held.delete(name);
   }
 
-  #part(client: Client): void {
+  #disconnect(client: Client): void {
     client.watch?.close();
     client.socket.close();
     this.#clients.delete(client);
-    this.#restock();
+    this.#refillSpare();
   }
 
-  /** Lets go of everything: on AGL's driver the end of the devices. */
+  /** Closes all descriptors it holds; on AGL's driver this ends the devices. */
   close(): void {
     clearTimeout(this.#pause);
     this.#accepting?.close();
     this.#listener.close();
-    for (const client of this.#clients) this.#part(client);
+    for (const client of this.#clients) this.#disconnect(client);
     for (const name of [...this.#held.keys()]) this.#remove(name);
     this.#spare?.close();
   }
@@ -225,13 +225,13 @@ export class StoreServer implements Disposable {
   }
 }
 
-/** Counts a request. @returns whether the client makes more than anybody needs */
+/** Counts a request. @returns whether the client exceeds {@linkcode MAX_REQUESTS_A_SECOND} */
 function isFlood(client: Client, now: number): boolean {
   if (now - client.since >= 1000) Object.assign(client, { since: now, requests: 0 });
   return ++client.requests > MAX_REQUESTS_A_SECOND;
 }
 
-/** @returns whether the reply went out whole: who does not read what it asked for is not waited for */
+/** Sends a reply without waiting for the client to read. @returns whether it was sent whole */
 function answer(socket: UnixSocket, reply: Reply, fds: readonly Fd[] = []): boolean {
   const bytes = encodeReply(reply);
   return socket.send(bytes, 0, bytes.length, fds.map(({ number }) => number)) === bytes.length;

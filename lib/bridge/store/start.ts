@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Starts the store process from viola's source, for those who use viola as a library.
+ * Starts the store process from viola's source, for programs that use viola as a library.
  *
  * @module
  */
@@ -9,14 +9,14 @@ import { part, startDetached } from "../../../ffi/mod.ts";
 /**
  * Starts a store process that outlives this one.
  *
- * @param path Where it shall listen
+ * @param path The path of its socket
  * @throws {TypeError} in an executable made by `deno compile`, which cannot run a script
  * @throws {OsError}
  */
 export function startStoreProcess(path: string): void {
   if (Deno.build.standalone) {
     throw new TypeError(
-      "Cannot start a store process from this executable, expected the option store.start, or keep: false",
+      "Cannot start a store process from an executable made by deno compile (give the option store.start, or keep: false)",
     );
   }
   const script = part("lib/bridge/store/main.ts").href;

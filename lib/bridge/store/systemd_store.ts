@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * systemd's descriptor store (sd_pid_notify_with_fds(3), sd_listen_fds(3)). It tells nobody what it does not hold, so each
- * name says how many descriptors belong together.
+ * systemd's descriptor store (sd_pid_notify_with_fds(3), sd_listen_fds(3)). systemd does not report descriptors that it
+ * dropped, so each name contains how many belong together.
  *
  * @module
  */
 import { Fd, osError, readSystemFile, UnixSocket } from "../../../ffi/mod.ts";
 import type { DescriptorStore } from "./descriptor_store.ts";
 
-/** How long systemd may take to take what it is told. */
+/** Deadline for systemd to accept a message, in milliseconds. */
 const SEND_MS = 3000;
-/** Descriptors begin here in a process that systemd starts (sd_listen_fds(3)). */
+/** The first descriptor passed to a process that systemd starts (sd_listen_fds(3)). */
 const LISTEN_FDS_START = 3;
 const O_CLOEXEC = 0o2000000;
-/** Characters of a name at systemd at most. */
+/** The most characters of a name that systemd accepts. */
 const MAX_FD_NAME = 255;
 
 /** A descriptor that systemd held for this process. */
@@ -24,26 +24,26 @@ interface Stored {
 
 /** See the module. */
 export class SystemdStore implements DescriptorStore {
-  /** By device: the names under which systemd has descriptors of it. */
+  /** By device: the names of its descriptors at systemd. */
   readonly #names = new Map<string, string[]>();
-  /** Numbers of the descriptors that were taken, by device: systemd has them. */
-  readonly #taken = new Map<string, readonly number[]>();
-  /** Not yet taken, by device. */
+  /** By device: numbers of the descriptors that were taken, which systemd still holds. */ readonly #taken =
+    new Map<string, readonly number[]>();
+  /** By device: descriptors passed by systemd and not taken yet. */
   readonly #inherited: Map<string, Stored[]> = inheritedFds();
 
-  /** @param socket Where systemd listens, `$NOTIFY_SOCKET` */
+  /** @param socket systemd's socket, `$NOTIFY_SOCKET` */
   constructor(readonly socket: string) {
     for (const [device, stored] of this.#inherited) {
       this.#names.set(device, stored.map(({ fdName }) => fdName));
     }
   }
 
-  /** systemd is there. */
+  /** Nothing to do: systemd is always running. */
   prepare(): Promise<void> {
     return Promise.resolve();
   }
 
-  // deno-lint-ignore require-await -- as its interface wants it
+  // deno-lint-ignore require-await -- the interface is asynchronous
   async take(name: string): Promise<Fd[]> {
     const device = encodeName(name);
     const stored = this.#inherited.get(device) ?? [];
@@ -62,7 +62,7 @@ export class SystemdStore implements DescriptorStore {
     const held = stored.map(({ fdName }) => FD_NAME.exec(fdName)!.groups!.place).join(", ");
     throw new RangeError(
       `Cannot restore ${name}: of its descriptors systemd held ${held}, expected all ` +
-        `(is FileDescriptorStoreMax= in the unit too small? ${this.howToRemove()})`,
+        `(raise FileDescriptorStoreMax= in the unit if it is too small; ${this.howToRemove()})`,
     );
   }
 
@@ -78,21 +78,23 @@ export class SystemdStore implements DescriptorStore {
     const device = encodeName(name);
     const names = fds.map((_, i) => `viola-${i + 1}of${fds.length}-${device}`);
     if (names.some(({ length }) => length > MAX_FD_NAME)) {
-      throw new RangeError(`Cannot name ${name} to systemd: the name is too long`);
+      throw new RangeError(
+        `Cannot put ${name} into systemd's descriptor store: the name is too long`,
+      );
     }
     const taken = this.#taken.get(device) ?? [];
     if (taken.length === fds.length && taken.every((fd, i) => fd === fds[i])) return;
     await this.remove(name);
     this.#checkRoom(names.length);
     this.#names.set(device, names);
-    // One message each: systemd does not promise to give descriptors of one name back in their order. FDPOLL: one whose
-    // other side is gone must come back too, or what is left is not understood.
+    // One message each, as systemd does not promise to return descriptors of one name in order. FDPOLL=0: systemd must not
+    // drop a descriptor whose peer has closed, or the set would be incomplete.
     for (const [i, fd] of fds.entries()) {
       await this.#send(`FDSTORE=1\nFDPOLL=0\nFDNAME=${names[i]}`, [fd]);
     }
   }
 
-  /** systemd from version 254 on says how many it holds at most. @throws {RangeError} */
+  /** Checks the limit that systemd reports from version 254 on. @throws {RangeError} */
   #checkRoom(more: number): void {
     const most = Number(Deno.env.get("FDSTORE") ?? Infinity);
     const all = [...this.#names.values()].flat().length + more;
@@ -118,10 +120,10 @@ export class SystemdStore implements DescriptorStore {
   }
 
   howToRemove(): string {
-    return "systemd lets go of it when the service is stopped";
+    return "systemd releases it when the service is stopped";
   }
 
-  /** systemd runs one process of a service at a time: there is nothing to let go but copies. */
+  /** systemd runs one process of a service at a time, so there is no claim to give up: only copies are closed. */
   close(): void {
     for (const device of [...this.#inherited.keys()]) this.#drop(device);
   }
@@ -136,16 +138,16 @@ export class SystemdStore implements DescriptorStore {
     using socket = UnixSocket.datagram(this.socket);
     for (const deadline = performance.now() + SEND_MS; performance.now() < deadline;) {
       if (socket.send(bytes, 0, bytes.length, fds) === bytes.length) return;
-      // Its queue is full: it has as much to do as ten messages at least.
+      // systemd's queue is full, with at least ten messages.
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
-    throw osError(`tell systemd at ${this.socket} what to hold`, "EAGAIN");
+    throw osError(`send descriptors to systemd at ${this.socket}`, "EAGAIN");
   }
 }
 
 /**
- * What systemd held of viola's for this process, by the device's name as it stands in the descriptors' names. Whatever
- * else it passes is left alone: it is not ours.
+ * viola's descriptors that systemd passed to this process, by the device's name in the descriptors' names. Other
+ * descriptors are left alone.
  */
 function inheritedFds(): Map<string, Stored[]> {
   const [pid, count, names] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"]
@@ -156,7 +158,7 @@ function inheritedFds(): Map<string, Stored[]> {
     const number = LISTEN_FDS_START + i;
     const device = FD_NAME.exec(fdName)?.groups?.device;
     if (device === undefined || !(i < Number(count)) || !cameThroughExec(number)) return;
-    // Its copy is closed when a child is started, as the one that systemd made is not.
+    // The copy is close-on-exec, unlike the descriptor that systemd passed.
     using original = new Fd(number);
     const fd = original.duplicate();
     found.set(device, [...found.get(device) ?? [], { fdName, fd }]);
@@ -164,13 +166,13 @@ function inheritedFds(): Map<string, Stored[]> {
   return found;
 }
 
-/** Whether a descriptor was passed to this process: its own are all to be closed at the next exec. */
+/** Whether a descriptor was passed by systemd: all of this process's own are close-on-exec. */
 function cameThroughExec(number: number): boolean {
   try {
     const flags = /^flags:\s*(\d+)/m.exec(readSystemFile(`/proc/self/fdinfo/${number}`));
     return (parseInt(flags![1]!, 8) & O_CLOEXEC) === 0;
   } catch {
-    return false; // there is none of that number
+    return false; // no such descriptor
   }
 }
 
@@ -180,7 +182,7 @@ function placeOf({ fdName }: Stored): number {
   return Number(FD_NAME.exec(fdName)!.groups!.number);
 }
 
-/** A device's name as systemd takes it, and no other's: printable ASCII without colons. */
+/** Encodes a device's name uniquely in the characters that systemd accepts: printable ASCII without colons. */
 function encodeName(name: string): string {
   const bytes = new TextEncoder().encode(name);
   return Array.from(bytes, (byte) => {

@@ -96,7 +96,7 @@ Deno.test(
     assertEquals(local.started.map((server) => server.path), [path], "one for all");
     await client.prepare();
     assertEquals(local.started.length, 1);
-    assertEquals(client.howToRemove("a"), '"viola forget a" lets go of it');
+    assertEquals(client.howToRemove("a"), '"viola forget a" releases it');
   }),
 );
 
@@ -348,7 +348,7 @@ Deno.test(
       [new Uint8Array(1000), /reply: magic 0x0/],
       [encodeReply({ verdict: "refused", text: "no" }), /take a at .* \(no\): protocol error/],
       [encodeReply({ verdict: "in use", text: "" }), /\(another viola serves it\).* \(EBUSY\)/],
-      [null, /take a at .*store \(it hung up\): connection reset by peer/],
+      [null, /take a at .*store \(it closed the connection\): connection reset by peer/],
     ];
     for (const [reply, reason] of table) {
       using _liar = new Liar(path, place, reply);

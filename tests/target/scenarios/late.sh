@@ -17,7 +17,7 @@ end sound KILL || :
 wait_for 5 "aplay ends" gone aplay
 if wait "$(pid aplay)"; then fail "aplay says that all is well"; fi
 device sound sound --sink wav:/run/scenario/again.wav
-wait_for 10 "the second life is refused in words" says viola "Cannot give the driver's memory to another back-end"
+wait_for 10 "the second life is refused in words" says viola "Cannot share the driver's memory with another back-end"
 before=$(now)
 play "$(card $NODE)" short && fail "nothing can be played after that"
 took=$(since "$before")
