@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The back-end channel: a second connection on which the back-end asks and the front-end serves, whatever the first one
- * is waiting for.
+ * The back-end channel: a second connection on which the back-end sends requests, independent of the first one.
  *
  * @module
  */
@@ -25,14 +24,14 @@ import {
 } from "./messages.ts";
 import { U64 } from "./payloads.ts";
 
-/** A back-end may send this many messages in {@linkcode WINDOW_MS}; then it has to wait for the next window. */
+/** The most messages read from a back-end in {@linkcode WINDOW_MS}; the rest waits for the next window. */
 const MESSAGES_PER_WINDOW = 64;
 const WINDOW_MS = 100;
 
 const DONE = 0n;
 const REFUSED = 1n;
 
-/** What a {@linkcode BackEndChannel} needs to know. */
+/** Options of a {@linkcode BackEndChannel}. */
 export interface ChannelOptions {
   reactor: Reactor;
   /** The device's name, for errors. */
@@ -41,7 +40,7 @@ export interface ChannelOptions {
   onConfigChange: () => void;
 }
 
-/** The front-end's end of the channel. A fault on it closes it, and leaves the device alone. */
+/** The front-end's end of the channel. A fault closes the channel only; the device continues. */
 export class BackEndChannel {
   #socket: UnixSocket;
   #reader: MessageReader;
@@ -60,13 +59,13 @@ export class BackEndChannel {
     this.#listen();
   }
 
-  /** Makes a channel: ours, and the end to be sent to the back-end and then closed. @throws {OsError} */
+  /** Creates a channel, and the end to send to the back-end, which the caller closes afterwards. @throws {OsError} */
   static create(options: ChannelOptions): { channel: BackEndChannel; theirs: Fd } {
     const [ours, theirs] = UnixSocket.pair();
     return { channel: new BackEndChannel(ours, options), theirs };
   }
 
-  /** Ends it; again is no harm. */
+  /** Closes the channel; may be called again. */
   close(): void {
     clearTimeout(this.#pause);
     this.#watch?.close();
@@ -92,12 +91,12 @@ export class BackEndChannel {
         if (this.#serve(message)) changed = true;
       }
     } catch {
-      this.close(); // the device itself may be well: its own connection tells
+      this.close(); // only the channel: if the back-end has failed, the main connection shows it
     }
     if (changed) this.options.onConfigChange();
   }
 
-  /** Whether another message may be read in this window; if not, none is until the next. */
+  /** Whether another message may be read in this window. */
   #admit(): boolean {
     const now = performance.now();
     if (now - this.#windowStart >= WINDOW_MS) {
@@ -110,7 +109,7 @@ export class BackEndChannel {
     return false;
   }
 
-  /** Answers a message. @returns whether it says that the config space changed */
+  /** Answers a message. @returns whether it reports a changed config space */
   #serve({ request, flags, body, fds }: RawMessage): boolean {
     for (const fd of fds) fd.close();
     const row = BACK_END_MESSAGES.CONFIG_CHANGE_MSG;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Connecting to a back-end that is not there yet.
+ * Connects to a back-end that may not be listening yet.
  *
  * @module
  */
@@ -10,15 +10,15 @@ import { FrontEnd, type FrontEndOptions } from "./front_end.ts";
 /** Options of {@linkcode connectWithBackoff}. */
 export interface BackoffOptions extends FrontEndOptions {
   signal?: AbortSignal | undefined;
-  /** Called after 1, 10 and 60 seconds in vain, with the reason of the last attempt. */
+  /** Called after 1, 10 and 60 seconds without success, with the error of the last attempt. */
   onWaiting?: ((seconds: number, reason: Error) => void) | undefined;
 }
 
-/** What connecting fails with while a daemon is about to start, starts again, or is busy with another front-end. */
+/** Errors of connecting while a daemon starts, restarts, or serves another front-end. */
 const TRANSIENT = new Set(["ENOENT", "ECONNREFUSED", "EAGAIN", "EINTR"]);
 /**
- * The waits between attempts: an eighth of the time since the first, so that little of an outage is due to them, and
- * within these bounds. An attempt costs some microseconds: cheaper than watching folders that may not exist yet.
+ * The waits between attempts are an eighth of the time since the first, so that they prolong an outage little, within these
+ * bounds. An attempt takes microseconds, which is cheaper than watching folders that may not exist yet.
  */
 const WAIT_SHARE = 1 / 8;
 const SHORTEST_WAIT_MS = 5;
@@ -31,9 +31,9 @@ export function waitAfter(elapsed: number): number {
 }
 
 /**
- * Connects to the back-end at `path`, however long it takes for it to listen there.
+ * Connects to the back-end at `path`; waits without a deadline for it to listen there.
  *
- * @throws {OsError} what no waiting will cure: EACCES, ENAMETOOLONG, a path that is no socket …
+ * @throws {OsError} when waiting would not help: EACCES, ENAMETOOLONG, a path that is not a socket …
  * @throws what `signal` was aborted with
  */
 export async function connectWithBackoff(path: string, options: BackoffOptions): Promise<FrontEnd> {
@@ -56,7 +56,7 @@ export async function connectWithBackoff(path: string, options: BackoffOptions):
   }
 }
 
-/** Waits, or until aborted. */
+/** Waits until the time is over or the signal is aborted. */
 function sleep(ms: number, signal: AbortSignal | undefined): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
   const done = (): void => {

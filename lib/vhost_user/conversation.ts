@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * A front-end's requests over one connection: answered in their order, each in time or the connection is given up. There
- * are no sequence numbers, so a reply that came late could be taken for the next one's.
+ * A front-end's requests over one connection. Replies come in order, each within a deadline; after a late one the
+ * connection is closed, since without sequence numbers it could be taken for the reply to the next request.
  *
  * @module
  */
@@ -29,19 +29,19 @@ import {
 } from "./messages.ts";
 import { type Codec, U64 } from "./payloads.ts";
 
-/** How long a reply may take, in milliseconds, unless the front-end says otherwise. */
+/** The default deadline for a reply, in milliseconds. */
 export const DEADLINE_MS = 2_000;
-/** These may take five times that: the back-end maps memory, or waits for requests in flight. */
+/** Requests with five times that deadline: the back-end maps memory, or drains requests in flight. */
 const SLOW: ReadonlySet<FrontEndMessage> = new Set(["SET_MEM_TABLE", "GET_VRING_BASE"]);
 const SLOW_FACTOR = 5;
 
-/** What a {@linkcode Conversation} needs to know. */
+/** Options of a {@linkcode Conversation}. */
 export interface ConversationOptions {
   reactor: Reactor;
   /** The device's name, for errors. */
   name: string;
   deadlineMs: number;
-  /** Called once when it ended for any reason but {@linkcode Conversation.close}. */
+  /** Called once when the connection ended for another reason than {@linkcode Conversation.close}. */
   onLost: (error: VhostUserError) => void;
 }
 
@@ -49,9 +49,9 @@ export interface ConversationOptions {
 interface Exchange {
   what: string;
   row: MessageRow;
-  /** How long its reply may take once those before it have come, in milliseconds. */
+  /** Deadline for its reply after the previous replies, in milliseconds. */
   ms: number;
-  /** How its reply is read, null when none will come. */
+  /** The codec of its reply; null when there is none. */
   reply: Codec<unknown> | null;
   unsent: Uint8Array<ArrayBuffer>;
   fds: readonly number[];
@@ -63,18 +63,18 @@ export class Conversation {
   #socket: UnixSocket;
   #reader: MessageReader;
   #watch: Watch;
-  /** Not sent, or not wholly. */
+  /** Not sent, or only partly. */
   readonly #unsent: Exchange[] = [];
-  /** Sent, and to be replied to. */
+  /** Sent, with a reply expected. */
   readonly #awaited: Exchange[] = [];
-  /** The first of all these, and what runs out when it is not replied to in time. */
+  /** The first of all these, and the timer of its deadline. */
   #timed: Exchange | undefined;
   #deadline: ReturnType<typeof setTimeout> | undefined;
   #ended: VhostUserError | null = null;
-  /** Whether requests without a reply of their own ask for an acknowledgement: once REPLY_ACK is agreed on. */
+  /** Whether requests without a reply ask for an acknowledgement; true once REPLY_ACK is negotiated. */
   acknowledged = false;
 
-  /** Takes the socket over. */
+  /** Takes ownership of the socket. */
   constructor(socket: UnixSocket, readonly options: ConversationOptions) {
     this.#socket = socket;
     this.#reader = new MessageReader(socket, "replies", `the back-end of ${options.name}`);
@@ -82,11 +82,11 @@ export class Conversation {
   }
 
   /**
-   * Sends a request behind those before it, whether they are replied to or not: who must know that awaits them.
+   * Sends a request after those sent before, without waiting for their replies.
    *
-   * @param fds Descriptors to send along; they stay the caller's, and open until this is settled
-   * @returns what the back-end replied; undefined for an acknowledgement
-   * @throws {VhostUserError} and the connection is closed; all requests in flight are told the same
+   * @param fds Descriptors to send along; owned by the caller, who keeps them open until the promise settles
+   * @returns the back-end's reply; undefined for an acknowledgement
+   * @throws {VhostUserError} after closing the connection; all requests in flight reject with the same error
    */
   ask<Name extends FrontEndMessage>(
     name: Name,
@@ -101,19 +101,19 @@ export class Conversation {
     return exchange.settled.promise as Promise<ReplyOf<Name>>;
   }
 
-  /** Ends the conversation because of what the back-end said, and returns the error for the caller to throw. */
+  /** Closes the connection after a wrong reply. @returns the error for the caller to throw */
   fail(fault: VhostUserFault, text: string): VhostUserError {
     const error = new VhostUserError(fault, text);
     this.#lose(error);
     return error;
   }
 
-  /** Ends it; what is pending rejects. Again is no harm. */
+  /** Closes the connection; pending requests reject. May be called again. */
   close(): void {
     this.#end(new VhostUserError("closed", `The connection of ${this.options.name} was closed`));
   }
 
-  /** Gives the first request its time: that begins when those before it are done. */
+  /** Starts the deadline of the first request: it begins when those before it are done. */
   #time(): void {
     const first = this.#awaited[0] ?? this.#unsent[0];
     if (first === this.#timed) return;
@@ -122,7 +122,7 @@ export class Conversation {
     if (first === undefined) return;
     const { what, ms } = first;
     this.#deadline = setTimeout(() => {
-      const text = `Cannot ${what}: no answer, expected in ${ms} ms`;
+      const text = `Cannot ${what}: no reply within ${ms} ms`;
       this.#lose(new VhostUserError("late", text));
     }, ms);
   }
@@ -143,7 +143,7 @@ export class Conversation {
     };
   }
 
-  /** Sends what is unsent; waits for room when there is none. */
+  /** Sends the unsent requests; continues when the socket has room again. */
   #send(): void {
     for (let exchange = this.#unsent[0]; exchange !== undefined; exchange = this.#unsent[0]) {
       while (exchange.unsent.length > 0) {
@@ -195,7 +195,10 @@ export class Conversation {
     }
     const { what, row, reply } = exchange;
     if (request !== row.request) {
-      throw new VhostUserError("protocol", `${this.#unasked(request)}, expected that to ${what}`);
+      throw new VhostUserError(
+        "protocol",
+        `${this.#unasked(request)}, expected the reply to ${what}`,
+      );
     }
     if (fds.length > 0) { // no request of ours has any in its reply
       const text = `${fds.length} descriptors came with the reply, expected none`;
@@ -205,7 +208,7 @@ export class Conversation {
     if (row.reply === null && value !== 0n) {
       throw new VhostUserError(
         "refused",
-        `Cannot ${what}: the back-end answered ${value}, expected 0`,
+        `Cannot ${what}: the back-end refused with ${value}, expected 0`,
       );
     }
     this.#awaited.shift();
@@ -217,25 +220,27 @@ export class Conversation {
     return `The back-end of ${this.options.name} sent a reply to ${name}`;
   }
 
-  /** Runs what may find the connection broken. */
+  /** Runs an action that may fail because the connection is broken. */
   #guard(action: () => void): void {
     try {
       action();
     } catch (cause) {
       const error = cause instanceof VhostUserError ? this.#placed(cause) : new VhostUserError(
         "lost",
-        `The back-end of ${this.options.name} is gone: ${(cause as Error).message}`,
+        `The connection to the back-end of ${this.options.name} is broken: ${
+          (cause as Error).message
+        }`,
         { cause },
       );
       this.#lose(error);
     }
   }
 
-  /** An error that says at which request it came. */
+  /** Adds the request that was waiting for its reply to an error. */
   #placed(error: VhostUserError): VhostUserError {
     const what = this.#timed?.what;
     if (what === undefined || error.message.includes(what)) return error;
-    const text = `${error.message} (the answer to ${what} was awaited)`;
+    const text = `${error.message} (waiting for the reply to ${what})`;
     return new VhostUserError(error.fault, text, { cause: error });
   }
 

@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * How a vhost-user conversation ends badly.
+ * The error that ends a vhost-user connection.
  *
  * @module
  */
 
 /**
- * What ended it:
- * - `lost`: the other side closed the connection, or is gone
+ * Why a connection ended:
+ * - `lost`: the peer closed the connection, or ended
  * - `late`: a reply did not come in time
- * - `protocol`: what came is not what the protocol allows
- * - `refused`: the other side answered that it failed, or refuses (a NACK)
- * - `unfit`: the other side is sound, but not what is needed (device class, queues, features)
- * - `closed`: we closed the connection ourselves
+ * - `protocol`: the peer violated the protocol
+ * - `refused`: the peer replied with a failure (a NACK)
+ * - `unfit`: the peer is valid, but does not fit (device class, queues, features)
+ * - `closed`: this side closed the connection
  */
 export type VhostUserFault = "lost" | "late" | "protocol" | "refused" | "unfit" | "closed";
 
-/** A vhost-user conversation that failed. The connection it was on is closed. */
+/** A vhost-user connection failed and was closed. */
 export class VhostUserError extends Error {
   override readonly name = "VhostUserError";
 

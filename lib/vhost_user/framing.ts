@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Messages out of a stream of bytes and descriptors, as they come: whole, in pieces, or never. Both roles read with it.
+ * Reads messages from a stream of bytes and descriptors, in which they may arrive in pieces. Used by both roles.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { VhostUserError } from "./errors.ts";
 import { HEADER_SIZE, NEED_REPLY, REPLY, VERSION } from "./messages.ts";
 import { MAX_BODY } from "./payloads.ts";
 
-/** Where bytes and descriptors come from: a Unix socket, or a test's. */
+/** A source of bytes and descriptors: a Unix socket, or a fake one in tests. */
 export interface ByteSource {
   receive(
     buffer: Uint8Array<ArrayBuffer>,
@@ -19,26 +19,26 @@ export interface ByteSource {
   ): Received;
 }
 
-/** A message as it came. Whoever takes it closes the descriptors. */
+/** A received message. The caller owns the descriptors. */
 export interface RawMessage {
   request: number;
   flags: number;
-  /** A copy. */
+  /** The payload, copied. */
   body: Uint8Array<ArrayBuffer>;
   fds: Fd[];
 }
 
-/** Whose messages are read: only replies, or only requests. */
+/** The kind of messages that are accepted. */
 export type Direction = "replies" | "requests";
 
 const FLAGS_OF_REQUEST = VERSION | NEED_REPLY;
 
-/** The most descriptors a message may bring: a memory table's. */
+/** The most descriptors of a message: those of a memory table. */
 const MAX_MESSAGE_FDS = 8;
 
 /**
- * Reads messages one at a time, never a byte past the end of one: the descriptors of the next come with its first byte,
- * and only so is it known whose they are.
+ * Reads one message at a time, never beyond its end: a message's descriptors arrive with its first byte, and reading
+ * further would mix up the descriptors of two messages.
  */
 export class MessageReader {
   #bytes = new Uint8Array(HEADER_SIZE + MAX_BODY);
@@ -54,9 +54,9 @@ export class MessageReader {
   ) {}
 
   /**
-   * The next message, or null while it is not all there.
+   * Reads the next message; null while it is incomplete.
    *
-   * @throws {VhostUserError} the peer closed, or sends what is no message; the connection is of no use then
+   * @throws {VhostUserError} when the peer has closed the connection or sent a malformed message; close the connection then
    */
   next(): RawMessage | null {
     while (this.#filled < this.#end()) {
@@ -70,7 +70,7 @@ export class MessageReader {
     return this.#take();
   }
 
-  /** Whether nothing of the next message is there yet. */
+  /** Whether no byte of the next message has arrived. */
   get idle(): boolean {
     return this.#filled === 0;
   }
@@ -80,13 +80,13 @@ export class MessageReader {
     return `${this.#filled} of ${this.#end()} bytes`;
   }
 
-  /** Closes what came with a message that never became whole. */
+  /** Closes the descriptors of an incomplete message. */
   discard(): void {
     for (const fd of this.#fds) fd.close();
     this.#fds = [];
   }
 
-  /** Where the part that is being read ends: the header, and once it is there, the payload. */
+  /** The end of the part being read: of the header, then of the payload. */
   #end(): number {
     return this.#filled < HEADER_SIZE ? HEADER_SIZE : HEADER_SIZE + this.#view.getUint32(8, true);
   }

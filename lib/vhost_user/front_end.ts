@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The front-end role: what viola is to a device daemon.
+ * The front-end role, which viola has towards a device daemon.
  *
  * The order of messages is that of the daemons' own test benches and of other front-ends: features, owner, config once
  * per connection; then memory, rings, enable each time the driver is ready; then disable and GET_VRING_BASE each time it
- * is not. A back-end is trusted in nothing: it may be silent, lie, or close at any moment, and all that comes of it is
- * one {@linkcode VhostUserError} and a closed connection.
+ * is not. A back-end is not trusted: whether it is silent, sends wrong replies or closes, the result is one
+ * {@linkcode VhostUserError} and a closed connection.
  *
  * @module
  */
@@ -30,13 +30,13 @@ export interface Profile {
   readonly config: Uint8Array<ArrayBuffer>;
 }
 
-/** A piece of memory for the back-end to map. */
+/** A memory region for the back-end to map. */
 export interface MemorySlot {
   /** Guest address of its first byte: what descriptors hold. */
   guest: number;
   /** Bytes. */
   size: number;
-  /** User address of its first byte: what ring addresses are given in. Any injective scheme will do; `guest` is the simplest. */
+  /** User address of its first byte; ring addresses are user addresses. Any unique range will do, such as that of `guest`. */
   user: number;
   /** Where it begins in the file, a multiple of the page size. */
   offset: number;
@@ -44,7 +44,7 @@ export interface MemorySlot {
   fd: number;
 }
 
-/** A ring to be started. The descriptors stay the caller's. */
+/** A ring to start. The caller owns the descriptors. */
 export interface RingSetup {
   index: number;
   /** Entries, a power of two. */
@@ -61,33 +61,33 @@ export interface RingSetup {
   call: number;
 }
 
-/** What {@linkcode FrontEnd.start} sets up. */
+/** Arguments of {@linkcode FrontEnd.start}. */
 export interface Setup {
-  /** What the driver accepted; bit 30 is added here. */
+  /** The features that the driver accepted; bit 30 is added here. */
   features: bigint;
-  /** At most 8. Absent: those sent before on this connection still hold. */
+  /** At most 8 regions. Absent: those sent before on this connection stay valid. */
   memory?: readonly MemorySlot[] | undefined;
   rings: readonly RingSetup[];
 }
 
-/** Where a ring stopped. */
+/** The index at which a ring stopped. */
 export interface RingBase {
   index: number;
   /** The next available index that the back-end would have taken. */
   base: number;
 }
 
-/** What a {@linkcode FrontEnd} needs to know. */
+/** Options of a {@linkcode FrontEnd}. */
 export interface FrontEndOptions {
   reactor: Reactor;
   /** The device's name, for errors. */
   name: string;
   deviceClass: DeviceClass;
-  /** Called once when the connection ended for any reason but {@linkcode FrontEnd.close}; pending calls reject with the same error. */
+  /** Called once when the connection ended for another reason than {@linkcode FrontEnd.close}; pending calls reject with the same error. */
   onLost?: ((error: VhostUserError) => void) | undefined;
-  /** How long an ordinary reply may take, 2000 ms unless told; those that drain or map may take five times that. */
+  /** Deadline for an ordinary reply; replies that come after draining or mapping may take five times that. @default 2000 ms */
   deadlineMs?: number | undefined;
-  /** The back-end says that its config space changed: {@linkcode FrontEnd.readConfig} it. */
+  /** Called when the back-end reports a changed config space; read it with {@linkcode FrontEnd.readConfig}. */
   onConfigChange?: (() => void) | undefined;
 }
 
@@ -135,9 +135,9 @@ export class FrontEnd implements Disposable {
   }
 
   /**
-   * Finds out what the back-end is, agrees on protocol features, and becomes its owner. Once per connection.
+   * Queries what the back-end offers, negotiates protocol features, and becomes its owner. Once per connection.
    *
-   * @throws {VhostUserError} `unfit` when it cannot be a device of our class
+   * @throws {VhostUserError} `unfit` when it is not a device of the expected class
    */
   async initialise(): Promise<Profile> {
     const offered = await this.#conversation.ask("GET_FEATURES", undefined);
@@ -158,11 +158,11 @@ export class FrontEnd implements Disposable {
   /**
    * Starts the device: features, memory, rings. All descriptors must stay open until this is done.
    *
-   * Chains that were offered before the back-end listened wait for ever unless it is rung now. That is left to the
-   * caller: a hostile back-end can make whoever rings an eventfd that it holds wait for as long as it likes.
+   * The caller must kick the rings afterwards, since chains offered before are not noticed otherwise. This is not done
+   * here, because a hostile back-end that fills an eventfd can block the thread that writes to it.
    *
-   * @throws {VhostUserError} and the connection is closed
-   * @throws {RangeError} for a set-up that no back-end could be given; nothing was sent
+   * @throws {VhostUserError} after closing the connection
+   * @throws {RangeError} for an invalid set-up; nothing was sent
    */
   async start({ features, memory, rings }: Setup): Promise<void> {
     this.#checkSetup({ features, memory, rings });
@@ -173,14 +173,14 @@ export class FrontEnd implements Disposable {
   }
 
   /**
-   * Starts rings that {@linkcode start} left out: some must run before the device may see the others.
+   * Starts rings that {@linkcode start} left out, because others had to run first.
    *
    * @throws {VhostUserError} and the connection is closed
    * @throws {RangeError} for a ring that the back-end does not have, or that is started; nothing was sent
    */
   async startRings(rings: readonly RingSetup[]): Promise<void> {
     this.#checkRings(rings);
-    // Sent at once: a back-end and we would wake each other for each of them else, thirty times for a sound card.
+    // Sent without waiting for replies in between: that would cost about thirty wake-ups for a sound card.
     await Promise.all([
       ...rings.flatMap((ring) => this.#setUpRing(ring)),
       ...this.#enable(rings.map(({ index }) => index), true),
@@ -191,8 +191,8 @@ export class FrontEnd implements Disposable {
   /**
    * Stops the rings that {@linkcode start} started; the device may be started again.
    *
-   * @returns where each stopped. Not every back-end drains first: what it took and did not complete lies between the
-   *          ring's used index and this
+   * @returns the index at which each stopped. Not every back-end drains first: chains between the ring's used index and
+   *          this index were taken and not completed
    * @throws {VhostUserError} and the connection is closed
    */
   async stop(): Promise<RingBase[]> {
@@ -205,7 +205,7 @@ export class FrontEnd implements Disposable {
   }
 
   /**
-   * Reads the config space anew; {@linkcode profile} has it too then.
+   * Reads the config space again, and updates {@linkcode profile}.
    *
    * @throws {VhostUserError} and the connection is closed
    */
@@ -216,7 +216,7 @@ export class FrontEnd implements Disposable {
   }
 
   /**
-   * Passes on what the driver wrote to the config space.
+   * Sends a write of the driver to the config space.
    *
    * @throws {VhostUserError} and the connection is closed
    * @throws {RangeError} when it lies outside the config space; nothing was sent
@@ -234,9 +234,9 @@ export class FrontEnd implements Disposable {
   }
 
   /**
-   * Resets the device, where the back-end can: RESET_DEVICE.
+   * Resets the device with RESET_DEVICE, if the back-end supports that.
    *
-   * @returns whether it can
+   * @returns whether it does
    * @throws {VhostUserError} and the connection is closed
    */
   async resetDevice(): Promise<boolean> {
@@ -246,12 +246,12 @@ export class FrontEnd implements Disposable {
     return true;
   }
 
-  /** Asks something that changes nothing. @throws {VhostUserError} when nothing is answered; the connection is closed */
+  /** Sends a request without side effects. @throws {VhostUserError} when there is no reply; the connection is closed then */
   async ping(): Promise<void> {
     await this.#conversation.ask("GET_FEATURES", undefined);
   }
 
-  /** Ends the connection; what is pending rejects, `onLost` is not called. Again is no harm. */
+  /** Closes the connection; pending calls reject, `onLost` is not called. May be called again. */
   close(): void {
     this.#channel?.close();
     this.#conversation.close();
@@ -263,7 +263,7 @@ export class FrontEnd implements Disposable {
 
   // ---- parts of initialise ----
 
-  /** A back-end does not say which class it is of: features that our class does not have give it away. */
+  /** A back-end does not report its class, but features that the expected class does not have show another one. */
   #checkClassBits(features: bigint): void {
     const { deviceClass } = this.options;
     const known = Object.keys(deviceClass.featureNames).map(Number);
@@ -330,19 +330,19 @@ export class FrontEnd implements Disposable {
     }
   }
 
-  /** The bytes beyond the class's least belong to features of the class: read only if the back-end has any of these. */
+  /** Bytes beyond the class's minimum belong to features of the class; they are read only if the back-end has one. */
   #configSize(features: bigint): number {
     const { min, max } = this.options.deviceClass.config;
     return (features & CLASS_BITS) === 0n ? min : max;
   }
 
-  /** All of it at once: some daemons read past their structure, or ignore the offset, when asked for another piece. */
+  /** Reads all at once: for parts, some daemons ignore the offset or read beyond their structure. */
   async #fetchConfig(size: number): Promise<Uint8Array<ArrayBuffer>> {
     if (size === 0) return new Uint8Array();
     const request = { offset: 0, flags: 0, data: new Uint8Array(size) };
     const reply = await this.#conversation.ask("GET_CONFIG", request);
     if (reply === null || reply.data.length === 0) {
-      throw this.#unfit(`it refuses to give ${size} bytes of config space`);
+      throw this.#unfit(`it refused to return ${size} bytes of config space`);
     }
     if (reply.offset !== 0 || reply.data.length !== size) {
       const text = `${reply.data.length} bytes at ${reply.offset} came, expected ${size} at 0`;
@@ -395,7 +395,7 @@ export class FrontEnd implements Disposable {
     await this.#conversation.ask("SET_MEM_TABLE", table, memory.map(({ fd }) => fd));
   }
 
-  /** The call eventfd is the real one from the first: a placeholder would swallow an early completion. */
+  /** Sets the real call eventfd at once: a placeholder would swallow an early signal. */
   #setUpRing(
     { index, size, base, desc, avail, used, kick, call }: RingSetup,
   ): Promise<unknown>[] {
@@ -417,14 +417,14 @@ export class FrontEnd implements Disposable {
     ];
   }
 
-  /** Enables or disables rings. @returns what settles when the back-end has done it */
+  /** Enables or disables rings. @returns promises that settle when the back-end has done so */
   #enable(rings: readonly number[], on: boolean): Promise<unknown>[] {
     const conversation = this.#conversation;
     const num = on ? 1 : 0;
     const asked: Promise<unknown>[] = this.#extended
       ? rings.map((index) => conversation.ask("SET_VRING_ENABLE", { index, num }))
       : [];
-    // Without acknowledgements any request with a reply shows that those before it are done.
+    // Without acknowledgements: the reply to any later request shows that these are done.
     if (!conversation.acknowledged) asked.push(conversation.ask("GET_FEATURES", undefined));
     return asked;
   }

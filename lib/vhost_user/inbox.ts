@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * A front-end's messages as they come, each of which has to be whole in time.
+ * Reads a front-end's messages, each of which must be complete within a deadline.
  *
  * @module
  */
@@ -8,19 +8,19 @@ import type { Clock, UnixSocket } from "../../ffi/mod.ts";
 import { VhostUserError } from "./errors.ts";
 import { MessageReader, type RawMessage } from "./framing.ts";
 
-/** How long the rest of a message may take, in nanoseconds: front-ends send a message at once, or are not well. */
+/** Deadline for the rest of a message, in nanoseconds; a working front-end sends a message at once. */
 const MESSAGE_NS = 5e9;
 
 /** Reads requests. */
 export class Inbox {
   readonly #reader: MessageReader;
-  /** When the message that has begun is given up; Infinity: none has. */
+  /** The deadline of the incomplete message; Infinity when there is none. */
   #deadline = Infinity;
 
   /**
-   * @param peer Whose messages these are, for errors
-   * @param clock For this alone until it is closed
-   * @param onLate Called when a message that has begun does not become whole in time
+   * @param peer The sender, for errors
+   * @param clock Used by this object alone until it is closed
+   * @param onLate Called when a message is still incomplete at its deadline
    */
   constructor(
     socket: UnixSocket,
@@ -32,14 +32,14 @@ export class Inbox {
     clock.onAlarm = () => this.#giveUp();
   }
 
-  /** Whether nothing of the next message is there yet. */
+  /** Whether no byte of the next message has arrived. */
   get idle(): boolean {
     return this.#reader.idle;
   }
 
   /**
-   * The next message, or null while it is not all there. Its time begins with its first bytes, and is its own however
-   * many more come meanwhile.
+   * Reads the next message; null while it is incomplete. The deadline starts with its first byte, and later bytes do not
+   * extend it.
    *
    * @throws {VhostUserError} as {@linkcode MessageReader.next}
    */
@@ -50,7 +50,7 @@ export class Inbox {
     return message;
   }
 
-  /** Waits for no more of a message that has begun, and closes what came with it. */
+  /** Clears the deadline, and closes the descriptors of an incomplete message. */
   close(): void {
     this.#time(Infinity);
     this.#reader.discard();

@@ -35,9 +35,9 @@ export const HEADER_SIZE = 12;
 
 /** Header flags: bits 0 and 1 are the version. */
 export const VERSION = 0x1;
-/** This message answers another. */
+/** The message is a reply. */
 export const REPLY = 0x4;
-/** The sender wants an acknowledgement; of effect only with {@linkcode PROTOCOL_FEATURE}.REPLY_ACK. */
+/** The sender wants an acknowledgement; only with {@linkcode PROTOCOL_FEATURE}.REPLY_ACK. */
 export const NEED_REPLY = 0x8;
 
 /** Protocol feature bits. */
@@ -81,7 +81,7 @@ export function hasProtocolFeature(set: bigint, name: ProtocolFeature): boolean 
   return (set >> BigInt(PROTOCOL_FEATURE[name]) & 1n) === 1n;
 }
 
-/** A set of protocol features in words, those without a name as "bit N". */
+/** The names of a set of protocol features, "bit N" for unknown ones. */
 export function protocolFeatureNames(set: bigint): string[] {
   const names = new Map<number, string>(
     Object.entries(PROTOCOL_FEATURE).map(([name, bit]) => [bit, name]),
@@ -98,7 +98,7 @@ export interface MessageRow<Body = unknown, Reply = unknown> {
   /** The number in the header. */
   readonly request: number;
   readonly body: Codec<Body>;
-  /** What always answers it; null: an acknowledgement (u64, 0 = done) if one is asked for. */
+  /** The codec of its reply; null: it has only an acknowledgement (u64, 0 = done), if requested. */
   readonly reply: Codec<Reply> | null;
   /** The fewest and most descriptors that come with it. */
   readonly fds: readonly [min: number, max: number];
@@ -126,7 +126,7 @@ function row<Body, Reply = void>(
 const ONE = [1, 1] as const;
 const MAYBE = [0, 1] as const;
 
-/** What a front-end sends. */
+/** The messages of the front-end. */
 export const FRONT_END_MESSAGES = {
   GET_FEATURES: row(1, NONE, { reply: U64 }),
   SET_FEATURES: row(2, U64),
@@ -183,7 +183,7 @@ export const FRONT_END_MESSAGES = {
   }),
 } as const;
 
-/** What a back-end sends, on the socket that SET_BACKEND_REQ_FD handed to it. Numbered apart from the above. */
+/** The messages of the back-end, on the socket from SET_BACKEND_REQ_FD. Their numbers are separate from the above. */
 export const BACK_END_MESSAGES = {
   IOTLB_MSG: row(1, IOTLB),
   CONFIG_CHANGE_MSG: row(2, NONE, { gate: "CONFIG" }),
@@ -201,10 +201,10 @@ export const BACK_END_MESSAGES = {
 export type FrontEndMessage = keyof typeof FRONT_END_MESSAGES;
 /** The name of a back-end's message. */
 export type BackEndMessage = keyof typeof BACK_END_MESSAGES;
-/** What a front-end's message carries. */
+/** The payload of a front-end's message. */
 export type BodyOf<Name extends FrontEndMessage> = typeof FRONT_END_MESSAGES[Name] extends
   MessageRow<infer Body, infer _> ? Body : never;
-/** What answers a front-end's message, void for an acknowledgement. */
+/** The reply to a front-end's message, void for an acknowledgement. */
 export type ReplyOf<Name extends FrontEndMessage> = typeof FRONT_END_MESSAGES[Name] extends
   MessageRow<infer _, infer Reply> ? Reply : never;
 
@@ -223,7 +223,7 @@ export const BACK_END_NAMES: ReadonlyMap<number, BackEndMessage> = namesOf(
 
 // ---- whole messages ----
 
-/** A message's bytes: header and payload in one piece, to be sent by one call. */
+/** A message's bytes, header and payload together, to be sent by one call. */
 export function encodeMessage(
   request: number,
   flags: number,
@@ -241,7 +241,7 @@ export function encodeMessage(
 /**
  * Reads a payload.
  *
- * @param what What it is a payload of, for the error
+ * @param what The message, for the error
  * @throws {VhostUserError} naming the sizes
  */
 export function decodeBody<T>(what: string, codec: Codec<T>, body: Uint8Array): T {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * vhost-user: how a virtio device that lives in one process is driven from another, over a Unix socket. Both roles.
+ * vhost-user, both roles: a front-end in one process uses a virtio device in another, over a Unix socket.
  *
  * @module
  */

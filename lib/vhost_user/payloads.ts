@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The payloads of vhost-user messages: values and their bytes, little-endian on all machines this runs on. Whether a
- * value makes sense at this moment is the roles' affair.
+ * The payloads of vhost-user messages: values and their bytes, little-endian on all machines this runs on. The roles check
+ * whether a value is acceptable in the present state.
  *
  * @module
  */
@@ -10,10 +10,10 @@
 export const MAX_BODY = 4096;
 /** The most regions of a memory table without CONFIGURE_MEM_SLOTS. */
 export const MAX_REGIONS = 8;
-/** The largest config space; virtio-mmio itself has room for no more. */
+/** The largest config space, which is also the most that virtio-mmio has room for. */
 export const MAX_CONFIG = 256;
 
-/** How values of one kind lie in a payload. */
+/** Encodes and decodes the payload of one kind of message. */
 export interface Codec<T> {
   /** The fewest and most bytes of a payload. */
   readonly min: number;
@@ -21,7 +21,7 @@ export interface Codec<T> {
   encode(value: T): Uint8Array<ArrayBuffer>;
   /**
    * @param body `min` to `max` bytes
-   * @throws {RangeError} when sizes inside contradict the payload's
+   * @throws {RangeError} when a size in the payload contradicts the payload's length
    */
   decode(body: DataView): T;
 }
@@ -105,7 +105,7 @@ export const VRING_ADDRESS: Codec<VringAddress> = fixed(
   }),
 );
 
-/** A piece of memory: `size` bytes of a file from `offset`. */
+/** A memory region: `size` bytes of a file from `offset`. */
 export interface Region {
   guest: bigint;
   size: bigint;
@@ -177,7 +177,7 @@ export const SINGLE_REGION: Codec<Region> = {
   decode: (body) => readRegion(body, 8, regionSize(body.byteLength - 8, 1)),
 };
 
-/** A piece of a file to be mapped for the dirty log. */
+/** The part of a file that holds the dirty log. */
 export interface LogRegion {
   size: bigint;
   offset: bigint;
@@ -235,7 +235,7 @@ export const IOTLB: Codec<Iotlb> = fixed(
   }),
 );
 
-/** A piece of config space. */
+/** A part of the config space. */
 export interface Config {
   offset: number;
   /** 0 written by the driver, 1 by a migration. */
@@ -266,7 +266,7 @@ export const CONFIG: Codec<Config> = {
   },
 };
 
-/** The answer to GET_CONFIG; no payload at all (null) says that the back-end refuses. */
+/** The reply to GET_CONFIG; an empty payload (null) means that the back-end refuses. */
 export const CONFIG_REPLY: Codec<Config | null> = {
   min: 0,
   max: CONFIG.max,
@@ -278,10 +278,10 @@ export const CONFIG_REPLY: Codec<Config | null> = {
   },
 };
 
-/** A ring whose eventfd comes along, or does not. */
+/** A ring's index, and whether an eventfd comes with the message. */
 export interface VringFd {
   index: number;
-  /** No descriptor: poll instead (kick), or say nothing (call, error). */
+  /** No descriptor: the back-end polls (kick), or does not signal (call, error). */
   noFd: boolean;
 }
 
@@ -321,7 +321,7 @@ export const VRING_AREA: Codec<VringArea> = fixed(
   }),
 );
 
-/** The memory that remembers requests in flight. */
+/** The shared memory that records requests in flight. */
 export interface Inflight {
   size: bigint;
   offset: bigint;
@@ -349,10 +349,10 @@ export const INFLIGHT: Codec<Inflight> = fixed(
 /** The sixteen bytes of a UUID, in the order they are written. */
 export const UUID: Codec<Uint8Array> = opaque(16, 16);
 
-/** Parameters of a crypto session. Implementations do not agree on the layout, so it stays bytes. */
+/** Parameters of a crypto session, as bytes, since implementations use different layouts. */
 export const CRYPTO_SESSION: Codec<Uint8Array> = opaque(0, MAX_BODY);
 
-/** Which way device state goes, and in which phase. */
+/** Direction and phase of a device state transfer. */
 export interface DeviceStateTransfer {
   /** 0 save, 1 load. */
   direction: number;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The memory that a front-end shares: its table of regions, checked, mapped, and looked up by both of its address spaces.
+ * The memory that a front-end shares: its regions are checked, mapped, and found by guest or user address.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { GuestMemory, type MemoryRegion } from "../virtio/memory.ts";
 import { VhostUserError } from "./errors.ts";
 import type { Region } from "./payloads.ts";
 
-/** Where a region lies in user addresses; these are only keys, and may use all 64 bits. */
+/** A region's range of user addresses, which serve only as keys and may use all 64 bits. */
 interface UserRange {
   start: bigint;
   end: bigint;
@@ -19,8 +19,8 @@ interface UserRange {
 const hex = (value: bigint | number): string => `0x${value.toString(16)}`;
 
 /**
- * Mapped regions. Nothing keeps a front-end from truncating a file after it was checked, and a touch of what is gone
- * then ends the process: it ends only the device that this front-end drives.
+ * Mapped regions. A front-end can truncate a file after it was checked; an access then ends the process by SIGBUS, and
+ * with it only the device that this front-end uses.
  */
 export class SharedMemory implements Disposable {
   readonly memory: GuestMemory;
@@ -40,8 +40,8 @@ export class SharedMemory implements Disposable {
   /**
    * Maps a memory table.
    *
-   * @param fds One for each region; they stay the caller's
-   * @throws {VhostUserError} naming the region that cannot be; nothing stays mapped
+   * @param fds One for each region; owned by the caller
+   * @throws {VhostUserError} naming the invalid region; nothing stays mapped
    */
   static map(regions: readonly Region[], fds: readonly Fd[]): SharedMemory {
     if (regions.length === 0 || fds.length !== regions.length) {
@@ -63,8 +63,8 @@ export class SharedMemory implements Disposable {
   /**
    * The guest address of a user address.
    *
-   * @param what What lies there, for the error
-   * @throws {VhostUserError} when no region has it
+   * @param what The structure at that address, for the error
+   * @throws {VhostUserError} when no region contains it
    */
   guestAddress(user: bigint, what: string): number {
     const range = this.#users.find(({ start, end }) => user >= start && user < end);
@@ -77,9 +77,9 @@ export class SharedMemory implements Disposable {
   }
 
   /**
-   * Unmaps it all. Whoever looks at it after that ends the process.
+   * Unmaps all regions. An access afterwards ends the process by SIGSEGV.
    *
-   * @throws {OsError} when some of it cannot be unmapped; the rest is
+   * @throws {OsError} when a region cannot be unmapped; the others are unmapped
    */
   close(): void {
     using all = new DisposableStack();

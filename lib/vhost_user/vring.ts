@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * A ring of a back-end: what the front-end said of it, and whether it runs.
+ * A ring of a back-end: its settings from the front-end, and whether it runs.
  *
- * A ring runs while it is started (it has a kick eventfd) and enabled. Each time it begins to run the device gets a new
- * {@linkcode BackEndRing}; when it stops, that one is dead.
+ * A ring runs while it is started (it has a kick eventfd) and enabled. Each time it starts to run the device gets a new
+ * {@linkcode BackEndRing}, which must not be used after the ring stops.
  *
  * @module
  */
@@ -26,10 +26,10 @@ export type VringEvent = "kick" | "call" | "error";
 
 const NOBODY = -1;
 
-/** What the device holds while its ring runs. */
+/** A running ring, as the device sees it. */
 class LiveRing implements BackEndRing {
   onKick: () => void = () => {};
-  /** The eventfd to ring, {@linkcode NOBODY} for none. */
+  /** The call eventfd to signal, {@linkcode NOBODY} for none. */
   callNumber: number = NOBODY;
   failed = false;
 
@@ -58,14 +58,14 @@ class LiveRing implements BackEndRing {
 export interface VringHost {
   readonly watches: Loop;
   readonly device: BackEndDevice;
-  /** What to report when the device gave a ring up. */
+  /** Called when the device has failed on a ring. */
   reportFailure(error: Error): void;
 }
 
 /** One ring of a connection. */
 export class Vring {
   size = 0;
-  /** The next available index; while it runs, where it began to run. */
+  /** The next available index; while the ring runs, the one it started with. */
   base = 0;
   layout: Pick<RingLayout, "desc" | "avail" | "used"> | null = null;
   enabled = false;
@@ -75,20 +75,20 @@ export class Vring {
 
   constructor(readonly index: number, readonly host: VringHost) {}
 
-  /** Whether the device has it. */
+  /** Whether the device serves the ring. */
   get running(): boolean {
     return this.#live !== null;
   }
 
-  /** Whether the front-end started it: whether there is a kick eventfd. */
+  /** Whether the front-end started the ring: it has a kick eventfd. */
   get started(): boolean {
     return this.#events.kick !== null;
   }
 
   /**
-   * Takes an eventfd over, or puts an end to the one there is.
+   * Replaces an eventfd and takes ownership of the new one; null only closes the old one.
    *
-   * @throws {VhostUserError} when it is no eventfd
+   * @throws {VhostUserError} when the descriptor is not an eventfd
    */
   setEvent(which: VringEvent, fd: Fd | null): void {
     if (fd !== null) checkEventFd(fd, `${which} descriptor of queue ${this.index}`);
@@ -100,9 +100,9 @@ export class Vring {
   }
 
   /**
-   * Runs if it is started and enabled.
+   * Starts to run if the ring is started and enabled.
    *
-   * @throws {RingError} when memory, layout or base cannot be
+   * @throws {RingError} when memory, layout or base is invalid
    */
   run(memory: GuestMemory, options: RingOptions): void {
     if (this.running || !this.started || !this.enabled || this.layout === null) return;
@@ -115,9 +115,9 @@ export class Vring {
   }
 
   /**
-   * Stops if it runs. The kick eventfd stays, so that it is still started.
+   * Stops running. The kick eventfd stays, so the ring remains started.
    *
-   * @param abandoned Its front-end is gone
+   * @param abandoned The front-end has disconnected
    */
   stop(abandoned = false): void {
     const live = this.#live;
@@ -133,7 +133,7 @@ export class Vring {
     this.#live = null;
   }
 
-  /** Stops, and forgets the eventfds. */
+  /** Stops running, and closes the eventfds. */
   close(abandoned = false): void {
     this.stop(abandoned);
     for (const which of ["kick", "call", "error"] as const) {
@@ -142,7 +142,7 @@ export class Vring {
     }
   }
 
-  /** Edge-triggered: each kick is an edge, so the eventfd need never be read. */
+  /** Edge-triggered: each kick is an edge, so the eventfd never needs to be read. */
   #watchKick(): void {
     const { kick } = this.#events;
     if (kick === null || this.#live === null || this.#live.failed) return;
@@ -158,7 +158,7 @@ export class Vring {
     this.#watch = null;
   }
 
-  /** What was completed before went to the old eventfd, where it may have been lost. */
+  /** Switches to the new call eventfd and signals it, since a signal on the old one may have been lost. */
   #callAnew(): void {
     if (this.#live === null) return;
     this.#live.callNumber = this.#events.call?.number ?? NOBODY;
@@ -182,8 +182,8 @@ export class Vring {
 }
 
 /**
- * Refuses what is no eventfd: ringing a pipe or a socket could wait for its reader for ever. An eventfd can be filled up,
- * so ringing it must not wait either.
+ * Refuses anything but an eventfd: a write to a pipe or a socket could block until its reader reads. An eventfd can be
+ * full, so it is made non-blocking.
  */
 function checkEventFd(fd: Fd, what: string): void {
   const kind = readSystemLink(`/proc/self/fd/${fd.number}`);

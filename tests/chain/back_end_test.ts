@@ -70,7 +70,7 @@ for (const kind of ["lost", "protocol", "late"] as const) {
         const { message } = errors[i]!;
         assertMatch(message, new RegExp(`card${i}`), `${name} at ${at}`);
         assert(message.includes(at), `${name} at ${at}: ${message}`);
-        if (kind === "late") assertMatch(message, /no answer, expected in 200 ms/);
+        if (kind === "late") assertMatch(message, /no reply within 200 ms/);
       });
       assertEquals(node.isOpen, false);
       using _good = new HostileBackEnd(chain.reactor, chain.file("socket"));
@@ -86,7 +86,7 @@ Deno.test("a back-end that is no such device is not attached, and why is said", 
     [{ queueCount: 3n }, /it has 3 queues, a sound device needs 4/],
     [{ protocolFeatures: protocolFeatures("MQ") }, /a sound device needs one/],
     [{ features: 0x1_4000_0006n }, /no sound device has \(bit 1, bit 2\)/],
-    [{ config: new Uint8Array() }, /refuses to give 12 bytes/],
+    [{ config: new Uint8Array() }, /refused to return 12 bytes/],
   ] as const;
   await withoutLeaks(async () => {
     await using chain = await Chain.create();

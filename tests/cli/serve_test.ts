@@ -274,7 +274,7 @@ Deno.test("viola attach waits for back-ends that are not there, hang up, or are 
       "one that is silent",
       (place) => strangeServer(place.socket, () => {}),
       "lost",
-      /^viola: sound: .*no answer, expected in 2000 ms/,
+      /^viola: sound: .*no reply within 2000 ms/,
     ],
   ];
   for (const [name, company, event, message] of table) {

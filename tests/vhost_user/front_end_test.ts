@@ -281,7 +281,7 @@ Deno.test("an acknowledgement that says no, at each message in turn, is refused"
     using driver = new Driver(2);
     const error = await assertRejects(() => converse(bench.front, driver), VhostUserError, name);
     assertEquals(error.fault, "refused");
-    assert(error.message.includes("answered 1, expected 0"), error.message);
+    assert(error.message.includes("refused with 1, expected 0"), error.message);
     assertEquals(bench.losses, [error]);
   }
 });
@@ -304,7 +304,7 @@ Deno.test("a reply that does not come is named, with its queue and the deadline"
   await assertRejects(
     () => converse(bench.front, driver),
     VhostUserError,
-    "Cannot GET_VRING_BASE for queue 0 of card0: no answer, expected in 500 ms",
+    "Cannot GET_VRING_BASE for queue 0 of card0: no reply within 500 ms",
   );
 });
 
@@ -379,9 +379,9 @@ Deno.test("a back-end that is not what the class needs is unfit, and why is said
     [
       "config refused by no payload",
       { faults: { GET_CONFIG: answering(new Uint8Array()) } },
-      "refuses to give 12",
+      "refused to return 12",
     ],
-    ["config refused by no bytes", { config: new Uint8Array() }, "refuses to give 12"],
+    ["config refused by no bytes", { config: new Uint8Array() }, "refused to return 12"],
   ];
   for (const [name, behaviour, text, options] of cases) {
     await t.step(name, async () => {
