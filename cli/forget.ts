@@ -79,6 +79,6 @@ function noNode(node: string): Failure {
   const expected = "soft:PATH, /dev/loopback or /dev/loopback-N";
   return new Failure(
     USAGE,
-    `Cannot forget "${node}": it is no loopback device, expected ${expected}`,
+    `Cannot forget "${node}": not a loopback device, expected ${expected}`,
   );
 }

@@ -2,10 +2,10 @@
 /**
  * The AGL virtio-loopback driver: its ABI as a table, and the order of calls that opens a node.
  *
- * Three of its ways shape this file. The first close of a node is its end, so a node is opened once, late, and never to
- * look at it. `mmap` means what the call before it said, so calls stand in one order. And a large mapping is a window
- * on physical memory whose place follows from how many there were since the open, whoever made them: either viola maps
- * them (isolated memory) or the back-end does (direct), once.
+ * Three properties of the driver shape this file. A node is unusable after its first close, so it is opened once, as late
+ * as possible, and never only to inspect it. The meaning of an `mmap` depends on the call before it, so the order of calls
+ * is fixed. A large mapping is a window on physical memory whose address depends on how many windows were mapped since the
+ * open, by any process: so either viola maps them (isolated memory) or the back-end does (direct), once.
  *
  * @module
  */
@@ -33,9 +33,9 @@ import type {
   SharedRegion,
 } from "./port.ts";
 
-/** What one family of driver releases understands. Another family is another table. */
+/** The ABI of one family of driver releases. */
 export interface AglAbi {
-  /** Which nodes it has. */
+  /** Matches the names of its nodes. */
   readonly nodes: RegExp;
   /** ioctl numbers. */
   readonly requests: {
@@ -47,7 +47,7 @@ export interface AglAbi {
     readonly SHARE_BUF: number;
     readonly SHARE_COM_STRUCT: number;
   };
-  /** Places for queues of version 1 in a node's life: each QUEUE_PFN takes one, and a reset gives none back. */
+  /** How many queues drivers can set up by version 1 in a node's life: each QUEUE_PFN counts, and a reset frees none. */
   readonly maxQueueSetups: number;
 }
 
@@ -61,13 +61,13 @@ const REQUESTS = {
   SHARE_COM_STRUCT: 0x4000_6b07,
 } as const;
 
-/** The releases by name: they differ in their nodes, one device each. */
+/** The releases by name; they differ in the names of their nodes. */
 export const AGL_RELEASES: Record<string, AglAbi> = {
   epsilon: { nodes: /^\/dev\/loopback$/, requests: REQUESTS, maxQueueSetups: 16 },
   "multi-sound": { nodes: /^\/dev\/loopback-\d+$/, requests: REQUESTS, maxQueueSetups: 16 },
 };
 
-/** The release whose nodes are called so, null when none's are. */
+/** The release whose nodes have this name; null when there is none. */
 export function aglRelease(path: string): string | null {
   for (const [name, abi] of Object.entries(AGL_RELEASES)) if (abi.nodes.test(path)) return name;
   return null;
@@ -79,10 +79,10 @@ export const WINDOW_BYTES = 2 ** 30;
 export const WINDOWS = 8;
 /** The shortest mapping that is a window, in pages: from 101 on. */
 const WINDOW_PAGES = 101;
-/** What the C adapter passes with IRQ; the driver looks at no value. */
+/** IRQ's argument, as the C adapter passes it; the driver ignores it. */
 const IRQ_NUMBER = 44;
 
-/** An open node. The real one is a descriptor; tests have one of their own. */
+/** An open node: a descriptor, or a fake one in tests. */
 export interface AglNode extends Disposable {
   /** As the user named it. */
   readonly name: string;
@@ -92,13 +92,13 @@ export interface AglNode extends Disposable {
   ioctl(request: number, argument: Uint8Array<ArrayBuffer> | null, operation: string): void;
   /** @throws {OsError} */
   map(length: number): Mapping;
-  /** How the lane's Workers make a call. */
+  /** A call as plain data, which the lane's Workers can make. */
   bell(request: number, argument: Uint8Array<ArrayBuffer> | null): Bell;
   close(): void;
 }
 
 /**
- * Refuses what cannot be a node, without opening it.
+ * Checks that a path is a character device, without opening it.
  *
  * @throws {OsError} ENOENT, or ENODEV when it is no character device
  */
@@ -115,12 +115,12 @@ export function checkAglNode(path: string): void {
   }
 }
 
-/** Whether a node was ever open: not yet, now in a process, or no longer, which is its end. */
+/** Whether a node was opened: never, now by a process, or earlier (`spent`: unusable until the machine is restarted). */
 export type NodeUse = { kind: "unopened" } | { kind: "open"; pid: number } | { kind: "spent" };
 
 /**
- * How far a node has come, by what `stat` says of it: 0 bytes before its first open, 2 GiB for ever after. AGL's driver
- * survives neither the close nor a second open, so it is not opened to find out more.
+ * Finds out whether a node was opened, by its size in `stat`: 0 bytes before the first open, 2 GiB afterwards. It is not
+ * opened to find out, since AGL's driver survives neither the close nor a second open.
  *
  * @throws {Deno.errors.NotFound}
  */
@@ -161,7 +161,7 @@ function hasOpen(pid: number, target: string): boolean {
   );
 }
 
-/** What is read of a process; null when it has ended meanwhile or is another user's. */
+/** Reads something of a process; null when it has ended meanwhile or belongs to another user. */
 function unlessGone<T>(read: () => T): T | null {
   try {
     return read();
@@ -198,9 +198,9 @@ export function aglNodeOf(path: string, fd: Fd): AglNode {
 }
 
 /**
- * The physical memory that there is: /proc/iomem's "System RAM".
+ * The ranges of physical memory: "System RAM" in /proc/iomem.
  *
- * @throws {Error} when its numbers are hidden, as they are from anyone but root
+ * @throws {Error} when the addresses are hidden, as they are for all users but root
  */
 export function parseIomem(text: string): RamRange[] {
   const ranges: RamRange[] = [];
@@ -211,7 +211,7 @@ export function parseIomem(text: string): RamRange[] {
   }
   if (!ranges.some(({ end }) => end > 1)) {
     throw new Error(
-      "Cannot find out where memory is: /proc/iomem shows no System RAM addresses (run as root, with CAP_SYS_ADMIN)",
+      "Cannot find physical memory: /proc/iomem shows no System RAM addresses (run as root, with CAP_SYS_ADMIN)",
     );
   }
   return ranges;
@@ -224,7 +224,7 @@ export interface AglOptions {
    * left, viola in pieces as they are needed (pieces).
    */
   memory: MemoryMode | "pieces";
-  /** Where physical memory is; anything else is never touched. */
+  /** The ranges of physical memory; no other address is accessed. */
   ram: readonly RamRange[];
 }
 
@@ -235,7 +235,7 @@ export class AglLoopback implements Loopback {
   #windows: Mapping[] = [];
   readonly port: LoopbackPort;
   readonly shares: readonly SharedRegion[];
-  /** The windows are used up by the first back-end that maps them. */
+  /** One: the first back-end that maps the windows uses them up. */
   readonly backEndLives: number = 1;
 
   private constructor(readonly node: AglNode, readonly abi: AglAbi, options: AglOptions) {
@@ -268,15 +268,15 @@ export class AglLoopback implements Loopback {
   }
 
   /**
-   * Makes an opened node ready: EFD_INIT, SHARE_COM_STRUCT, the page, then the windows. The driver is not told to begin.
+   * Sets up an opened node: EFD_INIT, SHARE_COM_STRUCT, the page, then the windows. START_LOOPBACK comes later.
    *
-   * @throws {OsError} ENOTTY when the node is another driver's
+   * @throws {OsError} ENOTTY when the node belongs to another driver
    */
   static open(node: AglNode, abi: AglAbi, options: AglOptions): AglLoopback {
     return new AglLoopback(node, abi, options);
   }
 
-  /** Maps windows in order up to the last one with memory in it; those without are as short as a window can be. */
+  /** Maps windows in order up to the last one that contains memory; those that contain none are mapped as short as possible. */
   #mapWindows(ram: readonly RamRange[]): MappedMemory[] {
     const memory: MappedMemory[] = [];
     const end = Math.max(...ram.map((range) => range.end));

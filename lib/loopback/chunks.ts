@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The way to the driver's memory for whoever restores a device on the AGL driver. The windows are used up by whoever opened
- * the node, but SHARE_BUF selects any physical address for one mapping of up to 100 pages. The driver has room for 200
- * mappings in a node's life and does not count them: viola does, over all its lives.
+ * Maps the driver's memory for a process that restores a device on the AGL driver. The process that opened the node has
+ * used up the windows, but SHARE_BUF selects any physical address for one mapping of up to 100 pages. The driver has room
+ * for 200 mappings in a node's life and does not check that: viola counts them in the device's state.
  *
  * @module
  */
 import { Fd, ioctl, Mapping, pageSize, unwrap, viewMemory } from "../../ffi/mod.ts";
 import type { Grow } from "../virtio/memory.ts";
 
-/** A stretch of physical memory: first address, and the one after the last. */
+/** A range of physical memory: first address, and the one after the last. */
 export interface RamRange {
   start: number;
   end: number;
@@ -21,24 +21,24 @@ export interface ChunkSource {
   readonly fd: number;
   /** The number of SHARE_BUF. */
   readonly request: number;
-  /** Where memory is: nothing else is ever mapped, let alone touched. */
+  /** The ranges of memory; no other address is mapped. */
   readonly ram: readonly RamRange[];
 }
 
-/** Pages in a mapping, so that it is no window. */
+/** The most pages of a mapping that is not a window. */
 const CHUNK_PAGES = 100;
-/** Entries of the driver's table of mappings. */
+/** Entries in the driver's table of mappings. */
 export const MAX_MAPPINGS = 200;
 
-/** Where the number of a node's mappings stands: in the device's state, for all processes that come. */
+/** The counter of a node's mappings, in the device's state, so that later processes have it too. */
 export interface MappingCount {
   readonly mappings: number;
   countMappings(by: number): void;
 }
 
 /**
- * What to map for `length` bytes at an address. Pieces lie side by side, so that no page is in two of them, in whatever
- * order pages are asked for; but for bytes that lie across the border of two.
+ * The piece to map for `length` bytes at an address. Pieces are aligned, so that no page is mapped twice, except for bytes
+ * that cross the border of two pieces.
  */
 export function pieceAround(
   ram: readonly RamRange[],
@@ -55,13 +55,13 @@ export function pieceAround(
   return address + length <= end ? { start, end } : null;
 }
 
-/** The pieces that one process has mapped, and how it maps more. */
+/** The pieces that one process has mapped. */
 export class Chunks implements Disposable {
   readonly #mappings: Mapping[] = [];
 
   constructor(readonly source: ChunkSource, readonly count: MappingCount) {}
 
-  /** Maps the piece of memory around an address; null where there is no memory, or more than a mapping reaches. */
+  /** Maps the piece around an address; null where there is no memory, or the range is longer than a mapping. */
   readonly grow: Grow = (address, length) => {
     const piece = pieceAround(this.source.ram, address, length);
     if (piece === null) return null;
@@ -91,7 +91,7 @@ export class Chunks implements Disposable {
     }
   }
 
-  /** Unmaps all of it. */
+  /** Unmaps all pieces. */
   close(): void {
     for (const mapping of this.#mappings) mapping.close();
   }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * What the kernel presents, behind one interface: the AGL driver's nodes, and the software loopback device.
+ * Loopback devices behind one interface: the AGL driver's nodes, and the software loopback device.
  *
  * @module
  */
@@ -31,13 +31,13 @@ function releaseOf(name: string): string {
   const release = aglRelease(name);
   if (release !== null) return release;
   throw new TypeError(
-    `Cannot open "${name}": it is no loopback device, expected soft:PATH, /dev/loopback or /dev/loopback-N`,
+    `Cannot open "${name}": not a loopback device, expected soft:PATH, /dev/loopback or /dev/loopback-N`,
   );
 }
 
 /**
- * The one name of a loopback device, however the user spelled it: what is kept of a device is found by its name, from
- * whatever folder. A soft one's path is made absolute, without links in its folder.
+ * The canonical name of a loopback device, by which the descriptor store knows it. A soft device's path is made absolute,
+ * and links in its folder are resolved.
  */
 export function canonicalName(name: string): string {
   if (!name.startsWith(SOFT)) return name;
@@ -47,7 +47,7 @@ export function canonicalName(name: string): string {
   try {
     return SOFT + absolute(`${Deno.realPathSync(folder)}/${path.slice(slash + 1)}`);
   } catch {
-    return SOFT + absolute(path); // there is no such folder, or not any more
+    return SOFT + absolute(path); // the folder does not exist
   }
 }
 
@@ -60,15 +60,15 @@ function absolute(path: string): string {
   return `/${parts.join("/")}`;
 }
 
-/** Whether a loopback device's first close is its end, as it is of AGL's nodes, for as long as the machine runs. */
+/** Whether a loopback device is unusable after its first close until the machine is restarted, as AGL's nodes are. */
 export function hasOneLife(name: string): boolean {
   return aglRelease(name) !== null;
 }
 
 /**
- * Refuses a loopback device that is not there, without opening it: that comes when the back-end has answered.
+ * Checks that a loopback device exists, without opening it: it is opened when the back-end has answered.
  *
- * @throws {TypeError} when the name is none that we know
+ * @throws {TypeError} when the name is of no known kind
  * @throws {OsError} when it is absent or something else
  */
 export function checkLoopback(name: string): void {
@@ -78,7 +78,7 @@ export function checkLoopback(name: string): void {
 }
 
 /**
- * Refuses a node of AGL's driver that was opened before: to be asked when nothing is kept of it.
+ * Checks that a node of AGL's driver was never opened; for nodes that are not in the descriptor store.
  *
  * @throws {OsError} EBUSY while a process has it open, ENODEV when the node is spent
  */
@@ -89,7 +89,7 @@ export function checkUnopenedLoopback(name: string): void {
 /**
  * Opens a loopback device by name: `soft:PATH`, `/dev/loopback` or `/dev/loopback-N`.
  *
- * @param reactor What a soft device's answer is awaited with
+ * @param reactor Used to wait for a soft device's reply
  * @param memory Who maps the driver's memory
  * @throws {TypeError} when the name is none of these
  * @throws {OsError} when it is absent, busy, or something else
@@ -106,11 +106,11 @@ export async function openLoopback(
 }
 
 /**
- * Restores a loopback device that another process had open: nothing is started, the driver goes on.
+ * Restores a loopback device that another process had open. Its driver continues; START_LOOPBACK is not repeated.
  *
- * @param fds What the other's {@linkcode Loopback.kept} were; closed with the device
+ * @param fds Copies of the other process's {@linkcode Loopback.kept}; closed with the device
  * @returns null when the device has ended meanwhile
- * @throws {OsError} when they are not those of such a device
+ * @throws {OsError} when the descriptors do not belong to such a device
  * @throws {Error} for direct memory on the AGL driver: the windows are used up
  */
 export function restoreLoopback(name: string, memory: MemoryMode, fds: Fd[]): Loopback | null {

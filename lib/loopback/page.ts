@@ -24,7 +24,7 @@ export const PAGE_LAYOUT = {
 /** Bytes of the part that the AGL driver knows (`sizeof` its structure). */
 export const PAGE_BYTES = 32;
 
-/** What START_LOOPBACK announces: the first registers, before there are registers. */
+/** The argument of START_LOOPBACK: the values of the identity registers. */
 export interface Identity {
   /** 0x74726976 */
   magic: number;
@@ -46,7 +46,7 @@ const WORD = {
   identity: PAGE_LAYOUT.identity / 4,
 } as const;
 
-/** A view of the page. One access is in it at a time; the fields of the last one stay until the next. */
+/** A view of the page. It holds one access at a time, whose fields stay until the next one. */
 export class SharedPage {
   readonly #words: Uint32Array;
   readonly #signed: Int32Array;
@@ -64,7 +64,7 @@ export class SharedPage {
     return this.#words[WORD.notification]!;
   }
 
-  /** Bytes to be read or written: 1, 2 or 4 in a sound access, anything in a bad one. */
+  /** Bytes to read or write: 1, 2 or 4 in a valid access, any value in a malformed one. */
   get size(): number {
     return this.#words[WORD.size]!;
   }
@@ -80,19 +80,19 @@ export class SharedPage {
   }
 
   /**
-   * Whether an access waits for its answer. The acquire that goes with {@linkcode ask}'s release: after it the fields
+   * Whether an access waits for its answer. Acquire, paired with the release in {@linkcode ask}: afterwards the fields
    * above are those of that access.
    */
   get pending(): boolean {
     return Atomics.load(this.#signed, WORD.done) === 0;
   }
 
-  /** Fills in the answer to a read. The bell that follows is what the other side waits for. */
+  /** Writes the answer to a read. The other side reads it after the wake-up that follows. */
   answer(value: number): void {
     this.#set(WORD.data, value);
   }
 
-  /** Says the access is answered, where no kernel does so: release, so that the answer is seen with it. */
+  /** Sets `done` where the kernel does not do so. Release, so that the answer is visible with it. */
   finish(): void {
     Atomics.store(this.#signed, WORD.done, 1);
   }

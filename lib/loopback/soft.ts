@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The software loopback device: what the kernel driver presents, with no kernel module. Memory from memfds, eventfds for
- * doorbell, answer and interrupt. The asking side, which owns it all, is a {@linkcode SoftNode}; a guest driver uses it
+ * The software loopback device: works like the kernel driver's, without a kernel module. Memory from memfds, eventfds for
+ * doorbell, answer and interrupt. The driver's side, which owns all of it, is a {@linkcode SoftNode}; a guest driver uses it
  * through a {@linkcode SoftGuestPort}, viola through a {@linkcode SoftLoopback}.
  *
  * @module
@@ -32,12 +32,12 @@ import { GuestMemory } from "../virtio/memory.ts";
 import { type Identity, SharedPage } from "./page.ts";
 import type { Loopback, LoopbackPort, SharedRegion } from "./port.ts";
 
-/** Where a soft device's memory begins, in the guest's eyes: as on an arm64 machine. */
+/** The guest address of a soft device's memory, as on an arm64 machine. */
 export const GUEST_BASE = 0x4000_0000;
-/** Bytes of it, unless asked otherwise. Pages are only taken when touched. */
+/** The default size of that memory in bytes. Pages are allocated only when touched. */
 export const GUEST_MEMORY = 64 * 2 ** 20;
 
-/** A soft device as bare descriptor numbers, to be given to Workers of the process that owns them. */
+/** A soft device as descriptor numbers, for Workers of the process that owns them. */
 export interface SoftWires {
   /** memfd of one page */
   page: number;
@@ -45,7 +45,7 @@ export interface SoftWires {
   memory: number;
   /** Bytes of it. */
   memorySize: number;
-  /** Where it begins, in the guest's eyes. */
+  /** Its guest address. */
   guestBase: number;
   /** eventfd: an access is in the page */
   doorbell: number;
@@ -60,7 +60,7 @@ const HELLO_MAGIC = 0x414c4956;
 const HELLO_BYTES = 24;
 const EBUSY = 16;
 
-/** The asking side's end: owns memory and bells, and lets one adapter at a time have them. */
+/** The driver's side of the device: owns memory and eventfds, and admits one adapter at a time. */
 export class SoftNode implements Disposable {
   #page: Fd;
   #memory: Fd;
@@ -71,11 +71,11 @@ export class SoftNode implements Disposable {
   #listening: Watch | null = null;
   #opener: UnixSocket | null = null;
   #opened: Watch | null = null;
-  /** What the guest's Worker is given. */
+  /** The device for the guest's Worker. */
   readonly wires: SoftWires;
 
   /**
-   * Makes memory and bells; nobody can open it yet.
+   * Creates memory and eventfds. Nobody can open the node before {@linkcode listen}.
    *
    * @param memorySize Bytes of guest memory, a multiple of the page size
    * @throws {OsError}
@@ -109,7 +109,7 @@ export class SoftNode implements Disposable {
   listen(path: string, reactor: Reactor): void {
     const listener = UnixListener.listen(path);
     this.#listener = listener;
-    // Edge-triggered: when there is no descriptor for one who waits, the next who comes is the occasion to try again.
+    // Edge-triggered: when there is no descriptor for a connection, accepting is tried again when the next one comes.
     this.#listening = reactor.watch(listener.number, EPOLLIN | EPOLLET, () => {
       for (let socket; (socket = admitted(listener)) !== null;) this.#admit(socket, reactor);
     });
@@ -142,7 +142,7 @@ export class SoftNode implements Disposable {
     this.#opened = this.#opener = null;
   }
 
-  /** Frees everything; whoever mapped it keeps what it mapped. */
+  /** Frees everything; existing mappings of other owners stay valid. */
   close(): void {
     this.#listening?.close();
     this.#listener?.close();
@@ -185,7 +185,7 @@ export class SoftGuestPort implements Disposable {
     this.memorySize = wires.memorySize;
     const buffer = viewMemory(this.#memoryMapping);
     this.memory = new GuestMemory([{ guest: wires.guestBase, buffer }]);
-    // Edge-triggered: an eventfd watched so reports every ring and never need be read.
+    // Edge-triggered: each signal is reported once, and the eventfd never needs to be read.
     this.#epoll.add(wires.answer, EPOLLIN | EPOLLET, ANSWER);
     this.#interrupts.add(wires.interrupt, EPOLLIN, INTERRUPT);
   }
@@ -205,7 +205,7 @@ export class SoftGuestPort implements Disposable {
     this.#access(offset, size, false, value);
   }
 
-  /** Begins to write a register, for a caller that has other things to do until it is no longer {@linkcode pending}. */
+  /** Starts a register write without waiting; it is answered when {@linkcode pending} is false. */
   beginWrite(offset: number, size: number, value: number): void {
     this.#ask(offset, size, false, value);
   }
@@ -281,7 +281,7 @@ export class SoftLoopback implements Loopback {
   #memory: Mapping;
   readonly port: LoopbackPort;
   readonly shares: readonly SharedRegion[];
-  /** A memfd can be mapped for ever. */
+  /** Infinite: a memfd can be mapped any number of times. */
   readonly backEndLives: number = Infinity;
   readonly kept: readonly number[];
   readonly mappings: number = 0;
@@ -289,7 +289,7 @@ export class SoftLoopback implements Loopback {
 
   /**
    * @param name As the user named it
-   * @param fds The descriptors in `wires`, and any other that must live as long; closed with this object
+   * @param fds The descriptors in `wires`, and others to keep open as long; closed with this object
    */
   constructor(name: string, wires: SoftWires, fds: Fd[]) {
     this.#fds = fds;
@@ -336,9 +336,9 @@ export class SoftLoopback implements Loopback {
   /**
    * Opens the node that another process offers at `path`.
    *
-   * @param reactor What its hello is awaited with: the other side may be this very isolate
-   * @param timeoutMs How long to wait for it
-   * @throws {OsError} ENOENT or ECONNREFUSED (nobody is there), EBUSY (another adapter has it), EPROTO (no soft node)
+   * @param reactor Used to wait for its hello without blocking, since the node may belong to this isolate
+   * @param timeoutMs Deadline for the hello, in milliseconds
+   * @throws {OsError} ENOENT or ECONNREFUSED (no node there), EBUSY (another adapter has it open), EPROTO (not a soft node)
    */
   static async open(path: string, reactor: Reactor, timeoutMs = 2000): Promise<SoftLoopback> {
     const name = `soft:${path}`;
@@ -357,9 +357,9 @@ export class SoftLoopback implements Loopback {
   /**
    * Restores a node that another process had open.
    *
-   * @param fds What was its {@linkcode kept}; closed with this object
+   * @param fds Copies of its {@linkcode kept}; closed with this object
    * @returns null when the node has ended
-   * @throws {OsError} EPROTO when they are not those of a node
+   * @throws {OsError} EPROTO when the descriptors do not belong to a node
    */
   static restore(path: string, fds: Fd[]): SoftLoopback | null {
     const name = `soft:${path}`;
@@ -397,7 +397,7 @@ export class SoftLoopback implements Loopback {
   }
 }
 
-/** What an open node is made of, as /proc names it: the connection, page and memory, three bells. */
+/** The descriptors of an open node, as /proc names them: the connection, page and memory, three eventfds. */
 const KINDS = [
   "socket:",
   "/memfd:viola-page",
@@ -421,7 +421,7 @@ function wiresOf(fds: readonly Fd[], guestBase: number): SoftWires {
   };
 }
 
-/** Who waits for admittance, null when nobody does or there is no descriptor to be had for them now. */
+/** Accepts a connection; null when there is none, or no free descriptor for it. */
 function admitted(listener: UnixListener): UnixSocket | null {
   try {
     return listener.accept();
@@ -430,7 +430,7 @@ function admitted(listener: UnixListener): UnixSocket | null {
   }
 }
 
-/** Refuses what cannot be a soft node. @throws {OsError} ENOENT, ENOTSOCK */
+/** Checks that a path is a socket. @throws {OsError} ENOENT, ENOTSOCK */
 export function checkSoftNode(path: string): void {
   let isSocket: boolean | null;
   try {
@@ -461,7 +461,7 @@ function receiveHello(socket: UnixSocket, name: string, fds: Fd[]): DataView {
   throw osError(`open ${name} (its descriptors are not those of a loopback device)`, "EPROTO");
 }
 
-/** Receives what is there. @returns its length @throws {OsError} that names the device */
+/** Receives without waiting. @returns the number of bytes @throws {OsError} that names the device */
 function receiveInto(
   socket: UnixSocket,
   name: string,

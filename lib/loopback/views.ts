@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The driver's memory as a Worker looks at it: in views made where they are needed. The engine counts a view's bytes as
- * if they were its own heap's, and collects garbage each time they have grown by 64 MiB: a view of all memory, or of
- * each window, would cost a start more than everything else that the Worker does.
+ * Views of the driver's memory, created where they are needed. V8 counts a view's bytes as its own heap, and collects
+ * garbage each time they have grown by 64 MiB: a view of all memory, or of each window, would cost more at start than
+ * everything else that the Worker does.
  *
  * @module
  */
@@ -10,13 +10,13 @@ import { viewMemory } from "../../ffi/mod.ts";
 import type { Grow } from "../virtio/memory.ts";
 import type { MappedMemory } from "./port.ts";
 
-/** Views begin and end at multiples of this from their memory's start: what a ring and its buffers touch is in few of them. */
+/** Views begin and end at multiples of this from their memory's start, so that a ring and its buffers need few of them. */
 export const VIEW_BYTES = 2 ** 20;
 
 /**
- * Finds memory by guest address among what is mapped. Bytes that lie across the border of two views are in a third that
- * spans both, one for each border; what is longer than a view is looked for in one of the whole memory. So a driver that
- * lies about lengths has no more than these made.
+ * Finds mapped memory by guest address. Bytes that cross the border of two views get a third view that spans both, one for
+ * each border; a range longer than a view gets one view of the whole memory. So wrong lengths from a driver cannot create
+ * more views than these.
  */
 export function viewsOf(memory: readonly MappedMemory[]): Grow {
   return (address, length) => {
