@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { part } from "../ffi/parts.ts";
+import { asset } from "../ffi/assets.ts";
 import { FAILED, Failure, USAGE } from "./exit.ts";
 import type { Fact } from "./report.ts";
 
@@ -19,7 +19,7 @@ const ERRORS = 3;
 export function programArgs(args: readonly string[]): string[] {
   return Deno.build.standalone
     ? [...args]
-    : ["run", "-A", "--no-prompt", part("cli/main.ts").href, ...args];
+    : ["run", "-A", "--no-prompt", asset("cli/main.ts").href, ...args];
 }
 
 /** A running child. */

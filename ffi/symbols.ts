@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { part } from "./parts.ts";
+import { asset } from "./assets.ts";
 
 /** Every function of `shim.c`, in its order, each parameter with its C text. */
 const SYMBOLS = {
@@ -139,7 +139,7 @@ function build(source: URL, library: URL): void {
 
 /** Where the shim lies: built from `shim.c` once per state of it. */
 function locate(): URL {
-  const source = part("ffi/shim.c");
+  const source = asset("ffi/shim.c");
   const name = `shim-${Deno.build.arch}-${fingerprint(Deno.readFileSync(source))}.so`;
   const library = new URL(name, source);
   try {
@@ -160,7 +160,7 @@ const FOLDERS = [undefined, "/run", "/var/tmp"];
  * @throws {Error} when no folder will do
  */
 function loadEmbedded(): Shim {
-  const bytes = Deno.readFileSync(part("ffi/shim.so"));
+  const bytes = Deno.readFileSync(asset("ffi/shim.so"));
   const problems: string[] = [];
   for (const dir of FOLDERS) {
     try {

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { BlockingWorker, part } from "../../ffi/mod.ts";
+import { asset, BlockingWorker } from "../../ffi/mod.ts";
 import type {
   AccessContract,
   AccessEvent,
@@ -39,14 +39,14 @@ export class Lane implements AsyncDisposable {
     const onFailure = (error: Error): void => {
       for (const listener of this.#listeners.values()) listener.failed(error);
     };
-    this.#access = new BlockingWorker<AccessContract>(part("lib/bridge/access_worker.ts"), {
+    this.#access = new BlockingWorker<AccessContract>(asset("lib/bridge/access_worker.ts"), {
       name: `the access Worker of lane ${options.name}`,
       init: options,
       onEvent: (event) => this.#listeners.get(event.id)?.access(event),
       onFailure,
     });
     try {
-      this.#rings = new BlockingWorker<RingContract>(part("lib/bridge/ring_worker.ts"), {
+      this.#rings = new BlockingWorker<RingContract>(asset("lib/bridge/ring_worker.ts"), {
         name: `the ring Worker of lane ${options.name}`,
         init: options,
         onEvent: (event) => this.#listeners.get(event.id)?.ring(event),

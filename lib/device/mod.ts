@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { BlockingWorker, part } from "../../ffi/mod.ts";
+import { asset, BlockingWorker } from "../../ffi/mod.ts";
 import {
   type ArgumentsOf,
   type DeviceClass,
@@ -74,7 +74,7 @@ export async function startDevice<D extends DeviceClass>(
   const role = roleUrl(deviceClass, "device").href;
   if (socket === "") throw new SpecError("Cannot listen at an empty path");
   const { promise: finished, resolve: finish } = Promise.withResolvers<void>();
-  const worker = await BlockingWorker.start<EmbeddedContract>(part("lib/device/worker.ts"), {
+  const worker = await BlockingWorker.start<EmbeddedContract>(asset("lib/device/worker.ts"), {
     name: `${name} device at ${socket}`,
     init: { role, deviceId, socket, spec },
     onEvent: (event) => "finished" in event ? finish() : onEvent?.(event),

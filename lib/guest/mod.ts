@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { BlockingWorker, part, signalEvent } from "../../ffi/mod.ts";
+import { asset, BlockingWorker, signalEvent } from "../../ffi/mod.ts";
 import type { SoftWires } from "../loopback/soft.ts";
 import {
   type ArgumentsOf,
@@ -198,7 +198,7 @@ export async function startGuest<D extends DeviceClass>(
     stallTimeoutMs,
     accessTimeoutMs,
   };
-  const script = part("lib/guest/worker.ts");
+  const script = asset("lib/guest/worker.ts");
   const onEvent = (text: string) => onTrouble?.(text);
   const settings = { name: `guest ${name}`, init, onEvent };
   const worker = await BlockingWorker.start<GuestContract>(script, settings);

@@ -30,7 +30,7 @@ export interface ProbeResult extends DeviceIdentity {
 const LOOK_MS = 100;
 
 /** A session with a device of some class. */
-export class Session<C extends DriverContract = DriverContract> {
+export class DriverSession<C extends DriverContract = DriverContract> {
   readonly #pages: GuestPages;
   #device: MmioDevice<C["progress"]> | null = null;
   #driver: Driver<C> | null = null;

@@ -9,7 +9,7 @@ import { loadRole } from "../virtio/device_class.ts";
 import { SoftGuestPort, type SoftWires } from "../loopback/soft.ts";
 import { Progress, type ProgressLayout } from "./progress.ts";
 import type { DriverRole, Patience } from "./role.ts";
-import { type ProbeResult, Session } from "./session.ts";
+import { DriverSession, type ProbeResult } from "./session.ts";
 
 /** What the owner hands over. */
 export interface GuestInit extends Patience {
@@ -56,7 +56,7 @@ serveBlocking<GuestContract>(async (init, report) => {
   const { wires, name, shared, accessTimeoutMs } = init;
   const role = await roleOf(init);
   const port = new SoftGuestPort(wires, accessTimeoutMs);
-  const session = new Session(role, port, name, init, new Progress(role.progress, shared));
+  const session = new DriverSession(role, port, name, init, new Progress(role.progress, shared));
   const epoll = Epoll.create();
   epoll.add(wires.interrupt, EPOLLIN, INTERRUPT_KEY);
   return {

@@ -18,7 +18,7 @@ import {
 } from "../../ffi/mod.ts";
 import type { GuestMemory } from "../virtio/memory.ts";
 import type { DeviceRing } from "../virtio/split_ring.ts";
-import { Session } from "./session.ts";
+import { FrontEndSession } from "./session.ts";
 
 /** A ring that is started and enabled. Valid until {@linkcode BackEndDevice.stopRing}. */
 export interface BackEndRing {
@@ -77,7 +77,7 @@ export class BackEndServer implements Disposable {
   readonly #clock: Clock;
   readonly #owned: Disposable;
   #listening: Watch | null = null;
-  #session: Session | null = null;
+  #session: FrontEndSession | null = null;
   /** Whether the last front-end could not be met: said once. */
   #failing = false;
   readonly #onEvent: (event: BackEndEvent) => void;
@@ -155,7 +155,13 @@ export class BackEndServer implements Disposable {
     const report = (error: Error): void => this.#report("error", error.message);
     const onEnd = (): void => this.#ended();
     const { watches, device } = this;
-    this.#session = new Session(socket, { watches, device, clock: this.#clock, report, onEnd });
+    this.#session = new FrontEndSession(socket, {
+      watches,
+      device,
+      clock: this.#clock,
+      report,
+      onEnd,
+    });
     met.move();
     this.#report("connected", `A front-end is connected to ${this.device.name}`);
     this.#listen();

@@ -61,8 +61,8 @@ type Handlers = {
   [Name in FrontEndMessage]?: (body: BodyOf<Name>, fds: Fd[]) => ReplyOf<Name>;
 };
 
-/** What a {@linkcode Session} needs of its server. */
-export interface SessionHost {
+/** What a {@linkcode FrontEndSession} needs of its server. */
+export interface FrontEndSessionHost {
   readonly watches: Loop;
   readonly device: BackEndDevice;
   /** For the session alone while it lives. */
@@ -74,7 +74,7 @@ export interface SessionHost {
 }
 
 /** One front-end's session. */
-export class Session {
+export class FrontEndSession {
   #socket: UnixSocket;
   #inbox: Inbox;
   #watch: Watch;
@@ -86,7 +86,7 @@ export class Session {
   #closed = false;
 
   /** Takes the socket over, and serves it until it ends. @throws {OsError} and the socket is the caller's still */
-  constructor(socket: UnixSocket, readonly host: SessionHost) {
+  constructor(socket: UnixSocket, readonly host: FrontEndSessionHost) {
     const { watches, device, clock } = host;
     this.#socket = socket;
     const peer = `the front-end of ${device.name}`;

@@ -112,7 +112,7 @@ Deno.test("a class imports no other class", () => {
 Deno.test("what a class is loads nothing: its roles are loaded where they are played", () => {
   for (const path of FILES.filter((one) => one.endsWith("/class.ts"))) {
     const loads = code(path).matchAll(/^import (?!type )[^;]*from "([^"]*)"/gm);
-    assertEquals([...loads].map(([, target]) => target), ["../../../ffi/parts.ts"], path);
+    assertEquals([...loads].map(([, target]) => target), ["../../../ffi/assets.ts"], path);
   }
 });
 

@@ -13,21 +13,21 @@ import type {
 } from "../../lib/classes/sound/transfer.ts";
 import { Progress } from "../../lib/guest/progress.ts";
 import type { DriverContract, Patience } from "../../lib/guest/role.ts";
-import { Session } from "../../lib/guest/session.ts";
+import { DriverSession } from "../../lib/guest/session.ts";
 import type { FakeOptions } from "./fake_device.ts";
 import { LocalPort } from "./local_port.ts";
 
 /** Device and driver take turns on one thread: what they wait for is there at once, unless that thread has to wait. */
 const PATIENCE: Patience = { controlTimeoutMs: 250, stallTimeoutMs: 250 };
 
-export interface Bench<C extends DriverContract, S extends Session<C>> {
+export interface Bench<C extends DriverContract, S extends DriverSession<C>> {
   port: LocalPort;
   progress: Progress<C["progress"]>;
   session: S;
 }
 
 /** A session whose calls are called as its owner would. */
-export class SoundSession extends Session<SoundDriverContract> {
+export class SoundSession extends DriverSession<SoundDriverContract> {
   get info(): CardInfo {
     return this.driver.found;
   }
@@ -42,7 +42,7 @@ export class SoundSession extends Session<SoundDriverContract> {
 }
 
 /** The same, of entropy. */
-export class EntropySession extends Session<RngDriverContract> {
+export class EntropySession extends DriverSession<RngDriverContract> {
   readEntropy(count: number): Uint8Array {
     return this.call("readEntropy", [count]) as Uint8Array;
   }

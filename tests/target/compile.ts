@@ -15,7 +15,7 @@
  */
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { bundledName } from "../../ffi/parts.ts";
+import { bundledName } from "../../ffi/assets.ts";
 import { DEVICE_CLASSES } from "../../lib/classes/mod.ts";
 import type { Roles } from "../../lib/virtio/device_class.ts";
 import { isInstalled, run } from "./command.ts";

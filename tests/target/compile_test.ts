@@ -2,7 +2,7 @@
 import { fileURLToPath } from "node:url";
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { Reactor } from "../../ffi/mod.ts";
-import { bundledName, part } from "../../ffi/parts.ts";
+import { asset, bundledName } from "../../ffi/assets.ts";
 import { sound } from "../../lib/classes/mod.ts";
 import { startGuest } from "../../lib/guest/mod.ts";
 import { SoftNode } from "../../lib/loopback/mod.ts";
@@ -64,7 +64,7 @@ Deno.test("viola attach does not load what other subcommands are made of", async
 
 Deno.test("all parts that are found by their place are there, each with a name of its own in a bundle", async () => {
   for (const path of [...FOUND, "ffi/shim.c", "cli/main.ts"]) {
-    assert((await Deno.stat(part(path))).isFile);
+    assert((await Deno.stat(asset(path))).isFile);
   }
   assertEquals(bundledName("lib/device/worker.ts"), "lib-device-worker.js");
   assertEquals(bundledName("ffi/shim.so"), "ffi-shim.so");

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { part, startDetached } from "../../../ffi/mod.ts";
+import { asset, startDetached } from "../../../ffi/mod.ts";
 
 /**
  * Starts a store process that outlives this one.
@@ -19,6 +19,6 @@ export function startStoreProcess(path: string): void {
       "Cannot start a store process from an executable made by deno compile (give the option store.start, or keep: false)",
     );
   }
-  const script = part("lib/bridge/store/main.ts").href;
+  const script = asset("lib/bridge/store/main.ts").href;
   startDetached([Deno.execPath(), "run", "-A", "--no-prompt", script, path]);
 }

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { part } from "../../../ffi/parts.ts";
+import { asset } from "../../../ffi/assets.ts";
 import type { DeviceContract, DeviceRole } from "../../device/role.ts";
 import type { DriverRole } from "../../guest/role.ts";
 import type { RngDriverContract } from "./driver.ts";
@@ -31,7 +31,7 @@ export const rng: DeviceClass<RngRoles> = {
   featureNames: {},
   masked: 0n,
   roles: {
-    device: part("lib/classes/rng/device.ts"),
-    driver: part("lib/classes/rng/driver.ts"),
+    device: asset("lib/classes/rng/device.ts"),
+    driver: asset("lib/classes/rng/driver.ts"),
   },
 };

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { part } from "../../../ffi/parts.ts";
+import { asset } from "../../../ffi/assets.ts";
 import type { DeviceRole } from "../../device/role.ts";
 import type { CliRole } from "../../device/cli_role.ts";
 import type { DriverRole } from "../../guest/role.ts";
@@ -41,9 +41,9 @@ export const sound: DeviceClass<SoundRoles> = {
   featureNames: { 0: "VIRTIO_SND_F_CTLS" },
   masked: 0n,
   roles: {
-    device: part("lib/classes/sound/device.ts"),
-    cli: part("lib/classes/sound/cli.ts"),
-    driver: part("lib/classes/sound/driver.ts"),
-    replay: part("lib/classes/sound/replay.ts"),
+    device: asset("lib/classes/sound/device.ts"),
+    cli: asset("lib/classes/sound/cli.ts"),
+    driver: asset("lib/classes/sound/driver.ts"),
+    replay: asset("lib/classes/sound/replay.ts"),
   },
 };

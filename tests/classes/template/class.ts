@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { part } from "../../../ffi/parts.ts";
+import { asset } from "../../../ffi/assets.ts";
 import type { CliRole } from "../../../lib/device/cli_role.ts";
 import type { DeviceRole } from "../../../lib/device/role.ts";
 import type { DriverRole } from "../../../lib/guest/role.ts";
@@ -35,9 +35,9 @@ export const echo: DeviceClass<EchoRoles> = {
   featureNames: {},
   masked: 0n,
   roles: {
-    device: part("lib/classes/echo/device.ts"),
-    driver: part("lib/classes/echo/driver.ts"),
-    replay: part("lib/classes/echo/replay.ts"),
-    cli: part("lib/classes/echo/cli.ts"),
+    device: asset("lib/classes/echo/device.ts"),
+    driver: asset("lib/classes/echo/driver.ts"),
+    replay: asset("lib/classes/echo/replay.ts"),
+    cli: asset("lib/classes/echo/cli.ts"),
   },
 };
