@@ -78,7 +78,7 @@ const TABLE: [string, string[], number, RegExp][] = [
   ],
   ["nothing to forget", ["forget"], 1, /missing required argument 'node' \(see viola forget/],
   ["forgetting what is no node", ["forget", "rng"], 1, /"rng".*expected soft:PATH, \/dev\/loopb/],
-  ["forgetting no path", ["forget", "soft:"], 1, /Cannot forget "soft:": it is no loopback/],
+  ["forgetting no path", ["forget", "soft:"], 1, /Cannot forget "soft:": not a loopback/],
   ["nothing to attach", ["attach"], 1, /missing required argument 'device' \(see viola attach/],
   ["nowhere to attach", ["attach", "sound"], 1, /--socket is missing/],
   ["half a pair", ["attach", "sound", "--socket", "s"], 1, /--loopback is missing/],

@@ -44,7 +44,7 @@ wait_for 20 "the probe fails" sh -c "dmesg | grep 'virtio_snd.*failed with error
 failed=$(failures)
 kill -CONT "$(pid sound1)"
 plays 1
-expect "viola says that it binds the driver again" says follower1 "bound again in"
+expect "viola says that it binds the driver again" says follower1 "binding it again in"
 
 n=1
 for text in "may probe" "serves the driver"; do
