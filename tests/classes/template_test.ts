@@ -104,11 +104,14 @@ inBothModes(
   },
 );
 
-inBothModes("echo: an event reaches the driver", async ({ guest, device }) => {
-  await device.call("knock");
-  await until(() => guest.progress.knocks === 1, "the event");
-  await device.call("knock");
-  await until(() => guest.progress.knocks === 2, "the second, in a buffer that was given back");
+inBothModes("echo: events reach the driver", async ({ guest, device }) => {
+  const heard = async (knocks: number) => {
+    await device.call("knock"); // lost while there is no buffer for it
+    return guest.progress.knocks > knocks;
+  };
+  await until(() => heard(0), "an event");
+  const { knocks } = guest.progress;
+  await until(() => heard(knocks), "another, in the buffer that was given back");
 });
 
 inBothModes("echo: a changed config space reaches the driver as an interrupt", async (scene) => {
