@@ -9,7 +9,7 @@ import { Reactor } from "../../ffi/mod.ts";
 import { sound } from "../../lib/classes/mod.ts";
 import { type Guest, startGuest } from "../../lib/guest/mod.ts";
 import { SoftNode } from "../../lib/loopback/mod.ts";
-import { RATE, writeNumbered } from "../real/numbered.ts";
+import { RATE, writeNumbered } from "../integration/real/numbered.ts";
 import { OwnStore } from "../support/store.ts";
 import { Process, TempFolder, until } from "../support/process.ts";
 import { median } from "../support/statistics.ts";

@@ -9,7 +9,7 @@ import { sound } from "../../lib/classes/mod.ts";
 import { startDevice } from "../../lib/device/mod.ts";
 import { startGuest } from "../../lib/guest/mod.ts";
 import { SoftNode } from "../../lib/loopback/mod.ts";
-import { RATE, writeNumbered } from "../real/numbered.ts";
+import { RATE, writeNumbered } from "../integration/real/numbered.ts";
 import { Process, TempFolder } from "../support/process.ts";
 import { median } from "../support/statistics.ts";
 import type { Group } from "./figures.ts";

@@ -9,7 +9,6 @@ import {
 } from "../../lib/classes/mod.ts";
 import type { BackEndProfile } from "../../lib/virtio/device_class.ts";
 import { CONFIG_SPACE_BYTES, isQueueSize } from "../../lib/virtio/state.ts";
-import { runC } from "../virtio/run_c.ts";
 
 /** A back-end with nothing but what its class needs. */
 const PROFILE: BackEndProfile = { features: 0n, queueCount: 256, config: new Uint8Array(256) };
@@ -68,28 +67,4 @@ Deno.test("every -d of the C adapter is either served or refused by name, never 
     "vhusnd",
     "vrng",
   ]);
-});
-
-Deno.test("class ids are the kernel's", async () => {
-  const ids = {
-    vrng: "VIRTIO_ID_RNG",
-    vhurng: "VIRTIO_ID_RNG",
-    vhublk: "VIRTIO_ID_BLOCK",
-    vhuconsole: "VIRTIO_ID_CONSOLE",
-    vhuinput: "VIRTIO_ID_INPUT",
-    vhucan: "VIRTIO_ID_CAN",
-    vhugpio: "VIRTIO_ID_GPIO",
-    vhusnd: "VIRTIO_ID_SOUND",
-  };
-  const printed = await runC(`
-    #include <stdio.h>
-    #include <linux/virtio_ids.h>
-    int main(void) { ${
-    Object.entries(ids).map(([name, id]) => `printf("${name} %d\\n", ${id});`).join("\n")
-  } return 0; }`);
-  const known = new Map([
-    ...UNSERVED_DROP_INS.map(({ name, id }) => [name, id] as const),
-    ...DEVICE_CLASSES.flatMap((row) => row.dropInNames.map((name) => [name, row.id] as const)),
-  ]);
-  assertEquals(printed, Object.keys(ids).map((name) => `${name} ${known.get(name)}\n`).join(""));
 });

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What is asked of every class in the list; a class is tested by being listed. What takes a process is in
-// tests/chain/classes_test.ts.
+// tests/integration/chain/classes_test.ts.
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { DEVICE_CLASSES } from "../../lib/classes/mod.ts";
 import type { CliOption, CliRole } from "../../lib/device/cli_role.ts";

@@ -2,7 +2,7 @@
 import { assertEquals } from "@std/assert";
 import { shortage, softLimit } from "../../cli/limits.ts";
 import { TempFolder } from "../support/process.ts";
-import { assertFails, violaBy } from "./viola.ts";
+import { assertFails, violaBy } from "../integration/cli/viola.ts";
 
 const TEXT = `Limit                     Soft Limit           Hard Limit           Units     
 Max cpu time              unlimited            unlimited            seconds   

@@ -139,3 +139,12 @@ Deno.test("each file begins with its licence, and says what it is", () => {
     if (!path.startsWith("tests/")) assert(second!.startsWith("/**"), `${path} has no module doc`);
   }
 });
+
+Deno.test("the fast tests start no process", () => {
+  const apart = /^tests\/(integration|target|bench|support)\//;
+  const fast = [...sources("tests/")].filter((path) => !apart.test(path));
+  assert(fast.length > 50);
+  const starts =
+    /\bDeno\s*\.\s*Command\b|import \{[^}]*\b(Process|run)\b[^}]*\} from "[./]*support\/process\.ts"/;
+  assertEquals(fast.filter((path) => starts.test(code(path))), []);
+});

@@ -57,12 +57,22 @@ async function deno(...args: string[]): Promise<string> {
   throw new Error(`Cannot run deno ${args.join(" ")}:\n${text.slice(-4000)}${complaint}`);
 }
 
-/** Runs a room's tests. @returns the share of its lines that ran, in percent */
+function isFolder(path: string): boolean {
+  try {
+    return Deno.statSync(ROOT + path).isDirectory;
+  } catch {
+    return false;
+  }
+}
+
+/** Runs a room's tests, of both layers. @returns the share of its lines that ran, in percent */
 async function measure(room: string): Promise<number> {
   const profile = await Deno.makeTempDir({ prefix: "viola-coverage-" });
   try {
     const options = ["-A", "--no-prompt", "--no-check", `--coverage=${profile}`];
-    await deno("test", ...options, `tests/${room.replace(/^lib\//, "")}`);
+    const name = room.replace(/^lib\//, "");
+    const folders = [`tests/${name}`, `tests/integration/${name}`].filter(isFolder);
+    await deno("test", ...options, ...folders);
     const lines = parseLcov(await deno("coverage", "--lcov", profile));
     for (const { name } of Deno.readDirSync(ROOT + room)) {
       const file = `${ROOT}${room}/${name}`;

@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { playbacks, type Request, unexcused } from "../real/losses.ts";
+import { playbacks, type Request, unexcused } from "../integration/real/losses.ts";
 import { type Heard, PERIOD, takeApart, type Track } from "./mix.ts";
 
 /** The recordings of each scenario, with the gains that the music has one after the other. */

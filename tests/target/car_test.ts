@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { assertEquals } from "@std/assert";
-import type { Request } from "../real/losses.ts";
+import type { Request } from "../integration/real/losses.ts";
 import { faults } from "./car.ts";
 import { type Heard, MUSIC, type Part, PERIOD, Track, VOICE } from "./mix.ts";
 

@@ -163,3 +163,40 @@ w 040 400${index}0
 r 040 400${index}0
 `;
 }
+
+/** The registers: the kernel's name, the standard's, and what a driver of version 1 and of 2 may do. */
+export const ACCESS = `
+  MAGIC_VALUE MagicValue r r
+  VERSION Version r r
+  DEVICE_ID DeviceID r r
+  VENDOR_ID VendorID r r
+  DEVICE_FEATURES DeviceFeatures r r
+  DEVICE_FEATURES_SEL DeviceFeaturesSel w w
+  DRIVER_FEATURES DriverFeatures w w
+  DRIVER_FEATURES_SEL DriverFeaturesSel w w
+  GUEST_PAGE_SIZE GuestPageSize w -
+  QUEUE_SEL QueueSel w w
+  QUEUE_NUM_MAX QueueNumMax r r
+  QUEUE_NUM QueueNum w w
+  QUEUE_ALIGN QueueAlign w -
+  QUEUE_PFN QueuePFN rw -
+  QUEUE_READY QueueReady - rw
+  QUEUE_NOTIFY QueueNotify w w
+  INTERRUPT_STATUS InterruptStatus r r
+  INTERRUPT_ACK InterruptACK w w
+  STATUS Status rw rw
+  QUEUE_DESC_LOW QueueDescLow - w
+  QUEUE_DESC_HIGH QueueDescHigh - w
+  QUEUE_AVAIL_LOW QueueDriverLow - w
+  QUEUE_AVAIL_HIGH QueueDriverHigh - w
+  QUEUE_USED_LOW QueueDeviceLow - w
+  QUEUE_USED_HIGH QueueDeviceHigh - w
+  SHM_SEL SHMSel w w
+  SHM_LEN_LOW SHMLenLow r r
+  SHM_LEN_HIGH SHMLenHigh r r
+  SHM_BASE_LOW SHMBaseLow r r
+  SHM_BASE_HIGH SHMBaseHigh r r
+  CONFIG_GENERATION ConfigGeneration - r
+`.trim().split("\n").map((line) => line.trim().split(" ") as [string, string, string, string]);
+/** Younger than the headers of many systems. */
+export const QUEUE_RESET = { offset: 0xc0, name: "QueueReset", access: ["-", "rw"] };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { queueLayout } from "../../lib/virtio/queue_registers.ts";
-import { CONFIG_OFFSET, REGISTERS } from "../../lib/virtio/registers.ts";
+import { REGISTERS } from "../../lib/virtio/registers.ts";
 import {
   DEVICE_COUNTERS,
   type DeviceState,
@@ -9,16 +9,21 @@ import {
   INTERRUPT_CONFIG_CHANGE,
   INTERRUPT_USED_BUFFER,
   isQueueSize,
-  STATUS_ACKNOWLEDGE,
   STATUS_DEVICE_NEEDS_RESET,
   STATUS_DRIVER,
-  STATUS_DRIVER_OK,
-  STATUS_FAILED,
   STATUS_FEATURES_OK,
 } from "../../lib/virtio/state.ts";
 import { AccessState } from "../../lib/virtio/state_writers.ts";
-import { Driver, hex, NEGOTIATE_2, NEGOTIATE_LEGACY, setUp1, setUp2 } from "./register_fixture.ts";
-import { runC } from "./run_c.ts";
+import {
+  ACCESS,
+  Driver,
+  hex,
+  NEGOTIATE_2,
+  NEGOTIATE_LEGACY,
+  QUEUE_RESET,
+  setUp1,
+  setUp2,
+} from "./register_fixture.ts";
 
 const V1: Partial<DeviceStateOptions> = { mmioVersion: 1 };
 const RING_RESET = { deviceFeatures: 1n << 32n | 1n << 40n };
@@ -798,82 +803,6 @@ Deno.test("a driver that reads the generation before and after sees one version 
   driver.run("w1 100 9");
   driver.main.publishConfig(new Uint8Array(16).fill(8)); // what the device says counts, not what was written
   driver.run("r 100 8080808\nr 0fc 2");
-});
-
-/** The registers: the kernel's name, the standard's, and what a driver of version 1 and of 2 may do. */
-const ACCESS = `
-  MAGIC_VALUE MagicValue r r
-  VERSION Version r r
-  DEVICE_ID DeviceID r r
-  VENDOR_ID VendorID r r
-  DEVICE_FEATURES DeviceFeatures r r
-  DEVICE_FEATURES_SEL DeviceFeaturesSel w w
-  DRIVER_FEATURES DriverFeatures w w
-  DRIVER_FEATURES_SEL DriverFeaturesSel w w
-  GUEST_PAGE_SIZE GuestPageSize w -
-  QUEUE_SEL QueueSel w w
-  QUEUE_NUM_MAX QueueNumMax r r
-  QUEUE_NUM QueueNum w w
-  QUEUE_ALIGN QueueAlign w -
-  QUEUE_PFN QueuePFN rw -
-  QUEUE_READY QueueReady - rw
-  QUEUE_NOTIFY QueueNotify w w
-  INTERRUPT_STATUS InterruptStatus r r
-  INTERRUPT_ACK InterruptACK w w
-  STATUS Status rw rw
-  QUEUE_DESC_LOW QueueDescLow - w
-  QUEUE_DESC_HIGH QueueDescHigh - w
-  QUEUE_AVAIL_LOW QueueDriverLow - w
-  QUEUE_AVAIL_HIGH QueueDriverHigh - w
-  QUEUE_USED_LOW QueueDeviceLow - w
-  QUEUE_USED_HIGH QueueDeviceHigh - w
-  SHM_SEL SHMSel w w
-  SHM_LEN_LOW SHMLenLow r r
-  SHM_LEN_HIGH SHMLenHigh r r
-  SHM_BASE_LOW SHMBaseLow r r
-  SHM_BASE_HIGH SHMBaseHigh r r
-  CONFIG_GENERATION ConfigGeneration - r
-`.trim().split("\n").map((line) => line.trim().split(" ") as [string, string, string, string]);
-/** Younger than the headers of many systems. */
-const QUEUE_RESET = { offset: 0xc0, name: "QueueReset", access: ["-", "rw"] };
-
-Deno.test("every register lies where <linux/virtio_mmio.h> has it", async () => {
-  const printed = await runC(`
-    #include <stdio.h>
-    #include <linux/virtio_mmio.h>
-    int main(void) {
-      ${
-    ACCESS.map(([kernel, name]) => `printf("${name} %d\\n", VIRTIO_MMIO_${kernel});`).join("\n")
-  }
-      printf("config %d\\n", VIRTIO_MMIO_CONFIG);
-      printf("interrupts %d %d\\n", VIRTIO_MMIO_INT_VRING, VIRTIO_MMIO_INT_CONFIG);
-      return 0;
-    }`);
-  const offsets = new Map(REGISTERS.map(({ name, offset }) => [name, offset]));
-  const expected = ACCESS.map(([, name]) => `${name} ${offsets.get(name)}\n`).join("");
-  const interrupts = `interrupts ${INTERRUPT_USED_BUFFER} ${INTERRUPT_CONFIG_CHANGE}\n`;
-  assertEquals(printed, `${expected}config ${CONFIG_OFFSET}\n${interrupts}`);
-  assertEquals(offsets.get(QUEUE_RESET.name), QUEUE_RESET.offset);
-  assertEquals(REGISTERS.length, ACCESS.length + 1);
-});
-
-Deno.test("status bits are those of <linux/virtio_config.h>", async () => {
-  const bits = ["ACKNOWLEDGE", "DRIVER", "DRIVER_OK", "FEATURES_OK", "NEEDS_RESET", "FAILED"];
-  const printed = await runC(`
-    #include <stdio.h>
-    #include <linux/virtio_config.h>
-    int main(void) { ${
-    bits.map((name) => `printf("%d ", VIRTIO_CONFIG_S_${name});`).join("\n")
-  } return 0; }`);
-  const ours = [
-    STATUS_ACKNOWLEDGE,
-    STATUS_DRIVER,
-    STATUS_DRIVER_OK,
-    STATUS_FEATURES_OK,
-    STATUS_DEVICE_NEEDS_RESET,
-    STATUS_FAILED,
-  ];
-  assertEquals(printed, ours.map((n) => `${n} `).join(""));
 });
 
 /** What a driver of this version may do at an offset of the register page: "", "r", "w" or "rw". */

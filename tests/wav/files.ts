@@ -10,13 +10,6 @@ import { frameBytes, type WavFormat, WavReader } from "../../lib/wav/mod.ts";
 export const U8 = { encoding: "pcm", bits: 8, channels: 1, rate: 8000 } as const;
 export const S16 = { encoding: "pcm", bits: 16, channels: 2, rate: 48000 } as const;
 
-/** Runs `sox` (also known as: the second opinion) and returns what it wrote to standard output. */
-export function sox(...args: string[]): Uint8Array<ArrayBuffer> {
-  const { success, stdout, stderr } = new Deno.Command("sox", { args }).outputSync();
-  if (!success) throw new Error(new TextDecoder().decode(stderr));
-  return stdout;
-}
-
 export function withFile(test: (path: string) => void): void {
   const directory = Deno.makeTempDirSync();
   try {

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * A device of viola's as a process of its own, to be killed and started again.
+ *
+ * @module
+ */
+import { Process } from "../../support/process.ts";
+
+const MAIN = new URL("../../../cli/main.ts", import.meta.url).pathname;
+
+/** `viola device …`, run from source. */
+export class DeviceProcess implements AsyncDisposable {
+  #process: Process;
+
+  private constructor(readonly args: string[]) {
+    this.#process = this.#spawn();
+  }
+
+  /** Starts `viola device ARGS`. It need not listen yet when this returns. */
+  static start(args: string[]): DeviceProcess {
+    return new DeviceProcess(args);
+  }
+
+  #spawn(): Process {
+    const run = ["run", "-A", "--no-prompt", MAIN, "device", ...this.args];
+    return Process.start(Deno.execPath(), run);
+  }
+
+  get pid(): number {
+    return this.#process.pid;
+  }
+
+  /** What it printed since it was last started. */
+  get output(): string {
+    return this.#process.stdout + this.#process.stderr;
+  }
+
+  /** Kills it as a crash would, and starts it again. */
+  async killAndRestart(): Promise<void> {
+    this.#process.signal("SIGKILL");
+    await this.#process.ended;
+    this.#process = this.#spawn();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#process[Symbol.asyncDispose]();
+  }
+}

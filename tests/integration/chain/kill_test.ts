@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+// The device process dies at any moment, twenty times in one playback, and nothing is lost.
+import { assert, assertEquals } from "@std/assert";
+import { attach } from "../../support/attachment.ts";
+import { socketsIn, withoutLeaks } from "../../support/leaks.ts";
+import { TempFolder } from "../../support/process.ts";
+import { type Draws, seeded } from "../../support/random.ts";
+import { numbersOf, RATE, readNumbered, writeNumbered } from "../real/numbered.ts";
+import { coverageOf } from "./coverage.ts";
+import { DeviceProcess } from "./device_process.ts";
+
+/** In pairs: at a random frame, then at a random moment of the restart or soon after it. */
+const KILLS = 20;
+const SECONDS = 8;
+/** Frames in which the first of a pair falls: the second is in the playback too, however slow the machine. */
+const KILLED_FRAMES = (SECONDS - 1) * RATE;
+const SOON_MS = 300;
+const PERIOD_FRAMES = 960;
+const PERIODS = 8;
+
+const delay = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+function randomFrames(draws: Draws, count: number): number[] {
+  const frames = Array.from({ length: count }, () => draws.number(KILLED_FRAMES));
+  return frames.sort((a, b) => a - b);
+}
+
+for (const memory of ["isolated", "direct"] as const) {
+  Deno.test(`a sound device killed ${KILLS} times in one playback loses nothing, ${memory}`, async () => {
+    await withoutLeaks(async () => {
+      await using folder = await TempFolder.create();
+      const [input, output, socket] = ["in.wav", "out.wav", "card"].map((name) =>
+        folder.file(name)
+      );
+      writeNumbered(input!, SECONDS * RATE);
+      {
+        await using device = DeviceProcess.start([
+          ...["sound", "--socket", socket!, "--sink", `wav:${output},append`],
+        ]);
+        await using attachment = await attach({ kind: "sound", socket: socket!, memory });
+        const { guest, bridge, events } = attachment;
+        const playing = guest.call("play", {
+          file: input!,
+          periodFrames: PERIOD_FRAMES,
+          periods: PERIODS,
+        });
+        let hasEnded = false;
+        playing.catch(() => {}).finally(() => hasEnded = true);
+        /** How many frames had come back at each kill. */
+        const kills: number[] = [];
+        const kill = async () => {
+          kills.push(guest.progress.position);
+          await device.killAndRestart();
+        };
+        const draws = seeded();
+        const killing = (async () => {
+          for (const frame of randomFrames(draws, KILLS / 2)) {
+            while (guest.progress.position < frame && !hasEnded) await delay(1);
+            await delay(draws.number(1000 * PERIOD_FRAMES / RATE)); // Anywhere in a period.
+            await kill();
+            await delay(draws.number(SOON_MS));
+            await kill();
+          }
+        })();
+        const [result] = await Promise.all([playing, killing]);
+        assertEquals(result.ioErrors, 0);
+        assertEquals(result.frames, SECONDS * RATE, events.map(({ text }) => text).join("\n"));
+        assert(kills.every((position) => position < SECONDS * RATE), `played out: ${kills}`);
+        const [counters] = bridge.counters() as {
+          losses: number;
+          queues: { requeued: number }[];
+        }[];
+        const requeued = counters!.queues[2]!.requeued;
+        const found = coverageOf(numbersOf(readNumbered(output!)), SECONDS * RATE);
+        // deno-lint-ignore no-console -- the report that this test is for
+        console.log(
+          `${memory}: ${kills.length} kills, ${
+            counters!.losses
+          } losses, ${requeued} periods in flight offered again, ` +
+            `${found.repeated} frames heard twice in ${found.jumpsBack} places`,
+        );
+        assertEquals(found.missing.slice(0, 10), []);
+        assert(found.jumpsBack <= KILLS, `${found.jumpsBack} repeats after ${KILLS} deaths`);
+        // Only what was in flight may be heard twice: the bridge counted it. It is at most the driver's whole buffer.
+        assert(found.repeated <= requeued * PERIOD_FRAMES, `${found.repeated} frames twice`);
+        assert(requeued <= KILLS * PERIODS, `${requeued} periods offered again`);
+      }
+      assertEquals(socketsIn(folder.path), []);
+    });
+  });
+}
