@@ -6,44 +6,44 @@
  */
 import { copyBytes, type GuestMemory } from "./memory.ts";
 
-/** Segments of a chain at most, as in QEMU; a driver's indirect table may be longer than its queue. */
+/** The most segments a chain may have, as in QEMU; a driver's indirect table may be longer than its queue. */
 export const MAX_SEGMENTS = 1024;
 
 /**
- * One request: segments for the device to read, then segments for it to write. Made once and filled again by each
- * `DeviceRing.pop`. What it holds is a copy: a driver that rewrites its descriptors changes nothing here.
+ * One request: segments for the device to read, then segments for it to write. Made once and refilled by each
+ * `DeviceRing.pop`. It holds a copy: a driver that rewrites its descriptors changes nothing here.
  */
 export class Chain {
   /** Guest address of each segment's first byte. */
   readonly address: Float64Array<ArrayBuffer>;
   /** Bytes of each segment, never 0. */
   readonly length: Uint32Array<ArrayBuffer>;
-  /** Number of each segment's descriptor in the table it was found in. */
+  /** Index of each segment's descriptor in its table. */
   readonly index: Uint16Array<ArrayBuffer>;
-  /** The number of the first descriptor: by it the chain is completed. */
+  /** Index of the first descriptor, which names the chain when it is completed. */
   head = 0;
-  /** Segments; those to read come first. */
+  /** Number of segments; the readable ones come first. */
   count = 0;
-  /** Segments to read. */
+  /** Number of readable segments. */
   readableCount = 0;
-  /** Segments found in the ring's own table; those after them were found in an indirect one. */
+  /** Number of segments in the ring's own table; the others are in an indirect table. */
   directCount = 0;
-  /** Number of the ring's descriptor that refers to the indirect table, −1 if there is none. */
+  /** Index of the ring's descriptor that refers to the indirect table, −1 if there is none. */
   tableIndex = -1;
-  /** Bytes to read. */
+  /** Number of readable bytes. */
   readableBytes = 0;
-  /** Bytes that may be written. */
+  /** Number of writable bytes. */
   writableBytes = 0;
   #memory: GuestMemory | null = null;
 
-  /** @param capacity The most segments it can hold: a longer chain is refused as a lie */
+  /** @param capacity The most segments it can hold; a longer chain is refused as malformed */
   constructor(readonly capacity: number = MAX_SEGMENTS) {
     this.address = new Float64Array(capacity);
     this.length = new Uint32Array(capacity);
     this.index = new Uint16Array(capacity);
   }
 
-  /** Segments to write; they follow those to read. */
+  /** Number of writable segments, which follow the readable ones. */
   get writableCount(): number {
     return this.count - this.readableCount;
   }
@@ -73,12 +73,12 @@ export class Chain {
   }
 
   /**
-   * Copies bytes out of the part to read.
+   * Copies bytes out of the readable segments.
    *
-   * @param offset Where in that part, across all its segments
+   * @param offset Where in those segments, counted across all of them
    * @param target Receives them at `at`
    * @param length The most bytes to copy
-   * @returns how many were copied: fewer when the part ends before
+   * @returns how many were copied: fewer when the segments end before
    * @throws {RangeError} when `target` has no room for `length` bytes
    */
   gather(offset: number, target: Uint8Array, at = 0, length: number = target.length - at): number {
@@ -86,12 +86,12 @@ export class Chain {
   }
 
   /**
-   * Copies bytes into the part to write.
+   * Copies bytes into the writable segments.
    *
-   * @param offset Where in that part, across all its segments
+   * @param offset Where in those segments, counted across all of them
    * @param source Gives them, from `at`
    * @param length The most bytes to copy
-   * @returns how many were copied: fewer when the part ends before
+   * @returns how many were copied: fewer when the segments end before
    * @throws {RangeError} when `source` does not hold `length` bytes
    */
   scatter(offset: number, source: Uint8Array, at = 0, length: number = source.length - at): number {

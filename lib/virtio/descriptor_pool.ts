@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Which descriptors of a ring are free, and which chain has the others. The driver's own book: what stands in the ring
- * itself, the device may have changed.
+ * Which descriptors of a ring are free, and which chain has the others. The driver's private copy: the device may have
+ * changed what is in the ring itself.
  *
  * @module
  */
 
-/** Ends the list of the free. */
+/** Ends the free list. */
 const END = 0xffff;
 
-/** Descriptors of a ring, handed out in linked runs and given back by their first. */
+/** Descriptors of a ring, taken as linked lists and returned by the first of each list. */
 export class DescriptorPool {
-  /** Of each descriptor: the one after it, in its chain or among the free. */
+  /** For each descriptor, the next one in its chain or in the free list. */
   readonly #next: Uint16Array<ArrayBuffer>;
-  /** Of each chain's first descriptor: how many it has. */
+  /** For the first descriptor of each chain, how many the chain has. */
   readonly #taken: Uint16Array<ArrayBuffer>;
   #free = 0;
   #freeCount: number;

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * What a device class (virtio 1.2, §5) is to those that serve any: plain data, and where the modules lie that know more.
- * No class is named here; `lib/classes/` holds them.
+ * A device class (virtio 1.2, §5) as the mechanisms see it: plain data, and the URLs of the modules with its code.
+ * No class is named here: they are in `lib/classes/`.
  *
  * @module
  */
 import type { FeatureNames } from "./features.ts";
 
 /**
- * How a queue's buffers come back, and so whether silence on it means that the device is stuck:
+ * When the device returns a queue's buffers, and so whether a silent queue means that the device is stuck:
  *
- * - `request`: each is answered as soon as the device can
- * - `stream`: each takes its time, by a clock
- * - `event`: each waits until there is something to tell
+ * - `request`: each as soon as possible
+ * - `stream`: each at its time, by a clock
+ * - `event`: each when there is an event to report
  */
 export type QueueKind = "request" | "stream" | "event";
 
@@ -20,13 +20,13 @@ export type QueueKind = "request" | "stream" | "event";
 export interface QueueClass {
   /** What the standard calls it. */
   readonly name: string;
-  /** What is in it. */
+  /** What its buffers are. */
   readonly kind: QueueKind;
   /** Largest ring the driver may set up, in descriptors; a power of 2. */
   readonly size: number;
 }
 
-/** What a back-end says of itself before it is started. */
+/** What a back-end reports of itself in the handshake. */
 export interface BackEndProfile {
   /** Feature bits it offers. */
   readonly features: bigint;
@@ -43,49 +43,49 @@ export interface ConfigClass {
   /** Bytes that a device of the class may have, with all its features. 0: the class has no config space. */
   readonly max: number;
   /**
-   * How the driver's accesses are answered: `cached` from the bridge's copy, what is written is sent on later; `forwarded`
-   * by the back-end, where what is read depends on what was written before (input's select and subsel).
+   * How the driver's accesses are answered: `cached` from the bridge's copy, with writes sent on later; `forwarded`
+   * by the back-end, for classes where a read depends on an earlier write (input's select and subsel).
    */
   readonly access: "cached" | "forwarded";
-  /** Whether the driver cannot do without it. */
+  /** Whether the driver fails without it. */
   readonly required: boolean;
 }
 
 /**
- * Where the module of a role lies; it exports the role by the role's name.
+ * URL of the module of a role, which exports the role by its name (`device`, `driver` …).
  *
  * @typeParam Role What it exports
  */
 export interface RoleUrl<Role> extends URL {
-  /** Never there: it is for the compiler, which finds the role's type here. */
+  /** Never set: it carries the role's type for the compiler. */
   readonly role?: Role;
 }
 
 /**
- * The modules that know a class, by where they lie; each is loaded by who plays that role, and by nobody else. A role that
- * is missing is one that the class does not have.
+ * The modules with a class's code, by URL. Each is loaded only where that role is used. A role that is
+ * absent is one that the class does not have.
  */
 export interface Roles {
   /** The embedded device, see `lib/device/role.ts`. Missing: the class is served by foreign back-ends only. */
   readonly device?: RoleUrl<unknown>;
-  /** What the device's command line can say, see `lib/device/cli_role.ts`. Missing: the device has no options. */
+  /** The options of `viola device`, see `lib/device/cli_role.ts`. Missing: the device has no options. */
   readonly cli?: RoleUrl<unknown>;
   /** The software driver, see `lib/guest/role.ts`. Missing: there is none, for tests and demos. */
   readonly driver?: RoleUrl<unknown>;
-  /** What a new back-end must be told. Missing: every request of the class stands for itself. */
+  /** Replay for a new back-end. Missing: the class's requests leave no state in the device. */
   readonly replay?: RoleUrl<ReplayRole>;
 }
 
-/** What a call of a role is given. */
+/** The arguments of a role's function. */
 export type ArgumentsOf<Call> = Call extends (...args: infer Args) => unknown ? Args : never;
 
-/** What it returns. */
+/** The result of a role's function. */
 export type ResultOf<Call> = Call extends (...args: never) => infer Result ? Result : never;
 
 /** A role by name, as its module exports it. */
 export type RoleName = keyof Roles;
 
-/** What a role is, for who misses it. */
+/** The roles as error messages name them. */
 const ROLE_TEXTS: Readonly<Record<RoleName, string>> = {
   device: "embedded device",
   cli: "command line",
@@ -94,7 +94,7 @@ const ROLE_TEXTS: Readonly<Record<RoleName, string>> = {
 };
 
 /**
- * Where a class's role lies.
+ * The URL of a class's role.
  *
  * @throws {TypeError} when the class does not have it
  */
@@ -107,7 +107,7 @@ export function roleUrl({ name, roles }: DeviceClass, role: RoleName): URL {
 /**
  * Loads a role.
  *
- * @param url Where it lies
+ * @param url The module's
  * @throws {TypeError} when the module exports no such role
  */
 export async function loadRole<Role>(url: string, name: RoleName): Promise<Role> {
@@ -116,7 +116,7 @@ export async function loadRole<Role>(url: string, name: RoleName): Promise<Role>
   throw new TypeError(`Cannot use ${url}: it exports no ${name}`);
 }
 
-/** What a device class is. */
+/** A device class, as data. */
 export interface DeviceClass<R extends Roles = Roles> {
   /** Virtio device id. */
   readonly id: number;
@@ -139,54 +139,54 @@ export interface DeviceClass<R extends Roles = Roles> {
 }
 
 /**
- * What a new back-end must be told before it can serve the driver where the last one stopped: a class's state is in its
- * requests, so the bridge watches the requests of one queue and repeats those that count.
+ * Brings a new back-end to the state that the driver left the last one in. That state is set by requests of the class,
+ * so the bridge watches the requests of one queue and repeats those that count.
  */
 export interface ReplayRole {
   /** The queue whose requests are watched and repeated. */
   readonly queue: number;
-  /** Bytes that the class's state takes, at most 1056; it lies in the device's state, so that a successor has it too. */
+  /** Bytes that the class's state takes, at most 1056; they are part of the device's state, so that restore keeps them. */
   readonly stateBytes: number;
-  /** How much of a request is looked at, in bytes. */
+  /** How many bytes of a request are read. */
   readonly requestBytes: number;
-  /** How much of a response is looked at, and the room that a repeated request has for its own, in bytes. */
+  /** How many bytes of a response are read, and the size of the response buffer of a repeated request. */
   readonly responseBytes: number;
-  /** Whether a response of `responseBytes` bytes says that the request was done. */
+  /** Whether a response of `responseBytes` bytes reports success. */
   isOk(response: DataView): boolean;
   /**
-   * Makes one for a device.
+   * Makes the replay of one device.
    *
    * @param area `stateBytes` bytes: zeros, or what an earlier {@linkcode Replay} of this device left there
    */
   create(area: Uint8Array): Replay;
 }
 
-/** One device's memory of its requests. */
+/** The requests of one device that a new back-end needs. */
 export interface Replay {
   /**
-   * Notes a request that was done.
+   * Notes a request that succeeded.
    *
    * @param request Its first bytes
    * @param length How many there are, at most `requestBytes`
    */
   observe(request: DataView, length: number): void;
   /**
-   * Judges a refusal; absent: the driver is told of each. The parameters are those of {@linkcode observe}.
+   * Decides about a request that failed; absent: each failure is passed to the driver. Parameters as for {@linkcode observe}.
    *
-   * @returns the beginning of the response that the driver is given instead, where the request asks for what is so already
+   * @returns the first bytes of a response to give the driver instead, if the device is already in the state asked for
    */
   refused?(request: DataView, length: number): Uint8Array | null;
   /**
-   * Whether the driver's next life may begin with the back-end as its last one has left it, though nothing reset it; absent:
-   * it may not.
+   * Whether the driver's next life may start with the back-end in its present state, although nothing has reset it; absent:
+   * no.
    */
   isClean?(): boolean;
-  /** What to send before the chains in flight are offered again. */
+  /** Requests to send before the chains in flight are offered again. */
   before(): Uint8Array<ArrayBuffer>[];
-  /** What to send after that. */
+  /** Requests to send after that. */
   after(): Uint8Array<ArrayBuffer>[];
   /**
-   * Whether a chain that is no request must be given back soon now: asked by the watchdog.
+   * Whether a chain of a `stream` queue is due back by now; the watchdog asks.
    *
    * @param queue The queue it is in
    * @param firstWord The first 4 bytes of its readable part

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The device's side of a split ring: virtio 1.2 §2.7. The driver is not trusted: what it wrote is read once, checked,
+ * The device's side of a split ring: virtio 1.2 §2.7. The driver is not trusted: its data is read once, checked,
  * and only then used.
  *
  * Memory order. The two sides share the ring without a lock, so each index and flag goes through Atomics, which on arm64
  * are load-acquire and store-release, never reordered against each other; ring entries and descriptors are plain.
  * * The driver's `idx` is loaded before the entries and descriptors that it covers: acquire.
- * * Our `idx` is stored after the elements that it covers and all the device wrote to the buffers: release.
- * * Suppression needs a store kept before a load of another word (our `idx` before the driver's `used_event`; our
+ * * Our `idx` is stored after the elements that it covers and after everything the device wrote to the buffers: release.
+ * * Suppression needs a store to stay ahead of a load of another word (our `idx` before the driver's `used_event`; our
  *   `avail_event` before the driver's `idx`): that is why both are sequentially consistent.
  *
  * @module
@@ -21,8 +21,8 @@ import {
   eventPassed,
   FLAGS,
   IDX,
+  RingAreas,
   type RingLayout,
-  RingParts,
   USED_RING,
   VIRTQ_AVAIL_F_NO_INTERRUPT,
   VIRTQ_DESC_F_INDIRECT,
@@ -31,7 +31,7 @@ import {
   VIRTQ_USED_F_NO_NOTIFY,
 } from "./ring_layout.ts";
 
-/** What was negotiated for a ring, and whose it is. */
+/** What was negotiated for a ring, and the device it belongs to. */
 export interface RingOptions {
   /** VIRTIO_F_INDIRECT_DESC: chains may lie in tables of their own. */
   readonly indirect: boolean;
@@ -41,21 +41,21 @@ export interface RingOptions {
   readonly deviceName: string;
 }
 
-/** Where a device's side takes up a ring. */
+/** Where a device starts in a ring. */
 export interface DeviceRingStart {
   /** Index of the available entry to take next, 0 to 65535. */
   readonly nextAvail: number;
   /** Index of the used element to write next; read from the ring when not given. */
   readonly usedIdx?: number;
-  /** Heads of the chains that were taken before and are still to be completed. */
+  /** Heads of the chains that were taken earlier and are not completed yet. */
   readonly inFlight?: Iterable<number>;
 }
 
-/** More bytes than this in one chain no driver may offer (virtio 1.2 §2.7.4.2). */
+/** The most bytes that a driver may offer in one chain (virtio 1.2 §2.7.4.2). */
 const MAX_CHAIN_BYTES = 2 ** 32;
 
 /**
- * A queue as its device sees it. The loop that misses nothing:
+ * A queue as its device sees it. A loop that misses no chain:
  *
  * ```ts ignore
  * do {
@@ -70,19 +70,19 @@ export class DeviceRing {
   readonly size: number;
   readonly #memory: GuestMemory;
   readonly #options: RingOptions;
-  readonly #parts: RingParts;
+  readonly #areas: RingAreas;
   readonly #inFlight: Uint8Array<ArrayBuffer>;
   #nextAvail: number;
   #usedIdx: number;
-  // The driver's idx when last looked at: looked at again only when all up to it is taken.
+  // The driver's idx at its last load; loaded again only when every chain up to it is taken.
   #availIdx: number;
-  // Completions since needsInterrupt was last asked. An earlier life of this ring may have published some and died
-  // before it interrupted, so the first answer counts as many as there can be.
+  // Completions since the last needsInterrupt. An earlier process may have published some and ended
+  // before it interrupted, so the first call assumes the most there can be.
   #unannounced = 0;
   #earlier = 0x10000;
 
   /**
-   * Writes nothing: whether the driver notifies is as it was left until {@linkcode enableNotifications}.
+   * Writes nothing: notifications stay as they were until {@linkcode enableNotifications}.
    *
    * @throws {RingError} for a layout no queue can have, or a start that does not fit the ring
    */
@@ -96,14 +96,14 @@ export class DeviceRing {
     this.size = layout.size;
     this.#memory = memory;
     this.#options = options;
-    this.#parts = new RingParts(memory, layout, options.deviceName);
+    this.#areas = new RingAreas(memory, layout, options.deviceName);
     this.#nextAvail = this.#availIdx = start.nextAvail & 0xffff;
-    this.#usedIdx = start.usedIdx ?? Atomics.load(this.#parts.used, IDX);
+    this.#usedIdx = start.usedIdx ?? Atomics.load(this.#areas.used, IDX);
     this.#inFlight = new Uint8Array(layout.size);
     if (this.pending > this.size) {
       throw this.#error(
         "set up",
-        `it goes on at available entry ${this.#nextAvail} and used element ${this.#usedIdx}, ` +
+        `it starts at available entry ${this.#nextAvail} and used element ${this.#usedIdx}, ` +
           `expected the former ahead by at most ${this.size}`,
       );
     }
@@ -126,7 +126,7 @@ export class DeviceRing {
     return this.#usedIdx;
   }
 
-  /** How many chains were taken and not yet completed. */
+  /** How many chains are taken and not completed. */
   get pending(): number {
     return (this.#nextAvail - this.#usedIdx) & 0xffff;
   }
@@ -136,11 +136,11 @@ export class DeviceRing {
    *
    * @param chain Filled when there is one
    * @returns whether there was one
-   * @throws {RingError} when the driver's ring, the chain or a descriptor of it breaks a rule
+   * @throws {RingError} when the driver's ring, the chain or one of its descriptors is malformed
    */
   pop(chain: Chain): boolean {
     if (this.#nextAvail === this.#availIdx && !this.#lookForMore()) return false;
-    const head = this.#parts.avail[AVAIL_RING + (this.#nextAvail & (this.size - 1))]!;
+    const head = this.#areas.avail[AVAIL_RING + (this.#nextAvail & (this.size - 1))]!;
     if (this.#inFlight[head] !== 0) {
       const wanted = `expected a head below ${this.size} that is not in flight`;
       throw this.#refusal(`available entry ${this.#nextAvail} is ${head}, ${wanted}`);
@@ -152,10 +152,10 @@ export class DeviceRing {
   }
 
   /**
-   * Reads a chain in flight again. The driver may have rewritten it meanwhile: it is checked anew, and need not have the
-   * lengths it had.
+   * Reads a chain in flight again. The driver may have rewritten it: it is checked again, and may have other
+   * lengths than before.
    *
-   * @throws {RingError} when no chain with that head is in flight, or it breaks a rule
+   * @throws {RingError} when no chain with that head is in flight, or it is malformed
    */
   walk(head: number, chain: Chain): void {
     if (this.#inFlight[head] !== 1) throw this.#error("read a chain of", this.#notInFlight(head));
@@ -172,23 +172,23 @@ export class DeviceRing {
     if (this.#inFlight[head] !== 1) {
       throw this.#error("complete a chain of", this.#notInFlight(head));
     }
-    const { used, usedElements } = this.#parts;
+    const { used, usedElements } = this.#areas;
     const element = USED_RING + 2 * (this.#usedIdx & (this.size - 1));
     usedElements[element] = head;
     usedElements[element + 1] = length;
     this.#inFlight[head] = 0;
     this.#usedIdx = (this.#usedIdx + 1) & 0xffff;
     this.#unannounced++;
-    Atomics.store(used, IDX, this.#usedIdx); // Release: the element and the device's data are there before it.
+    Atomics.store(used, IDX, this.#usedIdx); // Release: the element and the device's data come first.
   }
 
-  /** Whether the driver wants to be interrupted for what was completed since this was last asked. */
+  /** Whether the driver wants an interrupt for what was completed since the last call. */
   needsInterrupt(): boolean {
     if (this.#unannounced === 0) return false;
     const count = this.#unannounced + this.#earlier;
     this.#unannounced = this.#earlier = 0;
-    const { avail, usedEvent } = this.#parts;
-    // Kept behind the store of idx in complete, or the driver that arms itself between the two sleeps for ever.
+    const { avail, usedEvent } = this.#areas;
+    // Must stay behind the store of idx in complete, or a driver that enables interrupts between the two is never woken.
     if (this.#options.eventIdx) {
       return eventPassed(Atomics.load(avail, usedEvent), this.#usedIdx, count);
     }
@@ -198,24 +198,24 @@ export class DeviceRing {
   /**
    * Asks the driver to notify for the next chain it offers.
    *
-   * @returns whether there are chains already, for which it may not notify: look again
-   * @throws {RingError} when the driver's index cannot be true
+   * @returns whether there are chains already, for which it may send no notification: look again
+   * @throws {RingError} when the driver's index is malformed
    */
   enableNotifications(): boolean {
-    const { used, availEvent } = this.#parts;
+    const { used, availEvent } = this.#areas;
     if (this.#options.eventIdx) Atomics.store(used, availEvent, this.#nextAvail);
     else Atomics.store(used, FLAGS, 0);
-    // Kept behind that store, or the chain that is offered between the two waits for ever.
+    // Must stay behind that store, or a chain that is offered between the two is never seen.
     return this.#lookForMore();
   }
 
   /** Tells the driver that it need not notify. With event indices it notifies once at most anyway: nothing to do. */
   disableNotifications(): void {
-    if (!this.#options.eventIdx) Atomics.store(this.#parts.used, FLAGS, VIRTQ_USED_F_NO_NOTIFY);
+    if (!this.#options.eventIdx) Atomics.store(this.#areas.used, FLAGS, VIRTQ_USED_F_NO_NOTIFY);
   }
 
   #lookForMore(): boolean {
-    const idx = Atomics.load(this.#parts.avail, IDX); // Acquire: what it covers is read after it.
+    const idx = Atomics.load(this.#areas.avail, IDX); // Acquire: what it covers is read after it.
     if (((idx - this.#nextAvail) & 0xffff) > this.size) {
       throw this.#refusal(
         `the available idx is ${idx}, expected at most ${this.size} ahead of ${this.#nextAvail}`,
@@ -227,10 +227,10 @@ export class DeviceRing {
 
   #read(head: number, chain: Chain): void {
     chain.begin(this.#memory, head);
-    this.#readTable(chain, this.#parts.desc, 0, this.size, head);
+    this.#readTable(chain, this.#areas.desc, 0, this.size, head);
   }
 
-  // Reads what a table of `entries` descriptors at byte `start` of a view adds to the chain, from `index` on.
+  // Adds to the chain the segments of a table of `entries` descriptors at byte `start` of a view, from `index` on.
   #readTable(chain: Chain, view: DataView, start: number, entries: number, index: number): void {
     for (let left = entries; left > 0; left--) {
       const at = start + DESC_SIZE * index;
@@ -248,14 +248,18 @@ export class DeviceRing {
       if ((flags & VIRTQ_DESC_F_NEXT) === 0) return;
       const next = view.getUint16(at + 14, true);
       if (next >= entries) {
-        throw this.#lie(chain, index, `the next descriptor ${next}, expected below ${entries}`);
+        throw this.#malformed(
+          chain,
+          index,
+          `the next descriptor ${next}, expected below ${entries}`,
+        );
       }
       index = next;
     }
-    throw this.#lie(
+    throw this.#malformed(
       chain,
       index,
-      `a step back: ${entries} descriptors were seen, expected no loop`,
+      `a loop: ${entries} descriptors were followed without an end`,
     );
   }
 
@@ -267,21 +271,21 @@ export class DeviceRing {
     writable: boolean,
   ): void {
     if (!writable && chain.writableBytes > 0) {
-      throw this.#lie(chain, index, "a segment to read, expected none after one to write");
+      throw this.#malformed(chain, index, "a readable segment after a writable one");
     }
-    if (length === 0) throw this.#lie(chain, index, "a length of 0, expected at least 1");
+    if (length === 0) throw this.#malformed(chain, index, "a length of 0, expected at least 1");
     if (chain.readableBytes + chain.writableBytes + length > MAX_CHAIN_BYTES) {
-      throw this.#lie(chain, index, "a length that takes the chain over 2^32 bytes");
+      throw this.#malformed(chain, index, "a length that takes the chain over 2^32 bytes");
     }
     if (this.#memory.find(address, length) !== null) {
       return this.#addPiece(chain, index, address, length, writable);
     }
-    // Drivers know nothing of regions: a buffer may lie in several that follow each other without a gap.
+    // A buffer may lie in several regions that follow each other without a gap: drivers do not know where they end.
     for (let done = 0; done < length;) {
       const piece = Math.min(this.#memory.reach(address + done), length - done);
       if (piece === 0) {
         const range = `${length} bytes at 0x${address.toString(16)}`;
-        throw this.#lie(chain, index, `${range}, expected them inside memory`);
+        throw this.#malformed(chain, index, `${range}, expected them inside memory`);
       }
       this.#addPiece(chain, index, address + done, piece, writable);
       done += piece;
@@ -296,46 +300,54 @@ export class DeviceRing {
     writable: boolean,
   ): void {
     if (chain.count === chain.capacity) {
-      throw this.#lie(chain, index, `more segments than ${chain.capacity}`);
+      throw this.#malformed(chain, index, `more segments than ${chain.capacity}`);
     }
     chain.add(index, address, length, writable);
   }
 
-  // An indirect table ends its chain. Its own WRITE flag means nothing (virtio 1.2 §2.7.5.3.2).
+  // An indirect table ends its chain. The WRITE flag of its descriptor is ignored (virtio 1.2 §2.7.5.3.2).
   #checkTable(chain: Chain, index: number, length: number, flags: number): void {
     if (!this.#options.indirect) {
-      throw this.#lie(chain, index, "an indirect table, which was not negotiated");
+      throw this.#malformed(chain, index, "an indirect table, which was not negotiated");
     }
     if (chain.tableIndex >= 0) {
-      throw this.#lie(chain, index, "an indirect table inside another");
+      throw this.#malformed(chain, index, "an indirect table inside another");
     }
     if ((flags & VIRTQ_DESC_F_NEXT) !== 0) {
-      throw this.#lie(chain, index, "an indirect table and a next descriptor, expected one only");
+      throw this.#malformed(
+        chain,
+        index,
+        "an indirect table and a next descriptor, expected only one of them",
+      );
     }
     const most = DESC_SIZE * chain.capacity;
     if (length === 0 || length % DESC_SIZE !== 0 || length > most) {
       const wanted = `a multiple of ${DESC_SIZE} up to ${most}`;
-      throw this.#lie(chain, index, `an indirect table of ${length} bytes, expected ${wanted}`);
+      throw this.#malformed(
+        chain,
+        index,
+        `an indirect table of ${length} bytes, expected ${wanted}`,
+      );
     }
   }
 
-  /** An indirect table, and the offset where it begins; one that lies in more than one region is copied. */
+  /** An indirect table, and its offset in the view; a table that lies in more than one region is copied. */
   #tableAt(chain: Chain, index: number, address: number, length: number): [DataView, number] {
     const region = this.#memory.find(address, length);
     if (region !== null) return [region.view, address - region.guest];
     const copy = this.#memory.copy(address, length);
     if (copy !== null) return [copy, 0];
     const range = `${length} bytes at 0x${address.toString(16)}`;
-    throw this.#lie(chain, index, `an indirect table of ${range}, expected it inside memory`);
+    throw this.#malformed(chain, index, `an indirect table of ${range}, expected it inside memory`);
   }
 
   #notInFlight(head: number): string {
     return `its head is ${head}, expected one of the ${this.pending} in flight`;
   }
 
-  #lie(chain: Chain, index: number, problem: string): RingError {
-    const where = chain.tableIndex < 0 ? "" : ` of the table at ${chain.tableIndex}`;
-    return this.#refusal(`chain ${chain.head} has at descriptor ${index}${where} ${problem}`);
+  #malformed(chain: Chain, index: number, problem: string): RingError {
+    const where = chain.tableIndex < 0 ? "" : ` of the indirect table at ${chain.tableIndex}`;
+    return this.#refusal(`chain ${chain.head}, descriptor ${index}${where}: ${problem}`);
   }
 
   #refusal(problem: string): RingError {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * A driver's queue: a ring, its free descriptors, and what each chain in flight stands for.
+ * A driver's queue: a ring, its free descriptors, and a token for each chain in flight.
  *
  * @module
  */
@@ -20,7 +20,7 @@ export interface Segment {
   readonly address: number;
   /** Bytes. */
   readonly length: number;
-  /** For the device to write; those to read come before those to write. */
+  /** Whether the device writes it; readable segments come before writable ones. */
   readonly writable: boolean;
 }
 
@@ -29,14 +29,14 @@ export interface IndirectTables {
   readonly memory: GuestMemory;
   /** Guest address of the first table, a multiple of 16. */
   readonly address: number;
-  /** Descriptors of each table. The whole takes 16 × `entries` × the ring's size bytes. */
+  /** Descriptors of each table. All of them take 16 × `entries` × the ring's size bytes. */
   readonly entries: number;
 }
 
-/** A {@linkcode DriverRing} with its descriptors; each chain carries a token that comes back with it. */
+/** A {@linkcode DriverRing} with its descriptors; each chain has a token that {@linkcode take} returns. */
 export class DriverQueue<Token> {
   readonly #pool: DescriptorPool;
-  // Of each head: how many bytes its chain has room for, what it stands for.
+  // For each head: the writable bytes of its chain, its token.
   readonly #room: Float64Array<ArrayBuffer>;
   readonly #tokens: (Token | undefined)[];
   readonly #tables: readonly DataView[];
@@ -44,8 +44,8 @@ export class DriverQueue<Token> {
   readonly #used: UsedElement = { head: 0, length: 0 };
 
   /**
-   * @param ring One just taken into use
-   * @param indirect Chains of several segments go to these tables and take one descriptor each. Only when negotiated
+   * @param ring A new one
+   * @param indirect Tables for chains of several segments, which then take one descriptor each. Only when negotiated
    * @throws {MemoryError} when the tables do not lie in memory
    */
   constructor(readonly ring: DriverRing, indirect?: IndirectTables) {
@@ -63,11 +63,11 @@ export class DriverQueue<Token> {
   }
 
   /**
-   * Puts a buffer in line and shows it to the device; ask `ring.needsKick()` after one or several.
+   * Offers a buffer to the device; call `ring.needsKick()` after one or several.
    *
    * @returns whether there was room
-   * @throws {RangeError} for a buffer without segments, longer than any ring has room for, or with one to read after one
-   * to write
+   * @throws {RangeError} for a buffer without segments, with more than the ring has descriptors, or with a readable segment
+   * after a writable one
    */
   add(segments: readonly Segment[], token: Token): boolean {
     const table = this.#tableFor(segments);
@@ -85,10 +85,10 @@ export class DriverQueue<Token> {
   }
 
   /**
-   * Takes the next buffer back.
+   * Takes the next used buffer.
    *
    * @returns its token and how many bytes the device wrote, null when there is none
-   * @throws {RingError} when the device gave back what it was not given, or wrote more than there was room for
+   * @throws {RingError} when the device returned a chain that is not in flight, or more bytes than it has
    */
   take(): { token: Token; length: number } | null {
     if (!this.ring.takeUsed(this.#used)) return null;
@@ -106,7 +106,7 @@ export class DriverQueue<Token> {
     return { token, length };
   }
 
-  // The indirect table of the next head, if there are tables, and one serves.
+  // The indirect table of the next head, if there are tables and the chain fits in one.
   #tableFor(segments: readonly Segment[]): DataView | null {
     const table = segments.length > 1 ? this.#tables[this.#pool.first] : undefined;
     return table !== undefined && descBytes(segments.length) <= table.byteLength ? table : null;
@@ -120,7 +120,7 @@ export class DriverQueue<Token> {
       );
     }
     if (segments.some((s, i) => !s.writable && segments[i - 1]?.writable)) {
-      throw new RangeError("Cannot add a buffer with a segment to read after one to write");
+      throw new RangeError("Cannot add a buffer with a readable segment after a writable one");
     }
   }
 

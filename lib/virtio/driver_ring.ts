@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The driver's side of a split ring: virtio 1.2 §2.7. Which descriptors a chain takes is its user's affair: a queue with
- * a free list (`DriverQueue`), or a mirror of another ring. The device is not trusted either.
+ * The driver's side of a split ring: virtio 1.2 §2.7. Its user chooses the descriptors of a chain: a queue with
+ * a free list (`DriverQueue`), or a copy of another ring. The device is not trusted either.
  *
  * Memory order is that of the device's side, with the roles changed: `idx` of the available ring is released after the
- * entries and descriptors that it covers, `idx` of the used ring acquired before its elements, and a store that arms
- * the other side is kept before the load that looks once more.
+ * entries and descriptors that it covers, `idx` of the used ring is acquired before its elements, and the store that
+ * enables interrupts stays ahead of the load that checks for used elements once more.
  *
  * @module
  */
@@ -18,8 +18,8 @@ import {
   eventPassed,
   FLAGS,
   IDX,
+  RingAreas,
   type RingLayout,
-  RingParts,
   USED_RING,
   VIRTQ_AVAIL_F_NO_INTERRUPT,
   VIRTQ_USED_F_NO_NOTIFY,
@@ -29,11 +29,11 @@ import {
 export interface UsedElement {
   /** The chain's first descriptor. */
   head: number;
-  /** Bytes the device says it wrote: not to be believed beyond what the chain had room for. */
+  /** Bytes that the device claims to have written; not checked against the chain's writable bytes. */
   length: number;
 }
 
-/** Writes a descriptor to a table, the ring's or an indirect one. */
+/** Writes a descriptor to a table, either the ring's or an indirect one. */
 export function encodeDescriptor(
   table: DataView,
   index: number,
@@ -50,23 +50,23 @@ export function encodeDescriptor(
   table.setUint16(at + 14, next, true);
 }
 
-/** A queue as its driver sees it, without a policy of which descriptor to take. */
+/** A queue as its driver sees it, without a policy for which descriptors to use. */
 export class DriverRing {
   readonly index: number;
   readonly size: number;
   readonly #options: RingOptions;
-  readonly #parts: RingParts;
+  readonly #areas: RingAreas;
   readonly #inFlight: Uint8Array<ArrayBuffer>;
   #nextAvail: number;
   #published: number;
   #nextUsed: number;
-  // The device's idx when last looked at: looked at again only when all up to it is taken.
+  // The device's idx at its last load; loaded again only when every element up to it is taken.
   #usedIdx: number;
-  // Entries published since needsKick was last asked.
+  // Entries published since the last needsKick.
   #unannounced = 0;
 
   /**
-   * Takes a ring into use: empty, all its indices `start`, interrupts wanted. The device must not look at it yet.
+   * Initialises a ring: empty, all its indices `start`, interrupts enabled. The device must not use it yet.
    *
    * @param start Index of the first available entry and of the first used element, 0 to 65535
    * @throws {RingError} for a layout no queue can have
@@ -75,14 +75,14 @@ export class DriverRing {
     this.index = layout.index;
     this.size = layout.size;
     this.#options = options;
-    this.#parts = new RingParts(memory, layout, options.deviceName);
+    this.#areas = new RingAreas(memory, layout, options.deviceName);
     this.#inFlight = new Uint8Array(layout.size);
     this.#nextAvail =
       this.#published =
       this.#nextUsed =
       this.#usedIdx =
         start & 0xffff;
-    const { avail, used, usedEvent, availEvent } = this.#parts;
+    const { avail, used, usedEvent, availEvent } = this.#areas;
     avail[usedEvent] = used[availEvent] = this.#nextAvail;
     Atomics.store(avail, FLAGS, 0);
     Atomics.store(used, FLAGS, 0);
@@ -100,7 +100,7 @@ export class DriverRing {
     return this.#nextUsed;
   }
 
-  /** How many chains were offered and not yet taken back. */
+  /** How many chains are offered and not returned. */
   get pending(): number {
     return (this.#nextAvail - this.#nextUsed) & 0xffff;
   }
@@ -111,7 +111,7 @@ export class DriverRing {
    * @param index Which, below the ring's size
    * @param flags VIRTQ_DESC_F_…
    * @param next The descriptor after it, with VIRTQ_DESC_F_NEXT
-   * @throws {RangeError} when there is no such descriptor; the table's view ends there
+   * @throws {RangeError} when there is no such descriptor
    */
   writeDescriptor(
     index: number,
@@ -120,11 +120,11 @@ export class DriverRing {
     flags: number,
     next: number,
   ): void {
-    encodeDescriptor(this.#parts.desc, index, address, length, flags, next);
+    encodeDescriptor(this.#areas.desc, index, address, length, flags, next);
   }
 
   /**
-   * Puts a chain in line; the device sees it after {@linkcode publish}.
+   * Writes the next available entry; the device sees it after {@linkcode publish}.
    *
    * @throws {RingError} when a chain with that head is in flight, or there is no such descriptor
    */
@@ -136,24 +136,24 @@ export class DriverRing {
       );
     }
     this.#inFlight[head] = 1;
-    this.#parts.avail[AVAIL_RING + (this.#nextAvail & (this.size - 1))] = head;
+    this.#areas.avail[AVAIL_RING + (this.#nextAvail & (this.size - 1))] = head;
     this.#nextAvail = (this.#nextAvail + 1) & 0xffff;
   }
 
-  /** Shows the device all that was offered. */
+  /** Makes every chain that was offered visible to the device. */
   publish(): void {
     this.#unannounced += (this.#nextAvail - this.#published) & 0xffff;
     this.#published = this.#nextAvail;
-    Atomics.store(this.#parts.avail, IDX, this.#nextAvail); // Release: entries and descriptors are there before it.
+    Atomics.store(this.#areas.avail, IDX, this.#nextAvail); // Release: entries and descriptors come first.
   }
 
-  /** Whether the device wants to be notified of what was published since this was last asked. */
+  /** Whether the device wants a notification for what was published since the last call. */
   needsKick(): boolean {
     const count = this.#unannounced;
     if (count === 0) return false;
     this.#unannounced = 0;
-    const { used, availEvent } = this.#parts;
-    // Kept behind the store of idx in publish, or the device that arms itself between the two sleeps for ever.
+    const { used, availEvent } = this.#areas;
+    // Must stay behind the store of idx in publish, or a device that enables notifications between the two is never woken.
     if (this.#options.eventIdx) {
       return eventPassed(Atomics.load(used, availEvent), this.#published, count);
     }
@@ -161,15 +161,15 @@ export class DriverRing {
   }
 
   /**
-   * Takes the next chain that the device gave back.
+   * Takes the next used element.
    *
    * @param out Filled when there is one
    * @returns whether there was one
-   * @throws {RingError} when the device gave back what it was not given
+   * @throws {RingError} when the device returned a chain that is not in flight
    */
   takeUsed(out: UsedElement): boolean {
     if (this.#nextUsed === this.#usedIdx && !this.#lookForMore()) return false;
-    const { usedElements } = this.#parts;
+    const { usedElements } = this.#areas;
     const element = USED_RING + 2 * (this.#nextUsed & (this.size - 1));
     const head = usedElements[element]!;
     if (this.#inFlight[head] !== 1) {
@@ -185,28 +185,28 @@ export class DriverRing {
   }
 
   /**
-   * Asks the device to interrupt for the next chain it gives back.
+   * Asks the device to interrupt for the next chain it returns.
    *
-   * @returns whether there are some already, for which it may not interrupt: look again
-   * @throws {RingError} when the device's index cannot be true
+   * @returns whether there are used chains already, for which it may send no interrupt: look again
+   * @throws {RingError} when the device's index is malformed
    */
   enableInterrupts(): boolean {
-    const { avail, usedEvent } = this.#parts;
+    const { avail, usedEvent } = this.#areas;
     if (this.#options.eventIdx) Atomics.store(avail, usedEvent, this.#nextUsed);
     else Atomics.store(avail, FLAGS, 0);
-    // Kept behind that store, or the chain that comes back between the two waits for ever.
+    // Must stay behind that store, or a chain that is returned between the two is never seen.
     return this.#lookForMore();
   }
 
   /** Tells the device that it need not interrupt. With event indices it does so once at most anyway: nothing to do. */
   disableInterrupts(): void {
     if (!this.#options.eventIdx) {
-      Atomics.store(this.#parts.avail, FLAGS, VIRTQ_AVAIL_F_NO_INTERRUPT);
+      Atomics.store(this.#areas.avail, FLAGS, VIRTQ_AVAIL_F_NO_INTERRUPT);
     }
   }
 
   #lookForMore(): boolean {
-    const idx = Atomics.load(this.#parts.used, IDX); // Acquire: what it covers is read after it.
+    const idx = Atomics.load(this.#areas.used, IDX); // Acquire: what it covers is read after it.
     const published = (this.#published - this.#nextUsed) & 0xffff;
     if (((idx - this.#nextUsed) & 0xffff) > published) {
       throw this.#refusal(

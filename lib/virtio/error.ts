@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * What a driver's memory and rings are refused with.
+ * Errors for memory and rings that are malformed.
  *
  * @module
  */
 
-/** An address range that does not lie in the memory at hand. */
+/** An address range outside the memory. */
 export class MemoryError extends Error {
   override readonly name = "MemoryError";
 
@@ -20,8 +20,8 @@ export class MemoryError extends Error {
 }
 
 /**
- * A ring that cannot be true: the other side, or a caller of this side, broke a rule of virtio 1.2 §2.7. The ring is
- * left as it was before the step that failed, and is of no further use until the queue is reset.
+ * A malformed ring: the other side, or a caller of this side, broke a rule of virtio 1.2 §2.7. The ring is
+ * left as it was before the step that failed, and is unusable until the queue is reset.
  */
 export class RingError extends Error {
   override readonly name = "RingError";

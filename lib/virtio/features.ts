@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Feature bits of transports and rings (virtio 1.2, §6), as bit numbers. Those of a class stand in its row of
- * `classes.ts`.
+ * Feature bits of transports and rings (virtio 1.2, §6), as bit numbers. Those of a class are in the class's
+ * `class.ts`.
  *
  * @module
  */
 
 /** Legacy: an interrupt whenever the ring runs empty, whatever the driver asked for. */
 export const VIRTIO_F_NOTIFY_ON_EMPTY = 24;
-/** vhost: the device marks the pages it writes in a log. Never the driver's business. */
+/** vhost: the device marks the pages it writes in a log. Never offered to a driver. */
 export const VHOST_F_LOG_ALL = 26;
 /** Legacy: buffers may be split into descriptors in any way. */
 export const VIRTIO_F_ANY_LAYOUT = 27;
 /** A descriptor may point at a table of descriptors. */
 export const VIRTIO_F_RING_INDIRECT_DESC = 28;
-/** Both sides say by an index when they want to hear of progress. */
+/** Both sides give the index of the entry for which they want to be notified. */
 export const VIRTIO_F_RING_EVENT_IDX = 29;
-/** vhost-user: the two ends can negotiate protocol features. Never the driver's business. */
+/** vhost-user: the two ends can negotiate protocol features. Never offered to a driver. */
 export const VHOST_USER_F_PROTOCOL_FEATURES = 30;
 /** Virtio 1.0 or later. */
 export const VIRTIO_F_VERSION_1 = 32;

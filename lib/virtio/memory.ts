@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * A driver's memory, looked up by guest address. Whatever address a ring or a register names is looked up here before
- * it is touched.
+ * A driver's memory, looked up by guest address. Every address from a ring or a register is looked up here before
+ * it is used.
  *
  * @module
  */
@@ -48,18 +48,18 @@ export class RegionView implements MemoryRegion {
   }
 }
 
-/** Finds a region for a range that none holds yet, for ever after; null if there is no such memory. */
+/** Maps a region for a range that no region holds yet, for good; null if there is no such memory. */
 export type Grow = (address: number, length: number) => MemoryRegion | null;
 
-/** Guest memory: regions that do not overlap, but for those it grows by. */
+/** Guest memory: regions that do not overlap, except those that were added by {@linkcode Grow}. */
 export class GuestMemory {
   readonly #regions: RegionView[];
   readonly #grow: Grow | null;
-  // The region that served last: chains lie close together, and most memories have one region only.
+  // The region of the last lookup: chains lie close together, and most memories have one region only.
   #last: RegionView | null;
 
   /**
-   * @param grow Asked for ranges that no region holds; without it, what is given is all there is
+   * @param grow Called for ranges that no region holds; without it there are only the regions given
    * @throws {RangeError} when there is no region and no way to grow, one cannot be addressed, or two overlap
    */
   constructor(regions: readonly MemoryRegion[], grow: Grow | null = null) {
@@ -81,14 +81,14 @@ export class GuestMemory {
     this.#last = this.#regions[0] ?? null;
   }
 
-  /** In order of their guest addresses; those it grew by behind them, in the order in which they were needed. */
+  /** Sorted by guest address; then those added by {@linkcode Grow}, in the order in which they were added. */
   get regions(): readonly RegionView[] {
     return this.#regions;
   }
 
   /**
    * The region that holds all of `length` bytes at a guest address, null if there is none. A range that crosses from one
-   * region into the next has none, even if nothing lies between them: no single view could reach it.
+   * region into the next has none, even if there is no gap between them: no single view holds it.
    */
   find(address: number, length: number): RegionView | null {
     const last = this.#last;
@@ -99,14 +99,14 @@ export class GuestMemory {
     return this.#grow === null ? null : this.#growBy(this.#grow, address, length);
   }
 
-  /** How many bytes can be reached from a guest address on before its region ends, 0 if no region holds it. */
+  /** Bytes from a guest address to the end of its region, 0 if no region holds it. */
   reach(address: number): number {
     const region = this.find(address, 1);
     return region === null ? 0 : region.end - address;
   }
 
   /**
-   * A copy of a range that may cross from one region into those that follow it without a gap; null if some of it is in no
+   * A copy of a range that may span several regions without a gap between them; null if part of it is in no
    * region.
    */
   copy(address: number, length: number): DataView<ArrayBuffer> | null {
@@ -129,7 +129,7 @@ export class GuestMemory {
     return this.#last = region;
   }
 
-  /** What there is instead: where it grows, what it has grown by says nothing of that. */
+  /** Describes the memory for an error. Where it grows, the regions so far say nothing about what there is. */
   #describe(): string {
     if (this.#grow !== null) return "there is no such memory";
     const regions = this.#regions
@@ -149,7 +149,7 @@ export class GuestMemory {
   }
 }
 
-// `set` costs 33 ns whatever the length, and a view that lives no longer; a loop costs 1 ns a byte, and nothing to free.
+// `set` costs 33 ns at any length, and a view to be freed; a loop costs 1 ns a byte and frees nothing.
 const SHORT = 32;
 
 /** Copies bytes between two arrays. The caller has checked both ranges; they do not overlap. */

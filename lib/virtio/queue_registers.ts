@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The registers through which a driver sets queues up and takes them back (virtio 1.2, §4.2.3.2 and §4.2.4).
+ * The registers by which a driver sets queues up and resets them (virtio 1.2, §4.2.3.2 and §4.2.4).
  *
  * @module
  */
 import { VIRTIO_F_RING_RESET } from "./features.ts";
-import { hex, type Machine } from "./register_machine.ts";
+import { hex, type RegisterContext } from "./register_context.ts";
 import type { RingLayout } from "./ring_layout.ts";
 import {
   ACCESS_COUNTERS,
@@ -19,7 +19,7 @@ import {
 } from "./state.ts";
 
 /**
- * Where a queue lies that the driver has set up, in guest addresses. Unless the driver is made to wait meanwhile, compare
+ * Guest addresses of a queue that the driver has set up. Unless the driver is made to wait meanwhile, compare
  * the queue's epoch before and after.
  *
  * @throws {RangeError} if there is no such queue or it is not ready
@@ -31,12 +31,12 @@ export function queueLayout(state: DeviceState, index: number): RingLayout {
   return { index, size, desc, avail, used };
 }
 
-function selectedQueue(m: Machine): AccessQueue | undefined {
+function selectedQueue(m: RegisterContext): AccessQueue | undefined {
   return m.state.queues[m.state.queueSel];
 }
 
-/** The selected queue for a write; none is the driver's fault. */
-function queueToWrite(m: Machine, register: string): AccessQueue | undefined {
+/** The selected queue, for a write; reports a bad access if there is none. */
+function queueToWrite(m: RegisterContext, register: string): AccessQueue | undefined {
   const queue = selectedQueue(m);
   if (queue === undefined) {
     m.refuse("no queue", `Cannot write ${register}: queue ${noQueue(m, m.state.queueSel)}`);
@@ -45,7 +45,7 @@ function queueToWrite(m: Machine, register: string): AccessQueue | undefined {
 }
 
 /** Makes the write function of a register that is one word of a queue's set-up. */
-export function setUpWord(word: number): (m: Machine, value: number) => void {
+export function setUpWord(word: number): (m: RegisterContext, value: number) => void {
   return (m, value) => {
     const queue = queueToWrite(m, "the set-up");
     if (queue === undefined) return;
@@ -54,32 +54,32 @@ export function setUpWord(word: number): (m: Machine, value: number) => void {
   };
 }
 
-/** At any time: a kernel that follows another one says its own before it resets what that one left. */
-export function writeGuestPageSize(m: Machine, value: number): void {
+/** Allowed at any time: a new kernel writes its page size before it resets a device that an earlier kernel left. */
+export function writeGuestPageSize(m: RegisterContext, value: number): void {
   if (isPowerOfTwo(value)) m.state.setGuestPageSize(value);
   else m.refuse("page size", `Cannot set GuestPageSize ${value}: expected a power of 2`);
 }
 
-export function readQueuePfn(m: Machine): number {
+export function readQueuePfn(m: RegisterContext): number {
   const queue = selectedQueue(m);
   return queue?.ready ? (queue.desc / m.state.guestPageSize) >>> 0 : 0;
 }
 
-export function writeQueuePfn(m: Machine, pfn: number): void {
+export function writeQueuePfn(m: RegisterContext, pfn: number): void {
   const queue = queueToWrite(m, "QueuePFN");
   if (queue === undefined) return;
   if (pfn === 0) return takeBack(m, queue);
-  // The loopback driver has taken a place for it by now, whatever becomes of it here.
+  // The loopback driver has used up an entry of its array by now, even if the set-up fails here.
   if (m.state.maxQueueSetups > 0) m.state.countQueueSetup();
   if (!queue.ready) queue.placeLegacy(pfn * m.state.guestPageSize);
   setUp(m, queue);
 }
 
-export function readQueueReady(m: Machine): number {
+export function readQueueReady(m: RegisterContext): number {
   return selectedQueue(m)?.ready ? 1 : 0;
 }
 
-export function writeQueueReady(m: Machine, value: number): void {
+export function writeQueueReady(m: RegisterContext, value: number): void {
   const queue = queueToWrite(m, "QueueReady");
   if (queue === undefined) return;
   if (value === 0) return takeBack(m, queue);
@@ -90,18 +90,18 @@ export function writeQueueReady(m: Machine, value: number): void {
   );
 }
 
-export function writeQueueReset(m: Machine, value: number): void {
+export function writeQueueReset(m: RegisterContext, value: number): void {
   const queue = queueToWrite(m, "QueueReset");
   if (queue === undefined) return;
   const agreed = (m.state.status & STATUS_FEATURES_OK) !== 0 &&
     m.state.driverHas(VIRTIO_F_RING_RESET);
   if (agreed && value === 1) return takeBack(m, queue);
-  const fault = agreed ? "expected 1" : "VIRTIO_F_RING_RESET is not agreed on";
+  const fault = agreed ? "expected 1" : "VIRTIO_F_RING_RESET is not negotiated";
   m.refuse("queue reset", `Cannot write QueueReset ${value} of queue ${queue.index}: ${fault}`);
 }
 
-/** 0 where there is no such queue (§4.2.2), and where the node has no room for this probe's queues. */
-export function readQueueNumMax(m: Machine): number {
+/** 0 if there is no such queue (§4.2.2), or if the node has no room for the queues of this probe. */
+export function readQueueNumMax(m: RegisterContext): number {
   const queue = selectedQueue(m);
   if (queue === undefined) return 0;
   const fault = probeFault(m.state);
@@ -111,8 +111,8 @@ export function readQueueNumMax(m: Machine): number {
 }
 
 /**
- * Why this probe's queues must not be set up, or null. A probe is refused as a whole, before its first queue: the queues
- * of this probe that are set up already are not counted against it.
+ * Why the queues of this probe must not be set up, or null. A probe is refused before its first queue is set up: queues
+ * that it has set up already do not count.
  */
 export function probeFault(state: DeviceState): string | null {
   const { maxQueueSetups: max, queueSetups, queueCount } = state;
@@ -124,8 +124,8 @@ export function probeFault(state: DeviceState): string | null {
     "(restart the machine; --mmio-version 2 has no such limit)";
 }
 
-/** The driver says that the queue is set up: from here on it may be notified. */
-function setUp(m: Machine, queue: AccessQueue): void {
+/** The driver has set the queue up: from here on it may notify. */
+function setUp(m: RegisterContext, queue: AccessQueue): void {
   const kind = `queue ${queue.index}`;
   if (queue.ready) {
     return m.refuse(kind, `Cannot set up queue ${queue.index}: it is set up already`);
@@ -139,7 +139,7 @@ function setUpFault(state: DeviceState, queue: QueueState): string | null {
   const { status } = state;
   const first = state.mmioVersion === 2 ? STATUS_FEATURES_OK : STATUS_DRIVER;
   if ((status & first) === 0) return `status is ${hex(status)}, expected ${hex(first)} in it`;
-  // Rings are started at DRIVER_OK: one that comes later would never be looked at.
+  // Rings are started at DRIVER_OK: a later one would never be served.
   if (status & STATUS_DRIVER_OK && !state.driverHas(VIRTIO_F_RING_RESET)) {
     return `status is ${hex(status)}, expected before DRIVER_OK`;
   }
@@ -148,13 +148,13 @@ function setUpFault(state: DeviceState, queue: QueueState): string | null {
   return queue.fault();
 }
 
-function takeBack(m: Machine, queue: AccessQueue): void {
-  if (!queue.ready) return; // Linux does so to every queue after a reset
+function takeBack(m: RegisterContext, queue: AccessQueue): void {
+  if (!queue.ready) return; // Linux writes 0 to every queue after a reset
   queue.reset();
   m.events.queueReset(queue.index);
 }
 
-export function writeQueueNotify(m: Machine, index: number): void {
+export function writeQueueNotify(m: RegisterContext, index: number): void {
   const queue = m.state.queues[index];
   if (queue?.ready) {
     m.state.count(ACCESS_COUNTERS.notifications);
@@ -164,6 +164,6 @@ export function writeQueueNotify(m: Machine, index: number): void {
   m.refuse("notify", `Cannot notify: queue ${fault}`);
 }
 
-function noQueue(m: Machine, index: number): string {
+function noQueue(m: RegisterContext, index: number): string {
   return `${index} does not exist, expected less than ${m.state.queueCount}`;
 }

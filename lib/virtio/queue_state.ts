@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * What a device must keep of one queue to go on with it; a block of `state.ts`'s memory. Who writes what, has a class of
- * its own for it.
+ * The state of one queue that restore needs: a block of the device's state (`state.ts`). Each isolate that writes to it
+ * has a class of its own.
  *
  * | bytes | what | written by |
  * | --- | --- | --- |
  * | 0 | set-up, 16 × u32 | the isolate that serves accesses |
  * | 64 | progress, 16 × u32 | the isolate that touches the ring |
- * | 128 | counters, 16 × f64 | the one, the other from the ninth on |
+ * | 128 | counters, 16 × f64 | 8 by the first, 8 by the second |
  * | 256 | chains in flight, u32 × largest size | the isolate that touches the ring |
  *
  * @module
@@ -20,9 +20,9 @@ import {
   usedBytes,
 } from "./ring_layout.ts";
 
-/** Where the counters stand in {@linkcode QueueState.counters} that the isolate counts which serves accesses. */
+/** Indices in {@linkcode QueueState.counters} of the counters of the isolate that serves accesses. */
 export const ACCESS_QUEUE_COUNTERS = { kicks: 0 } as const;
-/** Those of the isolate that touches the ring. */
+/** Indices of the counters of the isolate that touches the ring. */
 export const RING_QUEUE_COUNTERS = {
   chains: 8,
   completions: 9,
@@ -35,7 +35,7 @@ export const RING_QUEUE_COUNTERS = {
 /** All of them. */
 export const QUEUE_COUNTERS = { ...ACCESS_QUEUE_COUNTERS, ...RING_QUEUE_COUNTERS } as const;
 
-/** One of the numbers of a table. */
+/** One of the values of a table. */
 export type ValueOf<Table> = Table[keyof Table];
 
 const PROGRESS_AT = 64;
@@ -51,19 +51,19 @@ const NUM_MAX_WORD = 0;
 const READY_WORD = 3;
 const EPOCH_WORD = 10;
 
-// Words of the progress.
+// Words of the progress block.
 const NEXT_SEQUENCE_WORD = 0;
 const PROGRESS_EPOCH_WORD = 1;
 
 const IN_FLIGHT = 0x80000000;
 const SEQUENCE_MASK = 0x7fffffff;
 
-const PARTS = {
+const AREAS = {
   desc: { name: "descriptor table", align: 16, bytes: descBytes },
   avail: { name: "available ring", align: 2, bytes: availBytes },
   used: { name: "used ring", align: 4, bytes: usedBytes },
 } as const;
-type Part = keyof typeof PARTS;
+type Area = keyof typeof AREAS;
 
 type Words = Uint32Array<ArrayBuffer>;
 
@@ -72,7 +72,7 @@ export function isPowerOfTwo(n: number): boolean {
   return n > 0 && n <= 0x80000000 && Number.isInteger(n) && (n & (n - 1)) === 0;
 }
 
-/** Whether a split ring can have so many descriptors. */
+/** Whether `n` is a valid size of a split ring, in descriptors. */
 export function isQueueSize(n: number): boolean {
   return isPowerOfTwo(n) && n <= MAX_QUEUE_SIZE;
 }
@@ -82,7 +82,7 @@ export function queueBlockBytes(capacity: number): number {
   return IN_FLIGHT_AT + Math.ceil(4 * capacity / CACHE_LINE) * CACHE_LINE;
 }
 
-/** One queue, for who only reads it: how the driver set it up, and how far the device is with it. */
+/** One queue, read-only: how the driver set it up, and the device's progress. */
 export class QueueState {
   protected readonly setup: Words;
   protected readonly progress: Words;
@@ -90,7 +90,7 @@ export class QueueState {
   protected readonly entries: Words;
   readonly #legacy: boolean;
 
-  /** Over a block that {@linkcode create} has begun; for `DeviceState`. */
+  /** Views of a block that {@linkcode create} has initialised; for `DeviceState`. */
   constructor(buffer: ArrayBuffer, at: number, readonly index: number, legacy: boolean) {
     this.setup = new Uint32Array(buffer, at, 16);
     this.progress = new Uint32Array(buffer, at + PROGRESS_AT, 16);
@@ -99,12 +99,12 @@ export class QueueState {
     this.#legacy = legacy;
   }
 
-  /** Begins the block of a queue in memory that is zero. */
+  /** Initialises the block of a queue in memory that is zero. */
   static create(buffer: ArrayBuffer, at: number, numMax: number): void {
     new Uint32Array(buffer, at, 16)[NUM_MAX_WORD] = numMax;
   }
 
-  /** What a block says of its size, for a check before one looks at the rest. */
+  /** The largest size in a block at `at`, for a check before the rest is read. */
   static numMaxAt(buffer: ArrayBuffer, at: number): number {
     return new Uint32Array(buffer, at, 16)[NUM_MAX_WORD]!;
   }
@@ -119,7 +119,7 @@ export class QueueState {
     return this.entries;
   }
 
-  /** Most descriptors the driver may ask for. */
+  /** The most descriptors the driver may ask for. */
   get numMax(): number {
     return this.setup[NUM_MAX_WORD]!;
   }
@@ -134,9 +134,9 @@ export class QueueState {
     return this.setup[QUEUE_WORDS.align]!;
   }
 
-  /** Whether the driver has set the queue up. What was set up lies still as long as this is so. */
+  /** Whether the driver has set the queue up. The set-up does not change while this is true. */
   get ready(): boolean {
-    // acquire: who sees it sees num and the addresses stored before it
+    // acquire: num and the addresses were stored before it
     return Atomics.load(this.setup, READY_WORD) !== 0;
   }
 
@@ -155,7 +155,7 @@ export class QueueState {
     return this.#address("used");
   }
 
-  /** Why the queue cannot be used as it is set up, naming it and the value; or null. */
+  /** Why the set-up is malformed, with the queue and the value; or null. */
   fault(): string | null {
     const { num, numMax, align } = this;
     if (!isPowerOfTwo(num) || num > numMax) {
@@ -168,8 +168,8 @@ export class QueueState {
   }
 
   /**
-   * Which life of the queue this is: another one after every reset of it or of the device. Written by the isolate that
-   * serves accesses, watched by the one that touches the rings.
+   * Number of the queue's life, changed by every reset of the queue or the device. Written by the isolate that
+   * serves accesses, read by the one that touches the rings.
    */
   get epoch(): number {
     return Atomics.load(this.setup, EPOCH_WORD);
@@ -180,7 +180,7 @@ export class QueueState {
     return this.progress[NEXT_SEQUENCE_WORD]!;
   }
 
-  /** Where in the available ring the next chain is: rings start at 0, so the low 16 bits of {@linkcode nextSequence}. */
+  /** Index of the next available entry: rings start at 0, so the low 16 bits of {@linkcode nextSequence}. */
   get nextAvail(): number {
     return this.nextSequence & 0xffff;
   }
@@ -190,7 +190,7 @@ export class QueueState {
     return this.entries[head] !== undefined && this.entries[head] !== 0;
   }
 
-  /** Heads of the chains in flight, in the order in which they were taken on. */
+  /** Heads of the chains in flight, in the order in which they were taken. */
   headsInFlight(): number[] {
     const heads: number[] = [];
     for (let head = 0; head < this.entries.length; head++) {
@@ -199,22 +199,22 @@ export class QueueState {
     return heads.sort((a, b) => this.#age(b) - this.#age(a));
   }
 
-  /** How many chains were taken on since this one, itself included. The numbers wrap, so only distances compare. */
+  /** How many chains were taken since this one, itself included. Sequence numbers wrap, so only distances compare. */
   #age(head: number): number {
     return (this.nextSequence - this.entries[head]!) & SEQUENCE_MASK;
   }
 
-  #address(part: Part): number {
-    const word = QUEUE_WORDS[part];
+  #address(area: Area): number {
+    const word = QUEUE_WORDS[area];
     const address = this.setup[word + 1]! * 2 ** 32 + this.setup[word]!;
     if (address <= Number.MAX_SAFE_INTEGER) return address;
-    throw new RangeError(`Cannot use queue ${this.index}: ${this.#addressFault(part)}`);
+    throw new RangeError(`Cannot use queue ${this.index}: ${this.#addressFault(area)}`);
   }
 
-  #addressFault(part: Part): string | null {
-    const { name, align, bytes } = PARTS[part];
-    const low = this.setup[QUEUE_WORDS[part]]!;
-    const high = this.setup[QUEUE_WORDS[part] + 1]!;
+  #addressFault(area: Area): string | null {
+    const { name, align, bytes } = AREAS[area];
+    const low = this.setup[QUEUE_WORDS[area]]!;
+    const high = this.setup[QUEUE_WORDS[area] + 1]!;
     const hex = (BigInt(high) << 32n | BigInt(low)).toString(16);
     const text = `queue ${this.index} has its ${name} at 0x${hex}`;
     if (low % align !== 0) return `${text}, expected a multiple of ${align}`;
@@ -222,13 +222,13 @@ export class QueueState {
     return end <= Number.MAX_SAFE_INTEGER ? null : `${text}, expected an end below 2^53`;
   }
 
-  /** Why the progress found in memory cannot be taken up, or null. */
+  /** Why the progress in memory is malformed, or null. */
   progressFault(): string | null {
-    // Another life's is cleared before it is used, and one that is not set up begins another life before it is.
+    // The progress of an earlier life is cleared before use, and setting a queue up begins another life.
     if (this.progress[PROGRESS_EPOCH_WORD] !== this.epoch || !this.ready) return null;
     const entries = this.entries.filter((entry) => entry !== 0);
     if (entries.some((entry) => entry < IN_FLIGHT)) {
-      return `queue ${this.index} has a chain in flight without its mark`;
+      return `queue ${this.index} has a chain in flight without the top bit set`;
     }
     if (new Set(entries).size < entries.length) {
       return `queue ${this.index} has two chains in flight with one sequence number`;
@@ -248,8 +248,8 @@ export class AccessQueue extends QueueState {
   }
 
   /**
-   * Places the three parts in one block, as version 1 does, from the table's address, the size and the alignment.
-   * Nonsense in gives nonsense out, which {@linkcode fault} names.
+   * Places the three areas in one block, as version 1 does, from the table's address, the size and the alignment.
+   * Nothing is checked: {@linkcode fault} does that.
    */
   placeLegacy(desc: number): void {
     const layout = splitRingLayout(desc, this.num, this.align);
@@ -258,14 +258,14 @@ export class AccessQueue extends QueueState {
     this.#setAddress("used", layout.used);
   }
 
-  /** Says that the set-up is complete. Only after {@linkcode fault} has found none. */
+  /** Marks the set-up as complete. Only if {@linkcode fault} is null. */
   makeReady(): void {
     Atomics.store(this.setup, READY_WORD, 1); // release: see ready
   }
 
-  /** Forgets the set-up; the progress is stale from now on, and {@linkcode resumeProgress} is what clears it. */
+  /** Clears the set-up; the progress is stale from now on, until {@linkcode resumeProgress} clears it. */
   reset(): void {
-    // First: who finds the queue ready after it has read the set-up has read all of it, not half.
+    // First: a reader that finds the queue ready after reading the set-up has read all of it.
     Atomics.store(this.setup, READY_WORD, 0);
     this.setup.fill(0, QUEUE_WORDS.num, READY_WORD);
     this.setup.fill(0, QUEUE_WORDS.desc, QUEUE_WORDS.used + 2);
@@ -277,8 +277,8 @@ export class AccessQueue extends QueueState {
     this.counts[counter]!++;
   }
 
-  #setAddress(part: Part, address: number): void {
-    const word = QUEUE_WORDS[part];
+  #setAddress(area: Area, address: number): void {
+    const word = QUEUE_WORDS[area];
     this.setup[word] = address % 2 ** 32;
     this.setup[word + 1] = Math.floor(address / 2 ** 32);
   }
@@ -287,20 +287,20 @@ export class AccessQueue extends QueueState {
 /** A queue for the isolate that touches its ring: it writes the progress. */
 export class RingQueue extends QueueState {
   /**
-   * Makes the progress that of the present {@linkcode epoch}: kept if it is, cleared if it belongs to an earlier life.
-   * Called by the isolate that touches the ring before it starts on it, the first time or as a successor.
+   * Brings the progress to the present {@linkcode epoch}: it is kept if it belongs to it, cleared if to an earlier life.
+   * Called by the isolate that touches the ring before it serves it, for the first time or after restore.
    */
   resumeProgress(): void {
     const epoch = this.epoch;
     if (this.progress[PROGRESS_EPOCH_WORD] === epoch) return this.#dropUncommitted();
     this.entries.fill(0);
     Atomics.store(this.progress, NEXT_SEQUENCE_WORD, 0);
-    Atomics.store(this.progress, PROGRESS_EPOCH_WORD, epoch); // last: until then it is still to be cleared
+    Atomics.store(this.progress, PROGRESS_EPOCH_WORD, epoch); // last: without it the progress is cleared again
   }
 
   /**
-   * Notes that the chain at {@linkcode nextAvail}, beginning with `head`, is in flight now. Whenever the process dies,
-   * a successor finds the chain either not taken or in flight.
+   * Notes that the chain at {@linkcode nextAvail}, with head `head`, is in flight now. At whatever point the process ends,
+   * restore finds the chain either not taken or in flight.
    *
    * @param head Less than {@linkcode numMax}
    */
@@ -310,7 +310,7 @@ export class RingQueue extends QueueState {
     Atomics.store(this.progress, NEXT_SEQUENCE_WORD, sequence + 1); // release: the entry comes first
   }
 
-  /** Notes that the chain is the driver's again. Called when its used element is published. */
+  /** Notes that the chain is no longer in flight. Called when its used element is published. */
   giveBack(head: number): void {
     Atomics.store(this.entries, head, 0); // release: the used index comes first
   }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The registers of a virtio-mmio device, versions 2 and 1 (virtio 1.2, §4.2.2 and §4.2.4), as the driver meets them. What
- * the driver must not do is ignored, counted and said once; a queue that cannot be used breaks the device until it is
+ * The registers of a virtio-mmio device, versions 2 and 1 (virtio 1.2, §4.2.2 and §4.2.4). An
+ * access that breaks a rule is ignored, counted and reported once; a malformed queue makes the device need a
  * reset (§2.1.2).
  *
  * @module
@@ -18,7 +18,7 @@ import {
   writeQueueReady,
   writeQueueReset,
 } from "./queue_registers.ts";
-import { addStatus, hex, Machine, type RegisterEvents } from "./register_machine.ts";
+import { addStatus, hex, RegisterContext, type RegisterEvents } from "./register_context.ts";
 import {
   ACCESS_COUNTERS,
   QUEUE_WORDS,
@@ -36,13 +36,13 @@ export const STATUS_OFFSET = 0x070;
 /** Offset of the config space. */
 export const CONFIG_OFFSET = 0x100;
 
-/** A register. Without `read` it is write-only, without `write` read-only; `only` one version has it, or both. */
+/** A register. Without `read` it is write-only, without `write` read-only; `only`: the one version that has it. */
 interface Register {
   readonly offset: number;
   readonly name: string;
   readonly only?: 1 | 2;
-  readonly read?: (m: Machine) => number;
-  readonly write?: (m: Machine, value: number) => void;
+  readonly read?: (m: RegisterContext) => number;
+  readonly write?: (m: RegisterContext, value: number) => void;
 }
 
 /** Every register, under the name the standard gives it. */
@@ -80,14 +80,14 @@ export const REGISTERS: readonly Register[] = [
   { offset: 0x094, name: "QueueDriverHigh", only: 2, write: setUpWord(QUEUE_WORDS.avail + 1) },
   { offset: 0x0a0, name: "QueueDeviceLow", only: 2, write: setUpWord(QUEUE_WORDS.used) },
   { offset: 0x0a4, name: "QueueDeviceHigh", only: 2, write: setUpWord(QUEUE_WORDS.used + 1) },
-  // A length of all ones says that the selected region of shared memory does not exist: none does. Linux asks in both
+  // A length of all ones says that the selected shared memory region does not exist; there are none. Linux reads it in both
   // versions.
   { offset: 0x0ac, name: "SHMSel", write: () => {} },
   { offset: 0x0b0, name: "SHMLenLow", read: () => 0xffffffff },
   { offset: 0x0b4, name: "SHMLenHigh", read: () => 0xffffffff },
   { offset: 0x0b8, name: "SHMBaseLow", read: () => 0xffffffff },
   { offset: 0x0bc, name: "SHMBaseHigh", read: () => 0xffffffff },
-  // Reads 1 for as long as a reset goes on: it is over when the write is answered.
+  // Would read 1 during a reset of the queue, but that is over when the write is answered.
   { offset: 0x0c0, name: "QueueReset", only: 2, read: () => 0, write: writeQueueReset },
   { offset: 0x0fc, name: "ConfigGeneration", only: 2, read: (m) => m.state.configGeneration },
 ];
@@ -102,23 +102,23 @@ function registersOf(version: number): (Register | undefined)[] {
 }
 
 /**
- * A device's registers. One isolate serves them, and never waits. Offsets, sizes and values are the driver's: any number
- * is safe. Accesses, notifications, resets and bad accesses are counted here, and nowhere else.
+ * A device's registers. Served by one isolate, which never waits. Offsets, sizes and values come from the driver: any number
+ * is safe. Accesses, notifications, resets and bad accesses are counted here and nowhere else.
  */
 export class RegisterFile {
-  readonly #machine: Machine;
+  readonly #machine: RegisterContext;
   readonly #registers: readonly (Register | undefined)[];
 
-  /** @param featureNames The class's own, for what is said of bad accesses */
+  /** @param featureNames The class's own, for reports of bad accesses */
   constructor(state: AccessState, events: RegisterEvents, featureNames: FeatureNames = {}) {
-    this.#machine = new Machine(state, events, featureNames);
+    this.#machine = new RegisterContext(state, events, featureNames);
     this.#registers = registersOf(state.mmioVersion);
   }
 
   /**
    * Answers a read of `size` bytes.
    *
-   * @returns what is there, unsigned; 0 where the driver must not read
+   * @returns the value, unsigned; 0 where the driver must not read
    */
   read(offset: number, size: number): number {
     const m = this.#machine;
@@ -131,7 +131,7 @@ export class RegisterFile {
     return 0;
   }
 
-  /** Does what a write of `size` bytes asks for; nothing where the driver must not write. */
+  /** Handles a write of `size` bytes; ignores it where the driver must not write. */
   write(offset: number, size: number, value: number): void {
     const m = this.#machine;
     m.state.count(ACCESS_COUNTERS.accesses);
@@ -165,14 +165,14 @@ export class RegisterFile {
 const STATUS_BITS = STATUS_ACKNOWLEDGE | STATUS_DRIVER | STATUS_DRIVER_OK | STATUS_FEATURES_OK |
   STATUS_DEVICE_NEEDS_RESET | STATUS_FAILED;
 
-/** Which bits must stand before, or come with, which bit. */
+/** For each status bit, the bits that must be set before it or with it. */
 const STATUS_ORDER = [
   { bit: STATUS_DRIVER, needs: STATUS_ACKNOWLEDGE },
   { bit: STATUS_FEATURES_OK, needs: STATUS_ACKNOWLEDGE | STATUS_DRIVER },
   { bit: STATUS_DRIVER_OK, needs: STATUS_ACKNOWLEDGE | STATUS_DRIVER },
 ] as const;
 
-function writeStatus(m: Machine, value: number): void {
+function writeStatus(m: RegisterContext, value: number): void {
   if (value === 0) return resetDevice(m);
   const previous = m.state.status;
   if (isNewProbe(value, previous)) {
@@ -189,14 +189,14 @@ function writeStatus(m: Machine, value: number): void {
 }
 
 /**
- * Whether a driver begins with a device that it gave up before. Linux resets such a device neither then nor now, against
- * §2.1.1: it adds DRIVER to the status that it finds, FAILED and all. A reset is what it needs.
+ * Whether a driver probes a device on which it set FAILED before. Linux resets such a device neither then nor now, against
+ * §2.1.1: it adds DRIVER to the status it reads, including FAILED. The device is reset for it.
  */
 function isNewProbe(value: number, previous: number): boolean {
   return (previous & STATUS_FAILED) !== 0 && value === (previous | STATUS_DRIVER);
 }
 
-function resetDevice(m: Machine): void {
+function resetDevice(m: RegisterContext): void {
   m.state.reset();
   m.events.reset();
 }
@@ -205,8 +205,8 @@ function resetDevice(m: Machine): void {
 function statusFault(value: number, previous: number): string | null {
   if ((value & ~STATUS_BITS) !== 0) return "there is no such bit";
   const added = value & ~previous;
-  if (added & STATUS_DEVICE_NEEDS_RESET) return "DEVICE_NEEDS_RESET is the device's to set";
-  // The device may have set DEVICE_NEEDS_RESET since the driver read the status: that one the write may lack.
+  if (added & STATUS_DEVICE_NEEDS_RESET) return "only the device sets DEVICE_NEEDS_RESET";
+  // The device may have set DEVICE_NEEDS_RESET since the driver read the status: the write may lack that bit.
   const cleared = previous & ~value & ~STATUS_DEVICE_NEEDS_RESET;
   if (cleared !== 0) return `only a reset clears ${hex(cleared)}`;
   const early = STATUS_ORDER.find(({ bit, needs }) =>
@@ -216,8 +216,8 @@ function statusFault(value: number, previous: number): string | null {
   return null;
 }
 
-/** The bits to add, without FEATURES_OK if the features cannot be accepted: the driver reads it back to learn that. */
-function acceptFeatures(m: Machine, added: number): number {
+/** The bits to add, without FEATURES_OK if the features cannot be accepted: the driver reads the status back to see that. */
+function acceptFeatures(m: RegisterContext, added: number): number {
   if ((added & STATUS_FEATURES_OK) === 0) return added;
   const fault = (m.state.status & STATUS_DRIVER_OK) !== 0
     ? "the device is running"
@@ -227,8 +227,8 @@ function acceptFeatures(m: Machine, added: number): number {
   return added & ~STATUS_FEATURES_OK;
 }
 
-/** The bits to add when DRIVER_OK is among them; without it if the driver has not done what comes before. */
-function acceptDriver(m: Machine, added: number, previous: number): number {
+/** The bits to add when DRIVER_OK is among them; without it if an earlier step of the driver is missing. */
+function acceptDriver(m: RegisterContext, added: number, previous: number): number {
   const others = acceptFeatures(m, added & ~STATUS_DRIVER_OK);
   const fault = driverFault(m, previous);
   if (fault === null) return others | STATUS_DRIVER_OK;
@@ -236,40 +236,43 @@ function acceptDriver(m: Machine, added: number, previous: number): number {
   return others | STATUS_DEVICE_NEEDS_RESET;
 }
 
-function driverFault(m: Machine, previous: number): string | null {
+function driverFault(m: RegisterContext, previous: number): string | null {
   if (previous & STATUS_DEVICE_NEEDS_RESET) return "the device needs a reset";
   if (previous & STATUS_FEATURES_OK) return null;
   const { state } = m;
-  // Legacy drivers have no FEATURES_OK (§3.1.2), so it is here that what they chose is agreed on.
+  // Legacy drivers have no FEATURES_OK (§3.1.2): their features are checked here instead.
   const legacy = state.mmioVersion === 1 && !state.driverHas(VIRTIO_F_VERSION_1);
   return legacy ? featuresFault(m) : "expected FEATURES_OK before";
 }
 
-/** Why the driver's features cannot be agreed on, or null. */
-function featuresFault({ state, featureNames }: Machine): string | null {
+/** Why the driver's features cannot be accepted, or null. */
+function featuresFault({ state, featureNames }: RegisterContext): string | null {
   if (!state.driverFeaturesOffered) {
     const { driverFeatures, deviceFeatures } = state;
     const extra = describeFeatures(driverFeatures & ~deviceFeatures, featureNames);
-    return `driver claims ${extra === "none" ? "bits beyond 63" : extra}, expected of ${
-      describeFeatures(deviceFeatures, featureNames)
-    }`;
+    return `driver accepted ${
+      extra === "none" ? "bits beyond 63" : extra
+    }, which is not offered; offered: ${describeFeatures(deviceFeatures, featureNames)}`;
   }
   if (state.mmioVersion === 2 && !state.driverHas(VIRTIO_F_VERSION_1)) {
-    return "driver has not accepted VIRTIO_F_VERSION_1, which virtio-mmio 2 demands";
+    return "driver has not accepted VIRTIO_F_VERSION_1, which virtio-mmio 2 requires";
   }
   return null;
 }
 
-function writeDriverFeatures(m: Machine, value: number): void {
+function writeDriverFeatures(m: RegisterContext, value: number): void {
   if ((m.state.status & (STATUS_FEATURES_OK | STATUS_DRIVER_OK)) === 0) {
     return m.state.writeDriverFeatures(value);
   }
-  m.refuse("late features", `Cannot write DriverFeatures ${hex(value)}: features are agreed on`);
+  m.refuse(
+    "late features",
+    `Cannot write DriverFeatures ${hex(value)}: features are negotiated already`,
+  );
 }
 
 // ---- Config space (§4.2.2.2, §4.2.4) ----
 
-function readConfig(m: Machine, offset: number, size: number): number {
+function readConfig(m: RegisterContext, offset: number, size: number): number {
   if (!configAccess(m, "read", offset, size)) return 0;
   const bytes = m.state.config;
   let value = 0;
@@ -277,14 +280,14 @@ function readConfig(m: Machine, offset: number, size: number): number {
   return value;
 }
 
-function writeConfig(m: Machine, offset: number, size: number, value: number): void {
+function writeConfig(m: RegisterContext, offset: number, size: number, value: number): void {
   if (!configAccess(m, "write", offset, size)) return;
   m.state.writeConfig(offset, size, value);
   m.events.configWritten(offset, size);
 }
 
 /** Whether the access is by 1, 2 or 4 bytes, aligned, within the config space. */
-function configAccess(m: Machine, action: string, offset: number, size: number): boolean {
+function configAccess(m: RegisterContext, action: string, offset: number, size: number): boolean {
   const whole = (size === 1 || size === 2 || size === 4) && offset % size === 0;
   if (whole && offset + size <= m.state.configSize) return true;
   const access = `Cannot ${action} ${size} bytes at ${offset} of the config space`;

@@ -8,7 +8,7 @@
 import { RingError } from "./error.ts";
 import type { GuestMemory } from "./memory.ts";
 
-/** Descriptor flag: the chain goes on at `next`. */
+/** Descriptor flag: the chain continues at `next`. */
 export const VIRTQ_DESC_F_NEXT = 1;
 /** Descriptor flag: for the device to write; otherwise for it to read. */
 export const VIRTQ_DESC_F_WRITE = 2;
@@ -19,7 +19,7 @@ export const VIRTQ_AVAIL_F_NO_INTERRUPT = 1;
 /** Flag of the used ring: the device wants no notifications. */
 export const VIRTQ_USED_F_NO_NOTIFY = 1;
 
-/** The largest queue of all, in descriptors. */
+/** The largest queue size that the standard allows, in descriptors. */
 export const MAX_QUEUE_SIZE = 32768;
 /** Bytes of a descriptor: u64 address, u32 length, u16 flags, u16 next. */
 export const DESC_SIZE = 16;
@@ -80,7 +80,7 @@ export function splitRingLayout(
  *
  * @param event The `used_event` or `avail_event` that the other side wrote
  * @param now The index just published
- * @param count Steps since the other side was last told
+ * @param count Steps since the other side was last notified
  */
 export function eventPassed(event: number, now: number, count: number): boolean {
   return ((now - event - 1) & 0xffff) < count;
@@ -95,8 +95,8 @@ export const AVAIL_RING = 2;
 /** The index of `ring[0].id` in the used ring, as u32; its `len` follows. */
 export const USED_RING = 1;
 
-/** The three parts of a ring in memory. Each view spans its part and nothing else, so nothing beside it can be hit. */
-export class RingParts {
+/** The three areas of a ring in memory. Each view spans its area only, so no access can leave it. */
+export class RingAreas {
   readonly desc: DataView<ArrayBuffer>;
   readonly avail: Uint16Array<ArrayBuffer>;
   /** The used ring, for its flags, idx and avail_event. */
@@ -115,14 +115,14 @@ export class RingParts {
       const wanted = `expected a power of 2 of at most ${MAX_QUEUE_SIZE}`;
       throw new RingError(device, index, "set up", `its size is ${size}, ${wanted}`);
     }
-    const place = (part: "desc" | "avail" | "used", bytes: number, align: number) => {
-      const address = layout[part];
+    const place = (area: "desc" | "avail" | "used", bytes: number, align: number) => {
+      const address = layout[area];
       const region = memory.find(address, bytes);
       if (region !== null && address % align === 0) {
         return [region.buffer, address - region.guest] as const;
       }
       const wanted = region === null ? `${bytes} bytes inside memory` : `a multiple of ${align}`;
-      const problem = `${part} is at 0x${address.toString(16)}, expected ${wanted}`;
+      const problem = `${area} is at 0x${address.toString(16)}, expected ${wanted}`;
       throw new RingError(device, index, "set up", problem);
     };
     this.desc = new DataView(...place("desc", descBytes(size), DESC_ALIGN), descBytes(size));

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * What a device needs to go on, in one block of memory: mapped from a file, it outlives the process, and a successor
- * takes the device over from it. Little-endian, every number aligned. Words that one isolate writes on a hot path do not
+ * A device's state in one block of memory. It is mapped from a file and outlives the process, so that another process
+ * can restore the device from it. Little-endian, every number aligned. Words that one isolate writes on a hot path do not
  * share a cache line with another's.
  *
- * Every isolate may read all of it; what each may write, its own class says: see `state_writers.ts`.
+ * Every isolate may read all of it; what each may write is in a class of its own: see `state_writers.ts`.
  *
  * | bytes | what |
  * | --- | --- |
  * | 0 | header, 16 × u32: written once |
  * | 64 | registers, 16 × u32 |
  * | 128 | counters, 24 × f64 |
- * | 320 | config space, twice 256: the low bit of the generation says which one counts |
+ * | 320 | config space, twice 256: the low bit of the generation selects the valid one |
  * | 832 | class area, 1088 |
  * | 1920 | the queues, one block each: see `queue_state.ts` |
  *
@@ -34,23 +34,23 @@ export const STATUS_FAILED = 0x80;
 export const INTERRUPT_USED_BUFFER = 0x1;
 export const INTERRUPT_CONFIG_CHANGE = 0x2;
 
-/** Bytes of config space at most. */
+/** The most bytes of config space. */
 export const CONFIG_SPACE_BYTES = 256;
-/** Bytes for what a class must tell a new back-end. */
+/** Bytes of the class's replay state. */
 export const REPLAY_BYTES = 1088;
-/** Queues of a device at most. */
+/** The most queues of a device. */
 export const MAX_QUEUES = 64;
 
-/** Where the counters stand in {@linkcode DeviceState.counters} that the isolate counts which serves accesses. */
+/** Indices in {@linkcode DeviceState.counters} of the counters of the isolate that serves accesses. */
 export const ACCESS_COUNTERS = {
   accesses: 0,
   notifications: 1,
   resets: 2,
   badAccesses: 3,
 } as const;
-/** Those of the isolate that touches the rings. */
+/** Indices of the counters of the isolate that touches the rings. */
 export const RING_COUNTERS = { interrupts: 8 } as const;
-/** Those of the main isolate. */
+/** Indices of the counters of the main isolate. */
 export const MAIN_COUNTERS = { connects: 16, losses: 17, replays: 18 } as const;
 /** All of them. */
 export const DEVICE_COUNTERS = { ...ACCESS_COUNTERS, ...RING_COUNTERS, ...MAIN_COUNTERS } as const;
@@ -88,7 +88,7 @@ export const WORD = {
   epoch: 3,
   /** Two words. */
   deviceFeatures: 4,
-  /** Two words, and a third that gathers what a driver claims of bits 64 and up. */
+  /** Two words, and a third that collects the bits 64 and up that a driver claims. */
   driverFeatures: 6,
   deviceFeaturesSel: 9,
   driverFeaturesSel: 10,
@@ -98,7 +98,7 @@ export const WORD = {
   started: 14,
   queueSetups: 15,
 } as const;
-/** Words of features that the device offers. */
+/** Number of words of feature bits. */
 export const FEATURE_WORDS = 2;
 
 const REGISTERS_AT = 64;
@@ -110,9 +110,9 @@ const QUEUES_AT = REPLAY_AT + REPLAY_BYTES;
 
 type Words = Uint32Array<ArrayBuffer>;
 
-/** What {@linkcode MainState.create} puts into a new state. */
+/** Contents of a new state, for {@linkcode MainState.create}. */
 export interface DeviceStateOptions {
-  /** Whose state it is: see {@linkcode DeviceState.isOf}. */
+  /** Name of the device: see {@linkcode DeviceState.isOf}. */
   readonly name: string;
   /** Virtio device id. */
   readonly deviceId: number;
@@ -120,7 +120,7 @@ export interface DeviceStateOptions {
   readonly mmioVersion: 1 | 2;
   /** Largest size of each queue, in virtqueue order; powers of 2. */
   readonly queueSizes: readonly number[];
-  /** What the driver is offered. */
+  /** The features offered to the driver. */
   readonly deviceFeatures: bigint;
   /** See {@linkcode DeviceState.maxQueueSetups}; absent: no limit. */
   readonly maxQueueSetups?: number | undefined;
@@ -128,10 +128,10 @@ export interface DeviceStateOptions {
   readonly config: Uint8Array;
 }
 
-/** Bytes to look at. */
+/** Bytes that may be read only. */
 export type ReadonlyBytes = Readonly<Pick<Uint8Array<ArrayBuffer>, number | "length" | "slice">>;
 
-/** How a queue's part of the state is looked at. */
+/** The view of a queue's block. */
 type QueueView<Queue> = new (
   buffer: ArrayBuffer,
   at: number,
@@ -139,7 +139,7 @@ type QueueView<Queue> = new (
   legacy: boolean,
 ) => Queue;
 
-/** The state of one device, for who only reads it. Every isolate makes its own over the same memory. */
+/** The state of one device, read-only. Every isolate makes its own views of the same memory. */
 export abstract class DeviceState<Queue extends QueueState = QueueState> {
   /** In virtqueue order. */
   readonly queues: readonly Queue[];
@@ -148,7 +148,7 @@ export abstract class DeviceState<Queue extends QueueState = QueueState> {
   protected readonly counts: Float64Array<ArrayBuffer>;
   protected readonly configs: readonly Uint8Array<ArrayBuffer>[];
 
-  /** Over memory that {@linkcode open} has checked, or that holds a new state. */
+  /** Views of memory that {@linkcode open} has checked, or that holds a new state. */
   protected constructor(buffer: ArrayBuffer, View: QueueView<Queue>) {
     this.header = new Uint32Array(buffer, 0, 16);
     this.registers = new Uint32Array(buffer, REGISTERS_AT, 16);
@@ -163,15 +163,15 @@ export abstract class DeviceState<Queue extends QueueState = QueueState> {
     );
   }
 
-  /** Bytes of the state of a device with so many queues of up to so many descriptors. */
+  /** Bytes of the state of a device with `queueCount` queues of up to `maxQueueSize` descriptors. */
   static sizeFor(queueCount: number, maxQueueSize: number): number {
     return QUEUES_AT + queueCount * queueBlockBytes(maxQueueSize);
   }
 
   /**
-   * Takes up what another isolate, or a process that is gone, has left.
+   * Opens the state that another isolate, or an earlier process, has written.
    *
-   * @throws {RangeError} saying what is wrong with it
+   * @throws {RangeError} when it is malformed, with the value and what was expected
    */
   static open<State extends DeviceState>(
     this: new (buffer: ArrayBuffer) => State,
@@ -185,7 +185,7 @@ export abstract class DeviceState<Queue extends QueueState = QueueState> {
     return state;
   }
 
-  /** What is wrong with what stands here, or null. */
+  /** Why the state is malformed, or null. */
   protected fault(): string | null {
     if (this.status > 0xff) return `status 0x${this.status.toString(16)}, expected one byte`;
     if (this.guestPageSize !== 0 && !isPowerOfTwo(this.guestPageSize)) {
@@ -202,7 +202,7 @@ export abstract class DeviceState<Queue extends QueueState = QueueState> {
     return null;
   }
 
-  /** Whether it was created under this name: two names in four thousand million are taken for one. */
+  /** Whether it was created under this name, by a 32-bit hash. */
   isOf(name: string): boolean {
     return this.header[NAME_WORD] === hashOf(name);
   }
@@ -244,27 +244,27 @@ export abstract class DeviceState<Queue extends QueueState = QueueState> {
     return Atomics.load(this.registers, WORD.interruptStatus);
   }
 
-  /** Another number after every change that the device makes to the config space. */
+  /** Changes with every change that the device makes to the config space. */
   get configGeneration(): number {
     return Atomics.load(this.registers, WORD.configGeneration);
   }
 
-  /** The config space as it is now; take it anew for each access. Writes of the driver's go into it. */
+  /** The present config space; get it again for each access. The driver's writes go into it. */
   get config(): ReadonlyBytes {
     return this.configs[this.configGeneration & 1]!;
   }
 
-  /** Which life of the device this is: another one after every reset. */
+  /** Number of the driver's life, changed by every reset. */
   get epoch(): number {
     return Atomics.load(this.registers, WORD.epoch);
   }
 
-  /** What the device offers. */
+  /** The features the device offers. */
   get deviceFeatures(): bigint {
     return this.#features(WORD.deviceFeatures);
   }
 
-  /** What the driver wrote; agreed on only once the status says FEATURES_OK, or DRIVER_OK where there is no such step. */
+  /** The features the driver wrote; negotiated once the status has FEATURES_OK, or DRIVER_OK for a legacy driver. */
   get driverFeatures(): bigint {
     return this.#features(WORD.driverFeatures);
   }
@@ -274,7 +274,7 @@ export abstract class DeviceState<Queue extends QueueState = QueueState> {
     return ((this.registers[WORD.driverFeatures + (n >>> 5)]! >>> (n & 31)) & 1) === 1;
   }
 
-  /** Whether the driver claims nothing that is not offered. */
+  /** Whether the driver accepts only features that are offered. */
   get driverFeaturesOffered(): boolean {
     const r = this.registers;
     const claimed = (word: number): number =>
@@ -296,35 +296,35 @@ export abstract class DeviceState<Queue extends QueueState = QueueState> {
     return this.registers[WORD.driverFeaturesSel]!;
   }
 
-  /** Whether the driver was told that the device is there: that is done once. */
+  /** Whether the device was announced to the kernel, which is done once. */
   get started(): boolean {
     return this.registers[WORD.started] !== 0;
   }
 
-  /** How often the processes that served the device have mapped its loopback node: a reset does not change that. */
+  /** How often the processes that served the device have mapped its loopback node; a reset does not change it. */
   get mappings(): number {
     return this.registers[WORD.mappings]!;
   }
 
   /**
-   * How many queues a driver can set up with version 1 of the registers in the node's life, over all its probes; 0: any
-   * number. AGL's driver has an array of so many queues and writes past its end.
+   * How many queues drivers can set up with version 1 of the registers in the node's life, over all probes; 0: any
+   * number. AGL's driver has an array of this size and writes past its end.
    */
   get maxQueueSetups(): number {
     return this.header[MAX_QUEUE_SETUPS_WORD]!;
   }
 
-  /** How many queues drivers have set up in the node's life: a reset does not change that. Counted where there is a limit. */
+  /** How many queues drivers have set up in the node's life; a reset does not change it. Counted if there is a limit. */
   get queueSetups(): number {
     return this.registers[WORD.queueSetups]!;
   }
 
-  /** What the driver selects; not a queue's index unless it is less than {@linkcode queueCount}. */
+  /** The queue that the driver selects; may be {@linkcode queueCount} or more. */
   get queueSel(): number {
     return this.registers[WORD.queueSel]!;
   }
 
-  /** Bytes of the driver's pages, 0 until it says so; version 1 only. */
+  /** Bytes of the driver's pages, 0 until it writes them; version 1 only. */
   get guestPageSize(): number {
     return this.registers[WORD.guestPageSize]!;
   }
@@ -334,12 +334,12 @@ export abstract class DeviceState<Queue extends QueueState = QueueState> {
   }
 }
 
-/** The class area, in the memory of a state. */
+/** The class's replay state, in the memory of a device's state. */
 export function replayArea(buffer: ArrayBuffer): Uint8Array<ArrayBuffer> {
   return new Uint8Array(buffer, REPLAY_AT, REPLAY_BYTES);
 }
 
-/** Writes a new state into memory; what that held is gone. For `MainState.create`. @throws {RangeError} */
+/** Writes a new state over whatever the memory held. For `MainState.create`. @throws {RangeError} */
 export function writeNewState(buffer: ArrayBuffer, options: DeviceStateOptions): void {
   const { queueSizes, config } = options;
   checkOptions(options);
@@ -367,7 +367,7 @@ export function writeNewState(buffer: ArrayBuffer, options: DeviceStateOptions):
   new Uint8Array(buffer, CONFIG_AT).set(config);
   const block = queueBlockBytes(capacity);
   queueSizes.forEach((size, i) => QueueState.create(buffer, QUEUES_AT + i * block, size));
-  Atomics.store(header, MAGIC_WORD, MAGIC); // last: without it nobody opens the rest
+  Atomics.store(header, MAGIC_WORD, MAGIC); // last: without it the state is not opened
 }
 
 function checkOptions({ queueSizes, deviceFeatures, config }: DeviceStateOptions): void {
@@ -390,7 +390,7 @@ function checkOptions({ queueSizes, deviceFeatures, config }: DeviceStateOptions
   }
 }
 
-/** How a name stands in the header: 32-bit FNV-1a. */
+/** The form of a name in the header: its 32-bit FNV-1a hash. */
 function hashOf(name: string): number {
   let hash = 0x811c9dc5;
   for (const byte of new TextEncoder().encode(name)) hash = Math.imul(hash ^ byte, 0x01000193);
@@ -401,7 +401,7 @@ function isCount(n: number): boolean {
   return Number.isSafeInteger(n) && n >= 0;
 }
 
-/** Why no state can be looked at in this memory, or null. What it passes, the views can be made over. */
+/** Why the header is malformed, or null. If it is null, views of the whole state can be made. */
 function headerFault(buffer: ArrayBuffer): string | null {
   const have = buffer.byteLength;
   if (have < QUEUES_AT) return `${have} bytes of memory, expected more than ${QUEUES_AT}`;

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * A device's state as each isolate may write it: a word has one writer, and a word of another's is not there to be
- * written. What two isolates write are single atomic operations: interrupt bits are set by the one and cleared by the
- * other, mappings of the node are counted by both who map it.
+ * A device's state as each isolate may write it. Each word has one writer: the classes of the others have no method
+ * that writes it. Words that two isolates write change by single atomic operations: interrupt bits are set by one and cleared
+ * by the other, and both count the mappings of the node that they make.
  *
  * | class | isolate | writes |
  * | --- | --- | --- |
  * | {@linkcode AccessState} | serves accesses | status, features, selectors, set-up of queues, what the driver writes to the config space |
- * | {@linkcode RingState} | touches the rings, raises interrupts | progress of queues, class area, interrupt bits |
- * | {@linkcode MainState} | converses with the back-end | a new state, config space, whether the driver was told of the device |
+ * | {@linkcode RingState} | touches the rings, raises interrupts | progress of queues, replay state, interrupt bits |
+ * | {@linkcode MainState} | converses with the back-end | a new state, config space, whether the device was announced |
  *
  * @module
  */
@@ -44,7 +44,7 @@ export class AccessState extends DeviceState<AccessQueue> {
     Atomics.and(this.registers, WORD.interruptStatus, ~bits);
   }
 
-  /** Takes the word of driver features that {@linkcode driverFeaturesSel} selects. */
+  /** Writes the word of driver features that {@linkcode driverFeaturesSel} selects. */
   writeDriverFeatures(value: number): void {
     const word = this.driverFeaturesSel;
     if (word < FEATURE_WORDS) this.registers[WORD.driverFeatures + word] = value;
@@ -61,22 +61,22 @@ export class AccessState extends DeviceState<AccessQueue> {
     this.registers[WORD.driverFeaturesSel] = word;
   }
 
-  /** Selects a queue; the driver may name one that there is not. */
+  /** Selects a queue, which need not exist. */
   selectQueue(index: number): void {
     this.registers[WORD.queueSel] = index;
   }
 
-  /** Takes the size of the driver's pages, in bytes. */
+  /** Sets the size of the driver's pages, in bytes. */
   setGuestPageSize(bytes: number): void {
     this.registers[WORD.guestPageSize] = bytes;
   }
 
-  /** Counts the set-up of a queue in the node's life. */
+  /** Counts a queue that was set up. */
   countQueueSetup(): void {
     this.registers[WORD.queueSetups]!++;
   }
 
-  /** Takes what the driver writes to the config space, little-endian. The access must lie within it. */
+  /** Writes to the config space for the driver, little-endian. The access must lie within it. */
   writeConfig(offset: number, size: number, value: number): void {
     const bytes = this.configs[this.configGeneration & 1]!;
     for (let i = 0; i < size; i++) bytes[offset + i] = value >>> (8 * i);
@@ -89,7 +89,7 @@ export class AccessState extends DeviceState<AccessQueue> {
 
   /**
    * Resets the device (virtio 1.2, §2.4): every register but the page size, which Linux writes once, before its first
-   * reset. Config space, counters and class area stay; the progress of the queues is stale from now on.
+   * reset. Config space, counters and replay state stay; the progress of the queues is stale from now on.
    */
   reset(): void {
     const r = this.registers;
@@ -104,7 +104,7 @@ export class AccessState extends DeviceState<AccessQueue> {
 
 /** For the isolate that touches the rings. */
 export class RingState extends DeviceState<RingQueue> {
-  /** What a class must tell a new back-end, in a form of its own; zero at first. */
+  /** The class's replay state, in the class's own format; zero at first. */
   readonly replay: Uint8Array<ArrayBuffer>;
 
   constructor(buffer: ArrayBuffer) {
@@ -112,7 +112,7 @@ export class RingState extends DeviceState<RingQueue> {
     this.replay = replayArea(buffer);
   }
 
-  /** Sets interrupt status bits. To be done before the interrupt, whose handler reads them. */
+  /** Sets interrupt status bits. Call it before the interrupt, whose handler reads them. */
   raiseInterruptStatus(bits: number): void {
     Atomics.or(this.registers, WORD.interruptStatus, bits);
   }
@@ -137,13 +137,13 @@ export class MainState extends DeviceState {
     this.#replay = replayArea(buffer);
   }
 
-  /** A copy of what the class must tell a new back-end; whole only while the ring isolate serves none. */
+  /** A copy of the replay state; consistent only while the ring isolate serves no rings. */
   copyReplay(): Uint8Array<ArrayBuffer> {
     return this.#replay.slice();
   }
 
   /**
-   * Begins a new device; what the memory held is gone.
+   * Writes the state of a new device over whatever the memory held.
    *
    * @param buffer At least {@linkcode sizeFor} bytes
    * @throws {RangeError} naming what is out of range
@@ -154,8 +154,8 @@ export class MainState extends DeviceState {
   }
 
   /**
-   * Replaces the config space. Another isolate serves accesses meanwhile: the bytes go where nobody reads, then the
-   * generation moves. So a driver that finds the generation unmoved around its reads has read one version.
+   * Replaces the config space. Another isolate serves accesses meanwhile, so the bytes go to the unused copy, then the
+   * generation changes. A driver that reads the same generation before and after its reads has read one version.
    *
    * @throws {RangeError} unless it has {@linkcode configSize} bytes
    */
@@ -169,14 +169,14 @@ export class MainState extends DeviceState {
     Atomics.add(this.registers, WORD.configGeneration, 1); // release: the bytes come first
   }
 
-  /** What the driver's next probe finds offered; what it has accepted stays. */
+  /** Sets the features offered to the driver's next probe; those already accepted stay. */
   offerFeatures(features: bigint): void {
     const at = WORD.deviceFeatures;
     Atomics.store(this.registers, at, Number(features & 0xffffffffn));
     Atomics.store(this.registers, at + 1, Number(features >> 32n));
   }
 
-  /** Notes that the driver was told of the device. */
+  /** Notes that the device was announced to the kernel. */
   setStarted(): void {
     this.registers[WORD.started] = 1;
   }

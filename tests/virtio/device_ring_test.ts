@@ -99,19 +99,19 @@ const LIES: Record<string, [write: (raw: RawRing) => void, reason: string]> = {
   "a head that is 65535": [(raw) => raw.offer(0, 0xffff), "available entry 0 is 65535"],
   "a next that is the size": [
     (raw) => raw.desc(0, DATA, 1, NEXT, 8),
-    "chain 0 has at descriptor 0 the next descriptor 8, expected below 8",
+    "chain 0, descriptor 0: the next descriptor 8, expected below 8",
   ],
   "a next that is 65535": [(raw) => raw.desc(0, DATA, 1, NEXT, 0xffff), "descriptor 65535"],
   "a loop of one": [
     (raw) => raw.desc(0, DATA, 1, NEXT, 0),
-    "chain 0 has at descriptor 0 a step back: 8 descriptors were seen, expected no loop",
+    "chain 0, descriptor 0: a loop: 8 descriptors were followed without an end",
   ],
   "a loop of two": [
     (raw) => {
       raw.desc(0, DATA, 1, NEXT, 5);
       raw.desc(5, DATA, 1, NEXT, 0);
     },
-    "a step back",
+    "a loop",
   ],
   "a loop behind a start": [
     (raw) => {
@@ -119,22 +119,22 @@ const LIES: Record<string, [write: (raw: RawRing) => void, reason: string]> = {
       raw.desc(1, DATA, 1, NEXT, 2);
       raw.desc(2, DATA, 1, NEXT, 1);
     },
-    "a step back",
+    "a loop",
   ],
-  "a segment to read after one to write": [
+  "a readable segment after a writable one": [
     (raw) => {
       raw.desc(0, DATA, 1, NEXT | WRITE, 1);
       raw.desc(1, DATA, 1);
     },
-    "chain 0 has at descriptor 1 a segment to read, expected none after one to write",
+    "chain 0, descriptor 1: a readable segment after a writable one",
   ],
   "a length of 0": [
     (raw) => raw.desc(0, DATA, 0),
-    "chain 0 has at descriptor 0 a length of 0, expected at least 1",
+    "chain 0, descriptor 0: a length of 0, expected at least 1",
   ],
   "a segment before memory": [
     (raw) => raw.desc(0, GUEST - 1, 2),
-    "chain 0 has at descriptor 0 2 bytes at 0x13fffffff, expected them inside memory",
+    "chain 0, descriptor 0: 2 bytes at 0x13fffffff, expected them inside memory",
   ],
   "a segment beyond memory": [(raw) => raw.desc(0, GUEST + 0x10000, 1), "1 bytes at 0x140010000"],
   "a segment that ends beyond memory": [
@@ -155,14 +155,14 @@ const LIES: Record<string, [write: (raw: RawRing) => void, reason: string]> = {
   ],
   "an indirect table and a next": [
     (raw) => raw.desc(0, GUEST + TABLE, 16, INDIRECT | NEXT, 1),
-    "an indirect table and a next descriptor, expected one only",
+    "an indirect table and a next descriptor, expected only one of them",
   ],
   "an indirect table inside another": [
     (raw) => {
       raw.desc(0, GUEST + TABLE, 16, INDIRECT);
       raw.desc(0, GUEST + TABLE, 16, INDIRECT, 0, TABLE);
     },
-    "chain 0 has at descriptor 0 of the table at 0 an indirect table inside another",
+    "chain 0, descriptor 0 of the indirect table at 0: an indirect table inside another",
   ],
   "an indirect table of no length": [
     (raw) => raw.desc(0, GUEST + TABLE, 0, INDIRECT),
@@ -190,7 +190,7 @@ const LIES: Record<string, [write: (raw: RawRing) => void, reason: string]> = {
       raw.desc(0, DATA, 1, NEXT, 1, TABLE);
       raw.desc(1, DATA, 1, NEXT, 0, TABLE);
     },
-    "chain 0 has at descriptor 0 of the table at 0 a step back: 2 descriptors were seen",
+    "chain 0, descriptor 0 of the indirect table at 0: a loop: 2 descriptors were followed",
   ],
   "a next out of an indirect table": [
     (raw) => {
@@ -206,7 +206,7 @@ const LIES: Record<string, [write: (raw: RawRing) => void, reason: string]> = {
       raw.desc(1, GUEST + TABLE, 16, INDIRECT);
       raw.desc(0, DATA, 1, 0, 0, TABLE);
     },
-    "at descriptor 0 of the table at 1 a segment to read, expected none after one to write",
+    "descriptor 0 of the indirect table at 1: a readable segment after a writable one",
   ],
   "more segments than the chain has room for": [
     (raw) => {
@@ -214,7 +214,7 @@ const LIES: Record<string, [write: (raw: RawRing) => void, reason: string]> = {
       raw.desc(7, GUEST + TABLE, 192, INDIRECT);
       for (let i = 0; i < 12; i++) raw.desc(i, DATA, 1, i < 11 ? NEXT : 0, i + 1, TABLE);
     },
-    "chain 0 has at descriptor 5 of the table at 7 more segments than 12",
+    "chain 0, descriptor 5 of the indirect table at 7: more segments than 12",
   ],
 };
 
@@ -377,7 +377,7 @@ Deno.test("a start that does not fit the ring is refused", () => {
   for (const [nextAvail, usedIdx] of [[5, 0], [0, 1], [0, 65531], [3, 65534]] as const) {
     const raw = new RawRing(4);
     raw.usedIdx(usedIdx);
-    const text = `it goes on at available entry ${nextAvail} and used element ${usedIdx}`;
+    const text = `it starts at available entry ${nextAvail} and used element ${usedIdx}`;
     assertThrows(() => raw.device({ nextAvail }), RingError, text);
     assertThrows(() => new RawRing(4).device({ nextAvail, usedIdx }), RingError, text);
   }

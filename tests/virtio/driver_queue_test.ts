@@ -80,7 +80,11 @@ Deno.test("add() refuses buffers that no device may see, and leaves the ring as 
   const five = Array.from({ length: 5 }, () => piece(DATA, 1));
   assertThrows(() => queue.add(five, ""), RangeError, "a buffer of 5 segments, expected 1 to 4");
   const backwards = [piece(DATA, 1, true), piece(DATA, 1)];
-  assertThrows(() => queue.add(backwards, ""), RangeError, "a segment to read after one to write");
+  assertThrows(
+    () => queue.add(backwards, ""),
+    RangeError,
+    "a readable segment after a writable one",
+  );
   assertEquals([raw.bytes, queue.freeCount], [before, 4]);
 });
 

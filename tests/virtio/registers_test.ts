@@ -254,13 +254,14 @@ const STATUS_MISTAKES: Mistake[] = [
     name: "features not offered",
     script: "w 070 3\nw 024 1\nw 020 1\nw 024 0\nw 020 1\nw 070 b",
     status: 3,
-    says: /Cannot set FEATURES_OK: driver claims VIRTIO_SND_F_CTLS, expected of VIRTIO_F_RING_IND/,
+    says:
+      /Cannot set FEATURES_OK: driver accepted VIRTIO_SND_F_CTLS, which is not offered; offered: VIRTIO_F_RING_IND/,
   },
   {
     name: "high features not offered",
     script: "w 070 3\nw 024 1\nw 020 80000001\nw 070 b",
     status: 3,
-    says: /claims bit 63/,
+    says: /accepted bit 63/,
   },
   {
     name: "features beyond bit 63",
@@ -298,7 +299,7 @@ const STATUS_MISTAKES: Mistake[] = [
     options: V1,
     script: "w 070 3\nw 024 0\nw 020 2\nw 070 7",
     status: 0x43,
-    says: /Cannot set DRIVER_OK: driver claims bit 1,/,
+    says: /Cannot set DRIVER_OK: driver accepted bit 1,/,
   },
   {
     name: "FEATURES_OK while the device runs",
@@ -311,14 +312,14 @@ const STATUS_MISTAKES: Mistake[] = [
     name: "features changed after FEATURES_OK",
     script: NEGOTIATE_2 + "w 024 0\nw 020 30000000",
     status: 0xb,
-    says: /features are agreed on/,
+    says: /features are negotiated already/,
   },
   {
     name: "a legacy driver's features changed after DRIVER_OK",
     options: V1,
     script: NEGOTIATE_LEGACY + "w 070 7\nw 020 0",
     status: 7,
-    says: /features are agreed on/,
+    says: /features are negotiated already/,
   },
 ];
 
@@ -535,7 +536,7 @@ const QUEUE_MISTAKES: Mistake[] = [
     name: "QueueReset without VIRTIO_F_RING_RESET",
     script: NEGOTIATE_2 + setUp2(1) + "w 0c0 1\nr 044 1",
     status: 0xb,
-    says: /VIRTIO_F_RING_RESET is not agreed on/,
+    says: /VIRTIO_F_RING_RESET is not negotiated/,
   },
   {
     name: "a legacy size of 65",

@@ -2,7 +2,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { RingError } from "../../lib/virtio/error.ts";
 import { GuestMemory } from "../../lib/virtio/memory.ts";
-import { RingParts } from "../../lib/virtio/ring_layout.ts";
+import { RingAreas } from "../../lib/virtio/ring_layout.ts";
 import * as ring from "../../lib/virtio/split_ring.ts";
 import { GUEST, RawRing } from "./ring_fixture.ts";
 
@@ -35,10 +35,10 @@ Deno.test("a queue is set up only where one can be", () => {
   ];
   for (const [wrong, why] of refused) {
     const text = `Cannot set up queue 3 of card0: ${why}`;
-    assertThrows(() => new RingParts(memory, { ...layout, ...wrong }, "card0"), RingError, text);
+    assertThrows(() => new RingAreas(memory, { ...layout, ...wrong }, "card0"), RingError, text);
   }
   const last = { desc: GUEST + 0xff80, avail: GUEST + 0xffea, used: GUEST + 0xffb8 };
-  new RingParts(memory, { ...layout, ...last }, "card0"); // Ends with memory: no harm.
+  new RingAreas(memory, { ...layout, ...last }, "card0"); // Ends with memory: no harm.
 });
 
 Deno.test("the parts of a queue may lie in different regions", () => {

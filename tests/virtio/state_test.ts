@@ -236,7 +236,7 @@ const DAMAGE: [string, number, readonly number[]][] = [
   ["queue 1 has its descriptor table at 0x40010001", 1920 + BLOCK + 16, [0x40010001]],
   ["queue 0 has its used ring at 0xffffffff40002000", 1920 + 36, [0xffffffff]],
   ["queue 2 has size 0,", 1920 + 2 * BLOCK + 12, [1]],
-  ["queue 0 has a chain in flight without its mark", 1920 + 256 + 4, [3]],
+  ["queue 0 has a chain in flight without the top bit set", 1920 + 256 + 4, [3]],
   ["queue 0 has two chains in flight with one sequence number", 1920 + 256 + 4, [0x80000002]],
 ];
 
