@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * How a command line says what an embedded device is to be: the role `cli`. Plain data and one function, so that it is
- * loaded without the device.
+ * The command line options of an embedded device: the role `cli`. Plain data and one function, so that it is
+ * loaded without the device's code.
  *
  * @module
  */
 
 /** An option of a class's device. */
 export interface CliOption {
-  /** The option and what its value is called, such as `--latency <ms>`. */
+  /** The option and the name of its value, such as `--latency <ms>`. */
   readonly flags: string;
   /** What it is for, in lines of at most 60 characters, with its default in parentheses. */
   readonly description: string;
-  /** It can be given again and again: its value is a list. */
+  /** It may be given several times: its value is a list. */
   readonly repeatable?: true;
   /** Its value is one of these. */
   readonly choices?: readonly string[];
@@ -26,8 +26,8 @@ export type CliValues = Readonly<Record<string, string | number | readonly strin
 /** What the module of the role exports as `cli`. */
 export interface CliRole<Spec extends object = object> {
   readonly options: readonly CliOption[];
-  /** What there is to say besides, in lines of at most 90 characters. */
+  /** Further help text, in lines of at most 90 characters. */
   readonly help?: string;
-  /** Makes a specification of the options; what a device thinks of it is said by its role's `check`. */
+  /** Makes a specification from the options; the device role's `check` validates it. */
   parse(values: CliValues): Spec;
 }

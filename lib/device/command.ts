@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Shell commands at the other end of a stream, over a pipe that never blocks the loop.
+ * Shell commands that play or record a stream, over a pipe that never blocks the event loop.
  *
  * @module
  */
@@ -23,10 +23,10 @@ import {
 } from "../../ffi/mod.ts";
 
 const FIONREAD = 0x541b;
-/** So many commands may still be busy with what they got after their streams ended; then the oldest is killed. */
+/** How many commands may still be finishing after their streams ended; beyond that the oldest is killed. */
 const MAX_RETIRED = 32;
 
-/** A command that runs, and our end of its pipe. */
+/** A running command, and our end of its pipe. */
 export class Command {
   #pipe: Fd;
   #watch: Watch;
@@ -48,8 +48,8 @@ export class Command {
   /**
    * Writes to its standard input.
    *
-   * @returns the bytes taken: fewer than asked when the pipe is full; onReady is called when there is room
-   * @throws {Error} when it takes no more
+   * @returns how many bytes were written: fewer than `length` when the pipe is full; onReady is called when there is room
+   * @throws {Error} when the command has ended or closed its end
    */
   write(bytes: Uint8Array<ArrayBuffer>, offset: number, length: number): number {
     let done = 0;
@@ -65,8 +65,8 @@ export class Command {
   /**
    * Reads from its standard output.
    *
-   * @returns the bytes read: fewer than asked when it has no more yet; onReady is called when it has
-   * @throws {Error} when it gives no more
+   * @returns how many bytes were read: fewer than `length` when there are no more yet; onReady is called when there are
+   * @throws {Error} when the command has ended or closed its end
    */
   read(bytes: Uint8Array<ArrayBuffer>, offset: number, length: number): number {
     let done = 0;
@@ -74,7 +74,7 @@ export class Command {
       const n = readFd(this.#pipe.number, bytes, offset + done, length - done);
       if (n === WOULD_BLOCK) break;
       if (n < 0) throw this.#ended(new OsError(`read from "${this.text}"`, -n));
-      // What came before the end counts; the end is met again.
+      // Bytes before the end are returned first; the next read finds the end again.
       if (n === 0 && done === 0) throw this.#ended(new Error("it closed its standard output"));
       if (n === 0) break;
       done += n;
@@ -82,7 +82,7 @@ export class Command {
     return done;
   }
 
-  /** Whether it takes or gives no more. */
+  /** Whether the command has ended or closed its end. */
   get ended(): boolean {
     return this.#failed || this.child.status() !== null;
   }
@@ -93,7 +93,7 @@ export class Command {
     return ioctl(this.#pipe.number, FIONREAD, bytes) < 0 ? 0 : this.#waiting[0]!;
   }
 
-  /** Closes our end: a command that plays hears that this was all. */
+  /** Closes our end: a command that plays sees the end of its input. */
   closePipe(): void {
     this.#watch.close();
     this.#pipe.close();
@@ -103,12 +103,14 @@ export class Command {
     this.#failed = true;
     const status = this.child.status();
     const what = status === null ? cause.message : `it ended with status ${status}`;
-    const hope = "it is run again when its stream is started again";
-    return new Error(`Cannot go on with "${this.text}": ${what} (${hope})`, { cause });
+    const hint = "it is run again when its stream is started again";
+    return new Error(`Cannot use the command "${this.text}" any more: ${what} (${hint})`, {
+      cause,
+    });
   }
 }
 
-/** A stream's command, and the one that is run in its place when the stream is started again after its end. */
+/** A stream's command; if it has ended, it is run again when the stream is started again. */
 export abstract class CommandEnd {
   protected command: Command;
 
@@ -127,17 +129,17 @@ export abstract class CommandEnd {
   }
 }
 
-/** How commands are treated whose streams have ended. */
+/** What happens to commands whose streams have ended. */
 export interface CommandsOptions {
-  /** A clock of their own. */
+  /** A clock that nothing else uses. */
   readonly clock: Clock;
-  /** How long they may work on, in milliseconds. */
+  /** How long they may take to finish, in milliseconds. */
   readonly graceMs: number;
-  /** Called with a sentence that names one that was killed, and says why. */
+  /** Called with a sentence that names a killed command and the reason. */
   readonly onKilled: (text: string) => void;
 }
 
-/** A command whose stream has ended, and the moment at which it is killed. */
+/** A command whose stream has ended, and when it is killed. */
 interface Retired {
   readonly text: string;
   readonly child: Child;
@@ -145,12 +147,12 @@ interface Retired {
   readonly watch: Watch;
 }
 
-/** All commands of a device: those that run, and those that finish what they got. */
+/** All commands of a device: those with a stream, and those that are finishing. */
 export class Commands implements Disposable {
   readonly #options: CommandsOptions;
   /** In the order of their deadlines. */
   #retired: Retired[] = [];
-  /** Called when the last of those that finish has ended. */
+  /** Called when the last finishing command has ended. */
   onIdle: () => void = () => {};
 
   constructor(readonly watches: Watches, options: CommandsOptions) {
@@ -176,7 +178,7 @@ export class Commands implements Disposable {
     onReady: () => void,
     { theirs, ours, write }: { theirs: Fd; ours: Fd; write: boolean },
   ): Command {
-    // Values are numbers and names of formats: nothing a shell would take for more.
+    // Values are numbers and names of formats: no character in them is special to a shell.
     const names = Object.keys(variables);
     const settings = names.map((name) => `${name}=${variables[name]}`).join(" ");
     try {
@@ -193,7 +195,7 @@ export class Commands implements Disposable {
     }
   }
 
-  /** Lets a command finish what it got: its stream is over. */
+  /** Lets a command finish: its stream has ended. */
   retire(command: Command): void {
     const { text, child } = command;
     command.closePipe();
@@ -203,12 +205,12 @@ export class Commands implements Disposable {
     this.#retired.push({ text, child, deadline: clock.now() + graceMs * 1e6, watch });
     const [oldest] = this.#retired;
     if (this.#retired.length > MAX_RETIRED) {
-      this.#kill(oldest!, `${MAX_RETIRED} whose streams ended later still work`);
+      this.#kill(oldest!, `${MAX_RETIRED} commands whose streams ended later are still running`);
     }
     this.#arm();
   }
 
-  /** Commands whose streams have ended and that still work. */
+  /** Commands whose streams have ended and that are still running. */
   get finishing(): string[] {
     return this.#retired.map(({ text }) => text);
   }
@@ -244,9 +246,9 @@ export class Commands implements Disposable {
     this.#options.clock.arm(this.#retired[0]?.deadline ?? Infinity);
   }
 
-  /** Kills those that still finish. */
+  /** Kills the commands that are still finishing. */
   close(): void {
-    for (const retired of [...this.#retired]) this.#kill(retired, "the device ends");
+    for (const retired of [...this.#retired]) this.#kill(retired, "the device was closed");
     this.#arm();
   }
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * What is the same for embedded devices of every class.
+ * The part of an embedded device that is the same for every class.
  *
- * Whatever wakes it, a device takes one turn: what its queues offer, in virtqueue order, then what is due by the clock, then
+ * At each wake-up a device takes one turn: the chains in its queues, in virtqueue order, then what is due by the clock, then
  * interrupts. A queue is served up to as many chains as its ring has room for; if it offers more, the next turn comes at once.
- * A malformed ring is not served any more, until the driver resets it.
+ * A malformed ring is not served until the driver resets it.
  *
  * @module
  */
@@ -24,34 +24,34 @@ import type { DeviceContract, DeviceEvent, DeviceHost, DeviceRole, VirtioDevice 
 const RING_FEATURES = bit(VIRTIO_F_VERSION_1) | bit(VIRTIO_F_RING_INDIRECT_DESC) |
   bit(VIRTIO_F_RING_EVENT_IDX);
 
-/** As many queues as a back-end can be asked for. */
+/** The most queues that a front-end can ask for. */
 const MAX_QUEUES = 256;
 
-/** What a device is surrounded by. */
+/** What a device uses of its Worker. */
 export interface Surroundings {
   /** Only this device uses it. */
   readonly clock: Clock;
   readonly commands: Commands;
   readonly report: (event: DeviceEvent) => void;
-  /** Tells the front-end that the config space changed. */
+  /** Notifies the front-end of a change of the config space. */
   readonly configChanged: () => void;
 }
 
-/** A device of some class, as a back-end's server drives it. */
+/** A device of some class, as the vhost-user back-end calls it. */
 export class EmbeddedDevice<C extends DeviceContract = DeviceContract> implements BackEndDevice {
   readonly name: string;
   readonly deviceId: number;
   readonly features: bigint;
   readonly queueCount: number;
   readonly maxQueueSize = 1024;
-  /** The class's part of it. */
+  /** The device as its class implements it. */
   readonly device: VirtioDevice<C>;
   readonly #around: Surroundings;
   readonly #queues: readonly QueueClass[];
   readonly #rings: (BackEndRing | null)[];
-  /** Chains to fill: they are made once and go round. */
+  /** Free chains: they are made once and reused. */
   readonly #chains: Chain[] = [];
-  /** A queue had more than a turn takes: the next must come at once. */
+  /** A queue has more chains than one turn serves: the next turn must follow at once. */
   #again = false;
 
   /** @throws {Error} what the class's `create` throws */
@@ -85,7 +85,7 @@ export class EmbeddedDevice<C extends DeviceContract = DeviceContract> implement
     };
   }
 
-  /** Answers a call from outside. @throws {Error} what the device throws, or that it has no such call */
+  /** Answers a call of the owner. @throws {Error} what the device throws, or if it has no such call */
   call(name: string, args: readonly unknown[]): unknown {
     const calls = this.device.calls as Record<string, (...args: unknown[]) => unknown> | undefined;
     if (calls === undefined || !Object.hasOwn(calls, name)) {
@@ -129,7 +129,7 @@ export class EmbeddedDevice<C extends DeviceContract = DeviceContract> implement
 
   // ---- a turn ----
 
-  /** Does all there is to do. */
+  /** Serves the queues, the clock and the interrupts once. */
   turn(): void {
     this.#again = false;
     for (let index = 0; index < this.queueCount; index++) {
@@ -145,7 +145,7 @@ export class EmbeddedDevice<C extends DeviceContract = DeviceContract> implement
     this.#around.clock.arm(this.#again ? 0 : deadline);
   }
 
-  /** Serves what a queue offers, up to as many chains as its ring has room for: a driver that never stops must not stop us. */
+  /** Serves at most as many chains as the ring has room for, so that one busy driver cannot occupy the device for ever. */
   #pump(index: number): void {
     const live = this.#rings[index];
     if (live === null || live === undefined) return;
@@ -191,7 +191,7 @@ export class EmbeddedDevice<C extends DeviceContract = DeviceContract> implement
     this.#chains.push(chain);
   }
 
-  /** There is no room to say what is wrong. */
+  /** Reports a chain that has no room for a response. */
   #refuse(index: number, chain: Chain, expected: number): void {
     const text = `Cannot answer a request in queue ${index} of ${this.name}: it has room for ` +
       `${chain.writableBytes} bytes, expected ${expected}`;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Embedded devices: vhost-user back-ends of our own, each at a socket and in a Worker of its own.
+ * Embedded devices: viola's own vhost-user back-ends, each at a socket and in a Worker of its own.
  *
  * @module
  */
@@ -19,37 +19,37 @@ import type { EmbeddedContract } from "./worker.ts";
 export type { DeviceContract, DeviceEvent, DeviceRole };
 export { SpecError };
 
-/** What the embedded device of a class agrees on with its owner. */
+/** The contract between the embedded device of a class and its owner. */
 export type ContractOf<D extends DeviceClass> = D["roles"]["device"] extends
   RoleUrl<DeviceRole<infer C>> | undefined ? C : DeviceContract;
 
-/** How a device is to be: the path of the socket that it listens at, and what its class knows. */
+/** A device's specification: the path of the socket that it listens at, and the options of its class. */
 export type DeviceSpec<D extends DeviceClass = DeviceClass> =
   & { readonly socket: string }
   & ContractOf<D>["spec"];
 
 /** Options of {@linkcode startDevice}. */
 export interface DeviceOptions<D extends DeviceClass = DeviceClass> {
-  /** Called with what the device reports. */
+  /** Called with each event that the device reports. */
   onEvent?: (event: DeviceEvent | ContractOf<D>["event"]) => void;
-  /** Called once if the device fails as a whole: it has ended then, but for `close`. */
+  /** Called once if the device fails; it serves nothing then and can only be closed. */
   onFailure?: (error: Error) => void;
 }
 
-/** A device that serves its socket. */
+/** A running device. */
 export interface RunningDevice<D extends DeviceClass = DeviceClass> extends AsyncDisposable {
   /** The path of its socket. */
   readonly socket: string;
-  /** Asks the device for something that its class knows. @throws {Error} what the device throws */
+  /** Makes a call that the device's class defines. @throws {Error} what the device throws */
   call<Name extends keyof ContractOf<D>["calls"] & string>(
     name: Name,
     ...args: ArgumentsOf<ContractOf<D>["calls"][Name]>
   ): Promise<ResultOf<ContractOf<D>["calls"][Name]>>;
   /**
-   * Removes the socket, closes files, whole and valid, and lets commands finish for as long as the specification gives
-   * them; again is no harm.
+   * Removes the socket, completes and closes files, and lets commands finish for as long as the specification gives
+   * them. Calling it again does nothing.
    *
-   * @param now Kills those that still work when it is aborted
+   * @param now Kills the commands that are still running when it is aborted
    */
   close(now?: AbortSignal): Promise<void>;
 }
@@ -62,7 +62,7 @@ export interface RunningDevice<D extends DeviceClass = DeviceClass> extends Asyn
  * ```
  *
  * @throws {TypeError} when the class has no embedded device
- * @throws {SpecError} when the specification asks for something impossible
+ * @throws {SpecError} when the specification is invalid
  * @throws {Error} when the socket cannot be listened at
  */
 export async function startDevice<D extends DeviceClass>(
@@ -92,20 +92,20 @@ export async function startDevice<D extends DeviceClass>(
   };
   return {
     socket,
-    // The device's own role is what answers.
+    // The type of the result is the role's own.
     call: (call, ...args) => worker.call("call", call, args) as Promise<never>,
     close,
     [Symbol.asyncDispose]: () => close(),
   };
 }
 
-/** What came from the Worker has lost its class. */
+/** Errors from the Worker arrive without their class: restores it, and throws. */
 function rethrow(error: Error): never {
   if (error.name === "SpecError") throw new SpecError(error.message, { cause: error });
   throw error;
 }
 
-/** Waits for something, or for the end of the wait. */
+/** Waits until `work` has ended or the signal is aborted. */
 function untilAborted(work: Promise<void>, signal: AbortSignal | undefined): Promise<void> {
   if (signal === undefined) return work;
   if (signal.aborted) return Promise.resolve();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * An embedded device, as its class writes it: the role `device`. What is the same for every class (the socket, the rings,
- * how much is served at once, what becomes of a ring that is malformed) is done by {@linkcode EmbeddedDevice}.
+ * An embedded device as its class implements it: the role `device`. What is the same for every class (the socket, the rings,
+ * how much is served in one turn, malformed rings) is done by {@linkcode EmbeddedDevice}.
  *
  * @module
  */
@@ -9,23 +9,23 @@ import type { Chain } from "../virtio/chain.ts";
 import type { DeviceClass } from "../virtio/device_class.ts";
 import type { Commands } from "./command.ts";
 
-/** Something a device reports, in words and in data that JSON can hold. */
+/** An event that a device reports, as text and as data for JSON. */
 export interface DeviceEvent {
   /** `listening`, `connected`, `disconnected`, `notice` and `error` are every device's, others are the class's own. */
   readonly kind: string;
-  /** In words. */
+  /** A sentence for people. */
   readonly text: string;
-  /** It comes often, and is for programs: people are not shown it. */
+  /** It is frequent and for programs only: not shown to people. */
   readonly quiet?: true;
 }
 
-/** What any device may report: what went wrong; what is odd and no error, or is waited for. */
+/** Events of every device: `error`, something failed; `notice`, something is odd or the device is waiting. */
 export interface CommonEvent extends DeviceEvent {
   readonly kind: "error" | "notice";
 }
 
 /**
- * What a class's device and its owner agree on. What crosses is cloned, functions are not.
+ * The contract between a class's device and its owner. Values are cloned between the two; functions cannot be.
  *
  * ```ts ignore
  * interface LampContract {
@@ -36,12 +36,12 @@ export interface CommonEvent extends DeviceEvent {
  * ```
  */
 export interface DeviceContract {
-  /** How the device is to be. All of it is optional: a device must work when nothing is said of it. */
+  /** The device's options. All of them are optional: a device must work without any. */
   spec: object;
-  /** What the device can be asked from outside. */
+  /** Calls that the owner can make. */
   // deno-lint-ignore ban-types -- a contract with no calls at all
   calls: {};
-  /** What it reports, besides what every device does. */
+  /** Events that it reports, besides those of every device. */
   event: DeviceEvent;
 }
 
@@ -52,43 +52,43 @@ export interface DeviceRole<C extends DeviceContract = DeviceContract> {
   /**
    * Checks what can be checked before the device listens.
    *
-   * @throws {SpecError} for what it cannot be, or what it needs and cannot reach
+   * @throws {SpecError} for an invalid option, or something that the device needs and cannot reach
    */
   check(spec: C["spec"]): void;
-  /** How long commands may work on after the device's end, in milliseconds; then they are killed. Absent: 0. */
+  /** How long commands may take to finish after the device was closed, in milliseconds; then they are killed. Absent: 0. */
   graceMs?(spec: C["spec"]): number;
-  /** Makes a device of a specification that was checked. */
+  /** Makes a device from a specification that was checked. */
   create(spec: C["spec"], host: DeviceHost<C["event"]>): VirtioDevice<C>;
 }
 
-/** A specification that asks for something impossible. */
+/** An invalid specification. */
 export class SpecError extends Error {
   /** What it is called. */
   override readonly name = "SpecError";
 }
 
-/** Calls as the device answers them, all at once. */
+/** The device's side of the calls, which return at once. */
 export type DeviceCalls<C extends DeviceContract> = {
   readonly [Name in keyof C["calls"]]: C["calls"][Name];
 };
 
 /**
- * One device. All calls come from one loop, none may block. What a call throws ends the queue it is about.
+ * One device. All calls come from one event loop and must not block. An error that a call throws stops the queue concerned.
  *
  * @internal
  */
 export interface VirtioDevice<C extends DeviceContract = DeviceContract> {
   /** The class's own feature bits that it offers, 0 to 23; those of the rings are offered for it. */
   readonly features?: bigint;
-  /** What it can be asked. After each call the device has a turn. */
+  /** Calls of the owner. After each call the device takes a turn. */
   readonly calls?: DeviceCalls<C>;
   /** The config space, whole; absent for a class without one. */
   readConfig?(): Uint8Array<ArrayBuffer>;
-  /** What the driver wrote, within the config space; absent: it is ignored. */
+  /** A write of the driver, within the config space; absent: writes are ignored. */
   writeConfig?(offset: number, bytes: Uint8Array): void;
   /**
-   * The driver offered a chain. It is the device's until it gives it back by {@linkcode DeviceHost.complete}, now or later,
-   * or is told to {@linkcode stop}. Chains of `event` queues do not come here: they are taken by {@linkcode DeviceHost.take}.
+   * The driver offered a chain. The device keeps it until it calls {@linkcode DeviceHost.complete}, now or later,
+   * or {@linkcode stop} is called. Chains of `event` queues do not come here: take them by {@linkcode DeviceHost.take}.
    */
   serve(queue: number, chain: Chain): void;
   /** Does what is due. @param now Nanoseconds */
@@ -96,39 +96,39 @@ export interface VirtioDevice<C extends DeviceContract = DeviceContract> {
   /** When something is due next, in nanoseconds of the same clock; Infinity or absent: nothing is. */
   deadline?(): number;
   /**
-   * A queue stops. Chains of it are given back now; but not if they are `abandoned`: then they are forgotten, and whoever
-   * serves the queue next finds them.
+   * A queue stops. The device completes its chains now, unless they are `abandoned`: then it forgets them, and the device that
+   * serves the queue next is offered them again.
    */
   stop?(queue: number, abandoned: boolean): void;
-  /** The driver's life is over: files are closed, nothing is remembered. Every queue was stopped before. */
+  /** The driver's life has ended: the device closes files and returns to its initial state. Every queue was stopped before. */
   reset?(): void;
 }
 
 /**
- * What a device is made with.
+ * What a device uses to reach its queues, clock and driver.
  *
  * @internal
  */
 export interface DeviceHost<Event extends DeviceEvent = DeviceEvent> {
   /** Shell commands that the device may run. */
   readonly commands: Commands;
-  /** Nanoseconds that only go forward. */
+  /** A monotonic clock, in nanoseconds. */
   now(): number;
   report(event: Event | CommonEvent): void;
   /**
-   * Gives a chain back.
+   * Returns a chain to the driver.
    *
    * @param written How many bytes were written to its writable part, from its beginning
    */
   complete(queue: number, chain: Chain, written: number): void;
-  /** Gives a chain back that has no room for an answer of so many bytes, and reports that. */
+  /** Returns a chain that has no room for a response of `expected` bytes, and reports that. */
   refuse(queue: number, chain: Chain, expected: number): void;
-  /** Has all that a queue offers served before what is served at the moment. Not to be called for that one's own queue. */
+  /** Serves every chain of another queue before the present one. Not to be called for the queue being served. */
   pump(queue: number): void;
-  /** Takes one chain of an `event` queue, to be filled and given back. @returns null when there is none */
+  /** Takes one chain of an `event` queue, to be filled and completed. @returns null when there is none */
   take(queue: number): Chain | null;
-  /** Something happened that no driver caused: the device has a turn. */
+  /** Makes the device take a turn, after an event that no driver caused. */
   wake(): void;
-  /** {@linkcode VirtioDevice.readConfig} says something else from now on: the driver is interrupted. */
+  /** The result of {@linkcode VirtioDevice.readConfig} has changed: the driver gets a config interrupt. */
   configChanged(): void;
 }

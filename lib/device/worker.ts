@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The Worker that an embedded device lives in: one loop for its socket, its rings and its clock.
+ * The Worker of an embedded device: one event loop for its socket, its rings and its clock.
  *
  * @module
  */
@@ -11,32 +11,32 @@ import { Commands } from "./command.ts";
 import { EmbeddedDevice } from "./embedded_device.ts";
 import type { DeviceEvent, DeviceRole } from "./role.ts";
 
-/** What the Worker and its owner agree on, whatever the class. */
+/** The contract between the Worker and its owner, the same for every class. */
 export interface EmbeddedContract {
   init: {
-    /** Where the class's role lies. */
+    /** URL of the class's role. */
     readonly role: string;
     /** The class's virtio device id. */
     readonly deviceId: number;
     /** The path to listen at. */
     readonly socket: string;
-    /** As the class has it. */
+    /** The class's options. */
     readonly spec: object;
   };
   calls: {
-    /** Asks the device for something that its class knows. */
+    /** Makes a call that the device's class defines. */
     call(name: string, args: readonly unknown[]): unknown;
-    /** Serves nobody any more: closes the socket and all files. Commands may work on. */
+    /** Stops serving: closes the socket and all files. Commands may finish. */
     finish(): void;
   };
-  /** `finished`: no command works any more. */
+  /** `finished`: every command has ended. */
   event: DeviceEvent | { readonly finished: true };
 }
 
-/** Most events a second that go to the owner: a driver that misbehaves causes them at will. */
+/** The most events a second that go to the owner: a driver can cause any number of them. */
 const MAX_EVENTS_PER_SECOND = 100;
 
-/** Passes events on, up to so many a second; then says how many it kept. */
+/** Passes on a limited number of events a second; reports how many it left out. */
 function limited(report: (event: DeviceEvent) => void): (event: DeviceEvent) => void {
   let second = 0;
   let count = 0;

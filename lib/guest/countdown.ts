@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * A deadline of which time counts in which this process could act: while it was stopped (SIGSTOP), its device could as
- * little be answered as it could be seen to answer.
+ * A deadline that counts only the time in which this process ran: while it is stopped (SIGSTOP), its device may be
+ * answering without this process seeing it.
  *
  * @module
  */
 
-/** What is left of a time to wait, which is waited for in slices. */
+/** The rest of a time to wait, which is spent in slices. */
 export class Countdown {
   #left: number;
   #start = 0;
@@ -14,13 +14,13 @@ export class Countdown {
 
   /**
    * @param ms The time, in milliseconds
-   * @param now A clock in milliseconds that does not go back
+   * @param now A monotonic clock, in milliseconds
    */
   constructor(ms: number, readonly now: () => number = () => performance.now()) {
     this.#left = ms;
   }
 
-  /** Whether nothing is left. */
+  /** Whether the time has run out. */
   get isOver(): boolean {
     return this.#left <= 0;
   }
@@ -28,8 +28,8 @@ export class Countdown {
   /**
    * Begins a slice.
    *
-   * @param most Milliseconds that it may take
-   * @returns those that it may take now: no more than are left, in whole milliseconds
+   * @param most The most milliseconds that it may take
+   * @returns how many it may take: no more than are left, in whole milliseconds
    */
   begin(most: number): number {
     this.#start = this.now();
@@ -37,7 +37,7 @@ export class Countdown {
     return this.#slice;
   }
 
-  /** Ends the slice: it took as long as it was meant to, at most. */
+  /** Ends the slice; a longer one counts as the time that {@linkcode begin} allowed. */
   end(): void {
     this.#left -= Math.min(this.now() - this.#start, this.#slice);
   }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * How a guest's driver fails.
+ * Errors of a software driver.
  *
  * @module
  */
@@ -11,14 +11,14 @@ export class GuestError extends Error {
 
   /**
    * @param code The errno's name, such as "ETIMEDOUT"
-   * @param text What could not be done and why, as it continues "Cannot …"
+   * @param text What could not be done and why, as the continuation of "Cannot …"
    */
   constructor(readonly code: string, text: string) {
     super(`Cannot ${text} (${code})`);
   }
 }
 
-/** The guest's owner wants the driver to let go at once: nothing more is to be said to the device. */
+/** The guest's owner reset the driver: nothing more is sent to the device. */
 export class Dropped extends Error {
   override readonly name = "Dropped";
 
@@ -27,7 +27,7 @@ export class Dropped extends Error {
   }
 }
 
-/** For what is of no use when it fails, as something failed already. */
+/** Runs an action and ignores its failure: for clean-up after another failure. */
 export function attempt(action: () => void): void {
   try {
     action();

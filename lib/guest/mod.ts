@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * A guest: a machine with one device on a software loopback node, and Linux's driver for it, in software. For demos, tests
- * and benchmarks where no kernel module can be had.
+ * A guest: a software machine with one device on a software loopback node, and a driver that does what Linux's does. For demos,
+ * tests and benchmarks without a kernel module.
  *
  * @module
  */
@@ -24,24 +24,24 @@ export type { DriverContract, DriverRole, Patience } from "./role.ts";
 export type { ProbeResult } from "./session.ts";
 export type { DeviceIdentity } from "./transport.ts";
 
-/** What the software driver of a class agrees on with its guest's owner. */
+/** The contract between the software driver of a class and its guest's owner. */
 export type DriverContractOf<D extends DeviceClass> = D["roles"]["driver"] extends
   RoleUrl<DriverRole<infer C>> | undefined ? C : DriverContract;
 
 /** Options of {@linkcode startGuest}. */
 export interface GuestOptions extends Partial<Patience> {
-  /** How the device is called in errors. @default {"guest"} */
+  /** The device's name in errors. @default {"guest"} */
   name?: string;
   /** How long a register access may take, in milliseconds. @default {4000} */
   accessTimeoutMs?: number;
-  /** Called with what went wrong while nothing was asked of the guest. */
+  /** Called with an error that happened outside any call. */
   onTrouble?: (text: string) => void;
 }
 
-/** The Worker has deadlines of its own for all that it waits for; a long file takes as long as it is. */
+/** The Worker has deadlines for everything it waits for; playing a long file may take any time. */
 const NO_DEADLINE_MS = 2 ** 31 - 1;
 
-/** The owner's side of a guest. One thing is done at a time; what ends it early is a call of its own. */
+/** The owner's side of a guest. One call at a time; {@linkcode Guest.stop} and the like end it early. */
 export class Guest<D extends DeviceClass = DeviceClass> implements AsyncDisposable {
   readonly #worker: BlockingWorker<GuestContract>;
   readonly #wires: SoftWires;
@@ -59,19 +59,19 @@ export class Guest<D extends DeviceClass = DeviceClass> implements AsyncDisposab
     this.#progress = progress;
   }
 
-  /** How far the call that runs has come, at this moment; else the last one. */
+  /** The present progress of the running call, or the final one of the last call. */
   get progress(): ProgressSnapshot<DriverContractOf<D>["progress"]> {
     return this.#progress.snapshot();
   }
 
-  /** Runs a call that may take long, and can be ended by {@linkcode stop} and the like. @throws {Error} when one runs */
+  /** Makes a call that may take long, and that {@linkcode stop} and the like can end. @throws {Error} when one is running */
   #run<T>(name: string, call: () => Promise<T>): Promise<T> {
     if (this.#running !== null) {
       return Promise.reject(
-        new Error(`Cannot ${name}: the guest does something else, expected it idle`),
+        new Error(`Cannot ${name}: another call is running; wait for it or stop it first`),
       );
     }
-    this.#progress.clear(); // Not what the last call left there, whoever looks first.
+    this.#progress.clear(); // a reader must not see the counts of the last call
     const running = call().finally(() => {
       this.#running = null;
       this.#progress.set("order", ORDER.none);
@@ -80,31 +80,31 @@ export class Guest<D extends DeviceClass = DeviceClass> implements AsyncDisposab
     return running;
   }
 
-  /** Gives an order to what runs, if anything does, and waits until it has ended. */
+  /** Gives an order to the running call, if there is one, and waits until it has ended. */
   async #end(order: number): Promise<void> {
     if (this.#running === null) return;
     this.#progress.set("order", order);
-    signalEvent(this.#wires.interrupt); // Wakes the thread; that no interrupt is pending it will see.
+    signalEvent(this.#wires.interrupt); // wakes the thread; it finds no interrupt pending
     try {
       await this.#running;
     } catch { /* whoever made the call is told */ }
   }
 
-  /** Ends a playback or recording in order: the stream is stopped and released, and the call's result says so. */
+  /** Ends a playback or recording in order: the stream is stopped and released, and the call returns its result. */
   stop(): Promise<void> {
     return this.#end(ORDER.stop);
   }
 
   /**
-   * Ends a playback or recording as SIGKILL ends its application: the driver sends STOP and RELEASE and waits for no
-   * answer, so that the device may have them, and the stream's buffers, when the next application comes.
+   * Ends a playback or recording as if its application got SIGKILL: the driver sends STOP and RELEASE and waits for no
+   * response, so they and the stream's buffers may still be with the device when the next application starts.
    */
   kill(): Promise<void> {
     return this.#end(ORDER.kill);
   }
 
   /**
-   * Lets the device go in order, in mid-play too, as `echo … > unbind` does. {@linkcode probe} binds it again.
+   * Unbinds the driver in order, during playback too, as `echo … > unbind` does. {@linkcode probe} binds it again.
    *
    * @throws {Error} when it is not bound
    */
@@ -114,8 +114,8 @@ export class Guest<D extends DeviceClass = DeviceClass> implements AsyncDisposab
   }
 
   /**
-   * Lets the device go at once: what runs fails, STATUS 0 is written although buffers are with the device, everything is
-   * freed. {@linkcode probe} then begins from nothing.
+   * Resets the device at once: the running call fails, STATUS 0 is written while the device has buffers, all memory is
+   * freed. {@linkcode probe} then starts afresh.
    */
   async reset(): Promise<void> {
     await this.#end(ORDER.drop);
@@ -123,26 +123,26 @@ export class Guest<D extends DeviceClass = DeviceClass> implements AsyncDisposab
   }
 
   /**
-   * Waits for the device and binds the driver.
+   * Waits for the device to appear and binds the driver.
    *
    * @param timeoutMs How long to wait for the device to appear
-   * @throws {Error} that it did not, or as Linux's probe would fail
+   * @throws {Error} when it does not appear, or as Linux's probe would fail
    */
   probe(timeoutMs = 10_000): Promise<ProbeResult & DriverContractOf<D>["found"]> {
     const probe = () => this.#worker.callWithin(NO_DEADLINE_MS, "probe", timeoutMs);
     return this.#run("probe", probe) as Promise<ProbeResult & DriverContractOf<D>["found"]>;
   }
 
-  /** Asks the driver for something that its class knows; {@linkcode stop} ends it in order. @throws {Error} */
+  /** Makes a call that the driver's class defines; {@linkcode stop} ends it in order. @throws {Error} */
   call<Name extends keyof DriverContractOf<D>["calls"] & string>(
     name: Name,
     ...args: ArgumentsOf<DriverContractOf<D>["calls"][Name]>
   ): Promise<ResultOf<DriverContractOf<D>["calls"][Name]>> {
     const call = () => this.#worker.callWithin(NO_DEADLINE_MS, "call", name, args);
-    return this.#run(name, call) as Promise<never>; // the class's own role is what answers
+    return this.#run(name, call) as Promise<never>; // the type of the result is the role's own
   }
 
-  /** Uses the device for something small that it must answer. @throws {Error} when it does not */
+  /** Makes the device do something small. @throws {Error} when it does not respond */
   exercise(): Promise<void> {
     return this.#run("exercise", () => this.#worker.callWithin(NO_DEADLINE_MS, "exercise"));
   }
@@ -155,7 +155,7 @@ export class Guest<D extends DeviceClass = DeviceClass> implements AsyncDisposab
     );
   }
 
-  /** Ends the guest, whatever it is doing. The device is left as it is, as by a machine that loses power. */
+  /** Ends the guest at once. The device is left as it is, as by a machine that loses power. */
   async close(): Promise<void> {
     await this.#end(ORDER.drop);
     await this.#worker.close();
@@ -168,7 +168,7 @@ export class Guest<D extends DeviceClass = DeviceClass> implements AsyncDisposab
 }
 
 /**
- * Starts a guest on a software loopback node of this process; its device need not be there yet.
+ * Starts a guest on a software loopback node of this process; its device may appear later.
  *
  * ```ts ignore
  * const guest = await startGuest(sound, node.wires);
@@ -176,7 +176,7 @@ export class Guest<D extends DeviceClass = DeviceClass> implements AsyncDisposab
  * await guest.call("play", { file: "card0.wav" });
  * ```
  *
- * @param wires The node's; it must outlive the guest
+ * @param wires The node's; the node must stay open as long as the guest
  * @throws {TypeError} when the class has no software driver
  */
 export async function startGuest<D extends DeviceClass>(
@@ -185,7 +185,7 @@ export async function startGuest<D extends DeviceClass>(
   options: GuestOptions = {},
 ): Promise<Guest<D>> {
   const { name = "guest", controlTimeoutMs = 1000, stallTimeoutMs = 10_000 } = options;
-  // Less than the time a Worker has to end, so that one whose device is gone still ends by itself.
+  // Less than the time a Worker has to end, so that a Worker whose device is gone still ends in time.
   const { accessTimeoutMs = 4000, onTrouble } = options;
   const shared = createProgress();
   const init: GuestInit = {

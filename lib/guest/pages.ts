@@ -1,26 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The guest's memory, handed out by pages, as a kernel does it for rings (contiguous) and for sound buffers (wherever
- * there is room, page by page).
+ * The guest's memory, allocated by pages, as a kernel does for rings (contiguous) and for sound buffers (scattered
+ * pages).
  *
  * @module
  */
 import type { GuestMemory } from "../virtio/memory.ts";
 import { GuestError } from "./error.ts";
 
-/** Bytes of a page, in the guest's eyes. */
+/** Bytes of one of the guest's pages. */
 export const PAGE_SIZE = 4096;
 
 /** An allocator over all of a guest's memory. */
 export class GuestPages {
   /** 1 for each page in use. */
   readonly #used: Uint8Array;
-  /** Where the next search begins: what was just given back is not at once taken again, so stale addresses show. */
+  /** Where the next search starts: freed pages are not reused at once, so the use of stale addresses is noticed. */
   #next = 0;
 
   /**
    * @param base Guest address of the first byte, on a page boundary
-   * @param size Bytes; what is left over after the last whole page stays unused
+   * @param size Bytes; the rest after the last whole page is not used
    */
   constructor(readonly memory: GuestMemory, readonly base: number, size: number) {
     this.#used = new Uint8Array(Math.floor(size / PAGE_SIZE));
@@ -32,7 +32,7 @@ export class GuestPages {
   }
 
   /**
-   * Takes contiguous memory, filled with zeros.
+   * Allocates contiguous memory, filled with zeros.
    *
    * @param bytes Rounded up to whole pages
    * @returns its guest address
@@ -56,8 +56,8 @@ export class GuestPages {
   }
 
   /**
-   * Takes memory page by page, no two of them neighbours in order: what the kernel's vmalloc may return, and what a
-   * device must expect.
+   * Allocates memory page by page, no two adjacent ones in order: the worst that the kernel's vmalloc may return, which a
+   * device must support.
    *
    * @returns the pages' guest addresses
    * @throws {GuestError} ENOMEM
@@ -66,30 +66,30 @@ export class GuestPages {
     return Array.from({ length: pagesOf(bytes) }, () => this.allocate(PAGE_SIZE)).reverse();
   }
 
-  /** Gives back what {@linkcode allocate} returned for as many bytes. */
+  /** Frees what {@linkcode allocate} returned for as many bytes. */
   free(address: number, bytes: number): void {
     const first = (address - this.base) / PAGE_SIZE;
     this.#used.fill(0, first, first + pagesOf(bytes));
   }
 
-  /** Gives everything back. */
+  /** Frees everything. */
   freeAll(): void {
     this.#used.fill(0);
   }
 
-  /** A view of some bytes of it. @throws {MemoryError} when they are not all there */
+  /** A view of guest memory. @throws {MemoryError} when it is not in one region */
   bytes(address: number, length: number): Uint8Array {
     const region = this.memory.region(address, length);
     return region.u8.subarray(address - region.guest, address - region.guest + length);
   }
 
-  /** The same, for fields. @throws {MemoryError} */
+  /** As {@linkcode bytes}, for reading and writing fields. @throws {MemoryError} */
   view(address: number, length: number): DataView {
     const { buffer, byteOffset } = this.bytes(address, length);
     return new DataView(buffer, byteOffset, length);
   }
 
-  /** First fit from where the last search ended, once around; −1 when there is none. */
+  /** First fit from where the last search ended, then from the start; −1 when there is none. */
   #find(count: number): number {
     const after = this.#fit(this.#next, this.#used.length, count);
     if (after >= 0) return after;

@@ -1,37 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * What a guest is doing, in memory that its owner reads while the guest's thread blocks; and the one word the other way,
- * by which the owner ends what the guest is doing.
+ * A guest's progress, in memory that its owner reads while the guest's thread blocks; and one word in the other direction,
+ * the order by which the owner ends the running call.
  *
- * A guest that runs a call alone writes, but for the order; while it is idle, its owner may clear what is counted. The words go
- * through Atomics, as two isolates share them. The numbers cannot; they are for display, and a 64-bit machine stores each at
- * once.
+ * During a call only the guest writes, except the order; while it is idle, its owner may clear the counts. The words go
+ * through Atomics, as two isolates share them. The numbers cannot (f64); they are for display, and a 64-bit machine stores each
+ * in one piece.
  *
  * @module
  */
 
-/** What a class's driver shows besides what every driver does: names, in the order in which they lie in memory. */
+/** Names of the progress values of a class's driver, besides those of every driver, in the order in memory. */
 export interface ProgressLayout {
-  /** What the driver may be in while it is bound, besides `bound`. */
+  /** States of the bound driver, besides `bound`. */
   readonly states: readonly string[];
-  /** What is counted for as long as the guest lives, in 32 bits each. */
+  /** Counters over the guest's whole life, 32 bits each. */
   readonly totals: readonly string[];
-  /** What begins anew with each call, in 32 bits each; with the totals at most 29. */
+  /** Counters that each call starts from 0, 32 bits each; with the totals at most 29. */
   readonly words: readonly string[];
-  /** The same, for what may be large or broken; at most 32. */
+  /** The same for large values or fractions (f64); at most 32. */
   readonly numbers: readonly string[];
 }
 
-/** A driver with nothing to show of its own. */
+/** The layout of a driver without values of its own. */
 export const NO_PROGRESS = { states: [], totals: [], words: [], numbers: [] } as const;
 
 /** The states of every driver: without a device, and with one. */
 const STATES = ["unbound", "bound"] as const;
 
-/** The words of every driver: the owner's order, the state, interrupts handled. */
+/** Words of every driver: the owner's order, the state, interrupts handled. */
 const WORDS = ["order", "state", "interrupts"] as const;
 
-/** What the owner wants of a driver that runs a call: to end in order, to let go at once, or to wait for no answer any more. */
+/** Orders to a driver during a call: end in order, reset at once, or stop waiting for responses. */
 export const ORDER = { none: 0, stop: 1, drop: 2, kill: 3 } as const;
 
 /** 32 words, then 32 numbers. */
@@ -40,13 +40,13 @@ const WORD_BYTES = 4 * MOST;
 const BYTES = WORD_BYTES + 8 * MOST;
 
 /**
- * What a driver is in.
+ * A driver's state.
  *
  * @internal
  */
 export type StateOf<L extends ProgressLayout> = typeof STATES[number] | L["states"][number];
 /**
- * What is counted.
+ * Name of a counter.
  *
  * @internal
  */
@@ -55,13 +55,13 @@ export type WordOf<L extends ProgressLayout> =
   | L["totals"][number]
   | L["words"][number];
 /**
- * What is measured.
+ * Name of a measured value.
  *
  * @internal
  */
 export type NumberOf<L extends ProgressLayout> = L["numbers"][number];
 
-/** What a user interface shows: the state, the interrupts handled, and what the class has. */
+/** All values, for display: the state, the interrupts handled, and the class's own. */
 export type ProgressSnapshot<L extends ProgressLayout = ProgressLayout> = {
   readonly [Name in Exclude<WordOf<L> | NumberOf<L>, "order">]: string extends Name
     ? number | string
@@ -77,7 +77,7 @@ export function createProgress(): SharedArrayBuffer {
 /** A view of the shared progress; made on both sides over the same memory. */
 export class Progress<L extends ProgressLayout = ProgressLayout> {
   readonly layout: L;
-  /** To be handed to the other side. */
+  /** The memory, for the other side. */
   readonly shared: SharedArrayBuffer;
   readonly #words: Int32Array<SharedArrayBuffer>;
   readonly #numbers: Float64Array<SharedArrayBuffer>;
@@ -100,7 +100,7 @@ export class Progress<L extends ProgressLayout = ProgressLayout> {
     this.#numbers = new Float64Array(shared, WORD_BYTES, MOST);
   }
 
-  /** One of the words. */
+  /** Reads a word. */
   get(word: WordOf<L>): number {
     return Atomics.load(this.#words, this.#names.indexOf(word));
   }
@@ -115,7 +115,7 @@ export class Progress<L extends ProgressLayout = ProgressLayout> {
     Atomics.add(this.#words, this.#names.indexOf(word), 1);
   }
 
-  /** One of the numbers. */
+  /** Reads a number. */
   read(name: NumberOf<L>): number {
     return this.#numbers[this.layout.numbers.indexOf(name)]!;
   }
@@ -125,7 +125,7 @@ export class Progress<L extends ProgressLayout = ProgressLayout> {
     this.#numbers[this.layout.numbers.indexOf(name)] = value;
   }
 
-  /** What the driver is in. */
+  /** The driver's state. */
   get state(): StateOf<L> {
     const states: readonly StateOf<L>[] = [...STATES, ...this.layout.states];
     return states[this.get("state")]!;
@@ -135,14 +135,14 @@ export class Progress<L extends ProgressLayout = ProgressLayout> {
     this.set("state", [...STATES, ...this.layout.states].indexOf(state));
   }
 
-  /** A call begins: what is counted of one is 0 again. */
+  /** Starts the counters of a call from 0. */
   clear(): void {
     const first = WORDS.length + this.layout.totals.length;
     for (let i = first; i < MOST; i++) Atomics.store(this.#words, i, 0);
     this.#numbers.fill(0);
   }
 
-  /** All of it, as it is now; words as unsigned. */
+  /** The present values; words as unsigned. */
   snapshot(): ProgressSnapshot<L> {
     const { numbers } = this.layout;
     const entries = [

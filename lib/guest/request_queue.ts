@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * A queue of requests as most Linux drivers use theirs: one at a time, each answered in the same chain, each with a time
+ * A queue of requests as most Linux drivers use it: one at a time, with the response in the same chain, each with a time
  * limit.
  *
  * @module
@@ -10,12 +10,12 @@ import { GuestError } from "./error.ts";
 import type { ProgressLayout } from "./progress.ts";
 import type { MmioDevice, VirtQueue } from "./transport.ts";
 
-/** A request in line or on its way. */
+/** A request that is offered or about to be. */
 interface Request {
   readonly address: number;
   readonly bytes: number;
   answered: boolean;
-  /** Nobody waits for the answer any more; the memory is the device's until it comes. */
+  /** The response is no longer waited for; the memory stays in use until the device returns it. */
   abandoned: boolean;
 }
 
@@ -24,14 +24,14 @@ export class RequestQueue {
   readonly #queue: VirtQueue<Request>;
   readonly #device: MmioDevice;
   readonly #timeoutMs: number;
-  /** Called when a request is with the device. */
+  /** Called when a request was offered to the device. */
   onSent: () => void = () => {};
 
   /**
    * Sets up the device's next queue.
    *
-   * @param name What it is called in errors
-   * @param timeoutMs How long a request may take
+   * @param name The queue's name in errors
+   * @param timeoutMs How long a request may take, in milliseconds
    */
   constructor(device: MmioDevice<ProgressLayout>, name: string, timeoutMs: number) {
     this.#device = device;
@@ -43,14 +43,14 @@ export class RequestQueue {
   }
 
   /**
-   * Sends a request and waits for its answer.
+   * Sends a request and waits for its response.
    *
-   * @param what What is to be done, for errors: "PCM_START for stream 0"
+   * @param what The request's name in errors: "PCM_START for stream 0"
    * @param request Its bytes, one segment of the chain
-   * @param answer As it is when the device writes none of it
-   * @param lengths Bytes of the segments that the answer is cut into; one of all of it unless given
-   * @returns a copy of the answer
-   * @throws {GuestError} ETIMEDOUT; EINTR; ENOSPC when too many are unanswered
+   * @param answer Initial bytes of the response buffer
+   * @param lengths Bytes of each segment of the response; one segment unless given
+   * @returns a copy of the response
+   * @throws {GuestError} ETIMEDOUT; EINTR; ENOSPC when the queue is full of unanswered requests
    */
   send(
     what: string,
@@ -92,13 +92,13 @@ export class RequestQueue {
     this.#device.pages.free(address, bytes);
   }
 
-  /** What is wrong with a request. */
+  /** An error that names the request and the device. */
   error(code: string, what: string, problem: string): GuestError {
     return new GuestError(code, `get ${what} done by ${this.#device.name}: ${problem}`);
   }
 }
 
-/** The request, then the answer's segments, one behind the other. */
+/** The request's segment, then those of the response, without gaps. */
 function segmentsOf(address: number, requestBytes: number, lengths: readonly number[]): Segment[] {
   const segments = [{ address, length: requestBytes, writable: false }];
   let at = address + requestBytes;

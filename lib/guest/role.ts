@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * A software driver, as its class writes it: the role `driver`. It runs on the guest's thread and may wait as long as it
+ * A software driver as its class implements it: the role `driver`. It runs on the guest's thread and may block as long as it
  * likes, by {@linkcode MmioDevice.wait}.
  *
  * @module
@@ -10,7 +10,7 @@ import type { ProgressLayout } from "./progress.ts";
 import type { MmioDevice } from "./transport.ts";
 
 /**
- * What a class's driver and its guest's owner agree on. What crosses is cloned, functions are not.
+ * The contract between a class's driver and its guest's owner. Values are cloned between the two; functions cannot be.
  *
  * ```ts ignore
  * interface LampContract {
@@ -21,20 +21,20 @@ import type { MmioDevice } from "./transport.ts";
  * ```
  */
 export interface DriverContract {
-  /** What a probe finds out, besides what every probe does. */
+  /** What a probe finds, besides what every probe does. */
   found: object;
-  /** What the driver can be asked once it is bound. */
+  /** Calls that the owner can make while the driver is bound. */
   // deno-lint-ignore ban-types -- a contract with no calls at all
   calls: {};
-  /** What it shows meanwhile. */
+  /** The layout of its progress values. */
   progress: ProgressLayout;
 }
 
-/** How patient a driver is, in milliseconds. */
+/** A driver's deadlines, in milliseconds. */
 export interface Patience {
-  /** For the answer to a control message. @default {1000} Linux's msg_timeout_ms */
+  /** For the response to a control request. @default {1000} Linux's msg_timeout_ms */
   controlTimeoutMs: number;
-  /** For a buffer, once the device has some. @default {10000} */
+  /** For the device to return a buffer while it has some. @default {10000} */
   stallTimeoutMs: number;
 }
 
@@ -42,7 +42,7 @@ export interface Patience {
 export interface DriverRole<C extends DriverContract = DriverContract> {
   /** The class whose role it is. */
   readonly deviceClass: DeviceClass;
-  /** What the driver shows meanwhile. */
+  /** The layout of the driver's progress values. */
   readonly progress: C["progress"];
   /**
    * Binds the driver, with {@linkcode MmioDevice.bind}.
@@ -52,13 +52,13 @@ export interface DriverRole<C extends DriverContract = DriverContract> {
   bind(device: MmioDevice<C["progress"]>, patience: Patience): Driver<C>;
 }
 
-/** Calls as the driver answers them, all at once. */
+/** The driver's side of the calls. */
 export type DriverCalls<C extends DriverContract> = {
   readonly [Name in keyof C["calls"]]: C["calls"][Name];
 };
 
 /**
- * A driver that is bound to its device.
+ * A driver bound to its device.
  *
  * @internal
  */
@@ -66,14 +66,14 @@ export interface Driver<C extends DriverContract = DriverContract> {
   readonly found: C["found"];
   readonly calls: DriverCalls<C>;
   /**
-   * Uses the device for something small that it must answer, so that it can be told whether it works at all: plays a
+   * Makes the device do something small, to see whether it works: plays a
    * period of silence, reads a block.
    *
    * @throws {GuestError} when it does not
    */
   exercise(): void;
-  /** The device says that its config space is another now. */
+  /** The device reported a change of its config space. */
   configChanged?(): void;
-  /** Before the device is reset: ends what it does, in order. Absent: there is nothing to end. */
+  /** Called before the device is reset: ends what is running, in order. Absent: there is nothing to end. */
   shutDown?(): void;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * A guest's life with its device: probe, use, unbind or reset, probe again. Runs on the guest's thread.
+ * A guest's driver and its device: probe, use, unbind or reset, probe again. Runs on the guest's thread.
  *
  * @module
  */
@@ -12,31 +12,31 @@ import type { Progress } from "./progress.ts";
 import type { Driver, DriverContract, DriverRole, Patience } from "./role.ts";
 import { type DeviceIdentity, type GuestPort, measureAccess, MmioDevice } from "./transport.ts";
 
-/** A port whose device appears some time. */
+/** A port whose device may appear later. */
 export interface StartablePort extends GuestPort {
   /** Waits for START_LOOPBACK. @returns null after the time */
   waitStarted(timeoutMs: number): unknown;
 }
 
-/** What a probe found. */
+/** Result of a probe. */
 export interface ProbeResult extends DeviceIdentity {
-  /** What was negotiated, by name. */
+  /** Names of the negotiated features. */
   features: string;
   /** From the first register to the bound driver, in milliseconds. */
   probeMs: number;
 }
 
-/** How often a wait for the device to appear looks for an order. */
+/** How often a wait for the device checks for an order, in milliseconds. */
 const LOOK_MS = 100;
 
-/** A session with a device of some class. */
+/** A driver of some class and its device, from probe to unbind. */
 export class DriverSession<C extends DriverContract = DriverContract> {
   readonly #pages: GuestPages;
   #device: MmioDevice<C["progress"]> | null = null;
   #driver: Driver<C> | null = null;
 
   /**
-   * @param name How the device is called in errors
+   * @param name The device's name in errors
    * @param progress Shared with the owner; of the role's layout
    */
   constructor(
@@ -74,7 +74,7 @@ export class DriverSession<C extends DriverContract = DriverContract> {
       this.#device = device;
       this.#driver = this.#bind(device);
     } catch (error) {
-      // A device that failed is looked at anew; one that was dropped is still to be reset.
+      // A device that failed is identified again; one that was dropped still needs its reset.
       if (!(error instanceof Dropped)) this.#device = null;
       throw error;
     }
@@ -89,7 +89,7 @@ export class DriverSession<C extends DriverContract = DriverContract> {
     return this.role.bind(device, this.patience);
   }
 
-  /** Asks the driver for something that its class knows. @throws {GuestError} ENODEV when it is not bound */
+  /** Makes a call that the driver's class defines. @throws {GuestError} ENODEV when it is not bound */
   call(name: string, args: readonly unknown[]): unknown {
     const calls = this.driver.calls as Record<string, (...args: unknown[]) => unknown>;
     if (Object.hasOwn(calls, name)) return calls[name]!(...args);
@@ -108,7 +108,7 @@ export class DriverSession<C extends DriverContract = DriverContract> {
     throw new GuestError("ETIMEDOUT", `probe ${this.name}: it did not appear in ${timeoutMs} ms`);
   }
 
-  /** Lets the device go in order, as `echo … > unbind` does: streams are stopped and released, then it is reset. */
+  /** Unbinds in order, as `echo … > unbind` does: streams are stopped and released, then the device is reset. */
   unbind(): void {
     const driver = this.driver;
     this.#driver = null;
@@ -117,7 +117,7 @@ export class DriverSession<C extends DriverContract = DriverContract> {
     this.progress.state = "unbound";
   }
 
-  /** Lets the device go at once: it is reset whatever it is doing, and the next probe knows nothing of it. */
+  /** Resets the device at once, whatever it is doing; the next probe starts afresh. */
   reset(): void {
     const device = this.#device;
     this.#device = this.#driver = null;
@@ -125,7 +125,7 @@ export class DriverSession<C extends DriverContract = DriverContract> {
     device?.remove();
   }
 
-  /** Handles an interrupt that came while nothing waited for one. */
+  /** Handles an interrupt that arrived outside any wait. */
   onInterrupt(): void {
     if (this.port.waitInterrupt(0) && this.#driver !== null) this.#device!.handleInterrupt();
   }
@@ -137,6 +137,6 @@ export class DriverSession<C extends DriverContract = DriverContract> {
   }
 
   #unbound(): GuestError {
-    return new GuestError("ENODEV", `use ${this.name}: it is not bound, expected a probe before`);
+    return new GuestError("ENODEV", `use ${this.name}: it is not bound; probe it first`);
   }
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * A virtio-mmio transport's driver, versions 1 and 2: register by register what Linux 6.12 does to find a device,
- * negotiate, set up its queues, handle its interrupt and let it go (virtio 1.2 §3.1.1, §4.2.3, §4.2.4).
+ * A driver of the virtio-mmio transport, versions 1 and 2: register by register what Linux 6.12 does to find a device,
+ * negotiate, set up its queues, handle its interrupt and remove it (virtio 1.2 §3.1.1, §4.2.3, §4.2.4).
  *
- * One thread does it all: whoever waits handles the interrupts that come meanwhile.
+ * All on one thread: every wait handles the interrupts that arrive meanwhile.
  *
  * @module
  */
@@ -81,28 +81,28 @@ export const REGISTER = {
 } as const;
 
 const MAGIC = 0x74726976;
-/** What the ring code takes of what is offered. */
+/** The ring features that are accepted when offered. */
 const RING_FEATURES = bit(VIRTIO_F_RING_INDIRECT_DESC) | bit(VIRTIO_F_RING_EVENT_IDX) |
   bit(VIRTIO_F_VERSION_1);
 /** Descriptors of an indirect table. */
 const INDIRECT_ENTRIES = 64;
-/** The longest sleep: an order that came between a look at it and the sleep waits no longer. */
+/** The longest sleep, in milliseconds: an order that arrives just before a sleep is seen after that time. */
 const SLEEP_MS = 1000;
 
-/** What the device is, as its first registers say. */
+/** The device's first registers. */
 export interface DeviceIdentity {
-  /** Of its registers: 1 or 2. */
+  /** Version of the register layout: 1 or 2. */
   version: number;
   /** The virtio device id of its class. */
   deviceId: number;
-  /** Who made it. */
+  /** Vendor id. */
   vendor: number;
 }
 
 /** A queue in use. */
 export class VirtQueue<Token> {
   /**
-   * @param done Called with each buffer that comes back and how many bytes the device wrote, from the interrupt handler
+   * @param done Called by the interrupt handler with each used buffer and how many bytes the device wrote
    */
   constructor(
     readonly device: MmioDevice,
@@ -111,17 +111,17 @@ export class VirtQueue<Token> {
     readonly done: (token: Token, written: number) => void,
   ) {}
 
-  /** Puts a buffer in line. @returns whether there was room */
+  /** Offers a buffer. @returns whether there was room */
   add(segments: readonly Segment[], token: Token): boolean {
     return this.queue.add(segments, token);
   }
 
-  /** Tells the device what was added, if it wants to hear. */
+  /** Notifies the device of the buffers added, if it wants that. */
   kick(): void {
     if (this.queue.ring.needsKick()) this.device.write(REGISTER.queueNotify, this.index);
   }
 
-  /** Handles what came back; nothing may have, as all queues share one interrupt. @throws {RingError} */
+  /** Handles used buffers, if there are any: all queues share one interrupt. @throws {RingError} */
   service(): void {
     const { ring } = this.queue;
     let used = this.queue.take();
@@ -135,7 +135,7 @@ export class VirtQueue<Token> {
 }
 
 /**
- * A device behind virtio-mmio registers, from the driver's side.
+ * A virtio-mmio device, from the driver's side.
  *
  * @internal
  */
@@ -144,13 +144,13 @@ export class MmioDevice<L extends ProgressLayout = ProgressLayout> {
   #features = 0n;
   /** In the order of their indexes. */
   #queues: VirtQueue<unknown>[] = [];
-  /** Called when the device says that its config space is another now; set by whoever binds the driver. */
+  /** Called when the device reports a change of its config space; set where the driver is bound. */
   onConfigChange: () => void = () => {};
 
   /**
    * @param pages The guest's memory, all of it for this device
-   * @param name How the device is called in errors
-   * @param progress Counts the interrupts, and tells when to let go
+   * @param name The device's name in errors
+   * @param progress Counts the interrupts, and has the owner's order
    */
   constructor(
     readonly port: GuestPort,
@@ -163,7 +163,7 @@ export class MmioDevice<L extends ProgressLayout = ProgressLayout> {
     return this.#identity;
   }
 
-  /** What was negotiated. */
+  /** The negotiated features. */
   get features(): bigint {
     return this.#features;
   }
@@ -197,9 +197,9 @@ export class MmioDevice<L extends ProgressLayout = ProgressLayout> {
   }
 
   /**
-   * Finds out what is there, resets it and acknowledges it.
+   * Reads which device this is, resets it and acknowledges it.
    *
-   * @throws {GuestError} ENODEV, ENXIO when it is no device, or none of a version we know
+   * @throws {GuestError} ENODEV when there is no device, ENXIO when its version is unknown
    */
   identify(): void {
     const magic = this.read(REGISTER.magic);
@@ -222,12 +222,12 @@ export class MmioDevice<L extends ProgressLayout = ProgressLayout> {
   }
 
   /**
-   * Gives the device a driver: negotiates, lets the driver set itself up, and says DRIVER_OK where it did not.
+   * Binds a driver: negotiates, lets the driver set itself up, and sets DRIVER_OK unless the driver has.
    *
    * @param deviceId The class the driver is for
-   * @param driverFeatures Bits of the class that it can use
-   * @param probe Sets up the queues, says {@linkcode ready} and asks the device what it wants to know
-   * @throws {GuestError} as Linux's probe would fail; the device's status says FAILED then
+   * @param driverFeatures Bits of the class that it supports
+   * @param probe Sets up the queues, calls {@linkcode ready} and reads what it needs from the device
+   * @throws {GuestError} as Linux's probe would fail; the device's status then has FAILED
    */
   bind<Driver>(deviceId: number, driverFeatures: bigint, probe: () => Driver): Driver {
     if (this.#identity.deviceId !== deviceId) {
@@ -269,12 +269,12 @@ export class MmioDevice<L extends ProgressLayout = ProgressLayout> {
     }
   }
 
-  /** Says DRIVER_OK: from now on the device works. */
+  /** Sets DRIVER_OK: the device serves its queues from now on. */
   ready(): void {
     this.addStatus(STATUS_DRIVER_OK);
   }
 
-  /** As Linux leaves a device whose driver failed. It may be that nobody answers: then the first error is the one to tell. */
+  /** Sets FAILED, as Linux does when a probe fails. If that fails too, the first error is the one to report. */
   #giveUp(error: unknown): void {
     if (error instanceof Dropped) return;
     try {
@@ -286,9 +286,9 @@ export class MmioDevice<L extends ProgressLayout = ProgressLayout> {
   /**
    * Sets up the next queue.
    *
-   * @param name What the driver calls it, for errors
-   * @param done Called with each buffer that comes back
-   * @throws {GuestError} ENOENT when it is not there or in use, EINVAL for a size no queue can have
+   * @param name The queue's name in errors
+   * @param done Called with each used buffer
+   * @throws {GuestError} ENOENT when it does not exist or is in use, EINVAL for an invalid size
    */
   setUpQueue<Token>(
     name: string,
@@ -310,7 +310,7 @@ export class MmioDevice<L extends ProgressLayout = ProgressLayout> {
     return queue;
   }
 
-  /** Makes the ring, in one block as drivers of both versions do, and puts it to use. */
+  /** Allocates the ring, in one block as drivers of both versions do, and sets it up in the device. */
   #createRing<Token>(index: number, size: number): DriverQueue<Token> {
     const { pages } = this;
     const { bytes } = splitRingLayout(0, size, PAGE_SIZE);
@@ -329,7 +329,7 @@ export class MmioDevice<L extends ProgressLayout = ProgressLayout> {
     return new DriverQueue(ring, { memory: pages.memory, address, entries: INDIRECT_ENTRIES });
   }
 
-  /** Tells the device where the selected queue's ring lies. */
+  /** Writes the addresses of the selected queue's ring to the device. */
   #activate({ size, desc, avail, used }: RingLayout): void {
     this.write(REGISTER.queueNum, size);
     if (this.#identity.version === 1) {
@@ -348,7 +348,7 @@ export class MmioDevice<L extends ProgressLayout = ProgressLayout> {
     this.write(register + 4, Math.floor(address / 2 ** 32));
   }
 
-  /** Lets the device go: resets it, takes its queues down, and gives all memory back. */
+  /** Resets the device, takes its queues down, and frees all memory. */
   remove(): void {
     this.write(REGISTER.status, 0);
     const queues = this.#queues.splice(0);
@@ -360,7 +360,7 @@ export class MmioDevice<L extends ProgressLayout = ProgressLayout> {
     }
   }
 
-  /** Takes the driver from the device, which stays known. @throws {GuestError} EBUSY when a reset does not reset it */
+  /** Unbinds the driver; the device stays identified. @throws {GuestError} EBUSY when a reset has no effect */
   unbind(): void {
     this.remove();
     const status = this.read(REGISTER.status);
@@ -376,7 +376,7 @@ export class MmioDevice<L extends ProgressLayout = ProgressLayout> {
     }
   }
 
-  /** The interrupt handler: asks what it is for, acknowledges that, and looks at every queue, the last first. */
+  /** The interrupt handler: reads and acknowledges the interrupt status, then serves every queue, the last first. */
   handleInterrupt(): void {
     const cause = this.read(REGISTER.interruptStatus);
     this.write(REGISTER.interruptAck, cause);
@@ -387,10 +387,10 @@ export class MmioDevice<L extends ProgressLayout = ProgressLayout> {
   }
 
   /**
-   * Handles interrupts until something is so. Time in which this process was stopped (SIGSTOP) does not count.
+   * Handles interrupts until a condition is true. Time in which this process was stopped (SIGSTOP) does not count.
    *
-   * @returns false when it is not so after the time
-   * @throws {Dropped} when the owner wants the driver to let go
+   * @returns false when the condition is not true after the time
+   * @throws {Dropped} when the owner reset the driver
    * @throws {GuestError} EINTR when the owner killed the application that waits
    */
   wait(isSo: () => boolean, timeoutMs: number): boolean {
@@ -405,7 +405,7 @@ export class MmioDevice<L extends ProgressLayout = ProgressLayout> {
   }
 
   /**
-   * @throws {Dropped} when the owner wants the driver to let go
+   * @throws {Dropped} when the owner reset the driver
    * @throws {GuestError} EINTR when the owner killed the application
    */
   checkDropped(): void {
@@ -415,7 +415,7 @@ export class MmioDevice<L extends ProgressLayout = ProgressLayout> {
     throw new GuestError("EINTR", `wait for ${this.name}: the application was killed`);
   }
 
-  /** Whether the owner wants what runs to end, in order. @throws as {@linkcode checkDropped} when not in order */
+  /** Whether the owner ordered the call to end in order. @throws as {@linkcode checkDropped} */
   isToEnd(): boolean {
     this.checkDropped();
     return this.progress.get("order") === ORDER.stop;

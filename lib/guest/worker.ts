@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The guest's thread: a session with one device, its calls served one after another, interrupts handled in between.
+ * The guest's thread: one device, calls served one after another, interrupts handled in between.
  *
  * @module
  */
@@ -11,9 +11,9 @@ import { Progress, type ProgressLayout } from "./progress.ts";
 import type { DriverRole, Patience } from "./role.ts";
 import { DriverSession, type ProbeResult } from "./session.ts";
 
-/** What the owner hands over. */
+/** What the owner passes to the Worker. */
 export interface GuestInit extends Patience {
-  /** Where the class's role lies. */
+  /** URL of the class's role. */
   role: string;
   /** The class's virtio device id. */
   deviceId: number;
@@ -23,22 +23,22 @@ export interface GuestInit extends Patience {
   accessTimeoutMs: number;
 }
 
-/** What guests of all classes can be asked. */
+/** Calls to the guests of all classes. */
 export interface GuestContract {
   init: GuestInit;
   calls: {
-    /** What the driver shows, for the owner to read. */
+    /** The layout of the driver's progress values. */
     layout(): ProgressLayout;
-    /** The class's driver finds more. */
+    /** The class's driver may add to the result. */
     probe(timeoutMs: number): ProbeResult;
-    /** Asks the driver for something that its class knows. */
+    /** Makes a call that the driver's class defines. */
     call(name: string, args: readonly unknown[]): unknown;
     exercise(): void;
     unbind(): void;
     reset(): void;
     measureAccess(rounds: number): Float64Array<ArrayBuffer>;
   };
-  /** What went wrong while nothing was asked. */
+  /** An error that happened outside any call. */
   event: string;
 }
 

@@ -162,7 +162,7 @@ Deno.test("a playback is stopped, and another may follow", async () => {
     writeNumbered(file, S16, 10_000);
     await guest.probe();
     const play = guest.call("play", { file, ...BUFFER });
-    await assertRejects(() => guest.probe(), Error, "the guest does something else");
+    await assertRejects(() => guest.probe(), Error, "another call is running");
     await reached(guest, 1500);
     await guest.stop();
     assertEquals((await play).stopped, true);

@@ -208,8 +208,8 @@ export const RING_LIES: readonly RingLie[] = [
   },
   { name: "a length of 0", says: /length/, tell: (q) => single(q, q.buffer, 0) },
   {
-    name: "a buffer to read behind one to write",
-    says: /to read/,
+    name: "a readable buffer after a writable one",
+    says: /a readable segment after a writable one/,
     tell(q) {
       q.descriptor(0, q.buffer, 16, WRITE | NEXT, 1);
       q.descriptor(1, q.buffer, 16, 0);

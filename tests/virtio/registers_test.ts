@@ -236,7 +236,7 @@ const STATUS_MISTAKES: Mistake[] = [
     name: "the device's own bit",
     script: "w 070 1\nw 070 41",
     status: 1,
-    says: /DEVICE_NEEDS_RESET is the device's/,
+    says: /only the device sets DEVICE_NEEDS_RESET/,
   },
   {
     name: "a bit cleared",

@@ -127,7 +127,7 @@ for (const isPatient of [true, false]) {
       const notices = events.filter(({ kind }) => kind === "notice").map(({ text }) => text);
       const errors = events.filter(({ kind }) => kind === "error").map(({ text }) => text);
       assertEquals(notices, [`Waiting for "${command}" to finish`]);
-      const killed = `Killed "${command}" before it had finished: the device ends`;
+      const killed = `Killed "${command}" before it had finished: the device was closed`;
       assertEquals(errors, isPatient ? [] : [killed]);
       if (!isPatient) return;
       const tail = new TextDecoder().decode(Deno.readFileSync(path).subarray(PERIOD));

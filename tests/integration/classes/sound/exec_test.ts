@@ -164,7 +164,9 @@ Deno.test("exec: a command that ended: IO_ERR at the stream's pace, said once, a
       card.clock.pass(1);
       assertEquals(card.done().map(({ status }) => status), [S_IO_ERR]);
       assertEquals(card.reported("error").length, life);
-      assert(/"echo x .*": it ended with status 7|EPIPE/.test(card.reported("error")[0]!.text));
+      assert(
+        /"echo x .*" any more: it ended with status 7|EPIPE/.test(card.reported("error")[0]!.text),
+      );
       card.control(snd.R_PCM_STOP, 0);
       card.control(snd.R_PCM_RELEASE, 0);
       assertEquals(Deno.readTextFileSync(path), "x\n".repeat(life));
@@ -226,7 +228,7 @@ Deno.test("exec: a command that wrote less than a buffer and ended is known to h
       assertEquals(card.done().map(({ status }) => status), [i < whole ? S_OK : S_IO_ERR]);
     }
     const told = card.reported("error").map(({ text }) => text);
-    assert(told[0]!.startsWith(`Cannot go on with "${command}": it `), told[0]);
+    assert(told[0]!.startsWith(`Cannot use the command "${command}" any more: it `), told[0]);
     assertEquals(told.length, 1);
   }
 });
@@ -324,7 +326,7 @@ Deno.test("exec: several playbacks at once, and one after the other, are all fin
   });
 });
 
-Deno.test("exec: however many streams end, few commands are left behind, and none when the device ends", () => {
+Deno.test("exec: however many streams end, few commands are left behind, and none when the device is closed", () => {
   {
     // A player that does not heed the end of its input, and a recorder.
     using card = new Card({
@@ -335,7 +337,7 @@ Deno.test("exec: however many streams end, few commands are left behind, and non
     for (let life = 0; life < 40; life++) pass(card, 0);
     assertEquals(running().length, 32);
     const late =
-      'Killed "sleep 60" before it had finished: 32 whose streams ended later still work';
+      'Killed "sleep 60" before it had finished: 32 commands whose streams ended later are still running';
     assertEquals(errorsOf(card), new Array(8).fill(late));
     pass(card, 1);
     while (card.commands.finishing.includes("cat /dev/zero")) assert(card.dispatch());
