@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { limitEvents } from "../virtio/event_limit.ts";
 import { DEVICE_COUNTERS, namedCounters, QUEUE_COUNTERS } from "../virtio/state.ts";
 import type { DeviceSetup } from "./device_setup.ts";
 import { ownFeatures, type PresentedDevice } from "./presented.ts";
@@ -23,11 +24,13 @@ export class BridgedDevice {
   readonly #runner: Runner;
 
   /** Begins to serve it. */
-  constructor(setup: DeviceSetup) {
+  constructor(options: DeviceSetup) {
+    const onEvent = limitEvents(options.onEvent, () => performance.now(), options.eventRate);
+    const setup = { ...options, onEvent };
     this.name = setup.name;
     const dispatch = (event: Event): void => this.#runner.dispatch(event);
     const report = (kind: ReportKind, text: string): void => {
-      setup.onEvent({ device: setup.name, kind, text, ms: performance.now() });
+      onEvent({ device: setup.name, kind, text, ms: performance.now() });
     };
     const backEnd = new VhostUserSide({ setup, presented: () => this.#device, dispatch });
     this.#kernel = new RegisterSide(setup, {

@@ -7,6 +7,7 @@
 import type { Reactor } from "../../ffi/mod.ts";
 import type { MemoryMode, openLoopback } from "../loopback/mod.ts";
 import type { DeviceClass } from "../virtio/device_class.ts";
+import type { EventRate } from "../virtio/event_limit.ts";
 import type { connectWithBackoff } from "../vhost_user/mod.ts";
 import type { Lane } from "./lane.ts";
 import type { DescriptorStore } from "./store/mod.ts";
@@ -113,4 +114,6 @@ export interface DeviceSetup {
   readonly connect: typeof connectWithBackoff;
   readonly reactor: Reactor;
   readonly onEvent: (event: BridgeEvent) => void;
+  /** See `EVENT_RATE`. */
+  readonly eventRate?: EventRate | undefined;
 }

@@ -14,6 +14,7 @@ import {
   openLoopback,
 } from "../loopback/mod.ts";
 import type { DeviceClass } from "../virtio/device_class.ts";
+import type { EventRate } from "../virtio/event_limit.ts";
 import { connectWithBackoff } from "../vhost_user/mod.ts";
 import { BridgedDevice } from "./device.ts";
 import {
@@ -33,6 +34,7 @@ export type {
   BridgedDevice,
   BridgeEvent,
   DescriptorStore,
+  EventRate,
   LaneOptions,
   MemoryMode,
   MmioVersion,
@@ -73,6 +75,11 @@ export interface BridgeOptions {
   lanes?: readonly LaneOptions[] | undefined;
   /** Called with what becomes of the devices. */
   onEvent: (event: BridgeEvent) => void;
+  /**
+   * How many events of one kind a device reports, since a driver can cause them without end; the next event says how many
+   * were left out. @default 50 at once, then 1 a second
+   */
+  eventRate?: EventRate | undefined;
   /** The store process, used where systemd's descriptor store is not available. */
   store?: StoreOptions | undefined;
   /** Deadlines for back-ends. @default 2 s for a first reply, 5 s for a stream's requests, none for other requests */
@@ -140,6 +147,7 @@ export class Bridge implements AsyncDisposable {
       connect: connectWithBackoff,
       reactor: this.#reactor,
       onEvent: this.options.onEvent,
+      eventRate: this.options.eventRate,
     });
     this.#devices.push(device);
     return device;

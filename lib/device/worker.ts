@@ -6,6 +6,7 @@
  */
 import { monotonicNs, serveBlocking, TimerClock, Watches } from "../../ffi/mod.ts";
 import { loadRole } from "../virtio/device_class.ts";
+import { limitEvents } from "../virtio/event_limit.ts";
 import { BackEndServer } from "../vhost_user/back_end.ts";
 import { Commands } from "./command.ts";
 import { EmbeddedDevice } from "./embedded_device.ts";
@@ -33,25 +34,6 @@ export interface EmbeddedContract {
   event: DeviceEvent | { readonly finished: true };
 }
 
-/** The most events a second that go to the owner: a driver can cause any number of them. */
-const MAX_EVENTS_PER_SECOND = 100;
-
-/** Passes on a limited number of events a second; reports how many it left out. */
-function limited(report: (event: DeviceEvent) => void): (event: DeviceEvent) => void {
-  let second = 0;
-  let count = 0;
-  return (event) => {
-    const now = Math.floor(monotonicNs() / 1e9);
-    if (now !== second) {
-      const kept = count - MAX_EVENTS_PER_SECOND;
-      if (kept > 0) report({ kind: "error", text: `${kept} more events were not reported` });
-      second = now;
-      count = 0;
-    }
-    if (count++ < MAX_EVENTS_PER_SECOND) report(event);
-  };
-}
-
 /** @throws {TypeError} when the role is another class's */
 async function roleOf({ role: url, deviceId }: EmbeddedContract["init"]): Promise<DeviceRole> {
   const role = await loadRole<DeviceRole>(url, "device");
@@ -67,7 +49,7 @@ serveBlocking<EmbeddedContract>(async (init, report) => {
   using parts = new DisposableStack();
   const watches = parts.use(new Watches());
   const clock = parts.use(new TimerClock(watches));
-  const onEvent = limited(report);
+  const onEvent = limitEvents<DeviceEvent>(report, () => monotonicNs() / 1e6);
   const commands = parts.use(
     new Commands(watches, {
       clock: parts.use(new TimerClock(watches)),

@@ -16,6 +16,7 @@ import {
 import { BackEndServer, connectWithBackoff } from "../../lib/vhost_user/mod.ts";
 import type { BackEndDevice, BackEndRing } from "../../lib/vhost_user/back_end.ts";
 import type { DeviceClass } from "../../lib/virtio/device_class.ts";
+import { EVENT_RATE } from "../../lib/virtio/event_limit.ts";
 import { bit } from "../../lib/virtio/features.ts";
 import { Chain, DriverRing, splitRingLayout } from "../../lib/virtio/split_ring.ts";
 import { VIRTQ_DESC_F_WRITE } from "../../lib/virtio/ring_layout.ts";
@@ -303,6 +304,24 @@ for (const memory of ["isolated", "direct"] as const) {
     },
   );
 }
+
+benchTest(
+  "a driver that resets and starts without pause is reported up to the limit",
+  {},
+  async (bench) => {
+    bench.start();
+    await bench.event("started");
+    const lives = 2 * EVENT_RATE.burst;
+    for (let life = 0; life < lives; life++) await bench.bringUp();
+    const { resets } = bench.device.counters()! as { resets: number };
+    assert(resets >= lives, `${resets}`);
+    const reported = bench.events.filter(({ kind }) => kind === "reset");
+    assert(reported.length >= EVENT_RATE.burst && reported.length < lives, `${reported.length}`);
+    bench.stop();
+    const { text } = await bench.event("lost");
+    assert(/ \(\d+ reports? before this (was|were) left out\)$/.test(text), text);
+  },
+);
 
 benchTest(
   "forwarded: what is read after a write is the back-end's answer to it",

@@ -28,6 +28,9 @@ import { HostileGuest } from "../../guest/hostile.ts";
 import { socketsIn } from "../../support/leaks.ts";
 import { TempFolder, until } from "../../support/process.ts";
 
+/** Tests wait for events, however many there were before. */
+const UNLIMITED = { burst: Infinity, perSecond: 1 };
+
 /** Both memory modes and both versions of the registers: what most tests are run with. */
 export const MODES = (["isolated", "direct"] as const).flatMap((memory) =>
   ([1, 2] as const).map((mmioVersion) => ({ memory, mmioVersion }))
@@ -74,7 +77,7 @@ export class Chain implements AsyncDisposable {
   static async create(options: Partial<BridgeOptions> = {}): Promise<Chain> {
     const chain = new Chain(await TempFolder.create(), new Reactor());
     const onEvent = (event: BridgeEvent): void => void chain.events.push(event);
-    chain.#bridge = await Bridge.start({ ...options, onEvent });
+    chain.#bridge = await Bridge.start({ ...options, onEvent, eventRate: UNLIMITED });
     return chain;
   }
 
