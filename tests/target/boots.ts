@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Runs scenarios in as many boots of the emulated machine as they need: one that brings the machine down, or has to be
- * stopped, fails, and the rest run in a new boot.
+ * Runs scenarios in as many boots of the emulated machine as they need, several machines side by side: a scenario that
+ * brings its machine down, or has to be stopped, fails, and the rest run in another boot.
  *
  * @module
  */
+import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
 import { progress } from "../support/progress.ts";
 import { cacheFolder } from "./cache.ts";
@@ -13,6 +14,7 @@ import { run } from "./command.ts";
 import { archive, buildProgram, type Machine } from "./machine.ts";
 import { writeParts } from "./mix.ts";
 import { type Clock, runMachine, type RunOptions } from "./qemu.ts";
+import { RunQueue } from "./queue.ts";
 import { writeRecordings } from "./recordings.ts";
 import { limitIn, logOf, type Result } from "./report.ts";
 
@@ -25,6 +27,11 @@ const LAST_WORDS = 8;
 
 /** The folder that scripts are in. */
 export type Suite = "scenarios" | "measurements";
+
+/** A result, and where the files of its boot are kept; none for a scenario that no machine has run. */
+export interface BootResult extends Result {
+  folder?: string;
+}
 
 /** What does not change from boot to boot. */
 export interface Setting {
@@ -44,7 +51,6 @@ export async function scenarioNames(suite: Suite): Promise<string[]> {
 async function packRun(
   folder: string,
   { machine, executable, suite }: Setting,
-  scenarios: readonly string[],
 ): Promise<string> {
   const root = `${folder}/root`;
   await Deno.mkdir(`${root}/target/sounds`, { recursive: true });
@@ -64,7 +70,6 @@ async function packRun(
     const source = new URL(path, import.meta.url);
     await buildProgram(source, `${root}/target/bin/${/(\w+)\.c$/.exec(path)![1]}`);
   }
-  await Deno.writeTextFile(`${root}/target/list`, scenarios.join("\n"));
   await archive(root, `${folder}/run.cpio`);
   return `${folder}/run.cpio`;
 }
@@ -78,20 +83,24 @@ async function limitsOf(suite: Suite): Promise<Map<string, number>> {
   return new Map(await Promise.all(limits));
 }
 
-/** One boot. Reports a result for each scenario that began, the one that brought the machine down included. */
+/**
+ * One boot. Reports a result for each scenario that began, the one that brought the machine down included.
+ *
+ * @param next What the machine runs next; null when it has run all that it shall
+ */
 async function boot(
   setting: Setting,
-  scenarios: readonly string[],
+  next: () => string | null,
   folder: string,
-  onResult: (result: Result) => void,
+  onResult: (result: BootResult) => void,
 ): Promise<void> {
   const work = await Deno.makeTempDir({ prefix: "viola-target-" });
   try {
-    const archive = await packRun(work, setting, scenarios);
+    const archive = await packRun(work, setting);
     const limits = await limitsOf(setting.suite);
     const { machine, clock } = setting;
     await Deno.mkdir(folder, { recursive: true });
-    await watchBoot({ machine, clock, archive, folder: work }, limits, folder, onResult);
+    await watchBoot({ machine, clock, archive, folder: work, next }, limits, folder, onResult);
   } finally {
     await Deno.remove(work, { recursive: true });
   }
@@ -104,30 +113,31 @@ async function boot(
  * @param folder Where its files are kept
  */
 export async function watchBoot(
-  run: Pick<RunOptions, "machine" | "clock" | "archive" | "folder">,
+  run: Omit<RunOptions, "limitOf" | "onEnd">,
   limits: ReadonlyMap<string, number>,
   folder: string,
-  onResult: (result: Result) => void,
+  onResult: (result: BootResult) => void,
 ): Promise<void> {
   let running: string | null = null;
   const unjudged: Result[] = [];
+  const report = (result: Result) => onResult({ ...result, folder });
   const news = () => running === null ? "no scenario runs" : `${running} runs`;
   using _progress = progress("target", news, NEWS_MS);
   const stopped = await runMachine({
     ...run,
     limitOf: (scenario) => limits.get(scenario) ?? Infinity,
-    onBegin: (scenario) => running = scenario,
+    next: () => running = run.next(),
     onEnd: (result) => {
       running = null;
       if (result.ok && isJudged(result.scenario)) unjudged.push(result);
-      else onResult(result);
+      else report(result);
     },
   });
   await keepFiles(run.folder, folder, running);
-  for (const result of unjudged) onResult(judged(result, folder));
+  for (const result of unjudged) report(judged(result, folder));
   if (running === null && stopped === null) return;
   const text = stopped === null ? "the machine went down" : `the machine hangs: ${stopped}`;
-  onResult({ scenario: running ?? "(boot)", ok: false, seconds: 0, processor: 0, text });
+  report({ scenario: running ?? "(boot)", ok: false, seconds: 0, processor: 0, text });
 }
 
 /** Keeps what a boot left: its console, the files of the scenarios that ended, the log of the one that did not. */
@@ -153,48 +163,58 @@ export function lastRun(): string {
   return `${cacheFolder()}/last`;
 }
 
+/** Which runs of what, and on how many machines. */
+export interface Runs {
+  scenarios: readonly string[];
+  /** How often each scenario is run. */
+  times: number;
+  /** How many machines work side by side. */
+  machines: number;
+}
+
 /** Runs scenarios in as many boots as they need. */
 export async function runScenarios(
   setting: Setting,
-  scenarios: readonly string[],
-  onResult: (result: Result) => void,
-): Promise<Result[]> {
-  const results: Result[] = [];
-  await Deno.remove(lastRun(), { recursive: true }).catch(() => {});
-  let left = scenarios;
-  for (let n = 1; left.length > 0; n++) {
-    const before = left;
-    await boot(setting, left, `${lastRun()}/boot${n}`, (result) => {
-      results.push(result);
-      onResult(result);
-    });
-    left = left.filter((name) => !results.some(({ scenario }) => scenario === name));
-    if (left.length === before.length) break;
-  }
-  for (const scenario of left) {
-    const result = { scenario, ok: false, seconds: 0, processor: 0, text: "not run" };
+  { scenarios, times, machines }: Runs,
+  onResult: (result: BootResult) => void,
+): Promise<BootResult[]> {
+  const results: BootResult[] = [];
+  const report = (result: BootResult) => {
     results.push(result);
     onResult(result);
+  };
+  await Deno.remove(lastRun(), { recursive: true }).catch(() => {});
+  const queue = new RunQueue(scenarios, times);
+  let boots = 0;
+  const work = async () => {
+    while (queue.left.length > 0) {
+      const had = new Set<string>();
+      const next = () => {
+        const scenario = queue.take(had);
+        if (scenario !== null) had.add(scenario);
+        return scenario;
+      };
+      await boot(setting, next, `${lastRun()}/boot${++boots}`, report);
+      if (had.size === 0) return; // it does not come up
+    }
+  };
+  await Promise.all(Array.from({ length: machines }, work));
+  for (const scenario of queue.left) {
+    report({ scenario, ok: false, seconds: 0, processor: 0, text: "not run" });
   }
   return results;
 }
 
-/**
- * The last lines of what a scenario wrote in its logs, each after its file's name; and of the console's.
- *
- * @param root Where the files of each boot are kept
- */
-export async function* lastWords(scenario: string, root: string): AsyncGenerator<string> {
-  for await (const { name: boot } of Deno.readDir(root)) {
-    const folder = `${root}/${boot}`;
-    const names = (await Array.fromAsync(Deno.readDir(folder))).map(({ name }) => name).sort();
-    const own = names.filter((name) =>
-      name.startsWith(`${scenario}.`) && /\.(log|dmesg)$/.test(name)
-    );
-    if (own.length === 0 && scenario !== "(boot)") continue;
-    for (const name of [...own, "console.log"]) {
-      const lines = (await Deno.readTextFile(`${folder}/${name}`)).trimEnd().split("\n");
-      for (const line of lines.slice(-LAST_WORDS)) yield `${boot}/${name}: ${line}`;
-    }
+/** The last lines of what a scenario wrote in its logs, each after its file's name; and of the console's. */
+export async function* lastWords({ scenario, folder }: BootResult): AsyncGenerator<string> {
+  if (folder === undefined) return;
+  const names = (await Array.fromAsync(Deno.readDir(folder))).map(({ name }) => name).sort();
+  const own = names.filter((name) =>
+    name.startsWith(`${scenario}.`) && /\.(log|dmesg)$/.test(name)
+  );
+  for (const name of [...own, "console.log"]) {
+    const path = `${folder}/${name}`;
+    const lines = (await Deno.readTextFile(path)).trimEnd().split("\n");
+    for (const line of lines.slice(-LAST_WORDS)) yield `${basename(folder)}/${name}: ${line}`;
   }
 }

@@ -3,13 +3,14 @@
  * Scenarios in the emulated arm64 machine:
  *
  *     deno task target --build [--executable FILE]
- *     deno task target [--json] [--host-clock] [--executable FILE] [SCENARIO…]
+ *     deno task target [--json] [--host-clock] [--times N] [--machines N] [--executable FILE] [SCENARIO…]
  *     deno task target --bench [--json] [--executable FILE] [MEASUREMENT…]
  *
  * With --build it makes all that the machine is made of: the executable, kernel, user land, test driver, daemons, emulator;
  * what is made is kept. Else it makes what is missing, boots the machine, runs the scenarios (all of them when none is
  * named) and prints a line for each. What they and the kernel wrote is kept. A scenario that brings the machine down
- * fails, and the rest run in a new boot. Seconds are the machine's own: it counts instructions, unless --host-clock says
+ * fails, and the rest run in a new boot. Each processor of this one has a machine that takes the next scenario, unless
+ * --machines says how many; --times runs each scenario so often. Seconds are the machine's own: it counts instructions, unless --host-clock says
  * that it shall go by the host's time. With --bench it does, and measures: measurements are written as scenarios are.
  *
  * @module
@@ -25,6 +26,16 @@ import type { Result } from "./report.ts";
 
 function say(text: string): void {
   Deno.stdout.writeSync(new TextEncoder().encode(`${text}\n`));
+}
+
+/** Machines at most, where nobody says how many: each has 2 GiB of memory. */
+const MOST_MACHINES = 4;
+
+/** A number that an option has. @returns null without it */
+function count(text: string | undefined): number | null {
+  if (text === undefined) return null;
+  if (!/^[1-9]\d{0,2}$/.test(text)) throw new Error(`Cannot use "${text}", expected 1 to 999`);
+  return Number(text);
 }
 
 /** A result for people. */
@@ -44,6 +55,8 @@ function parse(args: string[]) {
       bench: { type: "boolean" },
       executable: { type: "string" },
       "host-clock": { type: "boolean" },
+      machines: { type: "string" },
+      times: { type: "string" },
     },
   });
 }
@@ -71,7 +84,10 @@ async function main(args: string[]): Promise<boolean> {
   const clock = values.bench || values["host-clock"] ? "host" : "instructions";
   const scenarios = positionals.length === 0 ? known : positionals;
   const since = performance.now();
-  const results = await runScenarios({ ...made, suite, clock }, scenarios, (result) => {
+  const machines = count(values.machines) ??
+    (clock === "host" ? 1 : Math.min(navigator.hardwareConcurrency, MOST_MACHINES));
+  const runs = { scenarios, times: count(values.times) ?? 1, machines };
+  const results = await runScenarios({ ...made, suite, clock }, runs, (result) => {
     if (values.bench) tell(lineOf(result));
     else say(values.json ? JSON.stringify(result) : lineOf(result));
   });
@@ -79,8 +95,8 @@ async function main(args: string[]): Promise<boolean> {
   tell(`target: ${results.length} ${suite} took ${spoken(performance.now() - since)}`);
   if (values.bench) say(reportText(await readGroups(lastRun()), values.json === true));
   else if (!values.json) say(`${results.length - failed.length} passed, ${failed.length} failed`);
-  for (const { scenario } of failed) {
-    for await (const line of lastWords(scenario, lastRun())) tell(line);
+  for (const result of failed) {
+    for await (const line of lastWords(result)) tell(line);
   }
   return failed.length === 0;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * One run of the emulated machine: boots what it is given, hears its report line by line, takes back its files.
+ * One run of the emulated machine: boots what it is given, hears its report line by line and tells it what to run, takes back its files.
  *
  * @module
  */
@@ -33,7 +33,8 @@ export interface RunOptions {
   folder: string;
   /** A scenario's limit, in the emulated machine's seconds. */
   limitOf: (scenario: string) => number;
-  onBegin: (scenario: string) => void;
+  /** The scenario that the machine shall run now; null turns it off. */
+  next: () => string | null;
   onEnd: (result: Result) => void;
   clock: Clock;
 }
@@ -66,10 +67,12 @@ export async function runMachine(options: RunOptions): Promise<string | null> {
   const report = hear(listener, (line) => {
     const read = parseLine(line);
     if (read.kind === "alive") return patience.alive(read.uptime, usage());
-    const limit = read.kind === "begin" ? options.limitOf(read.scenario) : Infinity;
-    const processor = patience.begin(limit, usage());
-    if (read.kind === "begin") options.onBegin(read.scenario);
-    else options.onEnd({ ...read.result, processor });
+    if (read.kind === "end") {
+      return options.onEnd({ ...read.result, processor: patience.begin(Infinity, usage()) });
+    }
+    const scenario = options.next();
+    patience.begin(scenario === null ? Infinity : options.limitOf(scenario), usage());
+    return scenario ?? "";
   }).catch((error) => {
     failure = error;
     kill(emulator);
@@ -115,8 +118,11 @@ async function joinFiles(parts: readonly string[], path: string): Promise<void> 
   }
 }
 
-/** Calls back with each line of the first connection. */
-async function hear(listener: Deno.Listener, onLine: (line: string) => void): Promise<void> {
+/** Calls back with each line of the first connection, and sends the line that is answered, if any. */
+async function hear(
+  listener: Deno.Listener,
+  onLine: (line: string) => string | void,
+): Promise<void> {
   let connection: Deno.Conn;
   try {
     connection = await listener.accept();
@@ -128,6 +134,9 @@ async function hear(listener: Deno.Listener, onLine: (line: string) => void): Pr
   for await (const text of connection.readable.pipeThrough(new TextDecoderStream())) {
     const lines = (rest + text).split("\n");
     rest = lines.pop()!;
-    lines.forEach(onLine);
+    for (const line of lines) {
+      const answer = onLine(line);
+      if (answer !== undefined) await connection.write(new TextEncoder().encode(`${answer}\n`));
+    }
   }
 }

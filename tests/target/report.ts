@@ -19,22 +19,21 @@ export interface Result {
 /** A line of the report, read. */
 export type ReportLine =
   | { kind: "alive"; uptime: number }
-  | { kind: "begin"; scenario: string }
+  | { kind: "next" }
   | { kind: "end"; result: Result };
 
 /** Seconds that a scenario may take where its script does not say. */
 const USUAL_LIMIT = 60;
 
 /**
- * Reads a line: "alive UPTIME", "begin NAME", or "end NAME STATUS SECONDS TEXT".
+ * Reads a line: "alive UPTIME", "next" when the machine is ready for a scenario, or "end NAME STATUS SECONDS TEXT".
  *
  * @throws {Error} when it is none of them
  */
 export function parseLine(line: string): ReportLine {
   const alive = /^alive ([\d.]+)$/.exec(line);
   if (alive !== null) return { kind: "alive", uptime: Number(alive[1]) };
-  const begin = /^begin (\S+)$/.exec(line);
-  if (begin !== null) return { kind: "begin", scenario: begin[1]! };
+  if (line === "next") return { kind: "next" };
   const end = /^end (\S+) (\d+) ([\d.]+) (.*)$/.exec(line);
   if (end === null) throw new Error(`Cannot read what the machine reports: "${line}"`);
   const [, scenario, status, seconds, text] = end as unknown as string[];

@@ -2,9 +2,9 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { limitIn, logOf, parseLine } from "./report.ts";
 
-Deno.test("parseLine() reads what begins, and what came of it", () => {
+Deno.test("parseLine() reads each kind of line", () => {
   assertEquals(parseLine("alive 12.34"), { kind: "alive", uptime: 12.34 });
-  assertEquals(parseLine("begin car"), { kind: "begin", scenario: "car" });
+  assertEquals(parseLine("next"), { kind: "next" });
   assertEquals(parseLine("end take-over 0 12.5 played, and 3 kills"), {
     kind: "end",
     result: {

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# Runs the scenarios listed in /target/list, one after another, and reports each as a line on the port "report":
-# "begin NAME", then "end NAME STATUS SECONDS TEXT"; and "alive UPTIME" now and then. What a scenario says goes out while it runs, on the port "log"; all
+# Asks for a scenario by the line "next" on the port "report", runs the one that is answered, reports "end NAME STATUS SECONDS
+# TEXT", and asks again, until the answer is empty; says "alive UPTIME" now and then. What a scenario says goes out while it runs, on the port "log"; all
 # that it wrote goes out at its end, as an archive on the port "files", one after another.
 
 # The device of a virtio port, by its name.
@@ -17,7 +17,6 @@ uptime_s() { cut -d ' ' -f 1 /proc/uptime; }
 run() {
   log=/out/$1.log
   limit=$(sed -n 's/^# limit: \([0-9]*\) s$/\1/p' "/target/scenarios/$1.sh")
-  echo "begin $1" >&3
   dmesg -c >/dev/null
   echo "scenario $1" >/dev/kmsg
   echo "scenario $1" >&4
@@ -44,9 +43,9 @@ run() {
 }
 
 mkdir -p /out
-exec 3>"$(port report)" 4>"$(port log)" 5>"$(port files)"
+exec 3<>"$(port report)" 4>"$(port log)" 5>"$(port files)"
 while :; do
   echo "alive $(uptime_s)" >&3
   sleep 10
 done &
-for name in $(cat /target/list); do run "$name"; done
+while echo next >&3 && read -r name <&3 && [ -n "$name" ]; do run "$name"; done

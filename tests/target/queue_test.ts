@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+import { assertEquals } from "@std/assert";
+import { RunQueue } from "./queue.ts";
+
+Deno.test("RunQueue: a machine is given each scenario once, and another machine the rest", () => {
+  const queue = new RunQueue(["car", "rng"], 2);
+  const first = new Set<string>();
+  for (let next = queue.take(first); next !== null; next = queue.take(first)) first.add(next);
+  assertEquals([...first], ["car", "rng"]);
+  assertEquals(queue.left, ["car", "rng"]);
+  assertEquals(queue.take(new Set(["car"])), "rng");
+  assertEquals(queue.take(new Set()), "car");
+  assertEquals([queue.take(new Set()), queue.left], [null, []]);
+});
