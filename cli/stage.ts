@@ -123,10 +123,14 @@ function withErrors(error: unknown, devices: readonly ViolaChild[]): unknown {
   return new Failure(FAILED, messageOf(error) + said.join(""));
 }
 
-/** A temporary folder, gone with the stage. */
+/** The longest path of a folder that has room for another, and a socket in that: a socket's path is 107 bytes at most. */
+const LONGEST_FOLDER = 107 - "/viola-0123456789abcdef/device99".length;
+
+/** A temporary folder, gone with the stage; not in a `TMPDIR` where no socket can have its path. */
 async function makeFolder(stack: AsyncDisposableStack): Promise<string> {
-  const make = () => Deno.makeTempDir({ prefix: "viola-" });
-  const where = Deno.env.get("TMPDIR") ?? "/tmp";
+  const wanted = Deno.env.get("TMPDIR") || "/tmp";
+  const where = new TextEncoder().encode(wanted).length > LONGEST_FOLDER ? "/tmp" : wanted;
+  const make = () => Deno.makeTempDir({ dir: where, prefix: "viola-" });
   const folder = await step(UNREACHABLE, `make a temporary folder in ${where}`, make);
   stack.defer(() => Deno.remove(folder, { recursive: true }));
   return folder;

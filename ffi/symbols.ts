@@ -98,6 +98,11 @@ function fingerprint(bytes: Uint8Array): string {
   return (hash >>> 0).toString(16).padStart(8, "0");
 }
 
+/** The URL of a file with an absolute path, whatever its folders are called. */
+function toFileUrl(path: string): URL {
+  return new URL(`file://${path.split("/").map(encodeURIComponent).join("/")}`);
+}
+
 /** A file URL's path, whatever its folders are called. */
 function pathOf(file: URL): string {
   return decodeURIComponent(file.pathname);
@@ -137,17 +142,57 @@ function build(source: URL, library: URL): void {
   Deno.renameSync(partial, library);
 }
 
-/** Where the shim lies: built from `shim.c` once per state of it. */
+/**
+ * Where the shim lies: built from `shim.c` once per state of it, beside that file or, where this user may not write there,
+ * in the user's cache.
+ *
+ * @throws {Error} when it cannot be built, or others could have built the one in the cache
+ */
 function locate(): URL {
   const source = asset("ffi/shim.c");
   const name = `shim-${Deno.build.arch}-${fingerprint(Deno.readFileSync(source))}.so`;
-  const library = new URL(name, source);
-  try {
-    Deno.statSync(library);
-  } catch {
-    build(source, library);
-  }
+  const beside = new URL(name, source);
+  if (isThere(beside)) return beside;
+  const library = mayWriteBeside(beside) ? beside : new URL(name, cacheFolder());
+  if (!isThere(library)) build(source, library);
   return library;
+}
+
+function isThere(file: URL): boolean {
+  try {
+    return Deno.statSync(file).isFile;
+  } catch {
+    return false;
+  }
+}
+
+function mayWriteBeside(file: URL): boolean {
+  try {
+    Deno.removeSync(Deno.makeTempFileSync({ dir: pathOf(new URL("./", file)) }));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** A folder in the user's cache that nobody else can write to. */
+function cacheFolder(): URL {
+  const home = Deno.env.get("HOME");
+  const cache = Deno.env.get("XDG_CACHE_HOME") || (home && `${home}/.cache`);
+  const advice = "run viola once as a user who may write to its ffi/ folder";
+  if (!cache) throw new Error(`Cannot build ffi/shim.c: no HOME to build it in (${advice})`);
+  const folder = `${cache}/viola/shim`;
+  try {
+    Deno.mkdirSync(folder, { recursive: true, mode: 0o700 });
+  } catch (cause) {
+    const { message } = cause as Error;
+    throw new Error(`Cannot build ffi/shim.c in ${folder}: ${message} (${advice})`, { cause });
+  }
+  const { uid, mode } = Deno.statSync(folder);
+  if (uid !== Deno.uid() || (mode! & 0o022) !== 0) {
+    throw new Error(`Cannot build ffi/shim.c in ${folder}: others may write to it (${advice})`);
+  }
+  return toFileUrl(`${folder}/`);
 }
 
 /** Folders to load the embedded shim from, the first of which will do: `TMPDIR`, and others where that is read-only or `noexec`. */
