@@ -174,7 +174,7 @@ function readPlayable(path: string): Pick<Part, "format" | "frames" | "restBytes
     throw new Failure(USAGE, `Cannot play ${path}: it is ${is}, expected ${expected}`);
   }
   if (frames === 0) {
-    const why = ["it holds no sound", ...remarks].join("; ");
+    const why = ["it has no samples", ...remarks].join("; ");
     throw new Failure(USAGE, `Cannot play ${path}: ${why}`);
   }
   return { format, frames, restBytes: reader.rest, remarks: [...remarks] };

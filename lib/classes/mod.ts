@@ -10,18 +10,18 @@ import { sound } from "./sound/class.ts";
 
 export { rng, sound };
 
-/** The classes that are served. */
+/** The device classes that viola serves. */
 export const DEVICE_CLASSES: readonly DeviceClass[] = [sound, rng];
 
-/** A name of the C program's that is recognised, and refused by that name. */
+/** A device name of the C program that viola recognises and refuses. */
 export interface UnservedDropIn {
-  /** What the `-d` of the C program calls it. */
+  /** The class's name in the C program's `-d`. */
   readonly name: string;
   /** Virtio device id. */
   readonly id: number;
 }
 
-/** What the C program's `-d` knows and is not served: `vrng` was built into it, the others have no class here yet. */
+/** Names in the C program's `-d` that viola does not serve: `vrng` is built into the C program, the others have no class here. */
 export const UNSERVED_DROP_INS: readonly UnservedDropIn[] = [
   { name: "vrng", id: 4 },
   { name: "vhublk", id: 2 },
@@ -41,7 +41,7 @@ export function deviceClassByName(name: string): DeviceClass | undefined {
   return DEVICE_CLASSES.find((one) => one.name === name);
 }
 
-/** The class that the `-d` of AGL's C program calls so. */
+/** The class with this name in the `-d` of AGL's C program. */
 export function deviceClassByDropInName(name: string): DeviceClass | undefined {
   return DEVICE_CLASSES.find((one) => one.dropInNames.includes(name));
 }

@@ -11,7 +11,7 @@ import type { RngDriverContract } from "./driver.ts";
 import type { DeviceClass, RoleUrl } from "../../virtio/device_class.ts";
 
 /**
- * The modules that know the class.
+ * The modules with the class's code.
  *
  * @internal
  */
@@ -20,7 +20,7 @@ export interface RngRoles {
   readonly driver: RoleUrl<DriverRole<RngDriverContract>>;
 }
 
-/** Entropy: what the driver offers comes back filled with random bytes. */
+/** Entropy: the device fills the driver's buffers with random bytes. */
 export const rng: DeviceClass<RngRoles> = {
   id: 4,
   name: "rng",

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The entropy device (virtio 1.2 §5.4): fills whatever is offered with random bytes.
+ * The entropy device (virtio 1.2 §5.4): fills the driver's buffers with random bytes.
  *
  * @module
  */
@@ -8,9 +8,9 @@ import type { DeviceContract, DeviceHost, DeviceRole, VirtioDevice } from "../..
 import type { Chain } from "../../virtio/chain.ts";
 import { rng } from "./class.ts";
 
-/** As many bytes as the system gives in one call. */
+/** The most bytes that `crypto.getRandomValues` returns in one call. */
 const PIECE_BYTES = 65536;
-/** Most bytes that one buffer gets: a device may use less than all of it (§5.4.6.1), and must not be kept busy by one. */
+/** The most bytes written to one buffer. A device may use less than the whole buffer (§5.4.6.1); one must not occupy it for long. */
 const MAX_BYTES = 2 ** 20;
 
 /** A source of entropy, from the system's own generator. */

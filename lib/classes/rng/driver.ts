@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The entropy driver (virtio 1.2 §5.4), as Linux's virtio_rng: one buffer of a cache line, always with the device but
+ * The entropy driver (virtio 1.2 §5.4), like Linux's virtio_rng: one buffer of a cache line, always with the device except
  * while it is being read.
  *
  * @module
@@ -21,7 +21,7 @@ class EntropyDriver {
   readonly #queue: VirtQueue<null>;
   readonly #segments: readonly Segment[];
   readonly #buffer: Uint8Array;
-  /** Bytes of the buffer that nobody has read yet, from `#index` on; 0 while the device has it. */
+  /** Unread bytes of the buffer, from `#index` on; 0 while the device has it. */
   #available = 0;
   #index = 0;
 
@@ -52,7 +52,7 @@ class EntropyDriver {
    *
    * @param count Bytes
    * @param timeoutMs How long a buffer may take
-   * @returns as much as was asked for, or less when the owner wants it to end
+   * @returns as many bytes as asked for, fewer when the owner ended the call
    * @throws {GuestError} ETIMEDOUT
    */
   read(count: number, timeoutMs: number): Uint8Array<ArrayBuffer> {
@@ -71,7 +71,7 @@ class EntropyDriver {
   }
 
   /**
-   * Measures requests, from the moment one is offered to the moment it is back and its interrupt handled.
+   * Measures requests, from the moment one is offered until its interrupt was handled.
    *
    * @param rounds How many
    * @returns nanoseconds of each
@@ -102,17 +102,17 @@ class EntropyDriver {
   }
 }
 
-/** What the entropy driver and its guest's owner agree on. */
+/** The contract between the entropy driver and its guest's owner. */
 export interface RngDriverContract extends DriverContract {
   calls: {
     /**
      * Reads entropy.
      *
      * @param count Bytes
-     * @returns as much as was asked for, or less when the owner wants it to end
+     * @returns as many bytes as asked for, fewer when the owner ended the call
      */
     readEntropy(count: number): Uint8Array<ArrayBuffer>;
-    /** Measures requests: from offered to given back and its interrupt handled. @returns nanoseconds of each */
+    /** Measures requests, from offer to handled interrupt. @returns nanoseconds of each */
     measureRequests(rounds: number): Float64Array<ArrayBuffer>;
   };
   progress: typeof NO_PROGRESS;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * What can be looked at before a device starts, or a stream.
+ * Checks that are made before a device or a stream is started.
  *
  * @module
  */
@@ -16,14 +16,14 @@ import {
 } from "./spec.ts";
 import { formatOfWav, FRAME_RATES } from "./wire.ts";
 
-/** What a source's file is. */
+/** A source's file. */
 export interface SourceFile {
   format: WavFormat;
-  /** What is odd about it, in words that name it. */
+  /** What is odd about it, as sentences that name the file. */
   remarks: string[];
 }
 
-/** Looks at a source's file. @throws {WavError} @throws {SpecError} when no sound device can have its format */
+/** Reads the format of a source's file. @throws {WavError} @throws {SpecError} when no sound device can have its format */
 export function lookAtSource(path: string): SourceFile {
   using reader = WavReader.open(path);
   const { format } = reader;
@@ -35,15 +35,15 @@ export function lookAtSource(path: string): SourceFile {
   );
 }
 
-/** What is odd about a source's file, in words that name it. */
+/** What is odd about a source's file, as sentences that name the file. */
 export function remarksOn({ path, frames, remarks }: WavReader): string[] {
-  const empty = frames === 0 ? ["it holds no sound, only silence is captured"] : [];
+  const empty = frames === 0 ? ["it has no samples: silence is captured"] : [];
   return [...empty, ...remarks].map((remark) => `${path}: ${remark}`);
 }
 
 /**
- * Looks at all files of a card: that each can be used, and that none which is written to is another one as well. Files to
- * come are made for as long as this takes, so that they can be told apart like the others.
+ * Checks all files of a card: that each can be used, and that no file that is written to is used twice. Sink files that do
+ * not exist yet are created during the check, so that they can be compared by inode like the others.
  *
  * @throws {SpecError} @throws {WavError}
  */
@@ -63,7 +63,7 @@ function checkFiles(sinks: readonly SinkSpec[], sources: readonly SourceSpec[]):
   }
 }
 
-/** Checks what can be checked before a card is there. @throws {SpecError} */
+/** Checks what can be checked before a card is made. @throws {SpecError} */
 export function checkSound(spec: SoundSpec): void {
   const { sinks, sources } = parseSound(spec);
   try {

@@ -13,7 +13,7 @@ import type { SoundDriverContract } from "./driver.ts";
 import type { SoundDeviceContract, SoundSpec } from "./spec.ts";
 
 /**
- * The modules that know the class.
+ * The modules with the class's code.
  *
  * @internal
  */
@@ -36,7 +36,7 @@ export const sound: DeviceClass<SoundRoles> = {
     { name: "tx", kind: "stream", size: 64 },
     { name: "rx", kind: "stream", size: 64 },
   ],
-  // jacks, streams, chmaps; and controls, which devices without VIRTIO_SND_F_CTLS may leave out.
+  // jacks, streams, chmaps; and controls, a field that devices without VIRTIO_SND_F_CTLS may omit.
   config: { min: 12, max: 16, access: "cached", required: true },
   featureNames: { 0: "VIRTIO_SND_F_CTLS" },
   masked: 0n,

@@ -33,13 +33,13 @@ export const cli: CliRole<SoundSpec> = {
   options: [
     {
       flags: "--sink <sink>",
-      description: "a playback stream's end: wav:FILE, wav:FILE,append,\n" +
+      description: "where a playback stream goes: wav:FILE, wav:FILE,append,\n" +
         "null, exec:COMMAND; again for the next stream",
       repeatable: true,
     },
     {
       flags: "--source <source>",
-      description: "a capture stream's beginning: wav:FILE, silence,\n" +
+      description: "where a capture stream comes from: wav:FILE, silence,\n" +
         "exec:COMMAND; again for the next stream",
       repeatable: true,
     },
@@ -50,13 +50,13 @@ export const cli: CliRole<SoundSpec> = {
     },
     {
       flags: "--latency <ms>",
-      description: "what lies between the sinks and the ear: added to the\n" +
-        "latency that is told to the driver (0)",
+      description: "delay between the sinks and the ear: added to the\n" +
+        "latency reported to the driver (0)",
       range: [0, 10_000],
     },
     {
       flags: "--grace <seconds>",
-      description: "how long a command may work on after its stream's\n" +
+      description: "how long a command may run on after its stream's\n" +
         "end; then it is killed (30)",
       range: [0, 86_400],
     },

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The sound device's control queue (virtio 1.2 §5.14.6.1 to §5.14.6.7): a request in, an answer out.
+ * The sound device's control queue (virtio 1.2 §5.14.6.1 to §5.14.6.7): a request in, a response out.
  *
  * @module
  */
@@ -35,20 +35,20 @@ import {
 } from "./wire.ts";
 import type { Stream } from "./stream.ts";
 
-/** What a card consists of. */
+/** The parts of a card. */
 export interface Card {
   readonly jacks: readonly JackInfo[];
   readonly streams: readonly Stream[];
   readonly chmaps: readonly ChmapInfo[];
 }
 
-/** Most bytes of a request that mean anything. */
+/** The most bytes of a request that are read: the largest request. */
 export const REQUEST_BYTES: number = PCM_SET_PARAMS_SIZE;
 
 interface Request {
-  /** Bytes that the request has at least. */
+  /** The least bytes of the request. */
   readonly size: number;
-  /** @param room Bytes that the answer may have */
+  /** @param room The most bytes of the response */
   answer(card: Card, request: DataView, room: number): Uint8Array<ArrayBuffer>;
 }
 
@@ -64,7 +64,7 @@ function query<Item>(
       const query = decodeQueryInfo(request, 0);
       const found = items(card).slice(query.startId, query.startId + query.count);
       const bytes = HDR_SIZE + query.count * query.size;
-      // Looked at before anything is made in that size: both factors are the driver's.
+      // Checked before memory of that size is allocated: both factors come from the driver.
       if (found.length !== query.count || query.size === 0 || bytes > room) {
         return statusOnly(S_BAD_MSG);
       }
@@ -73,7 +73,7 @@ function query<Item>(
   };
 }
 
-/** Items lie as far apart as the driver says: one that knows less or more of them gets what it knows. */
+/** Items are `size` bytes apart, as the driver asks: a driver of another version of the standard may know shorter or longer ones. */
 function encodeItems<Item>(
   items: readonly Item[],
   stride: number,
@@ -90,7 +90,7 @@ function encodeItems<Item>(
   return answer;
 }
 
-/** A request that moves a stream. */
+/** A request that changes a stream's state. */
 function move(size: number): Request {
   return {
     size,
@@ -132,10 +132,10 @@ function statusOnly(status: number): Uint8Array<ArrayBuffer> {
 }
 
 /**
- * Does what a request asks.
+ * Carries out a request.
  *
  * @param request The request's bytes, as many as there are up to {@linkcode REQUEST_BYTES}
- * @param room Bytes that the answer may have, at least {@linkcode HDR_SIZE}
+ * @param room The most bytes of the response, at least {@linkcode HDR_SIZE}
  */
 export function answerControl(
   card: Card,

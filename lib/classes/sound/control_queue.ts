@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The sound driver's conversation with its device over the control queue (virtio 1.2 §5.14.6), as Linux leads it.
+ * The sound driver's control queue (virtio 1.2 §5.14.6), used as Linux does.
  *
  * @module
  */
@@ -25,14 +25,14 @@ export class ControlQueue {
   }
 
   /**
-   * Sends a message and waits for its answer.
+   * Sends a message and waits for its response.
    *
-   * @param what What it is and for what, for errors: "PCM_START for stream 0"
+   * @param what The message's name in errors: "PCM_START for stream 0"
    * @param requestBytes Bytes of the request
    * @param encode Writes them
-   * @param infoBytes Bytes that the device is to write behind its status
-   * @returns a copy of those
-   * @throws {GuestError} ETIMEDOUT; EINTR; EOPNOTSUPP, EIO, EINVAL by the device's status; ENOSPC when too many are unanswered
+   * @param infoBytes Bytes of information expected after the status
+   * @returns a copy of the information
+   * @throws {GuestError} ETIMEDOUT; EINTR; EOPNOTSUPP, EIO, EINVAL by the device's status; ENOSPC when the queue is full of unanswered messages
    */
   send(
     what: string,
@@ -43,7 +43,7 @@ export class ControlQueue {
     const request = new Uint8Array(requestBytes);
     encode(new DataView(request.buffer));
     const answer = new Uint8Array(HDR_SIZE + infoBytes);
-    // What it says if the device gives the message back unanswered.
+    // The status that stands if the device returns the message without writing one.
     new DataView(answer.buffer).setUint32(0, S_IO_ERR, true);
     // Status and information are segments of their own.
     const lengths = [HDR_SIZE, infoBytes].filter((length) => length > 0);
@@ -53,7 +53,7 @@ export class ControlQueue {
   #check(what: string, answer: DataView<ArrayBuffer>): DataView<ArrayBuffer> {
     const status = answer.getUint32(0, true);
     if (status === S_OK) return new DataView(answer.buffer, HDR_SIZE);
-    const problem = `the device answers ${soundCodeName(status)}, expected OK`;
+    const problem = `the device returned ${soundCodeName(status)}, expected OK`;
     throw this.#queue.error(ERRNO[status] ?? "EINVAL", what, problem);
   }
 }

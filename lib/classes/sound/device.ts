@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The sound device (virtio 1.2 §5.14): jacks, streams and channel maps behind four queues. It holds a buffer's chain from
- * when it is offered until its time is over.
+ * The sound device (virtio 1.2 §5.14): jacks, streams and channel maps behind four queues. It keeps a buffer's chain from
+ * the offer until the end of the buffer's time.
  *
  * @module
  */
@@ -46,10 +46,11 @@ import {
   type SoundSpec,
   type SourceSpec,
 } from "./spec.ts";
-import { type Endpoint, Stream, type StreamHost } from "./stream.ts";
+import type { Endpoint } from "./samples.ts";
+import { Stream, type StreamHost } from "./stream.ts";
 
 const POSITION_INTERVAL_NS = 1e8;
-/** Requests that concern buffers: those offered before them must be known first. */
+/** Requests that concern buffers: the buffers that were offered before them are taken first. */
 const NEEDS_BUFFERS: ReadonlySet<number> = new Set([R_PCM_START, R_PCM_STOP, R_PCM_RELEASE]);
 
 /** A sound card. */
@@ -112,7 +113,7 @@ class SoundDevice implements VirtioDevice<SoundDeviceContract> {
   }
 
   readConfig(): Uint8Array<ArrayBuffer> {
-    // Front-ends ask for either size, and some take nothing but what they asked for.
+    // Front-ends ask for either size, and some accept only the size that they asked for.
     const config = new Uint8Array(SOUND_CONFIG_SIZE_CTLS);
     const { jacks, streams, chmaps } = this.#card;
     encodeSoundConfig(new DataView(config.buffer), 0, {
@@ -139,7 +140,7 @@ class SoundDevice implements VirtioDevice<SoundDeviceContract> {
   stop(queue: number, abandoned: boolean): void {
     for (const stream of this.#streamsOf(queue)) {
       if (abandoned) stream.forget();
-      else stream.giveBack(S_IO_ERR);
+      else stream.completeAll(S_IO_ERR);
     }
   }
 
@@ -147,7 +148,7 @@ class SoundDevice implements VirtioDevice<SoundDeviceContract> {
     for (const stream of this.#streams) stream.reset();
   }
 
-  /** Plugs a jack in or out, and tells the driver. @throws {RangeError} when there is no such jack */
+  /** Plugs a jack in or out, and sends the event. @throws {RangeError} when there is no such jack */
   #setJack(id: number, connected: boolean): void {
     const jack = this.#jacks[id];
     if (jack === undefined) {
@@ -196,7 +197,7 @@ class SoundDevice implements VirtioDevice<SoundDeviceContract> {
     else this.#complete(chain, S_BAD_MSG, 0, 0, isPlayback);
   }
 
-  /** The status closes a buffer: of one captured it is the last that the driver has room for. */
+  /** Writes the status and returns the chain: in a captured buffer the status is behind the room for samples. */
   #complete(
     chain: Chain,
     status: number,
@@ -210,7 +211,7 @@ class SoundDevice implements VirtioDevice<SoundDeviceContract> {
     this.#host.complete(isPlayback ? VQ_TX : VQ_RX, chain, bytes + PCM_STATUS_SIZE);
   }
 
-  /** Without a buffer to put it in, an event is lost (virtio 1.2 §5.14.6.2). */
+  /** Sends an event; it is lost if the driver has offered no buffer for it (virtio 1.2 §5.14.6.2). */
   #sendEvent(code: number, data: number): void {
     const chain = this.#host.take(VQ_EVENT);
     if (chain === null) return;
@@ -233,7 +234,7 @@ class SoundDevice implements VirtioDevice<SoundDeviceContract> {
   }
 
   #tellXrun({ id, xruns, isPlayback }: Stream): void {
-    const what = isPlayback ? "had nothing to play" : "had nowhere to put samples";
+    const what = isPlayback ? "had no samples to play" : "had no buffer for its samples";
     const text = `Stream ${id} ${what} (${xruns} times)`;
     this.#host.report({ kind: "xrun", text, stream: id, count: xruns });
   }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The sound card's driver (virtio 1.2 §5.14), as Linux's virtio_snd: what it asks when it probes, its event queue, its
+ * The sound card's driver (virtio 1.2 §5.14), like Linux's virtio_snd: its probe, its event queue, its
  * streams.
  *
  * @module
@@ -47,12 +47,12 @@ import {
   type TransferResult,
 } from "./transfer.ts";
 
-/** Where the counts lie in the config space. */
+/** Offsets of the counts in the config space. */
 const CONFIG = { jacks: 0, streams: 4, chmaps: 8 } as const;
-/** More items of a kind than this no card has: what the guest believes of a number that the device made up. */
+/** The most items of a kind that the guest accepts: the number comes from the device. */
 const MOST_ITEMS = 256;
 
-/** What the card told when it was probed. */
+/** What the card reported in the probe. */
 export interface CardInfo {
   jacks: JackInfo[];
   streams: PcmInfo[];
@@ -93,7 +93,7 @@ export class SoundCard {
     return device.bind(sound.id, 0n, () => new SoundCard(device, controlTimeoutMs));
   }
 
-  /** Gives the device its event buffers. It is not told: it finds them when it starts. */
+  /** Offers the event buffers, without a notification: the device finds them when it starts. */
   #fillEvents(): void {
     const { pages } = this.device;
     const { ring } = this.#events.queue;
@@ -111,10 +111,10 @@ export class SoundCard {
     const view = this.device.pages.view(address, EVENT_SIZE);
     const code = view.getUint32(0, true);
     const data = view.getUint32(4, true);
-    // An underrun after the last buffer, before STOP comes, is no gap in the sound.
+    // An underrun between the last buffer and STOP is no gap in the sound.
     const { progress } = this.device;
     if (code === EVT_PCM_XRUN && progress.state === "running") progress.count("xruns");
-    // An event may come while the card is still being asked what it has.
+    // An event may arrive during the probe.
     const jack = this.info?.jacks[data];
     if (jack !== undefined && (code === EVT_JACK_CONNECTED || code === EVT_JACK_DISCONNECTED)) {
       jack.connected = code === EVT_JACK_CONNECTED;
@@ -157,11 +157,11 @@ export class SoundCard {
     }
     if (!SAMPLE_FORMATS.some(({ code }) => hasFeature(formats, code))) {
       this.#refuse(
-        `its stream ${id} has no sample format that is known: 0x${formats.toString(16)}`,
+        `its stream ${id} has no known sample format: 0x${formats.toString(16)}`,
       );
     }
     if (!FRAME_RATES.some((_, code) => hasFeature(rates, code))) {
-      this.#refuse(`its stream ${id} has no frame rate that is known: 0x${rates.toString(16)}`);
+      this.#refuse(`its stream ${id} has no known frame rate: 0x${rates.toString(16)}`);
     }
     this.#checkDirection("stream", id, direction);
   }
@@ -183,7 +183,7 @@ export class SoundCard {
     throw new GuestError("ENODEV", `open ${this.device.name} for ${kind}: it has no such stream`);
   }
 
-  /** Stops and releases what runs, as Linux does before it lets the card go; a device that does not answer is no harm. */
+  /** Stops and releases the streams, as Linux does before it removes the card; a device that does not respond is ignored. */
   shutDown(): void {
     for (const stream of this.streams) {
       try {
@@ -197,13 +197,13 @@ export class SoundCard {
   }
 }
 
-/** What the sound driver and its guest's owner agree on. */
+/** The contract between the sound driver and its guest's owner. */
 export interface SoundDriverContract extends DriverContract {
   found: CardInfo;
   calls: {
     /** Plays a file to its end. */
     play(options: PlayOptions): TransferResult;
-    /** Records a file of exactly so many frames. */
+    /** Records a file of an exact number of frames. */
     capture(options: CaptureOptions): TransferResult;
   };
   progress: SoundProgressLayout;

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The files of a card's streams: none is written to while another stream has it, by whatever name.
+ * The files of a card's streams: no file is written to while another stream uses it, under whatever name.
  *
  * @module
  */
 import { SpecError } from "../../device/role.ts";
 
-/** A stream's file, for as long as it has it open. */
+/** A file that a stream has open. */
 export interface Use {
-  /** What it is, as WavReader.identity tells. */
+  /** The file itself, see `WavReader.identity`. */
   readonly identity: string;
   readonly path: string;
   readonly isWritten: boolean;
@@ -31,8 +31,8 @@ export class OpenFiles {
   /**
    * Notes that a stream opens a file.
    *
-   * @returns what is to be disposed of when the stream closes it
-   * @throws {SpecError} when another stream writes to it, or it is to be written to and another stream has it
+   * @returns to be disposed of when the stream closes the file
+   * @throws {SpecError} when another stream writes to it, or this one wants to write and another has it open
    */
   open(use: Use): Disposable {
     for (const other of this.#uses) {

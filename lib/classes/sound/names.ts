@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * What a stream's command finds in its environment: above all the sample format, as different programs call it.
+ * Environment variables for a stream's command: above all the sample format, under the names that different programs use.
  *
  * @module
  */
 import type { StreamFormat } from "./sinks.ts";
 import { SAMPLE_FORMATS, type SampleFormat } from "./wire.ts";
 
-/** By the standard's name: pw-cat's `--format` (those that all its versions know), sox's `-t`, ffmpeg's `-f`. */
+/** By the standard's name: pw-cat's `--format` (those of all its versions), sox's `-t`, ffmpeg's `-f`. */
 const NAMES: Readonly<Record<string, { pw?: string; sox?: string; ffmpeg?: string }>> = {
   MU_LAW: { pw: "ulaw", sox: "ul", ffmpeg: "mulaw" },
   A_LAW: { pw: "alaw", sox: "al", ffmpeg: "alaw" },
@@ -31,7 +31,7 @@ const FORMAT_VARIABLES: Readonly<Record<string, (format: SampleFormat) => string
   FFMPEG_FORMAT: ({ name }) => NAMES[name]?.ffmpeg,
 };
 
-/** What a command finds in its environment; a variable whose program has no name for the format is not there. */
+/** Environment variables of a command; a variable whose program has no name for the format is left out. */
 export function variablesOf({ sample, channels, rate }: StreamFormat): Record<string, string> {
   const names = Object.entries(FORMAT_VARIABLES).flatMap(([variable, nameOf]) => {
     const name = nameOf(sample);
@@ -41,7 +41,7 @@ export function variablesOf({ sample, channels, rate }: StreamFormat): Record<st
   return { ...numbers, ...Object.fromEntries(names) };
 }
 
-/** The formats for which a command finds all variables that it names. */
+/** The formats for which every variable that a command uses is set. */
 export function formatsFor(command: string): SampleFormat[] {
   const wanted = Object.keys(FORMAT_VARIABLES)
     .filter((variable) => new RegExp(`\\$\\{?${variable}\\b`).test(command));

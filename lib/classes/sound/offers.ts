@@ -23,7 +23,7 @@ import {
 
 const allOnes = (count: number): bigint => (1n << BigInt(count)) - 1n;
 const ALL_RATES = allOnes(FRAME_RATES.length);
-/** Formats whose samples fill whole bytes; the others cannot be counted in frames. */
+/** Formats whose samples are whole bytes; buffers of the others cannot be counted in frames. */
 const WHOLE_FORMATS = formatMap(SAMPLE_FORMATS.filter((format) => format.bytes > 0));
 const WAV_FORMATS = formatMap(SAMPLE_FORMATS.filter((format) => format.wav !== null));
 
@@ -43,7 +43,7 @@ function streamInfo(direction: number, nid: number, formats: bigint): PcmInfo {
   };
 }
 
-/** What a stream offers, and what is odd about its file. */
+/** What a stream offers, and remarks on its file. */
 export interface Offer {
   info: PcmInfo;
   remarks: string[];
@@ -54,12 +54,12 @@ export function playback(sink: SinkSpec, nid: number): Offer {
   return { info: streamInfo(D_OUTPUT, nid, formats), remarks: [] };
 }
 
-/** What a stream without a file can have. */
+/** Formats of a stream without a file. */
 function formatsOf(end: SinkSpec | SourceSpec): bigint {
   return end.kind === "exec" ? formatMap(formatsFor(end.command)) : WHOLE_FORMATS;
 }
 
-/** A file is captured as it is: nothing else is offered. */
+/** A file is captured in its own format: no other is offered. */
 export function capture(source: SourceSpec, nid: number): Offer {
   const info = streamInfo(D_INPUT, nid, formatsOf(source));
   if (source.kind !== "wav") return { info, remarks: [] };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * A PCM stream of the sound driver (virtio 1.2 §5.14.6.6, §5.14.6.8): its control messages and its buffer, cut into
- * periods, each of which travels as one message on tx or rx. What ALSA and Linux's virtio_snd do between them.
+ * periods, each sent as one message on tx or rx. Does the work of ALSA and Linux's virtio_snd.
  *
  * @module
  */
@@ -36,20 +36,20 @@ import { PAGE_SIZE } from "../../guest/pages.ts";
 import type { VirtQueue } from "../../guest/transport.ts";
 import type { SoundMmioDevice } from "./progress.ts";
 
-/** A period is one message; this is how one is laid out in memory. */
+/** A period's message, and where it is in memory. */
 export interface PcmMessage {
   readonly stream: PcmStream;
   /** Guest address of virtio_snd_pcm_xfer; virtio_snd_pcm_status follows. */
   readonly header: number;
-  /** The period's bytes, where they lie. */
+  /** The period's bytes, as segments. */
   readonly data: readonly Segment[];
-  /** The same, to be read and written. */
+  /** Views of the same bytes. */
   readonly views: readonly Uint8Array[];
-  /** Bytes that are on their way in it, or that came back. */
+  /** Bytes that are sent in it, or that were returned. */
   length: number;
 }
 
-/** What ALSA calls hw_params. */
+/** Stream parameters, ALSA's hw_params. */
 export interface HwParams {
   /** Code of a sample format. */
   format: number;
@@ -65,15 +65,15 @@ export interface HwParams {
 /** Linux's limits: module parameters pcm_periods_min and pcm_periods_max. */
 const PERIODS = { min: 2, max: 16 } as const;
 
-/** Where a request leaves a stream whose device agreed to it, whatever the driver thought it was in. */
+/** The state of a stream after a request that succeeded. */
 const LEADS_TO: Readonly<Record<number, PcmState>> = Object.assign({}, ...Object.values(PCM_MOVES));
 
-/** Features of a stream that the driver turns on where they are offered. */
+/** Features of a stream that the driver enables if they are offered. */
 const USABLE_FEATURES = 1 << PCM_F_MSG_POLLING | 1 << PCM_F_EVT_XRUNS;
 
 /** One stream of a card. */
 export class PcmStream {
-  /** Messages that came back and were not looked at yet, in the order in which they came. */
+  /** Messages that were returned and not handled yet, in order. */
   readonly returned: PcmMessage[] = [];
   messages: readonly PcmMessage[] = [];
   /** Bytes of a frame, once parameters are set. */
@@ -81,9 +81,9 @@ export class PcmStream {
   #state: PcmState = "idle";
   #pending = 0;
   #lastReturn = 0;
-  /** Whether what comes back was played or recorded; from STOP on it is merely given back. */
+  /** Whether returned messages count as played or recorded; not after STOP. */
   #counts = false;
-  /** What {@linkcode messages} take. */
+  /** Memory of the headers of {@linkcode messages}. */
   #headers = { address: 0, bytes: 0 };
   #dataPages: number[] = [];
 
@@ -95,12 +95,12 @@ export class PcmStream {
     readonly info: PcmInfo,
   ) {}
 
-  /** The state, by what the device last agreed to. */
+  /** The state, by the last request that succeeded. */
   get state(): PcmState {
     return this.#state;
   }
 
-  /** Messages that the device has. */
+  /** Number of messages that the device has. */
   get pending(): number {
     return this.#pending;
   }
@@ -111,9 +111,9 @@ export class PcmStream {
   }
 
   /**
-   * Sets the stream's parameters and makes its buffer.
+   * Sets the stream's parameters and allocates its buffer.
    *
-   * @throws {GuestError} EINVAL for what the stream cannot do; ETIMEDOUT while the device keeps messages of before
+   * @throws {GuestError} EINVAL for parameters that the stream does not offer; ETIMEDOUT while the device keeps earlier messages
    */
   setParams(params: HwParams): void {
     this.#check(params);
@@ -159,7 +159,7 @@ export class PcmStream {
     }
   }
 
-  /** Makes the stream ready to take messages. @throws {GuestError} */
+  /** Prepares the stream for messages. @throws {GuestError} */
   prepare(): void {
     this.#order(R_PCM_PREPARE);
     this.#counts = true;
@@ -183,7 +183,7 @@ export class PcmStream {
   }
 
   /**
-   * Gives the device's side up: it is to give all messages back.
+   * Releases the stream: the device returns all messages.
    *
    * @throws {GuestError} ETIMEDOUT when it keeps some
    */
@@ -195,13 +195,13 @@ export class PcmStream {
     throw new GuestError("ETIMEDOUT", `flush ${this.name}: ${problem} for ${timeoutMs} ms`);
   }
 
-  /** Gets back what a use that went wrong left with the device. @throws {GuestError} when it keeps it */
+  /** Gets messages back that a failed use has left with the device. @throws {GuestError} when it keeps them */
   flush(): void {
     if (this.#pending > 0) this.release();
     this.returned.length = 0;
   }
 
-  /** Stops and releases it, as far as its state has it; as in Linux, released whether STOP was answered or not. @throws {GuestError} */
+  /** Stops and releases it if its state allows; like Linux, releases even if STOP was not answered. @throws {GuestError} */
   shutDown(): void {
     const runs = this.#state === "running";
     try {
@@ -222,7 +222,7 @@ export class PcmStream {
   }
 
   /**
-   * Sends messages to the device and tells it, once.
+   * Sends messages to the device, with one notification.
    *
    * @param messages Each with its `length`: a whole period, or less at the end of the stream (§5.14.6.8)
    * @throws {GuestError} ENOSPC when the queue has no room
@@ -231,7 +231,7 @@ export class PcmStream {
     try {
       for (const message of messages) this.#add(message);
     } finally {
-      // Those that were added are to come back, even if there was no room for all.
+      // Those that were added will be returned, even if there was no room for all.
       if (!(this.info.features & 1 << PCM_F_MSG_POLLING)) this.queue.kick();
     }
   }
@@ -267,12 +267,12 @@ export class PcmStream {
     progress.write("buffered", progress.read("buffered") + bytes / this.frameBytes);
   }
 
-  /** A message came back: called by the interrupt handler. */
+  /** A message was returned: called by the interrupt handler. */
   complete(message: PcmMessage, written: number): void {
     const { pages, progress } = this.device;
     this.#buffered(-message.length);
     const status = pages.view(message.header + PCM_XFER_SIZE, PCM_STATUS_SIZE);
-    // As in Linux, a captured message that holds no sound counts as a whole one.
+    // As in Linux, a captured message without samples counts as a full one.
     const captured = this.info.direction !== D_OUTPUT && written > PCM_STATUS_SIZE;
     if (captured) message.length = written - PCM_STATUS_SIZE;
     this.#pending--;
@@ -294,7 +294,7 @@ export class PcmStream {
     progress.write("longestPeriodMs", Math.max(took, progress.read("longestPeriodMs")));
   }
 
-  /** A buffer of pages wherever they lie, cut into periods: a period's first and last page may be its neighbours', too. */
+  /** A buffer of scattered pages, cut into periods: adjacent periods may share a page. */
   #allocateMessages(periodBytes: number, periods: number): void {
     const { pages } = this.device;
     const stride = 16;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * What a sound device that takes another's place must be told: the parameters and the state of each stream.
+ * Replay for a new sound back-end: the parameters and the state of each stream.
  *
  * @module
  */
@@ -24,9 +24,9 @@ import {
 } from "./wire.ts";
 
 const STREAM_BYTES = 32;
-/** Streams with a higher number are not repeated. */
+/** Streams with a higher number are not replayed. */
 const STREAMS = 32;
-/** A stream with longer periods than these, in milliseconds, is not watched: nothing may come back for so long. */
+/** Streams with longer periods, in milliseconds, are not watched: they may be silent that long. */
 const LONGEST_WATCHED_MS = 2000;
 const UNSET = 0;
 const PARAMS = 1;
@@ -34,7 +34,7 @@ const PREPARED = 2;
 const RUNNING = 3;
 const STOPPED = 4;
 
-/** Where an answered request leaves its stream. RELEASE keeps the parameters (virtio 1.2 §5.14.6.6.1). */
+/** The state of a stream after a request that succeeded. RELEASE keeps the parameters (virtio 1.2 §5.14.6.6.1). */
 const LEADS_TO: Readonly<Record<number, number>> = {
   [R_PCM_SET_PARAMS]: PARAMS,
   [R_PCM_PREPARE]: PREPARED,
@@ -48,7 +48,7 @@ const OK = new Uint8Array(Uint32Array.of(S_OK).buffer);
 /**
  * Each stream's parameters and state, in 32 bytes a stream: u32 state, 24 bytes SET_PARAMS, 4 unused.
  *
- * START comes after the buffers in flight: some devices fail a start with nothing to play.
+ * START is sent after the buffers in flight were offered: some devices fail a START without buffers.
  */
 class SoundReplay implements Replay {
   readonly #view: DataView;
@@ -73,8 +73,8 @@ class SoundReplay implements Replay {
   }
 
   /**
-   * RELEASE of what is released is done. Linux sends that when a player opens a stream whose buffers are not back yet: the
-   * RELEASE of a player that was killed, or gave up, is still on its way. vhost-device-sound 0.3.0 refuses it.
+   * RELEASE of a released stream counts as done. Linux sends one when a player opens a stream while the
+   * RELEASE of a player that was killed, or gave up, is still unanswered. vhost-device-sound 0.3.0 refuses it.
    */
   refused(request: DataView, length: number): Uint8Array | null {
     if (length < PCM_HDR_SIZE || request.getUint32(0, true) !== R_PCM_RELEASE) return null;
@@ -82,7 +82,7 @@ class SoundReplay implements Replay {
     return stream < STREAMS && this.#state(stream) === PARAMS ? OK : null;
   }
 
-  /** A stream that is prepared or running is not where a driver begins; parameters are set anew. */
+  /** Not while a stream is prepared or running; parameters do not matter, the next driver sets them. */
   isClean(): boolean {
     for (let stream = 0; stream < STREAMS; stream++) {
       const state = this.#state(stream);
@@ -97,7 +97,7 @@ class SoundReplay implements Replay {
       const state = this.#state(stream);
       if (state === UNSET) continue;
       const params = this.#params(stream);
-      if (params[0] !== UNSET) messages.push(params); // a device may have accepted PREPARE without any
+      if (params[0] !== UNSET) messages.push(params); // UNSET: the device accepted PREPARE without parameters
       if (state !== PARAMS) messages.push(pcmRequest(R_PCM_PREPARE, stream));
     }
     return messages;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Where the samples of a playback stream go.
+ * Sinks: where the samples of a playback stream go.
  *
  * @module
  */
@@ -13,7 +13,7 @@ import type { SinkSpec } from "./spec.ts";
 
 type WavSinkSpec = Extract<SinkSpec, { kind: "wav" }>;
 
-/** What a stream's samples are. */
+/** Format of a stream's samples. */
 export interface StreamFormat {
   readonly sample: SampleFormat;
   readonly channels: number;
@@ -21,33 +21,33 @@ export interface StreamFormat {
   readonly rate: number;
 }
 
-/** Takes one playback's samples, from START to RELEASE. */
+/** Takes the samples of one playback, from START to RELEASE. */
 export interface Sink {
-  /** The stream starts, the first time or again: begins anew if it has ended. @throws {OsError} */
+  /** START, the first or a later one: starts the sink again if it has ended. @throws {OsError} */
   restart?(): void;
   /**
-   * Takes whole samples from `bytes[offset…]`, which may be changed by it.
+   * Takes whole samples from `bytes[offset…]`, which it may overwrite.
    *
-   * @returns how many bytes it took; fewer than `length`: it is full, and says when there is room
-   * @throws {Error} when it takes no more
+   * @returns how many bytes it took; fewer than `length`: it is full, and calls `onReady` when there is room
+   * @throws {Error} when it has ended
    */
   write(bytes: Uint8Array<ArrayBuffer>, offset: number, length: number): number;
-  /** A whole buffer was written: from now on it must not be lost. */
+  /** A whole buffer was written, and must not be lost from now on. */
   commit(): void;
-  /** The buffer will not be whole: forget its beginning, if that can be. */
+  /** The buffer will not be completed: drops its samples where that is possible. */
   rollback(): void;
-  /** Bytes it took that were not yet heard. */
+  /** Bytes that it took and that are not played yet. */
   waiting(): number;
   close(): void;
 }
 
-/** What sinks and sources are made with. */
+/** What sinks and sources use of their device. */
 export interface Surroundings {
   readonly commands: Commands;
   readonly files: OpenFiles;
-  /** To be called when a sink that was full has room, a source that was empty has samples. */
+  /** Called when a full sink has room, or an empty source has samples. */
   readonly onReady: () => void;
-  /** To be called with what is odd, and no error. */
+  /** Called with a sentence about something odd that is no error. */
   readonly onNotice: (text: string) => void;
 }
 
@@ -58,7 +58,7 @@ export function openSink(spec: SinkSpec, format: StreamFormat, around: Surroundi
   return new ExecSink(spec.command, format, around);
 }
 
-/** @throws {TypeError} when a WAV file cannot carry it, which a stream with such a file does not offer */
+/** @throws {TypeError} for a format that WAV does not have; streams with such a file do not offer it */
 export function wavFormatOf({ sample, channels, rate }: StreamFormat): WavFormat {
   if (sample.wav === null) throw new TypeError(`Cannot put ${sample.name} into a WAV file`);
   return { ...sample.wav, channels, rate };
@@ -72,7 +72,7 @@ const NULL_SINK: Sink = {
   close: () => {},
 };
 
-/** A file, without padding: few programs read S24_LE from a file as what it is, all read its 24 bits alone. */
+/** A file, without padding: few programs read S24_LE from a file correctly, all read packed 24 bits. */
 class WavSink implements Sink {
   readonly #format: WavFormat;
   readonly #writer: WavWriter;

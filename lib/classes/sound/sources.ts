@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Where the samples of a capture stream come from.
+ * Sources: where the samples of a capture stream come from.
  *
  * @module
  */
@@ -11,15 +11,15 @@ import { variablesOf } from "./names.ts";
 import { type StreamFormat, type Surroundings, wavFormatOf } from "./sinks.ts";
 import type { SourceSpec } from "./spec.ts";
 
-/** Gives one capture's samples, from START to RELEASE. */
+/** Provides the samples of one capture, from START to RELEASE. */
 export interface Source {
-  /** The stream starts, the first time or again: begins anew if it has ended. @throws {OsError} */
+  /** START, the first or a later one: starts the source again if it has ended. @throws {OsError} */
   restart?(): void;
   /**
-   * Puts samples to `bytes[offset…]`.
+   * Writes samples to `bytes[offset…]`.
    *
-   * @returns how many bytes; fewer than `length`: there are no more yet, and it says when there are
-   * @throws {Error} when there will be no more
+   * @returns how many bytes; fewer than `length`: there are no more yet, and it calls `onReady` when there are
+   * @throws {Error} when it has ended
    */
   read(bytes: Uint8Array<ArrayBuffer>, offset: number, length: number): number;
   close(): void;
@@ -32,7 +32,7 @@ export function openSource(spec: SourceSpec, format: StreamFormat, around: Surro
   return silenceSource(format.sample.silence);
 }
 
-/** Fills with a sample's bytes, over and over; streams only ask for whole samples from whole samples on. */
+/** Fills with the bytes of a sample, repeated; offset and length are whole samples. */
 function fill(bytes: Uint8Array, offset: number, length: number, silence: readonly number[]): void {
   const n = silence.length;
   if (n === 1 || silence.every((byte) => byte === 0)) {
@@ -58,7 +58,7 @@ class WavSource implements Source {
   readonly #silence: readonly number[];
   readonly #use: Disposable;
 
-  /** @throws {WavError} when it is no longer what the stream offers @throws {SpecError} when it is being written to */
+  /** @throws {WavError} when its format has changed @throws {SpecError} when another stream writes to it */
   constructor(path: string, format: StreamFormat, { files, onNotice }: Surroundings) {
     using opened = new DisposableStack();
     this.#reader = opened.use(WavReader.open(path));
@@ -96,7 +96,7 @@ class ExecSource extends CommandEnd implements Source {
 
   override close(): void {
     super.close();
-    // A recorder would record for ever; the closed pipe tells it only when it writes next.
+    // Killed, as a recorder does not end by itself: it notices the closed pipe only at its next write.
     this.command.child.signal(SIGTERM);
   }
 }

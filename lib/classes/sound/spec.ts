@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * What a sound device is asked to be, in plain data, and what it reports.
+ * The specification of a sound device, as plain data, and its events.
  *
  * @module
  */
@@ -11,25 +11,25 @@ import type { PcmState } from "./wire.ts";
 export interface SoundSpec {
   /**
    * One playback stream each:
-   * `wav:FILE` begins the file anew with each playback, `wav:FILE,append` goes on in it; `null` drops;
-   * `exec:COMMAND` runs a shell command per playback and writes samples to its standard input; after one that ends before
-   * that, buffers fail until the stream is started again, and so is the command. The command finds
-   * `$RATE`, `$CHANNELS`, `$BITS` and the format's names in its environment: `$FORMAT` (ALSA's, such as S16_LE),
-   * `$PW_FORMAT` (pw-cat's), `$SOX_FORMAT` and `$FFMPEG_FORMAT`; a stream offers only formats that have the names its
+   * `wav:FILE` overwrites the file with each playback, `wav:FILE,append` appends to it; `null` drops all samples;
+   * `exec:COMMAND` runs a shell command per playback and writes samples to its standard input. If it ends before
+   * the playback does, buffers fail until the stream is started again, which also runs the command again. Its environment has
+   * `$RATE`, `$CHANNELS`, `$BITS` and the names of the format: `$FORMAT` (ALSA's, such as S16_LE),
+   * `$PW_FORMAT` (pw-cat's), `$SOX_FORMAT` and `$FFMPEG_FORMAT`; a stream offers only formats with the names that its
    * command uses.
    */
   sinks?: string[];
-  /** One capture stream each: `wav:FILE` (then silence), `silence`, or `exec:COMMAND`, whose standard output is heard. */
+  /** One capture stream each: `wav:FILE` (then silence), `silence`, or `exec:COMMAND`, whose standard output is captured. */
   sources?: string[];
-  /** "real": by a clock, at the stream's rate (the default). "free": as fast as the driver goes. */
+  /** "real": by a clock, at the stream's rate (the default). "free": as fast as the driver offers buffers. */
   pace?: "real" | "free";
-  /** What lies between the sinks and the ear, in milliseconds: added to the latency that is told to the driver. */
+  /** Delay between the sinks and the ear, in milliseconds: added to the latency reported to the driver. */
   latencyMs?: number;
-  /** How long a command may work on after its stream's end, in milliseconds; then it is killed. @default {30000} */
+  /** How long a command may run on after its stream's end, in milliseconds; then it is killed. @default {30000} */
   graceMs?: number;
 }
 
-/** What a sound device reports of its own. */
+/** Events of a sound device. */
 export type SoundEvent =
   | { kind: "error"; text: string; stream?: number }
   | { kind: "notice"; text: string; stream?: number }
@@ -46,7 +46,7 @@ export type SoundEvent =
   /** `count` since PREPARE. */
   | { kind: "xrun"; text: string; stream: number; count: number };
 
-/** What the sound device and its owner agree on. */
+/** The contract between the sound device and its owner. */
 export interface SoundDeviceContract {
   spec: SoundSpec;
   calls: {
@@ -68,7 +68,7 @@ export type SourceSpec =
   | { kind: "wav"; path: string }
   | { kind: "exec"; command: string };
 
-/** Splits `kind:rest`; what follows the first colon may contain more. */
+/** Splits `kind:rest` at the first colon. */
 function split(text: string): [kind: string, rest: string] {
   const colon = text.indexOf(":");
   return colon < 0 ? [text, ""] : [text.slice(0, colon), text.slice(colon + 1)];
@@ -98,17 +98,17 @@ export function parseSource(text: string): SourceSpec {
   throw new SpecError(`Cannot capture from "${text}", expected wav:FILE, silence or exec:COMMAND`);
 }
 
-/** Most channels a stream offers: as many as have a customary order. */
+/** The most channels that a stream offers: those for which WAV has an order. */
 export const MAX_CHANNELS = 8;
 const MAX_STREAMS = 32;
 const MAX_GRACE_MS = 86_400_000;
-/** What commands are given where nothing is said. */
+/** Default of `graceMs`. */
 export const DEFAULT_GRACE_MS = 30_000;
 
 /**
- * A sound specification, read.
+ * Parses a sound specification.
  *
- * @throws {SpecError} for texts that mean nothing, numbers out of range, or too many streams
+ * @throws {SpecError} for an unknown sink or source, a number out of range, or too many streams
  */
 export function parseSound(spec: SoundSpec): { sinks: SinkSpec[]; sources: SourceSpec[] } {
   const { latencyMs = 0, graceMs = 0 } = spec;
@@ -123,7 +123,9 @@ export function parseSound(spec: SoundSpec): { sinks: SinkSpec[]; sources: Sourc
     throw new SpecError(`Cannot add a latency of ${latencyMs} ms, expected 0 to 10000`);
   }
   if (!(graceMs >= 0 && graceMs <= MAX_GRACE_MS)) {
-    throw new SpecError(`Cannot give commands ${graceMs} ms, expected 0 to ${MAX_GRACE_MS}`);
+    throw new SpecError(
+      `Cannot give commands a grace time of ${graceMs} ms, expected 0 to ${MAX_GRACE_MS}`,
+    );
   }
   return { sinks, sources };
 }

@@ -1,13 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * One PCM stream: its state, its clock, and the buffers it holds (virtio 1.2 §5.14.6.6 and §5.14.6.8).
+ * One PCM stream: its state and the buffers it holds (virtio 1.2 §5.14.6.6 and §5.14.6.8).
  *
- * Time. A running stream has an origin, and the end of each buffer is the origin plus all frames since then over the
- * rate: a deadline missed moves no other, so nothing drifts. Samples change hands at the end of their buffer's time,
- * immediately before the buffer is completed: what is completed is in the sink, and a killed device repeats little.
- *
- * The origin moves in three cases only: START, after a pause by as much as the pause took; an xrun, to the moment when
- * buffers came again; a sink or source that was not ready at a deadline, by as much as it was late.
+ * Samples are moved at the end of their buffer's time, immediately before the buffer is completed: the samples of a
+ * completed buffer are in the sink, and a device that is killed and started again repeats few of them.
  *
  * @module
  */
@@ -32,22 +28,18 @@ import {
   S_OK,
   SAMPLE_FORMATS,
 } from "./wire.ts";
-import type { Sink, StreamFormat } from "./sinks.ts";
-import type { Source } from "./sources.ts";
+import { type Endpoint, Samples } from "./samples.ts";
+import type { StreamFormat } from "./sinks.ts";
+import { StreamClock } from "./stream_clock.ts";
 
-/** Most bytes a driver's whole buffer may have: over a second of the most that any format takes. */
+/** The most bytes of a driver's whole buffer: more than a second of the largest format. */
 const MAX_BUFFER_BYTES = 2 ** 24;
-/** Samples are moved in pieces of at most this many bytes. */
-const PIECE_BYTES = 2 ** 16;
-const NS_PER_SECOND = 1e9;
-/** How long a sink may take nothing, a source give nothing, before the buffer that waits for it fails. */
-const MAX_STALL_NS = 2e9;
 
 /** What a stream needs of its device. */
 export interface StreamHost {
-  /** Nanoseconds now. */
+  /** The time, in nanoseconds. */
   now(): number;
-  /** Gives a buffer back. @param bytes Bytes of samples captured, 0 for playback */
+  /** Completes a buffer. @param bytes Bytes of samples captured, 0 for playback */
   complete(
     stream: Stream,
     chain: Chain,
@@ -55,27 +47,30 @@ export interface StreamHost {
     latencyBytes: number,
     bytes: number,
   ): void;
-  /** The sound was interrupted; tells the driver if it wants to hear of it. */
+  /** Reports an xrun. @param notify Whether the driver asked for XRUN events */
   xrun(stream: Stream, notify: boolean): void;
+  /** Reports that the sink or source failed. */
   failed(stream: Stream, error: Error): void;
+  /** Reports a change of the state. */
   stateChanged(stream: Stream): void;
 }
 
-/** How a stream reaches the world. */
-export interface Endpoint {
-  openSink?(format: StreamFormat): Sink;
-  openSource?(format: StreamFormat): Source;
-}
-
-/** What a stream is made with. */
+/** Options of a stream. */
 export interface StreamOptions {
   readonly id: number;
   readonly info: PcmInfo;
   readonly endpoint: Endpoint;
-  /** False: buffers are completed at once. */
+  /** Whether buffers are completed by the clock; false: at once. */
   readonly paced: boolean;
   /** Added to the latency of each buffer played. */
   readonly latencyMs: number;
+}
+
+/** Parameters that the driver has set. */
+interface Setup {
+  readonly params: PcmParams;
+  readonly format: StreamFormat;
+  readonly frameBytes: number;
 }
 
 /** One stream. */
@@ -86,37 +81,15 @@ export class Stream {
   state: PcmState = "idle";
   /** Frames completed since PREPARE. */
   frames = 0;
-  /** Interruptions since PREPARE. */
+  /** Xruns since PREPARE. */
   xruns = 0;
-  /** Frames per second, once parameters are set. */
-  rate = 1;
 
   readonly #host: StreamHost;
   readonly #options: StreamOptions;
-  #params: PcmParams | null = null;
-  #format: StreamFormat | null = null;
-  #frameBytes = 1;
-  #sink: Sink | null = null;
-  #source: Source | null = null;
   readonly #queue: Chain[] = [];
-
-  /** Moment from which frames are counted; null: the next buffer's coming. */
-  #origin: number | null = null;
-  /** Frames completed since the origin. */
-  #played = 0;
-  /** While stopped: how far the time was from the origin; null: nothing was being played. */
-  #elapsed: number | null = null;
-  /** Moment at which the last buffer ended and no other was there; null: there is one. */
-  #underrunSince: number | null = null;
-  #underrunCounted = false;
-  /** Bytes of the first buffer that changed hands. */
-  #moved = 0;
-  /** Its time is over, but the sink or source was not ready. */
-  #stalled = false;
-  /** Until when it is waited for, then. */
-  #stallEnd = 0;
-  /** The last buffer failed: said once, not for each. */
-  #failing = false;
+  readonly #clock = new StreamClock();
+  readonly #samples: Samples;
+  #setup: Setup | null = null;
 
   constructor(host: StreamHost, options: StreamOptions) {
     this.#host = host;
@@ -124,11 +97,17 @@ export class Stream {
     this.id = options.id;
     this.info = options.info;
     this.isPlayback = options.info.direction === D_OUTPUT;
+    this.#samples = new Samples(options.endpoint, this.isPlayback, options.id);
+  }
+
+  /** Frames per second, once parameters are set. */
+  get rate(): number {
+    return this.#clock.rate;
   }
 
   // ---- control ----
 
-  /** SET_PARAMS: keeps what is possible. @returns a status */
+  /** SET_PARAMS: accepts what the stream offers. @returns a status */
   setParams(params: PcmParams): number {
     const { info } = this;
     const supported = (info.features & params.features) >>> 0 === params.features &&
@@ -144,22 +123,21 @@ export class Stream {
     if (periodBytes === 0 || periodBytes % frameBytes !== 0 || bufferBytes < periodBytes) {
       return S_BAD_MSG;
     }
-    this.giveBack(S_OK);
-    this.#params = params;
-    this.rate = FRAME_RATES[params.rate]!;
-    this.#format = { sample, channels: params.channels, rate: this.rate };
-    this.#frameBytes = frameBytes;
+    this.completeAll(S_OK);
+    const rate = FRAME_RATES[params.rate]!;
+    this.#setup = { params, format: { sample, channels: params.channels, rate }, frameBytes };
+    this.#clock.rate = rate;
     return S_OK;
   }
 
-  /** Whether buffers may be with it. */
+  /** Whether the stream may have buffers in this state. */
   get #takesBuffers(): boolean {
     return this.state === "prepared" || this.state === "running" || this.state === "stopped";
   }
 
   /**
-   * Makes a legal move, or none for a RELEASE of what holds nothing. Linux sends RELEASE when a player opens a stream whose
-   * buffers it does not have back: while the RELEASE of a player before, for which nobody waited, is still on its way.
+   * Carries out a request that changes the state, if the present state allows it. RELEASE of a stream without buffers is
+   * always OK: Linux sends one when a player opens the stream while the RELEASE of a previous player is still unanswered.
    *
    * @param code The request
    * @returns a status
@@ -169,95 +147,72 @@ export class Stream {
     if (next === undefined) {
       return code === R_PCM_RELEASE && !this.#takesBuffers ? S_OK : S_BAD_MSG;
     }
-    const status = params === undefined ? this.#moves[code]!() : this.setParams(params);
+    const status = params === undefined ? this.#carryOut(code) : this.setParams(params);
     if (status !== S_OK || next === this.state) return status;
     this.state = next;
     this.#host.stateChanged(this);
     return S_OK;
   }
 
-  readonly #moves: Readonly<Record<number, () => number>> = {
-    [R_PCM_PREPARE]: () => this.#prepare(),
-    [R_PCM_START]: () => this.#start(),
-    [R_PCM_STOP]: () => this.#stop(),
-    [R_PCM_RELEASE]: () => this.#release(),
-  };
-
-  #prepare(): number {
-    this.frames = this.xruns = 0;
-    this.#origin = this.#elapsed = null;
-    return S_OK;
+  #carryOut(code: number): number {
+    switch (code) {
+      case R_PCM_PREPARE:
+        this.frames = this.xruns = 0;
+        this.#clock.clear();
+        return S_OK;
+      case R_PCM_START:
+        return this.#start();
+      case R_PCM_STOP:
+        this.#clock.stop(this.#host.now(), this.#queue.length > 0 ? this.#headFrames() : null);
+        this.#samples.clearStall();
+        return S_OK;
+      default: // RELEASE
+        this.completeAll(S_OK);
+        this.close();
+        return S_OK;
+    }
   }
 
-  // Only now: to be prepared costs nothing, and programs that merely look at a card prepare it too.
-  #open(): void {
-    const { openSink, openSource } = this.#options.endpoint;
-    if (this.isPlayback) (this.#sink ??= openSink!(this.#format!)).restart?.();
-    else (this.#source ??= openSource!(this.#format!)).restart?.();
-    this.#failing = false;
-  }
-
+  // The sink is opened here and not by PREPARE, which programs also send when they only look at a card.
   #start(): number {
     try {
-      this.#open();
+      this.#samples.open(this.#setup!.format);
     } catch (error) {
       this.#host.failed(this, error as Error);
       return S_IO_ERR;
     }
-    const now = this.#host.now();
-    if (this.#elapsed !== null) this.#origin = now - this.#elapsed;
-    else this.#setOrigin(this.#queue.length > 0 ? now : null);
+    this.#clock.start(this.#host.now(), this.#queue.length > 0);
     return S_OK;
   }
 
-  #stop(): number {
-    const { now } = this.#host;
-    const busy = this.#origin !== null && this.#queue.length > 0;
-    this.#elapsed = busy ? Math.min(now(), this.#headEnd()) - this.#origin! : null;
-    this.#underrunSince = null;
-    this.#stalled = false;
-    return S_OK;
-  }
-
-  #release(): number {
-    this.giveBack(S_OK);
-    this.close();
-    return S_OK;
-  }
-
-  /** Completes all buffers it holds, unplayed. */
-  giveBack(status: number): void {
+  /** Completes all buffers, unplayed. */
+  completeAll(status: number): void {
     for (const chain of this.#queue) this.#host.complete(this, chain, status, 0, 0);
     this.forget();
   }
 
-  /** Drops all buffers it holds without completing them: the driver's memory is gone. */
+  /** Drops all buffers without completing them: the driver's memory is gone. */
   forget(): void {
     this.#queue.length = 0;
-    this.#sink?.rollback();
-    this.#moved = 0;
-    this.#stalled = false;
-    this.#underrunSince = null;
-    this.#origin = this.#elapsed = null;
+    this.#samples.drop();
+    this.#clock.clearUnderrun();
+    this.#clock.clear();
   }
 
-  /** Closes what it plays to or captures from. */
+  /** Closes the sink or source. */
   close(): void {
-    const [sink, source] = [this.#sink, this.#source];
-    this.#sink = this.#source = null;
     try {
-      sink?.close();
-      source?.close();
+      this.#samples.close();
     } catch (error) {
       this.#host.failed(this, error as Error);
     }
   }
 
-  /** As it was made: no parameters, no buffers. */
+  /** Returns to the initial state: no parameters, no buffers. */
   reset(): void {
     this.forget();
     this.close();
-    this.#params = this.#format = null;
+    this.#setup = null;
     if (this.state === "idle") return;
     this.state = "idle";
     this.#host.stateChanged(this);
@@ -265,15 +220,16 @@ export class Stream {
 
   // ---- buffers ----
 
-  /** Takes a buffer in line, or gives it back at once if it can be none. */
+  /** Queues a buffer, or completes it at once if it is malformed or the state allows none. */
   offer(chain: Chain): void {
     const bytes = this.#bytesOf(chain);
-    // Without a bound a buffer whose segments all name the same memory could be played for hours.
-    const possible = bytes > 0 && bytes % this.#frameBytes === 0 &&
-      bytes <= (this.#params?.bufferBytes ?? 0);
-    if (!this.#takesBuffers || !possible) return this.#host.complete(this, chain, S_BAD_MSG, 0, 0);
+    // Without the upper bound a buffer whose segments all name the same memory could play for hours.
+    const valid = this.#setup !== null && bytes > 0 && bytes % this.#setup.frameBytes === 0 &&
+      bytes <= this.#setup.params.bufferBytes;
+    if (!this.#takesBuffers || !valid) return this.#host.complete(this, chain, S_BAD_MSG, 0, 0);
     this.#queue.push(chain);
-    if (this.state === "running" && this.#queue.length === 1) this.#resume();
+    if (this.state !== "running" || this.#queue.length > 1) return;
+    if (this.#clock.bufferArrived(this.#host.now())) this.#countXrun();
   }
 
   #bytesOf(chain: Chain): number {
@@ -282,67 +238,48 @@ export class Stream {
       : chain.writableBytes - PCM_STATUS_SIZE;
   }
 
-  /** A buffer came to a running stream that had none. */
-  #resume(): void {
-    const now = this.#host.now();
-    if (this.#underrunSince === null) return this.#setOrigin(now);
-    const late = now > this.#underrunSince;
-    if (late && !this.#underrunCounted) this.#countXrun();
-    if (late) this.#setOrigin(now);
-    this.#underrunSince = null;
+  #headFrames(): number {
+    return this.#bytesOf(this.#queue[0]!) / this.#setup!.frameBytes;
   }
 
-  #setOrigin(moment: number | null): void {
-    this.#origin = moment;
-    this.#played = 0;
+  get #periodFrames(): number {
+    const { params, frameBytes } = this.#setup!;
+    return params.periodBytes / frameBytes;
   }
 
   #countXrun(): void {
     this.xruns++;
-    const wanted = (this.#params!.features >> PCM_F_EVT_XRUNS & 1) === 1;
+    const wanted = (this.#setup!.params.features >> PCM_F_EVT_XRUNS & 1) === 1;
     this.#host.xrun(this, wanted);
   }
 
   // ---- time ----
 
-  /** When {@linkcode tick} has something to do; Infinity: not by time alone. */
+  /** When {@linkcode tick} is due next; Infinity: not before another buffer or request. */
   deadline(): number {
     if (this.state !== "running") return Infinity;
-    if (this.#stalled) return this.#stallEnd;
+    if (this.#samples.stallEnd !== null) return this.#samples.stallEnd;
     if (!this.#options.paced) return Infinity;
-    if (this.#queue.length > 0) return this.#headEnd();
-    return this.#underrunSince === null || this.#underrunCounted ? Infinity : this.#underrunEnd();
+    if (this.#queue.length > 0) return this.#clock.endOf(this.#headFrames());
+    return this.#clock.underrunDeadline(this.#periodFrames);
   }
 
   /** The sink has room, or the source has samples. */
   ready(): void {
-    if (!this.#stalled || this.state !== "running") return;
-    const now = this.#host.now();
-    this.tick(now, true);
+    if (this.#samples.stallEnd === null || this.state !== "running") return;
+    this.tick(this.#host.now(), true);
   }
 
-  /** Does all that is due at `now`. */
+  /** Completes all buffers that are due at `now`, and counts an underrun. */
   tick(now: number, ready = false): void {
-    if (this.state !== "running" || (this.#stalled && !ready && now < this.#stallEnd)) return;
-    while (this.#queue.length > 0 && (!this.#options.paced || this.#headEnd() <= now)) {
+    const stalled = now < (this.#samples.stallEnd ?? now);
+    if (this.state !== "running" || (stalled && !ready)) return;
+    while (this.#queue.length > 0) {
+      if (this.#options.paced && this.#clock.endOf(this.#headFrames()) > now) break;
       if (!this.#completeHead(now)) return;
     }
-    const isUnderrun = this.#queue.length === 0 && this.#underrunSince !== null &&
-      !this.#underrunCounted;
-    if (isUnderrun && this.#underrunEnd() <= now) {
-      this.#underrunCounted = true;
-      this.#countXrun();
-    }
-  }
-
-  #headEnd(): number {
-    const frames = this.#played + this.#bytesOf(this.#queue[0]!) / this.#frameBytes;
-    return this.#origin! + frames * NS_PER_SECOND / this.rate;
-  }
-
-  #underrunEnd(): number {
-    const frames = this.#params!.periodBytes / this.#frameBytes;
-    return this.#underrunSince! + frames * NS_PER_SECOND / this.rate;
+    if (this.#queue.length > 0) return;
+    if (this.#clock.countUnderrun(now, this.#periodFrames)) this.#countXrun();
   }
 
   /** @returns false when the sink or source is not ready */
@@ -351,78 +288,32 @@ export class Stream {
     const bytes = this.#bytesOf(chain);
     let status = S_OK;
     try {
-      const before = this.#moved;
-      if (!(this.isPlayback ? this.#play(chain, bytes) : this.#capture(chain, bytes))) {
-        this.#stall(now, this.#moved > before);
-        return false;
-      }
-      this.#failing = false;
+      if (!this.#samples.move(chain, bytes, this.#setup!.frameBytes, now)) return false;
     } catch (error) {
       status = S_IO_ERR;
-      this.#sink?.rollback();
-      if (!this.#failing) this.#host.failed(this, error as Error);
-      this.#failing = true;
+      if (this.#samples.fail()) this.#host.failed(this, error as Error);
     }
-    if (this.#stalled) this.#origin! += Math.max(0, now - this.#headEnd());
-    this.#finishHead(chain, bytes, status);
+    if (this.#samples.stallEnd !== null) this.#clock.delay(now, this.#headFrames());
+    this.#finishHead(chain, status);
     return true;
   }
 
-  /** @throws {Error} when it took too long, or did before and no sample has passed since */
-  #stall(now: number, moved: boolean): void {
-    if (!this.#stalled || moved) this.#stallEnd = now + MAX_STALL_NS;
-    this.#stalled = true;
-    if (!this.#failing && now < this.#stallEnd) return;
-    const what = this.isPlayback ? "play: its sink takes" : "capture: its source gives";
-    const seconds = MAX_STALL_NS / NS_PER_SECOND;
-    throw new Error(`Cannot ${what} no samples for ${seconds} s (stream ${this.id})`);
-  }
-
-  #finishHead(chain: Chain, bytes: number, status: number): void {
-    const end = this.#headEnd();
-    const frames = bytes / this.#frameBytes;
-    this.#played += frames;
+  #finishHead(chain: Chain, status: number): void {
+    const frames = this.#headFrames();
+    const end = this.#clock.complete(frames);
     this.frames += frames;
     this.#queue.shift();
-    this.#host.complete(this, chain, status, this.#latency(), this.isPlayback ? 0 : this.#moved);
-    this.#moved = 0;
-    this.#stalled = false;
-    if (this.#queue.length > 0 || !this.#options.paced) return;
-    this.#underrunSince = end;
-    this.#underrunCounted = false;
+    const captured = this.isPlayback ? 0 : this.#samples.moved;
+    this.#host.complete(this, chain, status, this.#latency(), captured);
+    this.#samples.next();
+    if (this.#queue.length === 0 && this.#options.paced) this.#clock.ranOut(end);
   }
 
+  /** Bytes between the driver and the ear. */
   #latency(): number {
-    if (this.#sink === null) return 0;
+    const waiting = this.#samples.waiting();
+    if (waiting === null) return 0;
     const frames = Math.round(this.#options.latencyMs * this.rate / 1000);
-    return this.#sink.waiting() + frames * this.#frameBytes;
-  }
-
-  #play(chain: Chain, bytes: number): boolean {
-    const sink = this.#sink!;
-    while (this.#moved < bytes) {
-      const length = Math.min(bytes - this.#moved, PIECE_BYTES);
-      chain.gather(PCM_XFER_SIZE + this.#moved, piece, 0, length);
-      const taken = sink.write(piece, 0, length);
-      this.#moved += taken;
-      if (taken < length) return false;
-    }
-    sink.commit();
-    return true;
-  }
-
-  #capture(chain: Chain, bytes: number): boolean {
-    const most = PIECE_BYTES - PIECE_BYTES % this.#frameBytes;
-    while (this.#moved < bytes) {
-      const length = Math.min(bytes - this.#moved, most);
-      const given = this.#source!.read(piece, 0, length);
-      chain.scatter(this.#moved, piece, 0, given);
-      this.#moved += given;
-      if (given === 0) return false; // after some, it is asked again: it may have ended
-    }
-    return true;
+    return waiting + frames * this.#setup!.frameBytes;
   }
 }
-
-/** Streams of one isolate move samples one after the other. */
-const piece = new Uint8Array(PIECE_BYTES);

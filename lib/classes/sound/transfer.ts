@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * What an application does with a card: play a file, record one. Memory is one buffer of a few periods, however long the
- * file.
+ * What an application does with a card: it plays or records a file. Uses one buffer of a few periods, however long the
+ * file is.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import { attempt, Dropped, GuestError } from "../../guest/error.ts";
 import type { HwParams, PcmMessage, PcmStream } from "./pcm.ts";
 import type { SoundCard } from "./driver.ts";
 
-/** How the card's buffer is cut. */
+/** Size of the card's buffer. */
 export interface BufferOptions {
   /** Frames of a period; 20 ms of them unless given. */
   periodFrames?: number | undefined;
@@ -24,7 +24,7 @@ export interface BufferOptions {
 export interface PlayOptions extends BufferOptions {
   /** A WAV file. */
   file: string;
-  /** Frames of it that are played at most. @default {Infinity} */
+  /** The most frames to play. @default {Infinity} */
   frames?: number;
 }
 
@@ -32,24 +32,24 @@ export interface PlayOptions extends BufferOptions {
 export interface CaptureOptions extends BufferOptions {
   /** The WAV file to write. */
   file: string;
-  /** How much, exactly. */
+  /** The exact number of frames. */
   frames: number;
   format: WavFormat;
 }
 
-/** How a transfer went. */
+/** Result of a transfer. */
 export interface TransferResult {
-  /** Frames that the device gave back as played, or that were recorded. */
+  /** Frames that the device returned as played, or that were recorded. */
   frames: number;
-  /** Messages that the device gave back while it ran. */
+  /** Messages that the device returned while it was running. */
   periods: number;
   /** XRUN events. */
   xruns: number;
-  /** How often the device had nothing left although there was more to play. */
+  /** How often the device had no buffer left before the end of the file. */
   underruns: number;
-  /** Messages given back with a status other than OK. */
+  /** Messages returned with a status other than OK. */
   ioErrors: number;
-  /** The longest time between two messages given back, in milliseconds. */
+  /** The longest time between two returned messages, in milliseconds. */
   longestPeriodMs: number;
   /** Whether the owner ended it before its end. */
   stopped: boolean;
@@ -58,13 +58,13 @@ export interface TransferResult {
 }
 
 /**
- * Plays a file on the card's first playback stream: fills the buffer, starts, refills each period that comes back, waits
- * for the last, then stops and releases. The last message is as short as what is left, so nothing that is not in the
+ * Plays a file on the card's first playback stream: fills the buffer, starts, refills each returned period, waits
+ * for the last, then stops and releases. The last message is only as long as the rest, so nothing that is not in the
  * file is ever sent.
  *
  * @param stallMs How long the device may keep everything
- * @throws {WavError} for a file that is none
- * @throws {GuestError} EINVAL when the card cannot play it, EIO when the device stands still; else a control message's
+ * @throws {WavError} for a file that cannot be read as WAV
+ * @throws {GuestError} EINVAL when the card cannot play it, EIO when the device has stalled; otherwise that of a control message
  */
 export function play(card: SoundCard, options: PlayOptions, stallMs: number): TransferResult {
   using reader = WavReader.open(options.file, options.frames);
@@ -85,13 +85,13 @@ export function play(card: SoundCard, options: PlayOptions, stallMs: number): Tr
   });
 }
 
-/** Shows that a transfer of so many frames begins. */
+/** Starts the progress of a transfer. */
 function begin({ device: { progress } }: SoundCard, frames: number): void {
   progress.clear();
   progress.write("total", frames);
 }
 
-/** Sends what comes back out again with what comes next, until all is back. */
+/** Refills and sends each returned message, until all have been returned. */
 function refill(stream: PcmStream, reader: WavReader, stallMs: number): void {
   const { progress } = stream.device;
   while (!stream.device.isToEnd()) {
@@ -106,7 +106,7 @@ function refill(stream: PcmStream, reader: WavReader, stallMs: number): void {
   }
 }
 
-/** Fills a message with what comes next in the file. @returns whether there was anything */
+/** Fills a message with the next samples of the file. @returns whether there were any */
 function fill(message: PcmMessage, reader: WavReader): boolean {
   message.length = 0;
   for (const view of message.views) {
@@ -118,8 +118,8 @@ function fill(message: PcmMessage, reader: WavReader): boolean {
 }
 
 /**
- * Records from the card's first capture stream: gives the device all periods, starts, writes each that comes back to the
- * file and gives it out again, until there are enough.
+ * Records from the card's first capture stream: offers the device all periods, starts, writes each returned one to the
+ * file and offers it again, until there are enough.
  *
  * @param stallMs How long the device may keep everything
  * @throws {WavError} when the file cannot be written
@@ -149,7 +149,7 @@ export function capture(card: SoundCard, options: CaptureOptions, stallMs: numbe
 }
 
 /**
- * Plays two periods of silence, or records them on a card that only records, with the least that the stream offers.
+ * Plays two periods of silence, or records them on a card that only records, with the smallest parameters of the stream.
  *
  * @param stallMs How long the device may keep everything
  * @throws {GuestError} as {@linkcode play}
@@ -194,7 +194,7 @@ function record(
   }
 }
 
-/** Writes a message's sound to the file, at most `most` bytes of it. */
+/** Writes a message's samples to the file, at most `most` bytes. */
 function keep(message: PcmMessage, writer: WavWriter, most: number): void {
   let left = Math.min(message.length, most);
   for (const view of message.views) {
@@ -206,13 +206,13 @@ function keep(message: PcmMessage, writer: WavWriter, most: number): void {
   writer.commit();
 }
 
-/** Gives the device messages to fill, each a whole period. */
+/** Offers the device messages to fill, each a whole period. */
 function lend(stream: PcmStream, messages: readonly PcmMessage[], params: HwParams): void {
   for (const message of messages) message.length = params.periodFrames * stream.frameBytes;
   stream.send(messages);
 }
 
-/** Waits until a message is back, or the owner wants an end. */
+/** Waits until a message is returned, or the owner ends the call. */
 function awaitReturn(stream: PcmStream, stallMs: number): void {
   const isSo = (): boolean => stream.returned.length > 0 || stream.device.isToEnd();
   if (stream.device.wait(isSo, stallMs)) return;
@@ -222,7 +222,7 @@ function awaitReturn(stream: PcmStream, stallMs: number): void {
   );
 }
 
-/** What to ask of the card for a file. */
+/** Stream parameters for a file. */
 function hwParams(file: string, format: WavFormat, options: BufferOptions): HwParams {
   const sample = formatOfWav(format);
   const rate = FRAME_RATES.indexOf(format.rate);
@@ -243,7 +243,7 @@ function hwParams(file: string, format: WavFormat, options: BufferOptions): HwPa
   };
 }
 
-/** Does a transfer step by step and says how it went; one that fails stops and releases the stream, as an application's end does. */
+/** Runs a transfer step by step and measures each; a transfer that fails stops and releases the stream, as the end of an application does. */
 function inSteps(
   stream: PcmStream,
   transfer: (time: (name: string, step: () => void) => void) => void,

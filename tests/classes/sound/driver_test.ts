@@ -201,7 +201,7 @@ Deno.test("control messages fail with the errno that Linux has for them", async 
       const error = assertThrows(() => session.play({ file }), GuestError);
       assertEquals(
         error.message,
-        `Cannot get PCM_PREPARE for stream 0 done by card0: the device answers ${name}, expected OK (${code})`,
+        `Cannot get PCM_PREPARE for stream 0 done by card0: the device returned ${name}, expected OK (${code})`,
       );
     }
   });
@@ -345,8 +345,8 @@ Deno.test("a stream that makes no sense makes the probe fail", () => {
   const cases: [Script["pcmInfo"], string][] = [
     [{ channelsMin: 0 }, "its stream 0 has 0 to 8 channels"],
     [{ channelsMin: 9 }, "its stream 0 has 9 to 8 channels"],
-    [{ formats: 1n << 60n }, "its stream 0 has no sample format that is known: 0x1000000000000000"],
-    [{ rates: 0n }, "its stream 0 has no frame rate that is known: 0x0"],
+    [{ formats: 1n << 60n }, "its stream 0 has no known sample format: 0x1000000000000000"],
+    [{ rates: 0n }, "its stream 0 has no known frame rate: 0x0"],
     [{ direction: 2 }, "its stream 0 has direction 2, expected 0 or 1"],
   ];
   for (const [pcmInfo, text] of cases) {

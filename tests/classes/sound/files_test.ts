@@ -69,7 +69,7 @@ Deno.test("a source's file is said to be odd, or to hold nothing, when the devic
       assertEquals(card.control(snd.R_PCM_START, 1), S_OK);
       assertEquals(card.reported("notice"), [...said, ...said]);
       if (count > 1) continue;
-      assertEquals(said[0]!.text, `${path}: it holds no sound, only silence is captured`);
+      assertEquals(said[0]!.text, `${path}: it has no samples: silence is captured`);
     }
   });
 });

@@ -36,7 +36,7 @@ const BAD_SPECS: [name: string, spec: SoundSpec, why: string][] = [
   ["two sinks in one file", { sinks: ["wav:a", "wav:a,append"] }, "two streams to one file, a"],
   ["a negative latency", { latencyMs: -1 }, "latency of -1 ms"],
   ["a latency that is no number", { latencyMs: NaN }, "latency of NaN ms"],
-  ["no time for commands", { graceMs: -1 }, "give commands -1 ms"],
+  ["no time for commands", { graceMs: -1 }, "give commands a grace time of -1 ms"],
 ];
 for (const [name, spec, why] of BAD_SPECS) {
   Deno.test(`a card with ${name} is refused`, () => {

@@ -225,10 +225,10 @@ Deno.test("files that no card can play are refused before anything starts", asyn
     const play = ["demo", "--fast", "--play", path, "--out", folder.file("out")];
     Deno.writeFileSync(path, good.subarray(0, 44).with(40, 0).with(41, 0));
     await using demo = viola(play);
-    await assertFails(demo, 1, /it holds no sound$/m);
+    await assertFails(demo, 1, /it has no samples$/m);
     Deno.writeFileSync(path, good.subarray(0, 44));
     await using cut = viola(play);
-    await assertFails(cut, 1, /it holds no sound; .* 16000 more than there are/);
+    await assertFails(cut, 1, /it has no samples; .* 16000 more than there are/);
   });
 });
 

@@ -116,7 +116,7 @@ for (const pace of ["real", "free"] as const) {
       assertEquals(card.done().map(({ status }) => status), [S_IO_ERR]);
     }
     assertEquals(card.reported("error").map(({ text }) => text), [
-      "Cannot play: its sink takes no samples for 2 s (stream 0)",
+      "Cannot play stream 0: the sink has taken no samples for 2 s",
     ]);
   });
 }
