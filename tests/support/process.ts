@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { turn } from "./fake_time.ts";
 
 /** Characters of output kept per process: the last ones. */
 const OUTPUT_KEPT = 2 ** 20;
@@ -139,7 +140,7 @@ export async function until<T>(
     if (performance.now() > deadline) {
       throw new Error(`${deadlineMs} ms are over while waiting for ${what}`);
     }
-    await new Promise((resolve) => setTimeout(resolve, 5));
+    await turn(5);
   }
 }
 

@@ -13,6 +13,8 @@ import {
   VERSION,
 } from "../../lib/vhost_user/messages.ts";
 import { CONFIG, U64, VRING_STATE } from "../../lib/vhost_user/payloads.ts";
+import { FakeTime, turn } from "../support/fake_time.ts";
+import { until } from "../support/process.ts";
 import { Driver, openDescriptors, RNG, SocketFolder, SOUND, VERSION_1 } from "./harness.ts";
 import {
   type Behaviour,
@@ -251,10 +253,18 @@ for (const [fault, ways] of Object.entries(FAULTS)) {
   }
 }
 
+/** More than any message may take. */
+const LONGEST_MS = 60_000;
+
 /** One conversation that has to end with `fault`, and in good order. */
 async function expectLoss(name: FrontEndMessage, act: Fault, fault: string): Promise<void> {
-  const deadlineMs = fault === "late" ? 10 : 2000;
-  await using bench = await Bench.create({ faults: { [name]: act } }, { deadlineMs });
+  using time = new FakeTime();
+  const isLate = fault === "late";
+  const deed: Fault = (...args) => {
+    act(...args);
+    if (isLate) turn().then(() => time.pass(LONGEST_MS));
+  };
+  await using bench = await Bench.create({ faults: { [name]: deed } });
   using driver = new Driver(2);
   let rejection: unknown = null;
   const talk = async (): Promise<void> => {
@@ -298,7 +308,8 @@ Deno.test("an error about a queue names it", async () => {
 });
 
 Deno.test("a reply that does not come is named, with its queue and the deadline", async () => {
-  const faults = { GET_VRING_BASE: FAULTS.late["is silent"]! };
+  using time = new FakeTime();
+  const faults = { GET_VRING_BASE: () => time.pass(500) };
   await using bench = await Bench.create({ faults }, { deadlineMs: 100 });
   using driver = new Driver(1);
   await assertRejects(
@@ -339,18 +350,26 @@ Deno.test("rings are set up by messages that wait for no reply of those before t
 });
 
 Deno.test("a back-end that takes its time for each of many messages is not late", async () => {
+  using time = new FakeTime();
   const deadlineMs = 1000;
   const owed: (() => void)[] = [];
   const faults = puttingOff((reply) => void owed.push(reply));
   await using bench = await Bench.create({ faults }, { deadlineMs });
   using driver = new Driver(4);
-  const timer = setInterval(() => owed.shift()?.(), 1.5 * deadlineMs / (4 * RING_MESSAGES.length));
-  try {
-    await bench.front.initialise();
-    await bench.front.start({ features: VERSION_1, memory: driver.memory, rings: driver.rings() });
-  } finally {
-    clearInterval(timer);
+  await bench.front.initialise();
+  const starting = bench.front.start({
+    features: VERSION_1,
+    memory: driver.memory,
+    rings: driver.rings(),
+  });
+  for (let left = 4 * RING_MESSAGES.length; left > 0; left--) {
+    await until(() => owed.length > 0, "a message");
+    time.pass(deadlineMs / 2);
+    const due = time.dueMs;
+    owed.shift()!();
+    await until(() => time.dueMs !== due, "the deadline of the next message");
   }
+  await starting;
   assertEquals(bench.losses, []);
 });
 
@@ -495,9 +514,7 @@ Deno.test("a reply to what needs none is not taken for the next one's", async ()
 Deno.test("close() ends what is pending, and is no loss", async () => {
   await using bench = await Bench.create({ faults: { GET_QUEUE_NUM: () => {} } });
   const pending = bench.front.initialise().catch((error) => error);
-  while (!bench.back.log.includes("GET_QUEUE_NUM 1")) {
-    await new Promise((resolve) => setTimeout(resolve, 1));
-  }
+  while (!bench.back.log.includes("GET_QUEUE_NUM 1")) await turn(1);
   bench.front.close();
   bench.front.close();
   assertEquals((await pending as VhostUserError).fault, "closed");
@@ -505,6 +522,7 @@ Deno.test("close() ends what is pending, and is no loss", async () => {
 });
 
 Deno.test("a back-end that reads nothing is late; one that reads again is not", async () => {
+  using time = new FakeTime();
   const features = protocolFeatures("MQ", "CONFIG");
   await using bench = await Bench.create({ protocolFeatures: features }, { deadlineMs: 1000 });
   const { front, back } = bench;
@@ -512,20 +530,20 @@ Deno.test("a back-end that reads nothing is late; one that reads again is not", 
   const byte = Uint8Array.of(7);
   const write = (): Promise<boolean> => {
     const written = front.writeConfig(0, byte).then(() => true);
-    const waited = new Promise<boolean>((resolve) => setTimeout(() => resolve(false), 20));
+    const waited = turn(20).then(() => false);
     written.catch(() => {});
     return Promise.race([written, waited]);
   };
   back.deafen();
   while (await write());
+  time.pass(999);
   back.hear();
   await front.readConfig();
   assertEquals(bench.losses, []);
   back.deafen();
-  const error = await assertRejects(async () => {
-    while (true) await front.writeConfig(0, byte);
-  }, VhostUserError);
-  assertEquals(error.fault, "late");
+  while (await write());
+  time.pass(1000);
+  assertEquals(bench.losses.map(({ fault }) => fault), ["late"]);
 });
 
 // ---- the back-end channel ----
