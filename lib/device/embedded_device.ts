@@ -17,7 +17,7 @@ import {
   VIRTIO_F_VERSION_1,
 } from "../virtio/features.ts";
 import type { BackEndDevice, BackEndRing } from "../vhost_user/back_end.ts";
-import type { Clock } from "../../ffi/mod.ts";
+import type { Clock, Watch, Watches } from "../../ffi/mod.ts";
 import type { Commands } from "./command.ts";
 import type { DeviceContract, DeviceEvent, DeviceHost, DeviceRole, VirtioDevice } from "./role.ts";
 
@@ -31,6 +31,8 @@ const MAX_QUEUES = 256;
 export interface Surroundings {
   /** Only this device uses it. */
   readonly clock: Clock;
+  /** The loop that the device lives in. */
+  readonly watches: Pick<Watches, "watch">;
   readonly commands: Commands;
   readonly report: (event: DeviceEvent) => void;
   /** Notifies the front-end of a change of the config space. */
@@ -74,6 +76,7 @@ export class EmbeddedDevice<C extends DeviceContract = DeviceContract> implement
     const { clock, commands, report, configChanged } = this.#around;
     return {
       commands,
+      watch: (number, events, onEvent) => this.#watch(number, events, onEvent),
       now: () => clock.now(),
       report,
       complete: (queue, chain, written) => this.#complete(queue, chain, written),
@@ -83,6 +86,13 @@ export class EmbeddedDevice<C extends DeviceContract = DeviceContract> implement
       wake: () => this.turn(),
       configChanged,
     };
+  }
+
+  #watch(number: number, events: number, onEvent: (events: number) => void): Watch {
+    return this.#around.watches.watch(number, events, (seen) => {
+      onEvent(seen);
+      this.turn();
+    });
   }
 
   /** Answers a call of the owner. @throws {Error} what the device throws, or if it has no such call */
@@ -107,6 +117,10 @@ export class EmbeddedDevice<C extends DeviceContract = DeviceContract> implement
   writeConfig(offset: number, bytes: Uint8Array): void {
     this.device.writeConfig?.(offset, bytes);
     this.turn();
+  }
+
+  featuresAccepted(features: bigint): void {
+    this.device.featuresAccepted?.(features);
   }
 
   startRing(ring: BackEndRing): void {
@@ -178,7 +192,9 @@ export class EmbeddedDevice<C extends DeviceContract = DeviceContract> implement
     if (live === null || live === undefined) return null;
     const chain = this.#chains.pop() ?? new Chain();
     try {
-      if (live.ring.pop(chain)) return chain;
+      do {
+        if (live.ring.pop(chain)) return chain;
+      } while (live.ring.enableNotifications()); // or the driver would not tell of the next chain
     } catch (error) {
       this.#giveUp(live, error as Error);
     }

@@ -7,6 +7,7 @@
  */
 import type { Chain } from "../virtio/chain.ts";
 import type { DeviceClass } from "../virtio/device_class.ts";
+import type { Watch } from "../../ffi/mod.ts";
 import type { Commands } from "./command.ts";
 
 /** An event that a device reports, as text and as data for JSON. */
@@ -82,6 +83,8 @@ export interface VirtioDevice<C extends DeviceContract = DeviceContract> {
   readonly features?: bigint;
   /** Calls of the owner. After each call the device takes a turn. */
   readonly calls?: DeviceCalls<C>;
+  /** What the driver chose of the features, told before its first queue starts; absent: they make no difference. */
+  featuresAccepted?(features: bigint): void;
   /** The config space, whole; absent for a class without one. */
   readConfig?(): Uint8Array<ArrayBuffer>;
   /** A write of the driver, within the config space; absent: writes are ignored. */
@@ -112,6 +115,15 @@ export interface VirtioDevice<C extends DeviceContract = DeviceContract> {
 export interface DeviceHost<Event extends DeviceEvent = DeviceEvent> {
   /** Shell commands that the device may run. */
   readonly commands: Commands;
+  /**
+   * Watches a descriptor of the device's own, such as a socket or a terminal; after each event the device takes a turn.
+   *
+   * @param number An open descriptor; close the watch before it
+   * @param events EPOLL bits; with EPOLLET `onEvent` must take all there is before it returns
+   * @param onEvent Called with the events seen
+   * @throws {OsError}
+   */
+  watch(number: number, events: number, onEvent: (events: number) => void): Watch;
   /** A monotonic clock, in nanoseconds. */
   now(): number;
   report(event: Event | CommonEvent): void;
@@ -125,7 +137,11 @@ export interface DeviceHost<Event extends DeviceEvent = DeviceEvent> {
   refuse(queue: number, chain: Chain, expected: number): void;
   /** Serves every chain of another queue before the present one. Not to be called for the queue being served. */
   pump(queue: number): void;
-  /** Takes one chain of an `event` queue, to be filled and completed. @returns null when there is none */
+  /**
+   * Takes one chain of an `event` queue, to be filled and completed.
+   *
+   * @returns null when there is none: the device takes a turn when the driver offers one
+   */
   take(queue: number): Chain | null;
   /** Makes the device take a turn, after an event that no driver caused. */
   wake(): void;

@@ -179,15 +179,16 @@ export class MmioDevice<L extends ProgressLayout = ProgressLayout> {
   }
 
   /**
-   * Reads a field of 4 bytes of the config space; version 1 has it read byte by byte.
+   * Reads a field of the config space; version 1 has it read byte by byte.
    *
    * @param offset Where in the config space
+   * @param size Bytes of the field: 1, 2 or 4
    */
-  readConfig(offset: number): number {
+  readConfig(offset: number, size: 1 | 2 | 4 = 4): number {
     const at = REGISTER.config + offset;
-    if (this.#identity.version !== 1) return this.port.read(at, 4);
+    if (this.#identity.version !== 1) return this.port.read(at, size);
     let value = 0;
-    for (let i = 0; i < 4; i++) value += (this.port.read(at + i, 1) & 0xff) * 2 ** (8 * i);
+    for (let i = 0; i < size; i++) value += (this.port.read(at + i, 1) & 0xff) * 2 ** (8 * i);
     return value;
   }
 

@@ -148,9 +148,10 @@ export class DeviceBench<C extends DeviceContract> implements Disposable {
   configChanges = 0;
 
   constructor(role: DeviceRole<C>, spec: C["spec"]) {
-    const { clock, commands } = this;
+    const { clock, commands, watches } = this;
     this.device = new EmbeddedDevice(role, spec, {
       clock,
+      watches,
       commands,
       report: (event) => this.events.push(event),
       configChanged: () => this.configChanges++,

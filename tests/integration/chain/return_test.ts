@@ -70,6 +70,7 @@ class MortalCard implements Disposable {
     this.clock = new FakeClock();
     const card = new EmbeddedDevice(role, { sinks: ["null"] }, {
       clock: this.clock,
+      watches: this.reactor,
       commands: this.#commands,
       report: () => {},
       configChanged: () => {},
