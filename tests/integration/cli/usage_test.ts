@@ -1,9 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import metadata from "../../../deno.json" with { type: "json" };
+import { oneOf } from "../../../cli/options.ts";
+import { DEVICE_CLASSES } from "../../../lib/classes/mod.ts";
 import { Process, run, TempFolder } from "../../support/process.ts";
 import { bytes, u16 } from "../../wav/files.ts";
 import { assertFails, viola, violaAs, violaBy } from "./viola.ts";
+
+/** What can be attached, and which of it viola has a device of. */
+const CLASSES = oneOf(DEVICE_CLASSES.map(({ name }) => name));
+const DEVICES = oneOf(DEVICE_CLASSES.filter(({ roles }) => roles.device).map(({ name }) => name));
 
 const COMMANDS = ["demo", "device", "attach", "forget"];
 
@@ -43,7 +49,12 @@ const TABLE: [string, string[], number, RegExp][] = [
   ["help for no command of ours", ["help", "frobnicate"], 1, /unknown command 'frobnicate'/],
   ["no option of ours", ["--frobnicate"], 1, /unknown option '--frobnicate'/],
   ["a device of no class", ["device"], 1, /missing required argument 'class' \(see viola device/],
-  ["a class we do not have", ["device", "tuba", "--socket", "s"], 1, /"tuba".*sound or rng/],
+  [
+    "a class we do not have",
+    ["device", "tuba", "--socket", "s"],
+    1,
+    new RegExp(`"tuba".*${DEVICES}`),
+  ],
   ["no socket", ["device", "sound"], 1, /--socket is missing/],
   ["an empty socket path", ["device", "rng", "--socket", ""], 1, /an empty path/],
   ["a sink for rng", ["device", "rng", "--socket", "s", "--sink", "null"], 1, /--sink with rng/],
@@ -84,7 +95,7 @@ const TABLE: [string, string[], number, RegExp][] = [
   ["half a pair", ["attach", "sound", "--socket", "s"], 1, /--loopback is missing/],
   ["one socket for two", ["attach", "sound", "rng", ...ONE], 1, /1 × --socket given, expected 2/],
   ["one socket twice", ["attach", "rng", "rng", ...ONE, ...ONE], 1, /is given twice/],
-  ["attaching a tuba", ["attach", "tuba", ...ONE], 1, /"tuba".*sound or rng/],
+  ["attaching a tuba", ["attach", "tuba", ...ONE], 1, new RegExp(`"tuba".*${CLASSES}`)],
   ["no memory mode", ["attach", "rng", ...ONE, "--memory", "lots"], 1, /isolated or direct/],
   ["no mmio version", ["attach", "rng", ...ONE, "--mmio-version", "3"], 1, /expected 1, 2 or auto/],
   [
