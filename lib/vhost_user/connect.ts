@@ -5,7 +5,8 @@
  * @module
  */
 import type { OsError } from "../../ffi/mod.ts";
-import { FrontEnd, type FrontEndOptions } from "./front_end.ts";
+import { FrontEnd } from "./front_end.ts";
+import type { FrontEndOptions } from "./front_end_types.ts";
 
 /** Options of {@linkcode connectWithBackoff}. */
 export interface BackoffOptions extends FrontEndOptions {

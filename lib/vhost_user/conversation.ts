@@ -200,8 +200,9 @@ export class Conversation {
         `${this.#unasked(request)}, expected the reply to ${what}`,
       );
     }
-    if (fds.length > 0) { // no request of ours has any in its reply
-      const text = `${fds.length} descriptors came with the reply, expected none`;
+    if (fds.length > row.replyFds) {
+      const most = row.replyFds === 0 ? "none" : `at most ${row.replyFds}`;
+      const text = `${fds.length} descriptors came with the reply, expected ${most}`;
       throw new VhostUserError("protocol", `Cannot ${what}: ${text}`);
     }
     const value = decodeBody(`the reply to ${what}`, reply!, body);

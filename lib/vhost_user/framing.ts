@@ -153,8 +153,12 @@ export class MessageReader {
 }
 
 /** Sends a whole message at once: who leaves no room for one does not read. @throws {VhostUserError} @throws {OsError} */
-export function sendWhole(socket: UnixSocket, bytes: Uint8Array<ArrayBuffer>): void {
-  const sent = socket.send(bytes, 0, bytes.length);
+export function sendWhole(
+  socket: UnixSocket,
+  bytes: Uint8Array<ArrayBuffer>,
+  fds: readonly number[] = [],
+): void {
+  const sent = socket.send(bytes, 0, bytes.length, fds);
   if (sent === bytes.length) return;
   throw new VhostUserError(
     "protocol",

@@ -9,96 +9,35 @@
  *
  * @module
  */
-import { type Reactor, UnixSocket } from "../../ffi/mod.ts";
-import type { DeviceClass } from "../virtio/device_class.ts";
+import { pageSize, UnixSocket } from "../../ffi/mod.ts";
 import { bit, describeFeatures, VHOST_USER_F_PROTOCOL_FEATURES } from "../virtio/features.ts";
 import { BackEndChannel } from "./channel.ts";
 import { Conversation, DEADLINE_MS } from "./conversation.ts";
 import type { VhostUserError, VhostUserFault } from "./errors.ts";
+import type {
+  FrontEndOptions,
+  MemorySlot,
+  Profile,
+  RingBase,
+  RingSetup,
+  Setup,
+} from "./front_end_types.ts";
+import { inflightBytes, type InflightShape } from "./inflight.ts";
 import { hasProtocolFeature, protocolFeatures } from "./messages.ts";
 import { MAX_REGIONS, type VringAddress } from "./payloads.ts";
-
-/** What a back-end is, as {@linkcode FrontEnd.initialise} learnt it. */
-export interface Profile {
-  /** The virtio features it offers, without bit 30. */
-  readonly features: bigint;
-  /** The protocol features agreed on. */
-  readonly protocolFeatures: bigint;
-  /** How many queues it can serve. */
-  readonly queueCount: number;
-  /** Its config space, empty for a class without one. */
-  readonly config: Uint8Array<ArrayBuffer>;
-}
-
-/** A memory region for the back-end to map. */
-export interface MemorySlot {
-  /** Guest address of its first byte: what descriptors hold. */
-  guest: number;
-  /** Bytes. */
-  size: number;
-  /** User address of its first byte; ring addresses are user addresses. Any unique range will do, such as that of `guest`. */
-  user: number;
-  /** Where it begins in the file, a multiple of the page size. */
-  offset: number;
-  /** The file's descriptor; stays the caller's. */
-  fd: number;
-}
-
-/** A ring to start. The caller owns the descriptors. */
-export interface RingSetup {
-  index: number;
-  /** Entries, a power of two. */
-  size: number;
-  /** The next available index, 0 to 65535. */
-  base: number;
-  /** User addresses, see {@linkcode MemorySlot.user}. */
-  desc: number;
-  avail: number;
-  used: number;
-  /** eventfd (non-blocking) that we ring. */
-  kick: number;
-  /** eventfd (non-blocking) that the back-end rings. */
-  call: number;
-}
-
-/** Arguments of {@linkcode FrontEnd.start}. */
-export interface Setup {
-  /** The features that the driver accepted; bit 30 is added here. */
-  features: bigint;
-  /** At most 8 regions. Absent: those sent before on this connection stay valid. */
-  memory?: readonly MemorySlot[] | undefined;
-  rings: readonly RingSetup[];
-}
-
-/** The index at which a ring stopped. */
-export interface RingBase {
-  index: number;
-  /** The next available index that the back-end would have taken. */
-  base: number;
-}
-
-/** Options of a {@linkcode FrontEnd}. */
-export interface FrontEndOptions {
-  reactor: Reactor;
-  /** The device's name, for errors. */
-  name: string;
-  deviceClass: DeviceClass;
-  /** Called once when the connection ended for another reason than {@linkcode FrontEnd.close}; pending calls reject with the same error. */
-  onLost?: ((error: VhostUserError) => void) | undefined;
-  /** Deadline for an ordinary reply; replies that come after draining or mapping may take five times that. @default 2000 ms */
-  deadlineMs?: number | undefined;
-  /** Called when the back-end reports a changed config space; read it with {@linkcode FrontEnd.readConfig}. */
-  onConfigChange?: (() => void) | undefined;
-}
 
 /** The protocol features used where the back-end has them; CONFIG besides, for classes with a config space. */
 const WANTED = protocolFeatures("MQ", "REPLY_ACK", "BACKEND_REQ", "RESET_DEVICE");
 const CONFIG = protocolFeatures("CONFIG");
+const INFLIGHT = protocolFeatures("INFLIGHT_SHMFD");
 const PROTOCOL_FEATURES_BIT = bit(VHOST_USER_F_PROTOCOL_FEATURES);
 /** Bits 0 to 23 mean something else in each class. */
 const CLASS_BITS = bit(24) - 1n;
 /** A ring's index must fit the low 8 bits of SET_VRING_KICK. */
 const MAX_QUEUES = 256n;
+
+/** How many bytes more than the specification's layout a back-end's in-flight memory may have. */
+export const INFLIGHT_MARGIN = 64 * 1024;
 
 /** A connection to a back-end. */
 export class FrontEnd implements Disposable {
@@ -150,7 +89,8 @@ export class FrontEnd implements Disposable {
     await this.#conversation.ask("SET_OWNER", undefined);
     if (hasProtocolFeature(agreed, "BACKEND_REQ")) await this.#openChannel();
     const config = await this.#fetchConfig(this.#configSize(features));
-    const profile = { features, protocolFeatures: agreed, queueCount, config };
+    const tracksInflight = hasProtocolFeature(agreed, "INFLIGHT_SHMFD");
+    const profile = { features, protocolFeatures: agreed, queueCount, config, tracksInflight };
     this.#checkQueues(profile);
     return this.#profile = profile;
   }
@@ -164,10 +104,15 @@ export class FrontEnd implements Disposable {
    * @throws {VhostUserError} after closing the connection
    * @throws {RangeError} for an invalid set-up; nothing was sent
    */
-  async start({ features, memory, rings }: Setup): Promise<void> {
+  async start({ features, memory, rings, inflight }: Setup): Promise<void> {
     this.#checkSetup({ features, memory, rings });
     const accepted = this.#extended ? features | PROTOCOL_FEATURES_BIT : features;
     await this.#conversation.ask("SET_FEATURES", accepted);
+    if (inflight !== undefined) {
+      const { fd, size, queues, queueSize } = inflight;
+      const body = { size: BigInt(size), offset: 0n, queues, queueSize };
+      await this.#conversation.ask("SET_INFLIGHT_FD", body, [fd]);
+    }
     if (memory !== undefined) await this.#shareMemory(memory);
     await this.startRings(rings);
   }
@@ -246,6 +191,29 @@ export class FrontEnd implements Disposable {
     return true;
   }
 
+  /**
+   * Asks how much memory the back-end needs to note the chains in flight. The memory that it returns is not used: viola
+   * gives it memory of its own, which nobody can cut short before the next back-end has it.
+   *
+   * @returns bytes, for {@linkcode InflightSlot.size}
+   * @throws {VhostUserError} and the connection is closed
+   */
+  async inflightSize({ queues, queueSize }: InflightShape): Promise<number> {
+    const shape = { size: 0n, offset: 0n, queues, queueSize };
+    const reply = await this.#conversation.ask("GET_INFLIGHT_FD", shape);
+    const least = inflightBytes({ queues, queueSize });
+    const most = least + INFLIGHT_MARGIN;
+    const isSame = reply.queues === queues && reply.queueSize === queueSize;
+    const isFit = reply.size >= BigInt(least) && reply.size <= BigInt(most);
+    if (isSame && isFit && reply.offset % BigInt(pageSize()) === 0n) return Number(reply.size);
+    throw this.#fail(
+      "protocol",
+      `Cannot use the in-flight memory of the back-end of ${this.options.name}: it is for ` +
+        `${reply.queues} queues of ${reply.queueSize} in ${reply.size} bytes at ${reply.offset}, ` +
+        `expected ${queues} queues of ${queueSize} in ${least} to ${most} bytes from a page on`,
+    );
+  }
+
   /** Sends a request without side effects. @throws {VhostUserError} when there is no reply; the connection is closed then */
   async ping(): Promise<void> {
     await this.#conversation.ask("GET_FEATURES", undefined);
@@ -275,11 +243,12 @@ export class FrontEnd implements Disposable {
   }
 
   async #agree(): Promise<bigint> {
-    const { deviceClass } = this.options;
+    const { deviceClass, tracksInflight } = this.options;
     const offered = await this.#conversation.ask("GET_PROTOCOL_FEATURES", undefined);
     this.#checkConfig(hasProtocolFeature(offered, "CONFIG"));
-    const wanted = deviceClass.config.max > 0 ? WANTED | CONFIG : WANTED;
-    const agreed = offered & wanted;
+    const config = deviceClass.config.max > 0 ? CONFIG : 0n;
+    const inflight = tracksInflight === true ? INFLIGHT : 0n;
+    const agreed = offered & (WANTED | config | inflight);
     await this.#conversation.ask("SET_PROTOCOL_FEATURES", agreed);
     this.#conversation.acknowledged = hasProtocolFeature(agreed, "REPLY_ACK");
     return agreed;

@@ -8,4 +8,6 @@ export * from "./back_end.ts";
 export { type BackoffOptions, connectWithBackoff } from "./connect.ts";
 export * from "./errors.ts";
 export * from "./front_end.ts";
+export * from "./front_end_types.ts";
+export * from "./inflight.ts";
 export * from "./messages.ts";

@@ -14,10 +14,7 @@ import {
   type Watch,
 } from "../../ffi/mod.ts";
 import {
-  bit,
-  describeFeatures,
   hasFeature,
-  VHOST_USER_F_PROTOCOL_FEATURES,
   VIRTIO_F_RING_EVENT_IDX,
   VIRTIO_F_RING_INDIRECT_DESC,
 } from "../virtio/features.ts";
@@ -36,19 +33,22 @@ import {
   hasProtocolFeature,
   type MessageRow,
   NEED_REPLY,
-  protocolFeatureNames,
-  protocolFeatures,
   REPLY,
   type ReplyOf,
   VERSION,
 } from "./messages.ts";
-import { type Region, U64, type VringAddress, type VringFd } from "./payloads.ts";
+import { type Inflight, type Region, U64, type VringAddress, type VringFd } from "./payloads.ts";
+import {
+  checkFeatures,
+  checkProtocolFeatures,
+  offeredFeatures,
+  offeredProtocolFeatures,
+  PROTOCOL_FEATURES_BIT,
+} from "./session_features.ts";
+import { readConfig, writeConfig } from "./session_config.ts";
+import { createInflight, SessionInflight } from "./session_inflight.ts";
 import { SharedMemory } from "./shared_memory.ts";
 import { Vring, type VringEvent } from "./vring.ts";
-
-const PROTOCOL_FEATURES_BIT = bit(VHOST_USER_F_PROTOCOL_FEATURES);
-const ALWAYS_OFFERED = protocolFeatures("MQ", "REPLY_ACK", "RESET_DEVICE");
-const OFFERED_WITH_CONFIG = protocolFeatures("CONFIG", "BACKEND_REQ");
 
 const DONE = 0n;
 const FAILED = 1n;
@@ -80,6 +80,7 @@ export class FrontEndSession {
   #watch: Watch;
   #channel: UnixSocket | null = null;
   #shared: SharedMemory | null = null;
+  #inflight: SessionInflight | null = null;
   #features = 0n;
   #agreed = 0n;
   #vrings: readonly Vring[];
@@ -131,6 +132,7 @@ export class FrontEndSession {
     for (const vring of this.#vrings) vring.close(true);
     this.#resetDevice();
     this.#setChannel(null);
+    this.#dropInflight();
     this.#unmap();
     this.#inbox.close();
     this.#socket.close();
@@ -164,7 +166,7 @@ export class FrontEndSession {
     const { request, flags, fds } = message;
     try {
       const { row, reply } = this.#handle(message);
-      if (row.reply !== null) this.#answer(request, row.reply.encode(reply));
+      if (row.reply !== null) this.#answer(request, row.reply.encode(reply), fds);
       else if (this.#acknowledges(flags)) this.#answer(request, U64.encode(DONE));
     } catch (error) {
       if (this.#acknowledges(flags)) this.#refuse(request);
@@ -185,8 +187,9 @@ export class FrontEndSession {
     } catch { /* the refused message's own error is thrown */ }
   }
 
-  #answer(request: number, body: Uint8Array): void {
-    sendWhole(this.#socket, encodeMessage(request, VERSION | REPLY, body));
+  #answer(request: number, body: Uint8Array, fds: readonly Fd[] = []): void {
+    const numbers = fds.map(({ number }) => number);
+    sendWhole(this.#socket, encodeMessage(request, VERSION | REPLY, body), numbers);
   }
 
   /** Checks a message against its row, and does what it says. */
@@ -216,12 +219,15 @@ export class FrontEndSession {
   }
 
   readonly #handlers: Handlers = {
-    GET_FEATURES: () => this.device.features | PROTOCOL_FEATURES_BIT,
+    GET_FEATURES: () => offeredFeatures(this.device),
     SET_FEATURES: (features) => this.#setFeatures(features),
     SET_OWNER: () => {},
     RESET_OWNER: () => {}, // deprecated, and never had one meaning
-    GET_PROTOCOL_FEATURES: () => this.#offered(),
-    SET_PROTOCOL_FEATURES: (features) => this.#setProtocolFeatures(features),
+    GET_PROTOCOL_FEATURES: () => offeredProtocolFeatures(this.device),
+    SET_PROTOCOL_FEATURES: (features) => {
+      checkProtocolFeatures(this.device, features);
+      this.#agreed = features;
+    },
     GET_QUEUE_NUM: () => BigInt(this.device.queueCount),
     SET_MEM_TABLE: (regions, fds) => this.#setMemory(regions, fds),
     SET_VRING_NUM: ({ index, num }) => this.#setSize(index, num),
@@ -232,8 +238,10 @@ export class FrontEndSession {
     SET_VRING_ERR: (body, fds) => this.#setEvent("error", body, fds),
     SET_VRING_ENABLE: ({ index, num }) => this.#enable(index, num),
     GET_VRING_BASE: ({ index }) => this.#stopRing(index),
-    GET_CONFIG: ({ offset, flags, data }) => this.#readConfig(offset, flags, data.length),
-    SET_CONFIG: ({ offset, data }) => this.#writeConfig(offset, data),
+    GET_CONFIG: (part) => readConfig(this.device, part),
+    SET_CONFIG: (part) => writeConfig(this.device, part),
+    GET_INFLIGHT_FD: (shape, fds) => this.#createInflight(shape, fds),
+    SET_INFLIGHT_FD: (body, fds) => this.#setInflight(body, fds[0]!),
     SET_BACKEND_REQ_FD: (_, fds) => this.#setChannel(fds.shift()!),
     RESET_DEVICE: () => this.#reset(),
   };
@@ -241,10 +249,7 @@ export class FrontEndSession {
   // ---- features ----
 
   #setFeatures(features: bigint): void {
-    const foreign = features & ~(this.device.features | PROTOCOL_FEATURES_BIT);
-    if (foreign !== 0n) {
-      throw this.#refusal("SET_FEATURES", `${describeFeatures(foreign)} are not offered`);
-    }
+    checkFeatures(this.device, features);
     if (features !== this.#features && this.#vrings.some(({ running }) => running)) {
       throw this.#refusal("SET_FEATURES", "rings are running, expected them stopped");
     }
@@ -253,20 +258,6 @@ export class FrontEndSession {
     if ((features & PROTOCOL_FEATURES_BIT) !== 0n) return;
     for (const vring of this.#vrings) vring.enabled = true; // no SET_VRING_ENABLE will come
     this.#runAll();
-  }
-
-  #offered(): bigint {
-    const hasConfig = this.device.readConfig().length > 0;
-    return hasConfig ? ALWAYS_OFFERED | OFFERED_WITH_CONFIG : ALWAYS_OFFERED;
-  }
-
-  #setProtocolFeatures(features: bigint): void {
-    const foreign = features & ~this.#offered();
-    if (foreign !== 0n) {
-      const names = protocolFeatureNames(foreign).join(", ");
-      throw this.#refusal("SET_PROTOCOL_FEATURES", `${names} are not offered`);
-    }
-    this.#agreed = features;
   }
 
   // ---- memory ----
@@ -295,11 +286,34 @@ export class FrontEndSession {
 
   #run(vring: Vring): void {
     if (this.#shared === null) return;
+    const inflight = this.#inflight;
     vring.run(this.#shared.memory, {
       indirect: hasFeature(this.#features, VIRTIO_F_RING_INDIRECT_DESC),
       eventIdx: hasFeature(this.#features, VIRTIO_F_RING_EVENT_IDX),
       deviceName: this.device.name,
-    });
+    }, inflight === null ? undefined : (usedIdx) => inflight.open(vring, usedIdx));
+  }
+
+  // ---- chains in flight ----
+
+  #createInflight(shape: Inflight, fds: Fd[]): Inflight {
+    const { reply, fd } = createInflight(shape, this.device);
+    fds.push(fd); // sent with the reply, then closed
+    return reply;
+  }
+
+  #setInflight(inflight: Inflight, fd: Fd): void {
+    if (this.#vrings.some(({ running }) => running)) {
+      throw this.#refusal("SET_INFLIGHT_FD", "rings are running, expected them stopped");
+    }
+    const memory = new SessionInflight(inflight, fd, this.device);
+    this.#dropInflight();
+    this.#inflight = memory;
+  }
+
+  #dropInflight(): void {
+    this.#inflight?.close();
+    this.#inflight = null;
   }
 
   // ---- rings ----
@@ -397,28 +411,7 @@ export class FrontEndSession {
     return { index, num: vring.base };
   }
 
-  // ---- config space, channel, reset ----
-
-  #readConfig(
-    offset: number,
-    flags: number,
-    size: number,
-  ): { offset: number; flags: number; data: Uint8Array } | null {
-    const config = this.device.readConfig();
-    if (offset + size > config.length) return null;
-    return { offset, flags, data: config.subarray(offset, offset + size) };
-  }
-
-  #writeConfig(offset: number, data: Uint8Array): void {
-    const { length } = this.device.readConfig();
-    if (offset + data.length > length) {
-      throw this.#refusal(
-        "SET_CONFIG",
-        `bytes ${offset} to ${offset + data.length}, expected an end up to ${length}`,
-      );
-    }
-    this.device.writeConfig?.(offset, data);
-  }
+  // ---- channel, reset ----
 
   #setChannel(fd: Fd | null): void {
     this.#channel?.close();
@@ -433,6 +426,7 @@ export class FrontEndSession {
       vring.close();
       vring.enabled = false;
     }
+    this.#dropInflight(); // what was in flight is no request of the driver's any more
     this.#resetDevice();
   }
 

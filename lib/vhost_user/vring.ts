@@ -17,7 +17,12 @@ import {
   type Watch,
 } from "../../ffi/mod.ts";
 import type { GuestMemory } from "../virtio/memory.ts";
-import { DeviceRing, type RingLayout, type RingOptions } from "../virtio/split_ring.ts";
+import {
+  DeviceRing,
+  type DeviceRingStart,
+  type RingLayout,
+  type RingOptions,
+} from "../virtio/split_ring.ts";
 import type { BackEndDevice, BackEndRing, Loop } from "./back_end.ts";
 import { VhostUserError } from "./errors.ts";
 
@@ -102,12 +107,14 @@ export class Vring {
   /**
    * Starts to run if the ring is started and enabled.
    *
+   * @param openLog Opens the log of chains in flight, if the front-end keeps one; it decides where the ring starts
    * @throws {RingError} when memory, layout or base is invalid
+   * @throws {VhostUserError} when the log is malformed
    */
-  run(memory: GuestMemory, options: RingOptions): void {
+  run(memory: GuestMemory, options: RingOptions, openLog?: DeviceRingStart["openLog"]): void {
     if (this.running || !this.started || !this.enabled || this.layout === null) return;
     const layout = { index: this.index, size: this.size, ...this.layout };
-    const ring = new DeviceRing(memory, layout, options, { nextAvail: this.base });
+    const ring = new DeviceRing(memory, layout, options, { nextAvail: this.base, openLog });
     this.#live = new LiveRing(ring, memory, (error) => this.#fail(error));
     this.#live.callNumber = this.#events.call?.number ?? NOBODY;
     this.#watchKick();

@@ -49,6 +49,23 @@ export interface DeviceRingStart {
   readonly usedIdx?: number;
   /** Heads of the chains that were taken earlier and are not completed yet. */
   readonly inFlight?: Iterable<number>;
+  /**
+   * Opens the log of chains in flight, with the ring's used index. Instead of at `nextAvail` the ring then starts where the
+   * log says: {@linkcode DeviceRing.pop} first returns its heads, then the available entries after them.
+   */
+  readonly openLog?: ((usedIdx: number) => InflightLog) | undefined;
+}
+
+/** A record of the chains in flight that outlives the process. The ring calls it at each step, in this order. */
+export interface InflightLog {
+  /** Heads of the chains that were in flight when it was opened, in the order in which they were taken. */
+  readonly heads: readonly number[];
+  /** A chain was taken. */
+  taken(head: number): void;
+  /** A chain is about to be given back: its used element is written, the used index is not. */
+  completing(head: number): void;
+  /** The used index was published. */
+  completed(head: number, usedIdx: number): void;
 }
 
 /** The most bytes that a driver may offer in one chain (virtio 1.2 §2.7.4.2). */
@@ -72,6 +89,9 @@ export class DeviceRing {
   readonly #options: RingOptions;
   readonly #areas: RingAreas;
   readonly #inFlight: Uint8Array<ArrayBuffer>;
+  readonly #log: InflightLog | null;
+  /** Heads of the log that are still to be returned by {@linkcode pop}, the last one first. */
+  readonly #resubmitted: number[];
   #nextAvail: number;
   #usedIdx: number;
   // The driver's idx at its last load; loaded again only when every chain up to it is taken.
@@ -97,8 +117,13 @@ export class DeviceRing {
     this.#memory = memory;
     this.#options = options;
     this.#areas = new RingAreas(memory, layout, options.deviceName);
-    this.#nextAvail = this.#availIdx = start.nextAvail & 0xffff;
     this.#usedIdx = start.usedIdx ?? Atomics.load(this.#areas.used, IDX);
+    this.#log = start.openLog?.(this.#usedIdx) ?? null;
+    this.#resubmitted = this.#log?.heads.toReversed() ?? [];
+    const nextAvail = this.#log === null
+      ? start.nextAvail
+      : this.#usedIdx + this.#resubmitted.length;
+    this.#nextAvail = this.#availIdx = nextAvail & 0xffff;
     this.#inFlight = new Uint8Array(layout.size);
     if (this.pending > this.size) {
       throw this.#error(
@@ -107,7 +132,7 @@ export class DeviceRing {
           `expected the former ahead by at most ${this.size}`,
       );
     }
-    for (const head of start.inFlight ?? []) {
+    for (const head of start.inFlight ?? this.#resubmitted) {
       if (this.#inFlight[head] !== 0) {
         const wanted = `expected each below ${this.size} once`;
         throw this.#error("set up", `head ${head} is in flight, ${wanted}`);
@@ -139,6 +164,11 @@ export class DeviceRing {
    * @throws {RingError} when the driver's ring, the chain or one of its descriptors is malformed
    */
   pop(chain: Chain): boolean {
+    if (this.#resubmitted.length > 0) {
+      this.#read(this.#resubmitted.at(-1)!, chain);
+      this.#resubmitted.pop();
+      return true;
+    }
     if (this.#nextAvail === this.#availIdx && !this.#lookForMore()) return false;
     const head = this.#areas.avail[AVAIL_RING + (this.#nextAvail & (this.size - 1))]!;
     if (this.#inFlight[head] !== 0) {
@@ -147,6 +177,7 @@ export class DeviceRing {
     }
     this.#read(head, chain);
     this.#inFlight[head] = 1;
+    this.#log?.taken(head);
     this.#nextAvail = (this.#nextAvail + 1) & 0xffff;
     return true;
   }
@@ -179,7 +210,9 @@ export class DeviceRing {
     this.#inFlight[head] = 0;
     this.#usedIdx = (this.#usedIdx + 1) & 0xffff;
     this.#unannounced++;
+    this.#log?.completing(head);
     Atomics.store(used, IDX, this.#usedIdx); // Release: the element and the device's data come first.
+    this.#log?.completed(head, this.#usedIdx);
   }
 
   /** Whether the driver wants an interrupt for what was completed since the last call. */

@@ -13,9 +13,11 @@ export interface LimitedEvent {
   readonly quiet?: true;
 }
 
-/** How many events of one kind are passed on: `burst` at once, then `perSecond`. */
+/** How many events of one kind are passed on. */
 export interface EventRate {
+  /** So many at once. */
   readonly burst: number;
+  /** So many in each second afterwards. */
   readonly perSecond: number;
 }
 

@@ -39,7 +39,16 @@ import {
 } from "./harness.ts";
 
 const BIT_30 = 1n << 30n;
-const ALL = protocolFeatures("MQ", "REPLY_ACK", "CONFIG", "BACKEND_REQ", "RESET_DEVICE");
+const ALL = protocolFeatures(
+  "MQ",
+  "REPLY_ACK",
+  "CONFIG",
+  "BACKEND_REQ",
+  "RESET_DEVICE",
+  "INFLIGHT_SHMFD",
+);
+/** In-flight memory for one queue of 16, as its front-end gives it back. */
+const INFLIGHT = { size: 320n, offset: 0n, queues: 1, queueSize: 16 };
 
 /** A server, and whoever comes to it. */
 class Bench implements AsyncDisposable {
@@ -199,7 +208,7 @@ Deno.test("what is offered: features with bit 30, protocol features, queues, con
   await using bench = new Bench();
   const raw = bench.raw();
   assertEquals(await raw.ask("GET_FEATURES", undefined), "0000004001000000");
-  assertEquals(await raw.ask("GET_PROTOCOL_FEATURES", undefined), "2922000000000000");
+  assertEquals(await raw.ask("GET_PROTOCOL_FEATURES", undefined), "2932000000000000");
   raw.tell("SET_PROTOCOL_FEATURES", ALL);
   assertEquals(await raw.ask("GET_QUEUE_NUM", undefined), "0400000000000000");
   const config = { offset: 2, flags: 0, data: new Uint8Array(3) };
@@ -214,7 +223,7 @@ Deno.test("what is offered: features with bit 30, protocol features, queues, con
 Deno.test("a device without config space offers neither CONFIG nor a channel", async () => {
   await using bench = new Bench();
   bench.device.config = new Uint8Array();
-  assertEquals(await bench.raw().ask("GET_PROTOCOL_FEATURES", undefined), "0920000000000000");
+  assertEquals(await bench.raw().ask("GET_PROTOCOL_FEATURES", undefined), "0930000000000000");
 });
 
 Deno.test("config space that is not there is refused by no payload, and the session goes on", async () => {
@@ -586,6 +595,8 @@ function address(
 }
 
 const kickOf = (driver: Driver): number[] => [driver.kicks[0]!.number];
+const memoryOf = (driver: Driver): number[] => [driver.fd.number];
+const enable = (raw: Raw): void => raw.tell("SET_VRING_ENABLE", { index: 0, num: 1 }, [], 0x9);
 
 const OFFENCES: Offence[] = [
   ["features not offered", "bit 5", offend("SET_FEATURES", 1n << 5n)],
@@ -774,13 +785,71 @@ const OFFENCES: Offence[] = [
   ],
   [
     "a message that is not offered",
-    "Cannot do GET_INFLIGHT_FD",
-    offend("GET_INFLIGHT_FD", {
-      size: 0n,
-      offset: 0n,
-      queues: 4,
-      queueSize: 64,
-    }),
+    "Cannot do GET_STATUS",
+    offend("GET_STATUS", undefined),
+  ],
+  ...([
+    ["no queue", { queues: 0 }, "0 queues of 16 entries, expected 1 to 4 of 1 to 64"],
+    ["a queue too many", { queues: 5 }, "5 queues of 16 entries, expected 1 to 4"],
+    ["no entry", { queueSize: 0 }, "1 queues of 0 entries, expected 1 to 4 of 1 to 64"],
+    ["an entry too many", { queueSize: 65 }, "1 queues of 65 entries"],
+  ] as const).flatMap(([name, change, text]): Offence[] => [
+    [
+      `in-flight memory to be created for ${name}`,
+      `Cannot do GET_INFLIGHT_FD for echo: ${text}`,
+      offend("GET_INFLIGHT_FD", { ...INFLIGHT, ...change }),
+    ],
+    [
+      `in-flight memory for ${name}`,
+      `Cannot do SET_INFLIGHT_FD for echo: ${text}`,
+      offend("SET_INFLIGHT_FD", { ...INFLIGHT, ...change }, memoryOf),
+    ],
+  ]),
+  ...([
+    [
+      "a byte too small",
+      { size: 319n },
+      "319 bytes at 0 of a file of 65536, expected at least 320",
+    ],
+    ["past its file's end", { offset: 0x10000n }, "320 bytes at 65536 of a file of 65536"],
+    ["of 2^64 - 1 bytes", { size: (1n << 64n) - 1n }, "expected at least 320"],
+    ["inside a page", { offset: 64n }, "320 bytes at 64 of a file"],
+  ] as const).map(([name, change, text]): Offence => [
+    `in-flight memory ${name}`,
+    text,
+    offend("SET_INFLIGHT_FD", { ...INFLIGHT, ...change }, memoryOf),
+  ]),
+  [
+    "in-flight memory without a descriptor",
+    "0 descriptors came, expected 1 to 1",
+    offend("SET_INFLIGHT_FD", INFLIGHT),
+  ],
+  [
+    "in-flight memory in an eventfd",
+    "Cannot",
+    offend("SET_INFLIGHT_FD", INFLIGHT, kickOf),
+  ],
+  [
+    "in-flight memory while a ring runs",
+    "expected them stopped",
+    after([], offend("SET_INFLIGHT_FD", INFLIGHT, memoryOf)),
+  ],
+  [
+    "a ring larger than its in-flight memory",
+    "Cannot use the in-flight memory of queue 0 of echo, a ring of 16 entries: it is for 1 queues of 8",
+    (raw, driver) => {
+      raw.tell("SET_INFLIGHT_FD", { ...INFLIGHT, queueSize: 8 }, memoryOf(driver));
+      return raw.ring(driver, 0, ["SET_VRING_ENABLE"]).then(() => enable(raw));
+    },
+  ],
+  [
+    "in-flight memory with a version of its own",
+    "its version is 7, expected 1",
+    (raw, driver) => {
+      driver.bytes[8] = 7;
+      raw.tell("SET_INFLIGHT_FD", INFLIGHT, memoryOf(driver));
+      return raw.ring(driver, 0, ["SET_VRING_ENABLE"]).then(() => enable(raw));
+    },
   ],
   [
     "a message that does not exist",

@@ -3,7 +3,8 @@ import { assert, assertEquals, assertInstanceOf, assertRejects, assertThrows } f
 import { EPOLLIN, EventFd, OsError, Reactor, takeEvent, UnixSocket } from "../../ffi/mod.ts";
 import { VhostUserError } from "../../lib/vhost_user/errors.ts";
 import { connectWithBackoff, waitAfter } from "../../lib/vhost_user/connect.ts";
-import { FrontEnd, type FrontEndOptions } from "../../lib/vhost_user/front_end.ts";
+import { FrontEnd } from "../../lib/vhost_user/front_end.ts";
+import type { FrontEndOptions } from "../../lib/vhost_user/front_end_types.ts";
 import { MessageReader, type RawMessage } from "../../lib/vhost_user/framing.ts";
 import {
   encodeMessage,
@@ -12,7 +13,7 @@ import {
   REPLY,
   VERSION,
 } from "../../lib/vhost_user/messages.ts";
-import { CONFIG, U64, VRING_STATE } from "../../lib/vhost_user/payloads.ts";
+import { CONFIG, INFLIGHT, U64, VRING_STATE } from "../../lib/vhost_user/payloads.ts";
 import { FakeTime, turn } from "../support/fake_time.ts";
 import { until } from "../support/process.ts";
 import { Driver, openDescriptors, RNG, SocketFolder, SOUND, VERSION_1 } from "./harness.ts";
@@ -431,6 +432,74 @@ Deno.test("replies that are well formed and wrong are refused", async (t) => {
       assertEquals(error.fault, "protocol");
     });
   }
+});
+
+const TRACKED = { protocolFeatures: 0xffff_ffff_ffff_ffffn };
+
+Deno.test("in-flight memory is asked for, and viola's own is given before the rings start", async () => {
+  await using bench = await Bench.create(TRACKED, { tracksInflight: true });
+  using driver = new Driver(1);
+  const { front } = bench;
+  assertEquals((await front.initialise()).tracksInflight, true);
+  const shape = { queues: 4, queueSize: 64 };
+  const size = await front.inflightSize(shape);
+  assertEquals(size, 4352);
+  const inflight = { ...shape, size, fd: driver.fd.number };
+  const { memory } = driver;
+  await front.start({ features: VERSION_1, memory, rings: driver.rings(), inflight });
+  assertEquals(bench.back.log.slice(-10, -4), [
+    "GET_INFLIGHT_FD 1",
+    "SET_FEATURES 9",
+    "SET_INFLIGHT_FD 9 +1",
+    "SET_MEM_TABLE 9 +1",
+    "SET_VRING_NUM 9",
+    "SET_VRING_BASE 9",
+  ]);
+});
+
+Deno.test("in-flight memory that does not fit what was asked for is refused", async (t) => {
+  const shape = { queues: 4, queueSize: 64 };
+  const right = { size: 4352n, offset: 0n, ...shape };
+  const cases: [name: string, change: Partial<typeof right>, text: string][] = [
+    ["a byte too small", { size: 4351n }, "4 queues of 64 in 4351 bytes at 0, expected 4 queues"],
+    ["no bytes", { size: 0n }, "in 0 bytes"],
+    ["far too large", { size: 1n << 40n }, "in 1099511627776 bytes at 0, expected"],
+    ["of 2^64 - 1 bytes", { size: (1n << 64n) - 1n }, "in 18446744073709551615 bytes"],
+    ["inside a page", { offset: 64n }, "at 64, expected"],
+    ["for fewer queues", { queues: 3 }, "3 queues of 64"],
+    ["for smaller queues", { queueSize: 32 }, "4 queues of 32"],
+  ];
+  for (const [name, change, text] of cases) {
+    await t.step(name, async () => {
+      const reply = INFLIGHT.encode({ ...right, ...change });
+      const faults = { GET_INFLIGHT_FD: answering(reply) };
+      await using bench = await Bench.create({ ...TRACKED, faults }, { tracksInflight: true });
+      await bench.front.initialise();
+      const error = await assertRejects(
+        () => bench.front.inflightSize(shape),
+        VhostUserError,
+        text,
+      );
+      assertEquals(error.fault, "protocol");
+      assertEquals(bench.losses, [error]);
+    });
+  }
+  await t.step("with two descriptors", async () => {
+    const fault: Fault = (back, request, body) => {
+      using event = EventFd.create();
+      back.send(encodeMessage(request, VERSION | REPLY, body), [event.number, event.number]);
+    };
+    const faults = { GET_INFLIGHT_FD: fault };
+    await using bench = await Bench.create({ ...TRACKED, faults }, { tracksInflight: true });
+    await bench.front.initialise();
+    const before = openDescriptors();
+    await assertRejects(
+      () => bench.front.inflightSize(shape),
+      VhostUserError,
+      "2 descriptors came with the reply, expected at most 1",
+    );
+    assert(openDescriptors() <= before);
+  });
 });
 
 Deno.test("with a feature of the class that goes with it, the longer config space is read", async () => {

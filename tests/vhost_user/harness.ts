@@ -17,7 +17,7 @@ import { bit, VIRTIO_F_VERSION_1 } from "../../lib/virtio/features.ts";
 import { GuestMemory } from "../../lib/virtio/memory.ts";
 import { Chain, DriverQueue, DriverRing, splitRingLayout } from "../../lib/virtio/split_ring.ts";
 import type { BackEndDevice, BackEndRing } from "../../lib/vhost_user/back_end.ts";
-import type { MemorySlot, RingSetup } from "../../lib/vhost_user/front_end.ts";
+import type { MemorySlot, RingSetup } from "../../lib/vhost_user/front_end_types.ts";
 
 export const SOUND: DeviceClass = deviceClassByName("sound")!;
 export const RNG: DeviceClass = deviceClassByName("rng")!;
@@ -45,6 +45,8 @@ export class EchoDevice implements BackEndDevice {
   readonly maxQueueSize = 64;
   config = Uint8Array.from({ length: 12 }, (_, i) => i);
   readonly log: string[] = [];
+  /** Not null: requests are kept, and their heads lie here by queue, until they are given back. */
+  held: Map<number, number[]> | null = null;
   readonly #rings = new Map<number, BackEndRing>();
   readonly #chain = new Chain(64);
 
@@ -77,8 +79,21 @@ export class EchoDevice implements BackEndDevice {
     this.log.push(`disconnected, ${this.#rings.size} rings left`);
   }
 
+  /** Gives a kept request back. */
+  giveBack(index: number, head: number): void {
+    const ring = this.#rings.get(index)!;
+    ring.ring.complete(head, 0);
+    ring.call();
+  }
+
   #serve(ring: BackEndRing): void {
     const chain = this.#chain;
+    if (this.held !== null) {
+      const heads: number[] = [];
+      this.held.set(ring.index, heads);
+      while (ring.ring.pop(chain)) heads.push(chain.head);
+      return;
+    }
     while (ring.ring.pop(chain)) {
       const bytes = new Uint8Array(chain.readableBytes);
       chain.gather(0, bytes);
@@ -155,6 +170,21 @@ export class Driver implements Disposable {
     const { length } = this.queues[queue]!.take()!;
     const at = BUFFERS + 0x100;
     return new TextDecoder().decode(this.bytes.slice(at, at + length));
+  }
+
+  /** The used index of a queue. */
+  usedIdx(queue: number): number {
+    const { used } = splitRingLayout(queue * QUEUE_BYTES, 16);
+    return new DataView(this.bytes.buffer).getUint16(used + 2, true);
+  }
+
+  /** Takes what came back. @returns the texts as they were offered */
+  takeAll(queue: number): string[] {
+    const texts: string[] = [];
+    for (let used = this.queues[queue]!.take(); used !== null; used = this.queues[queue]!.take()) {
+      texts.push(used.token);
+    }
+    return texts;
   }
 
   [Symbol.dispose](): void {

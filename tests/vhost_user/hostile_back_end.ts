@@ -9,6 +9,7 @@ import {
   UnixSocket,
   type Watch,
 } from "../../ffi/mod.ts";
+import { inflightBytes, type InflightShape } from "../../lib/vhost_user/inflight.ts";
 import { MessageReader, type RawMessage } from "../../lib/vhost_user/framing.ts";
 import {
   decodeBody,
@@ -216,5 +217,10 @@ export class HostileBackEnd implements Disposable {
       data: this.behaviour.config ?? Uint8Array.of(0, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0),
     }),
     GET_VRING_BASE: ({ index }: { index: number }) => ({ index, num: 100 + index }),
+    GET_INFLIGHT_FD: (shape: InflightShape) => ({
+      ...shape,
+      size: BigInt(inflightBytes(shape)),
+      offset: 0n,
+    }),
   };
 }

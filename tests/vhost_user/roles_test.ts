@@ -1,11 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 import { assertEquals } from "@std/assert";
-import { Reactor } from "../../ffi/mod.ts";
+import { createMemory, Reactor } from "../../ffi/mod.ts";
 import { type BackEndEvent, BackEndServer } from "../../lib/vhost_user/back_end.ts";
 import type { VhostUserError } from "../../lib/vhost_user/errors.ts";
 import { FrontEnd } from "../../lib/vhost_user/front_end.ts";
+import { inflightBytes } from "../../lib/vhost_user/inflight.ts";
 import { protocolFeatures } from "../../lib/vhost_user/messages.ts";
-import { Driver, EchoDevice, openDescriptors, SocketFolder, SOUND, VERSION_1 } from "./harness.ts";
+import {
+  Driver,
+  EchoDevice,
+  openDescriptors,
+  rung,
+  SocketFolder,
+  SOUND,
+  VERSION_1,
+} from "./harness.ts";
 
 /** Both roles on one loop, connected. */
 class Pair implements AsyncDisposable {
@@ -22,14 +31,19 @@ class Pair implements AsyncDisposable {
 
   static async create(): Promise<Pair> {
     const pair = new Pair();
-    pair.front = await FrontEnd.connect(pair.path, {
-      reactor: pair.reactor,
+    await pair.connect();
+    return pair;
+  }
+
+  async connect(tracksInflight = false): Promise<void> {
+    this.front = await FrontEnd.connect(this.path, {
+      reactor: this.reactor,
       name: "card0",
       deviceClass: SOUND,
-      onLost: (error) => pair.lost.resolve(error),
-      onConfigChange: () => pair.configChanged.resolve(),
+      tracksInflight,
+      onLost: (error) => this.lost.resolve(error),
+      onConfigChange: () => this.configChanged.resolve(),
     });
-    return pair;
   }
 
   get path(): string {
@@ -60,6 +74,7 @@ Deno.test("a driver's requests are answered: initialise, start, echo, stop, star
       ),
       queueCount: 4,
       config: Uint8Array.from({ length: 12 }, (_, i) => i),
+      tracksInflight: false,
     });
     using driver = new Driver(4, 65534);
     driver.offer(2, "offered before the start");
@@ -106,6 +121,39 @@ Deno.test("RESET_DEVICE reaches the device, which can be started again", async (
   driver.offer(1, "again");
   await front.start({ features: VERSION_1, rings: driver.rings() });
   assertEquals(await driver.answer(1, reactor), "again");
+});
+
+Deno.test("chains that a back-end held when its connection ended are served again, in their order", async () => {
+  const before = openDescriptors();
+  {
+    await using pair = await Pair.create();
+    const { device, reactor } = pair;
+    using driver = new Driver(4);
+    const shape = { queues: 4, queueSize: 16 };
+    using fd = createMemory("in flight", 0x10000);
+    device.held = new Map();
+    for (const life of [0, 1, 2]) {
+      pair.front.close();
+      await pair.connect(true);
+      const { tracksInflight } = await pair.front.initialise();
+      assertEquals(tracksInflight, true);
+      const size = await pair.front.inflightSize(shape);
+      assertEquals(size, inflightBytes(shape));
+      if (life === 0) { for (const text of ["a", "b", "c", "d"]) driver.offer(2, text); }
+      const [used] = [driver.usedIdx(2)];
+      const rings = driver.rings([0, 0, used, 0]);
+      const inflight = { ...shape, size, fd: fd.number };
+      await pair.front.start({ features: VERSION_1, memory: driver.memory, rings, inflight });
+      const held = device.held.get(2)!;
+      assertEquals(held, [[0, 2, 4, 6], [0, 4, 6], [4]][life]);
+      if (life === 0) device.giveBack(2, 2);
+      if (life === 1) [6, 0].forEach((head) => device.giveBack(2, head));
+    }
+    device.giveBack(2, 4);
+    assertEquals(driver.takeAll(2), ["b", "d", "a", "c"]);
+    await rung(driver.calls[2]!, reactor);
+  }
+  assertEquals(openDescriptors(), before);
 });
 
 Deno.test("a server that closes while rings run is a loss at once", async () => {
