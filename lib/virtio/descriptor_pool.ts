@@ -30,11 +30,6 @@ export class DescriptorPool {
     return this.#freeCount;
   }
 
-  /** The descriptor that the next chain begins with, if there is a free one. */
-  get first(): number {
-    return this.#free;
-  }
-
   /**
    * Takes descriptors, each linked to the one {@linkcode after} it.
    *

@@ -70,13 +70,13 @@ export class DriverQueue<Token> {
    * after a writable one
    */
   add(segments: readonly Segment[], token: Token): boolean {
-    const table = this.#tableFor(segments);
-    this.#check(segments, table);
-    const needed = table === null ? segments.length : 1;
+    const inTable = this.#fitsTable(segments);
+    this.#check(segments, inTable);
+    const needed = inTable ? 1 : segments.length;
     if (needed > this.#pool.freeCount) return false;
     const head = this.#pool.take(needed);
-    if (table === null) this.#write(head, segments);
-    else this.#writeTable(head, table, segments);
+    if (inTable) this.#writeTable(head, segments);
+    else this.#write(head, segments);
     this.#room[head] = segments.reduce((sum, s) => sum + (s.writable ? s.length : 0), 0);
     this.#tokens[head] = token;
     this.ring.offer(head);
@@ -106,15 +106,15 @@ export class DriverQueue<Token> {
     return { token, length };
   }
 
-  // The indirect table of the next head, if there are tables and the chain fits in one.
-  #tableFor(segments: readonly Segment[]): DataView | null {
-    const table = segments.length > 1 ? this.#tables[this.#pool.first] : undefined;
-    return table !== undefined && descBytes(segments.length) <= table.byteLength ? table : null;
+  /** Whether a buffer goes to an indirect table; all have the same size. */
+  #fitsTable({ length }: readonly Segment[]): boolean {
+    const table = this.#tables[0];
+    return length > 1 && table !== undefined && descBytes(length) <= table.byteLength;
   }
 
-  #check(segments: readonly Segment[], table: DataView | null): void {
+  #check(segments: readonly Segment[], inTable: boolean): void {
     const { length } = segments;
-    if (length === 0 || (table === null && length > this.ring.size)) {
+    if (length === 0 || (!inTable && length > this.ring.size)) {
       throw new RangeError(
         `Cannot add a buffer of ${length} segments, expected 1 to ${this.ring.size}`,
       );
@@ -133,7 +133,8 @@ export class DriverQueue<Token> {
     });
   }
 
-  #writeTable(head: number, table: DataView, segments: readonly Segment[]): void {
+  #writeTable(head: number, segments: readonly Segment[]): void {
+    const table = this.#tables[head]!;
     segments.forEach(({ address, length }, i) => {
       encodeDescriptor(table, i, address, length, flagsOf(segments, i), i + 1);
     });

@@ -60,6 +60,14 @@ Deno.test("add() puts several segments in an indirect table, and one in the ring
   assertEquals(queue.add(three, 7), false);
 });
 
+Deno.test("add() finds no room in a full ring, however long the buffer that a table would hold", () => {
+  const raw = new RawRing(1);
+  const indirect = { memory: raw.memory, address: GUEST + TABLES, entries: 2 };
+  const queue = new DriverQueue<number>(raw.driver(), indirect);
+  const two = [piece(DATA, 1), piece(DATA + 1, 1, true)];
+  assertEquals([queue.add(two, 0), queue.add(two, 1)], [true, false]);
+});
+
 Deno.test("take() refuses more bytes than there was room for", () => {
   const raw = new RawRing(4);
   const queue = new DriverQueue<string>(raw.driver());
