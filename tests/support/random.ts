@@ -40,16 +40,24 @@ export class Draws {
 }
 
 /**
+ * A seed as somebody wrote it, or one of chance.
+ *
+ * @param name Where it was written, for the error: "VIOLA_SEED"
+ * @throws {Error} when it is no seed
+ */
+export function seedOf(name: string, text: string | undefined): number {
+  const seed = Number(text ?? (crypto.getRandomValues(new Uint32Array(1))[0] || 1));
+  if (Number.isInteger(seed) && seed >= 1 && seed < 2 ** 32) return seed;
+  throw new Error(`Cannot take ${name}=${text}, expected an integer from 1 to 2^32 - 1`);
+}
+
+/**
  * Draws for a test, by a seed of their own or by VIOLA_SEED. The seed is printed.
  *
  * @throws {Error} when VIOLA_SEED is no such number
  */
 export function seeded(): Draws {
-  const text = Deno.env.get("VIOLA_SEED");
-  const seed = Number(text ?? (crypto.getRandomValues(new Uint32Array(1))[0] || 1));
-  if (!Number.isInteger(seed) || seed < 1 || seed >= 2 ** 32) {
-    throw new Error(`Cannot take VIOLA_SEED=${text}, expected an integer from 1 to 2^32 - 1`);
-  }
+  const seed = seedOf("VIOLA_SEED", Deno.env.get("VIOLA_SEED"));
   // deno-lint-ignore no-console -- whoever sees the test fail needs it
   console.log(`VIOLA_SEED=${seed} draws the same again`);
   return new Draws(seed);

@@ -42,9 +42,9 @@ function withHeader(word: number, value: number): Fault {
 
 function withDescriptors(count: number): Fault {
   return (back, request, body) => {
-    const events = Array.from({ length: count }, () => EventFd.create());
-    back.send(reply(request, body), events.map(({ number }) => number));
-    for (const event of events) event.close();
+    using events = new DisposableStack();
+    const numbers = Array.from({ length: count }, () => events.use(EventFd.create()).number);
+    back.send(reply(request, body), numbers);
   };
 }
 

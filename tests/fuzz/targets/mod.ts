@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * All that is fuzzed.
+ *
+ * @module
+ */
+import type { Target } from "../target.ts";
+import { BACK_END_SESSIONS } from "./back_end.ts";
+import { DEVICE_RINGS } from "./device_ring.ts";
+import { DRIVER_RINGS } from "./driver_ring.ts";
+import { FRONT_END_REPLIES } from "./front_end.ts";
+import { MESSAGES } from "./messages.ts";
+import { REGISTER_ACCESSES } from "./registers.ts";
+import { SHADOW_BACK_ENDS, SHADOW_DRIVERS } from "./shadow_queue.ts";
+import { WAV_HEADERS } from "./wav_header.ts";
+import { WAV_WRITER } from "./wav_writer.ts";
+
+/** In the order in which they are reported. */
+export const TARGETS: readonly Target[] = [
+  MESSAGES,
+  FRONT_END_REPLIES,
+  BACK_END_SESSIONS,
+  REGISTER_ACCESSES,
+  DEVICE_RINGS,
+  DRIVER_RINGS,
+  SHADOW_BACK_ENDS,
+  SHADOW_DRIVERS,
+  WAV_HEADERS,
+  WAV_WRITER,
+];
