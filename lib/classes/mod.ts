@@ -5,13 +5,14 @@
  * @module
  */
 import type { DeviceClass } from "../virtio/device_class.ts";
+import { can } from "./can/class.ts";
 import { rng } from "./rng/class.ts";
 import { sound } from "./sound/class.ts";
 
-export { rng, sound };
+export { can, rng, sound };
 
 /** The device classes that viola serves. */
-export const DEVICE_CLASSES: readonly DeviceClass[] = [sound, rng];
+export const DEVICE_CLASSES: readonly DeviceClass[] = [sound, rng, can];
 
 /** A device name of the C program that viola recognises and refuses. */
 export interface UnservedDropIn {
@@ -27,7 +28,6 @@ export const UNSERVED_DROP_INS: readonly UnservedDropIn[] = [
   { name: "vhublk", id: 2 },
   { name: "vhuconsole", id: 3 },
   { name: "vhuinput", id: 18 },
-  { name: "vhucan", id: 36 },
   { name: "vhugpio", id: 41 },
 ];
 
