@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * viola as a library: what the `viola` command is made of.
+ * viola as a library: the parts of the `viola` command.
  *
- * A device is a vhost-user back-end at a socket, a bridge joins it to a loopback device, and a guest drives that where
+ * A device is a vhost-user back-end at a socket, a bridge connects it to a loopback device, and a guest drives that where
  * there is no kernel module:
  *
  * ```ts

@@ -163,7 +163,7 @@ async function prepareParts(files: readonly string[], folder: string): Promise<P
   });
 }
 
-/** What a file holds. @throws {Failure} when no card can play it @throws {WavError} when it is no WAV file */
+/** What a file holds. @throws {Failure} when no card can play it @throws {WavError} when it is not a WAV file */
 function readPlayable(path: string): Pick<Part, "format" | "frames" | "restBytes" | "remarks"> {
   using reader = WavReader.open(path);
   const { format, frames, remarks } = reader;

@@ -5,10 +5,10 @@
  * @module
  */
 
-/** A bundle is JavaScript; this module of its own is not. */
+/** Whether this module is part of a bundle: bundles are JavaScript, the module itself is TypeScript. */
 const isBundled = import.meta.url.endsWith(".js");
 
-/** The name of an asset in a bundle, where all assets lie in one folder with the bundle's own files. */
+/** The name of an asset in a bundle, where all assets are in one folder with the bundle's own files. */
 export function bundledName(path: string): string {
   return path.replaceAll("/", "-").replace(/\.ts$/, ".js");
 }

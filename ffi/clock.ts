@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Time, and a moment to be woken at.
+ * The monotonic clock, and an alarm.
  *
  * @module
  */
 import { EPOLLET, EPOLLIN, type Watch, type Watches } from "./epoll.ts";
 import { monotonicNs, TimerFd } from "./fd.ts";
 
-/** Nanoseconds that only go forward, and one alarm. */
+/** A monotonic clock in nanoseconds, and one alarm. */
 export interface Clock {
   now(): number;
-  /** Calls {@linkcode onAlarm} once at this moment, at once if it is past; Infinity: never. Takes the last one's place. */
+  /** Sets the alarm: {@linkcode onAlarm} is called once at `ns`, at once if that is past; Infinity: never. */
   arm(ns: number): void;
   onAlarm: () => void;
 }
 
-/** The monotonic clock. Alarms are moments, not spans, so that lateness of one does not delay the next. */
+/** The monotonic clock. Alarms are moments, not durations, so that a late alarm does not delay the next one. */
 export class TimerClock implements Clock, Disposable {
   onAlarm: () => void = () => {};
   #timer = TimerFd.create();
@@ -24,7 +24,7 @@ export class TimerClock implements Clock, Disposable {
 
   /** @throws {OsError} */
   constructor(watches: Pick<Watches, "watch">) {
-    // Edge-triggered, a timer need not be read: setting it clears it.
+    // Watched edge-triggered, a timer need not be read: setting it clears it.
     this.#watch = watches.watch(this.#timer.number, EPOLLIN | EPOLLET, () => {
       this.#armed = Infinity;
       this.onAlarm();
@@ -38,11 +38,11 @@ export class TimerClock implements Clock, Disposable {
   arm(ns: number): void {
     if (ns === this.#armed) return;
     this.#armed = ns;
-    // 0 would disarm it; any other moment past is at once. Rounded up, so that it does not ring too early.
+    // 0 would disarm it; any other moment in the past expires at once. Rounded up, so that it does not expire too early.
     this.#timer.set(ns === Infinity ? 0 : Math.max(Math.ceil(ns), 1));
   }
 
-  /** No alarm any more; again is no harm. */
+  /** Ends the alarm. Calling it again does nothing. */
   close(): void {
     this.#watch.close();
     this.#timer.close();

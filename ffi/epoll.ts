@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Waiting for many descriptors at once: blocking (a Worker's whole life), or awaited (the main isolate's).
+ * Waiting for many descriptors at once: blocking (in a Worker), or awaited (in the main isolate).
  *
  * @module
  */
@@ -14,14 +14,14 @@ export const EPOLLIN = 0x001;
 export const EPOLLOUT = 0x004;
 /** The other side will send no more. */
 export const EPOLLRDHUP = 0x2000;
-/** Report each new event once. An eventfd watched so need never be read: every ring is a new event. */
+/** Report each new event once. An eventfd that is watched with it need not be read: every write is a new event. */
 export const EPOLLET = 0x80000000;
 
 const MAX_EVENTS = 64;
 
-/** A set of watched descriptors. Any thread may add and remove while another waits. */
+/** A set of watched descriptors. A thread may add and remove while another waits. */
 export class Epoll extends Fd {
-  /** Pairs of what the last wait found: the watch's key, the events. */
+  /** Results of the last wait, as pairs: the watch's key, the events. */
   readonly found: Uint32Array<ArrayBuffer> = new Uint32Array(2 * MAX_EVENTS);
 
   /** @throws {OsError} */
@@ -49,13 +49,13 @@ export class Epoll extends Fd {
     );
   }
 
-  /** Stops watching; one that is not watched is no harm. */
+  /** Stops watching a descriptor; does nothing if it is not watched. */
   remove(number: number): void {
     shim.viola_epoll_ctl(this.number, 2, number, 0, 0);
   }
 
   /**
-   * Blocks this thread until something happens.
+   * Blocks this thread until an event or the timeout.
    *
    * @param timeoutMs Longest wait in milliseconds, −1 for ever
    * @returns how many pairs {@linkcode found} holds
@@ -72,7 +72,7 @@ export type Watcher = (events: number) => void;
 
 /** A watch of one descriptor; closing it ends it, and must come before the descriptor is closed. */
 export interface Watch extends Disposable {
-  /** Ends it; again is no harm. */
+  /** Ends it. Calling it again does nothing. */
   close(): void;
 }
 
@@ -83,10 +83,10 @@ export class Watches implements Disposable {
   #nextKey = 1;
 
   /**
-   * Calls `watcher` whenever `events` are there.
+   * Calls `watcher` at each of the `events`.
    *
    * @param number An open descriptor
-   * @param events EPOLL bits; with EPOLLET the watcher must take all there is before it returns
+   * @param events EPOLL bits; with EPOLLET the watcher must read everything before it returns
    * @throws {OsError}
    */
   watch(number: number, events: number, watcher: Watcher): Watch {
@@ -117,8 +117,8 @@ export class Watches implements Disposable {
 }
 
 /**
- * Waits, awaited, for any number of descriptors with one of the process's 32 waiting calls. About 40 µs from event to
- * callback: for conversations, not for sound.
+ * Awaits events on any number of descriptors, with one of the process's 32 asynchronous calls. About 40 µs from event to
+ * callback: fast enough for vhost-user messages, not for rings.
  */
 export class Reactor implements AsyncDisposable {
   #watches = new Watches();
@@ -136,7 +136,7 @@ export class Reactor implements AsyncDisposable {
     return this.#watches.watch(number, events, watcher);
   }
 
-  /** Waits until there is something to read, or the other side is gone, or the time is up. @param timeoutMs Milliseconds */
+  /** Waits until a descriptor is readable, its other side has closed, or the time is over. @param timeoutMs Milliseconds */
   async readable(fd: Fd, timeoutMs: number): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     using _watch = this.watch(fd.number, EPOLLIN, () => resolve());
@@ -153,7 +153,7 @@ export class Reactor implements AsyncDisposable {
     }
   }
 
-  /** Ends all watches, and the waiting call; again is no harm. */
+  /** Ends all watches, and the asynchronous call. Calling it again does nothing. */
   async close(): Promise<void> {
     if (!this.#closing) {
       this.#closing = true;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * What the kernel says when it says no.
+ * Errors of system calls.
  *
  * @module
  */
@@ -50,7 +50,7 @@ const ERRNO: Record<number, readonly [name: string, meaning: string]> = {
   111: ["ECONNREFUSED", "connection refused"],
 };
 
-/** The name of an errno, "E<number>" when it is none we know. */
+/** The name of an errno, "E<number>" if it is not in the table. */
 export function errnoName(errno: number): string {
   return ERRNO[errno]?.[0] ?? `E${errno}`;
 }
@@ -62,7 +62,7 @@ export class OsError extends Error {
   readonly code: string;
 
   /**
-   * @param operation What was attempted, as it continues "Cannot …"
+   * @param operation What was attempted, as the continuation of "Cannot …"
    * @param errno The positive errno
    */
   constructor(readonly operation: string, readonly errno: number) {
@@ -72,21 +72,21 @@ export class OsError extends Error {
   }
 }
 
-/** The number of an errno that we know. */
+/** Numbers of the errnos in the table, by name. */
 const NUMBERS: ReadonlyMap<string, number> = new Map(
   Object.entries(ERRNO).map(([number, [name]]) => [name, Number(number)]),
 );
 
-/** An error as the kernel would have given it. @param code The errno's name, one of those we know */
+/** An error with an errno of our choice. @param code The errno's name, one of those in the table */
 export function osError(operation: string, code: string): OsError {
   return new OsError(operation, NUMBERS.get(code)!);
 }
 
 /**
- * The value of a shim call, or an error that says what was attempted.
+ * The value of a shim call; throws if it failed.
  *
  * @param result What the shim returned: a value, or −errno
- * @param operation What was attempted, as it continues "Cannot …"
+ * @param operation What was attempted, as the continuation of "Cannot …"
  * @throws {OsError} when `result` is negative
  */
 export function unwrap(result: number, operation: string): number {
@@ -94,13 +94,15 @@ export function unwrap(result: number, operation: string): number {
   return result;
 }
 
-/** −EAGAIN, as the shim returns it: nothing there now, or no room. */
+/** −EAGAIN, as the shim returns it: nothing to read now, or no room to write. */
 export const WOULD_BLOCK = -11;
 
 const encoder = new TextEncoder();
 
 /** `text` as a C string. */
 export function cString(text: string): Uint8Array<ArrayBuffer> {
-  if (text.includes("\0")) throw new TypeError(`Cannot pass on text with a NUL in it: "${text}"`);
+  if (text.includes("\0")) {
+    throw new TypeError(`Cannot pass a text to the system: it contains a NUL character: "${text}"`);
+  }
   return encoder.encode(`${text}\0`);
 }

@@ -12,7 +12,7 @@ export class Fd implements Disposable {
   #number: number;
 
   /**
-   * Takes a descriptor over: from now on this object closes it.
+   * Takes ownership of a descriptor: this object closes it.
    *
    * @param number An open descriptor
    */
@@ -25,18 +25,18 @@ export class Fd implements Disposable {
     return new Fd(unwrap(shim.viola_open(cString(path), flags), `open ${path}`));
   }
 
-  /** The bare number, for system calls and for handing to another isolate. @throws {TypeError} once closed */
+  /** The number, for system calls and for another isolate. @throws {TypeError} once closed */
   get number(): number {
     if (this.#number < 0) throw new TypeError("Cannot use a descriptor that is closed");
     return this.#number;
   }
 
-  /** Whether it was closed, or given away. */
+  /** Whether it was closed or released. */
   get closed(): boolean {
     return this.#number < 0;
   }
 
-  /** Ends the ownership without closing: whoever takes the number closes it. */
+  /** Ends the ownership without closing: the caller must close the number. */
   release(): number {
     const number = this.number;
     this.#number = -1;
@@ -53,7 +53,7 @@ export class Fd implements Disposable {
     return unwrap(shim.viola_size(this.number), `find the size of descriptor ${this.number}`);
   }
 
-  /** Closes it; again is no harm. */
+  /** Closes it. Calling it again does nothing. */
   close(): void {
     if (this.#number < 0) return;
     const number = this.#number;
@@ -73,7 +73,7 @@ export const O_RDONLY = 0;
 export const O_RDWR = 2;
 
 /**
- * Closes a bare descriptor number, one received in a message and not wanted.
+ * Closes a descriptor by its number, such as an unexpected one in a message.
  *
  * @param number An open descriptor that nobody owns
  */
@@ -81,34 +81,34 @@ export function closeNumber(number: number): void {
   shim.viola_close(number);
 }
 
-/** An eventfd: a doorbell that counts its rings. */
+/** An eventfd (eventfd(2)). */
 export class EventFd extends Fd {
   /**
-   * @param initial The count it begins with
+   * @param initial The initial count
    * @throws {OsError}
    */
   static create(initial = 0): EventFd {
     return new EventFd(unwrap(shim.viola_eventfd(initial, 1), "create an eventfd"));
   }
 
-  /** One whose {@linkcode takeEvent} waits: for a party that has nothing else to wait for. @throws {OsError} */
+  /** One whose {@linkcode takeEvent} blocks: for a thread that waits for nothing else. @throws {OsError} */
   static createBlocking(): EventFd {
     return new EventFd(unwrap(shim.viola_eventfd(0, 0), "create an eventfd"));
   }
 }
 
 /**
- * Rings an eventfd, given by its number. The hot path's way: no object, no allocation.
+ * Signals an eventfd by its number: for hot paths, without an object or an allocation.
  *
  * @throws {OsError}
  */
 export function signalEvent(number: number): void {
   const result = shim.viola_eventfd_signal(number);
-  if (result < 0 && result !== WOULD_BLOCK) unwrap(result, `ring eventfd ${number}`);
+  if (result < 0 && result !== WOULD_BLOCK) unwrap(result, `signal eventfd ${number}`);
 }
 
 /**
- * How often an eventfd was rung since it was last asked, 0 if never; waits for a ring if it was made to.
+ * How often an eventfd was signalled since the last call, 0 if never; waits for a signal if the eventfd blocks.
  *
  * @throws {OsError}
  */
@@ -117,12 +117,12 @@ export function takeEvent(number: number): number {
   return result === WOULD_BLOCK ? 0 : unwrap(result, `read eventfd ${number}`);
 }
 
-/** More rings than an honest party could have rung. */
+/** A count that is only reached by a peer that fills the eventfd on purpose. */
 const ABSURD = 2 ** 31 - 1;
 
 /**
- * Frees a thread that waits in {@linkcode signalEvent}: an eventfd shared with a party that filled it to the brim and made
- * it a waiting one takes no more rings until somebody reads it. One that is not so keeps its ring.
+ * Frees a thread that is blocked in {@linkcode signalEvent}: a peer that shares the eventfd can fill it and make it
+ * blocking, so that the next write waits for a reader. An eventfd that is not full keeps its count.
  *
  * @returns whether it was full
  */
@@ -132,20 +132,20 @@ export function relieveEvent(number: number): boolean {
   return count === ABSURD;
 }
 
-/** A timer that makes a descriptor readable at a moment of the monotonic clock. */
+/** A timer that becomes readable at a moment of the monotonic clock (timerfd_create(2)). */
 export class TimerFd extends Fd {
   /** @throws {OsError} */
   static create(): TimerFd {
     return new TimerFd(unwrap(shim.viola_timerfd(), "create a timer"));
   }
 
-  /** Expires once at `ns` nanoseconds of the monotonic clock (a moment past: at once); 0 disarms. @throws {OsError} */
+  /** Expires once at `ns` nanoseconds of the monotonic clock (at once if that is past); 0 disarms. @throws {OsError} */
   set(ns: number): void {
     unwrap(shim.viola_timerfd_set(this.number, ns), "set a timer");
   }
 }
 
-/** Nanoseconds of CLOCK_MONOTONIC: the same clock in every isolate and process. */
+/** CLOCK_MONOTONIC in nanoseconds: the same clock in every isolate and process. */
 export function monotonicNs(): number {
   return shim.viola_monotonic_ns();
 }
@@ -158,7 +158,7 @@ export function createPipe(): { reader: Fd; writer: Fd } {
   return { reader: new Fd(pair[0]!), writer: new Fd(pair[1]!) };
 }
 
-/** Makes reads and writes of a descriptor return instead of waiting. @throws {OsError} */
+/** Makes reads and writes of a descriptor return EAGAIN instead of blocking. @throws {OsError} */
 export function setNonblocking(fd: Fd): void {
   unwrap(shim.viola_set_nonblocking(fd.number), "make a descriptor non-blocking");
 }
@@ -193,7 +193,7 @@ export function writeFd(
   return shim.viola_write(number, buffer, offset, length);
 }
 
-/** Refuses what would let the kernel read or write past a buffer. @throws {RangeError} */
+/** Checks that the kernel will not read or write outside a buffer. @throws {RangeError} */
 export function checkRange(buffer: Uint8Array, offset: number, length: number): void {
   if (offset < 0 || length < 0 || offset + length > buffer.byteLength) {
     throw new RangeError(
@@ -203,7 +203,7 @@ export function checkRange(buffer: Uint8Array, offset: number, length: number): 
 }
 
 /**
- * An `ioctl`: `argument` is the structure it points to, null for a call without one.
+ * An `ioctl`. `argument` is the structure passed by pointer, null for a call without one.
  *
  * @returns the call's value, or −errno
  */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Mapped memory, and the one way to look at it.
+ * Mapped memory and its views.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { cString, OsError, unwrap } from "./errno.ts";
 import { Fd } from "./fd.ts";
 import { shim } from "./symbols.ts";
 
-/** Where a mapping lies, for another isolate to borrow. Valid while its owner keeps it. */
+/** Address and length of a mapping, for views in another isolate. Valid until its owner unmaps it. */
 export interface MappedRange {
   /** Address in this process. */
   readonly address: bigint;
@@ -22,8 +22,8 @@ export function pageSize(): number {
 }
 
 /**
- * Memory without a name that can be handed to another process: a memfd of `size` bytes, all zero. Its size is sealed, so
- * that the other process cannot cut it short under our feet.
+ * Anonymous memory that can be passed to another process: a memfd of `size` bytes, all zero. Its size is sealed, so
+ * that the other process cannot shrink it while we have it mapped.
  *
  * @throws {OsError}
  */
@@ -50,7 +50,7 @@ export function pagesAround(
 /** A shared read-write mapping that its owner unmaps exactly once. */
 export class Mapping implements Disposable, MappedRange {
   #address: bigint;
-  /** Bytes that are mapped before the first that is wanted. */
+  /** Bytes that are mapped before the requested range. */
   readonly #skipped: number;
   /** All bytes that are mapped. */
   readonly #mapped: number;
@@ -72,8 +72,8 @@ export class Mapping implements Disposable, MappedRange {
   }
 
   /**
-   * The same of any offset in a file, and any length: mapped are the whole pages that hold them. They are large where the
-   * file lies in huge pages (hugetlbfs, MFD_HUGETLB), and nothing less of it can be mapped, or unmapped.
+   * As {@linkcode create}, for any offset and length: maps the whole pages that hold the range. Pages of a file in
+   * huge pages (hugetlbfs, MFD_HUGETLB) are large, and no smaller range of it can be mapped or unmapped.
    *
    * @throws {OsError}
    */
@@ -93,13 +93,13 @@ export class Mapping implements Disposable, MappedRange {
     return this.#address + BigInt(this.#skipped);
   }
 
-  /** What another isolate needs to {@linkcode viewMemory} it. */
+  /** For {@linkcode viewMemory} in another isolate. */
   get range(): MappedRange {
     return { address: this.address, length: this.length };
   }
 
   /**
-   * Unmaps it; again is no harm. A view of it touched after that kills the process: see to it that none is kept.
+   * Unmaps it. Calling it again does nothing. Using a view of it afterwards kills the process: keep none.
    *
    * @throws {OsError} and it stays mapped until the process ends
    */
@@ -122,8 +122,8 @@ function map(fd: Fd, length: number, offset: number): bigint {
 }
 
 /**
- * The mapping's bytes. Make one view and keep it: this costs 0.7 µs, an access through it nothing. The view must not
- * outlive the mapping.
+ * A view of a mapping's bytes. Make one and keep it: making it costs 0.7 µs, an access through it nothing. The view must not
+ * be used after the mapping is closed.
  */
 export function viewMemory(range: MappedRange): ArrayBuffer {
   const pointer = Deno.UnsafePointer.create(range.address);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The system underneath: the only room that calls native code. Every descriptor, mapping and Worker made here has one
+ * The operating system: the only room that calls native code. Every descriptor, mapping and Worker made here has one
  * owner, which closes it once.
  *
  * @module

@@ -52,7 +52,7 @@ EXPORT int32_t viola_write(int32_t fd, const uint8_t *buffer, uint32_t offset, u
   return RESULT(write(fd, buffer + offset, length));
 }
 
-// For this open file alone, until it is closed; -EAGAIN when another has it.
+// A lock (flock) until this open file is closed; -EAGAIN when another process has it.
 EXPORT int32_t viola_flock(int32_t fd) { return RESULT(flock(fd, LOCK_EX | LOCK_NB)); }
 
 // The link's target, not terminated.
@@ -91,14 +91,14 @@ EXPORT int32_t viola_eventfd_signal(int32_t fd) {
   return RESULT(write(fd, &one, sizeof one));
 }
 
-// The count, cut to 31 bits, and back to 0.
+// Returns the count, limited to 31 bits, and sets it to 0.
 EXPORT int32_t viola_eventfd_take(int32_t fd) {
   uint64_t count;
   if (read(fd, &count, sizeof count) < 0) return -errno;
   return count > INT32_MAX ? INT32_MAX : (int32_t)count;
 }
 
-// The same, but never waits, whoever made the eventfd a waiting one: O_NONBLOCK belongs to all that hold it.
+// The same, but never blocks, even if a peer made the eventfd blocking: O_NONBLOCK is shared by all holders.
 EXPORT int32_t viola_eventfd_drain(int32_t fd) {
   uint64_t count;
   struct iovec iov = {.iov_base = &count, .iov_len = sizeof count};
@@ -123,7 +123,7 @@ EXPORT double viola_monotonic_ns(void) {
 
 // ---- memory ----
 
-// Sealed: whoever is handed it cannot cut it short, which would kill those who have it mapped at their next touch.
+// Sealed against shrinking: a process that has it mapped would be killed at its next access beyond the new end.
 EXPORT int32_t viola_memfd(const char *name, double size) {
   int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
   if (fd < 0) return -errno;
@@ -148,7 +148,7 @@ EXPORT int32_t viola_munmap(uint64_t address, double length) {
   return RESULT(munmap((void *)(uintptr_t)address, (size_t)length));
 }
 
-// How large the pages are that a file lies in: offsets and lengths of its mappings are multiples of that.
+// Page size of a file: offsets and lengths of its mappings are multiples of it.
 EXPORT int32_t viola_file_page_size(int32_t fd) {
   struct statfs system;
   if (fstatfs(fd, &system) < 0) return -errno;
@@ -180,7 +180,7 @@ EXPORT int32_t viola_epoll_wait(int32_t epoll, uint32_t *out, int32_t max, int32
 
 // ---- Unix stream sockets ----
 
-// The address's length, or -errno. A path that begins with '@' names a socket that is in no folder (unix(7), abstract).
+// The address's length, or -errno. A path that begins with '@' is an abstract address (unix(7)).
 static int address_of(struct sockaddr_un *address, const char *path) {
   size_t length = strlen(path);
   if (length >= sizeof address->sun_path) return -ENAMETOOLONG;
@@ -204,7 +204,7 @@ EXPORT int32_t viola_unix_connect(int32_t fd, const char *path) {
   return length < 0 ? length : RESULT(connect(fd, (struct sockaddr *)&address, (socklen_t)length));
 }
 
-// Before bind: the file of the socket never has another mode than this, less what the umask takes away.
+// Called before bind, so that the socket file never has a wider mode than this.
 EXPORT int32_t viola_fchmod(int32_t fd, uint32_t mode) { return RESULT(fchmod(fd, (mode_t)mode)); }
 
 EXPORT int32_t viola_unix_bind(int32_t fd, const char *path) {
@@ -220,7 +220,7 @@ EXPORT int32_t viola_unix_listen(int32_t fd, const char *path) {
 
 EXPORT int32_t viola_unix_accept(int32_t fd) { return RESULT(accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)); }
 
-// Who is at the other end, as the kernel noted it when the connection was made: { pid, uid, gid }.
+// The process at the other end when the connection was made: { pid, uid, gid }.
 EXPORT int32_t viola_unix_peer(int32_t fd, int32_t *out) {
   struct ucred peer;
   socklen_t length = sizeof peer;
@@ -260,7 +260,7 @@ EXPORT int32_t viola_unix_send(int32_t fd, const uint8_t *buffer, uint32_t offse
 
 // Receives bytes, and descriptors (close-on-exec) into fds[1..]; fds[0] is how many. If there are more than `max_fds`, all
 // are closed and -EMSGSIZE says so; if the kernel had to cut a list for which there was room, this process had no
-// descriptor left, all are closed, and it is -EMFILE. A descriptor is never dropped in silence.
+// descriptor left, all are closed, and it is -EMFILE. No descriptor is lost without an error.
 EXPORT int32_t viola_unix_receive(int32_t fd, uint8_t *buffer, uint32_t offset, uint32_t length, int32_t *fds,
                                   uint32_t max_fds) {
   union {
@@ -324,7 +324,7 @@ EXPORT int32_t viola_spawn(const char *command, int32_t input, int32_t output, i
   int error = posix_spawn_file_actions_init(&actions);
   if (error) return -error;
   sigemptyset(&none);
-  // Our runtime ignores SIGPIPE; a command is to end by it, as in any shell.
+  // Deno ignores SIGPIPE; a command must end by it, as in any shell.
   sigemptyset(&defaults);
   sigaddset(&defaults, SIGPIPE);
   posix_spawnattr_init(&attributes);

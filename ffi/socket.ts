@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Unix stream sockets that pass descriptors. All of them return at once (non-blocking).
+ * Unix sockets that pass descriptors. All of them are non-blocking.
  *
  * @module
  */
@@ -14,11 +14,11 @@ export const MAX_FDS = 32;
 const received = new Int32Array(1 + MAX_FDS);
 const none = new Int32Array(0);
 
-/** What {@linkcode UnixSocket.receive} found. */
+/** Result of {@linkcode UnixSocket.receive}. */
 export interface Received {
-  /** Bytes put into the buffer; 0 when the other side is gone; −WOULD_BLOCK (−11) when there is nothing now. */
+  /** Bytes received; 0 when the other side has closed; −EAGAIN (−11) when there are none now. */
   length: number;
-  /** Descriptors that came with them, each now the caller's to close. */
+  /** Descriptors received with them, which the caller must close. */
   fds: Fd[];
 }
 
@@ -26,7 +26,7 @@ const credentials = new Int32Array(3);
 
 /** A process at the other end of a connection, as it was when the connection was made (unix(7), SO_PEERCRED). */
 export interface Peer {
-  /** 0 when it is in no process namespace of ours. */
+  /** 0 when the process is outside our PID namespace. */
   readonly pid: number;
   readonly uid: number;
 }
@@ -51,7 +51,7 @@ export class UnixSocket extends Fd {
   }
 
   /**
-   * Connects a datagram socket to the one at `path`; "@…" names one that is in no folder. Each send is one message.
+   * Connects a datagram socket to the one at `path`; "@…" is an abstract address (unix(7)). Each send is one message.
    *
    * @throws {OsError}
    */
@@ -61,7 +61,7 @@ export class UnixSocket extends Fd {
   }
 
   /**
-   * A datagram socket that others send to at `path`, which must be free; "@…" is in no folder.
+   * Binds a datagram socket to `path`, which must not exist; "@…" is an abstract address (unix(7)).
    *
    * @throws {OsError} EADDRINUSE …
    */
@@ -73,11 +73,11 @@ export class UnixSocket extends Fd {
     return socket;
   }
 
-  /** Who is at the other end: of a connection that was made to a listener, who listened. @throws {OsError} */
+  /** The process at the other end; for the end that connected, the process that called listen. @throws {OsError} */
   peer(): Peer {
     unwrap(
       shim.viola_unix_peer(this.number, credentials),
-      "ask who is at a Unix socket's other end",
+      "find the process at the other end of a Unix socket",
     );
     const [pid, uid] = credentials;
     return { pid: pid!, uid: uid! >>> 0 };
@@ -94,7 +94,7 @@ export class UnixSocket extends Fd {
    * Sends bytes, and descriptors with the first of them, by one `sendmsg`.
    *
    * @param fds Numbers of open descriptors; they stay the caller's
-   * @returns the bytes taken; 0 when there is no room now
+   * @returns how many bytes were sent; 0 when there is no room now
    * @throws {OsError} EPIPE, ECONNRESET when the other side is gone
    */
   send(
@@ -119,8 +119,8 @@ export class UnixSocket extends Fd {
   /**
    * Receives up to `length` bytes into `buffer[offset…]`, and up to `maxFds` descriptors.
    *
-   * @throws {OsError} EMSGSIZE when more descriptors came, EMFILE when this process has none left for them (all are closed
-   * then, the bytes gone), ECONNRESET …
+   * @throws {OsError} EMSGSIZE when there were more descriptors, EMFILE when this process can have no more (then all are
+   * closed and the bytes are lost), ECONNRESET …
    */
   receive(
     buffer: Uint8Array<ArrayBuffer>,
@@ -144,18 +144,18 @@ export class UnixSocket extends Fd {
   }
 }
 
-/** Its owner may connect, and nobody else. */
+/** Only the owner may connect. */
 const SOCKET_MODE = 0o600;
 
 /** A listening socket, its file removed when it is closed. */
 export class UnixListener extends Fd {
   #path = "";
-  /** Which file it made: another process may have put its own in that place since. */
+  /** Inode of the socket file that this listener made: another process may have replaced it since. */
   #inode: number | null = null;
 
   /**
-   * Listens at `path`. A socket file that nobody listens on any more, left by a process that was killed, is replaced; by
-   * one of those who would at once, for its folder is locked meanwhile.
+   * Listens at `path`. A stale socket file, left by a process that was killed, is replaced; the folder is locked
+   * meanwhile, so that only one of several processes replaces it.
    *
    * The file has mode 600, whatever the umask, and never any other that would let more users in: bind gives it the
    * socket's own mode, less the umask, so that is set first; what an odd umask took away of it is given back then.
@@ -179,7 +179,7 @@ export class UnixListener extends Fd {
     }
   }
 
-  /** A connection that waits, or null when none does. @throws {OsError} */
+  /** Accepts a pending connection; null when there is none. @throws {OsError} */
   accept(): UnixSocket | null {
     const result = shim.viola_unix_accept(this.number);
     if (result === WOULD_BLOCK) return null;
@@ -193,7 +193,7 @@ export class UnixListener extends Fd {
   }
 }
 
-/** The number of the file at a path, null if there is none. */
+/** Inode of the file at a path, null if there is none. */
 function inodeOf(path: string): number | null {
   try {
     return Deno.lstatSync(path).ino;
@@ -202,13 +202,13 @@ function inodeOf(path: string): number | null {
   }
 }
 
-/** How long another process may have a folder locked; to listen takes it a millisecond. */
+/** How long to wait for another process to unlock a folder; it needs about a millisecond. */
 const LOCK_MS = 1000;
 const O_NONBLOCK = 0o4000;
 
 /**
- * Locks the folder that a path is in, so that of two that replace a stale socket one does not take the other's for it.
- * Where that cannot be (a folder that we may not read, or that somebody else keeps locked) it is done without.
+ * Locks the folder of a path, so that of two processes that replace a stale socket, the second does not remove the first's.
+ * Null when that is not possible (no permission to read the folder, or another process keeps it locked).
  */
 function lockFolder(path: string): Fd | null {
   let folder: Fd;

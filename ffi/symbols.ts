@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The shim's symbol table, and the shim itself: built when its source is newer than what is at hand.
+ * The shim's symbol table, and the shim itself, which is built when its source has changed.
  *
  * @module
  */
@@ -56,7 +56,7 @@ const SYMBOLS = {
     parameters: ["i32", "buffer", /* uint32_t out[2 * max] */ "i32", /* max */ "i32" /* ms */],
     result: "i32",
   },
-  /** The same, awaited: one of the at most 32 calls of a process that may wait so at once. */
+  /** The asynchronous form: a process can have at most 32 such calls waiting at once. */
   viola_epoll_wait_async: {
     name: "viola_epoll_wait",
     parameters: ["i32", "buffer", /* uint32_t out[2 * max] */ "i32", /* max */ "i32" /* ms */],
@@ -91,7 +91,7 @@ const SYMBOLS = {
   viola_kill: { parameters: ["i32", /* pid */ "i32" /* signal */], result: "i32" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
-/** FNV-1a, 32 bits: enough to tell one state of `shim.c` from the next. */
+/** FNV-1a, 32 bits: distinguishes versions of `shim.c`. */
 function fingerprint(bytes: Uint8Array): string {
   let hash = 0x811c9dc5;
   for (const byte of bytes) hash = Math.imul(hash ^ byte, 0x01000193);
@@ -109,9 +109,9 @@ function pathOf(file: URL): string {
 }
 
 /**
- * Compiles `shim.c` into `library`, by way of a file of its own so that two processes may do it at once.
+ * Compiles `shim.c` into `library`, through a temporary file so that two processes may do it at once.
  *
- * By `HOSTCC`, for this machine: where executables for others are made, `CC` is a compiler for those.
+ * Uses `HOSTCC`, a compiler for this machine: in a cross-build `CC` is one for another.
  *
  * @throws {Error} when there is no C compiler, or it fails; the message says what to install.
  */
@@ -143,7 +143,7 @@ function build(source: URL, library: URL): void {
 }
 
 /**
- * Where the shim lies: built from `shim.c` once per state of it, beside that file or, where this user may not write there,
+ * URL of the shim's library: built from `shim.c` once per state of it, beside that file or, where this user may not write there,
  * in the user's cache.
  *
  * @throws {Error} when it cannot be built, or others could have built the one in the cache
@@ -199,8 +199,8 @@ function cacheFolder(): URL {
 const FOLDERS = [undefined, "/run", "/var/tmp"];
 
 /**
- * Loads the shim that is embedded in an executable, by way of a folder that is nobody else's and is gone at once: Deno by
- * itself would write it to a name in /tmp that anybody can tell, and anybody take beforehand.
+ * Loads the shim that is embedded in an executable, through a private folder that is removed at once: Deno itself would
+ * write it to a predictable name in /tmp, where another user could put a file first.
  *
  * @throws {Error} when no folder will do
  */
@@ -238,9 +238,9 @@ function loadFrom(folder: string, bytes: Uint8Array): Shim {
 type Shim = Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
 
 /**
- * The functions of a library that is loaded, each bound when it is first asked for: Deno compiles a way into every
- * function that it binds, and all of them took half of an isolate's start. glibc knows a loaded library by the name it was
- * loaded by, though no such file is there any more.
+ * The functions of a loaded library, each bound at its first use: Deno compiles a stub for every function that it
+ * binds, and all of them took half of an isolate's start. glibc finds a loaded library by the name it was
+ * loaded under, even if that file no longer exists.
  */
 function bindLater(library: string): Shim {
   const shim = {} as Shim;
@@ -257,7 +257,7 @@ function bindLater(library: string): Shim {
   return shim;
 }
 
-/** The shim's functions. Each isolate loads the library for itself, and keeps it until it ends. */
+/** The shim's functions. Each isolate loads the library for itself, until it ends. */
 export const shim: Shim = Deno.build.standalone
   ? loadEmbedded()
   : Deno.dlopen(locate(), SYMBOLS).symbols;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * What the kernel tells below /proc and /sys. Deno's own way there asks for all permissions.
+ * Files under /proc and /sys. Deno's own functions need all permissions there.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import { shim } from "./symbols.ts";
 const CHUNK = 4096;
 
 /**
- * The text of a file that the kernel writes as it is read.
+ * The text of a file that the kernel generates when it is read.
  *
  * @throws {OsError}
  */
@@ -27,14 +27,14 @@ export function readSystemFile(path: string): string {
   }
 }
 
-/** Where a link leads, as it is written. @throws {OsError} */
+/** The target of a symbolic link, as it is written there. @throws {OsError} */
 export function readSystemLink(path: string): string {
   const target = new Uint8Array(CHUNK);
   const n = unwrap(shim.viola_readlink(cString(path), target, CHUNK), `read the link ${path}`);
   return new TextDecoder().decode(target.subarray(0, n));
 }
 
-/** Where the fields of a directory entry stand: `struct linux_dirent64`, getdents64(2). */
+/** Offsets of the fields of a directory entry: `struct linux_dirent64`, getdents64(2). */
 export const DIRENT_LAYOUT = { reclen: 16, name: 19 } as const;
 
 /** The names in a folder, without `.` and `..`. @throws {OsError} */

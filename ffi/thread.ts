@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Where and how urgently the calling thread runs, and child processes with descriptors of our choice.
+ * CPUs and scheduling of the calling thread, and child processes with descriptors of our choice.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { Epoll, EPOLLIN } from "./epoll.ts";
 import { Fd } from "./fd.ts";
 import { shim } from "./symbols.ts";
 
-/** The CPUs that one number can name. */
+/** How many CPUs a mask in one number can name. */
 const MAX_CPUS = 53;
 
 /**
@@ -35,7 +35,7 @@ export function makeRealtime(priority: number): void {
   );
 }
 
-/** Places the calling thread as it is wished, if it is. @throws {RangeError} @throws {OsError} */
+/** Applies CPUs and priority to the calling thread where they are given. @throws {RangeError} @throws {OsError} */
 export function placeThread(
   { cpus, realtime }: { cpus?: readonly number[] | undefined; realtime?: number | undefined },
 ): void {
@@ -45,35 +45,35 @@ export function placeThread(
 
 const SIGKILL = 9;
 
-/** Ends a command that cannot be watched: nobody else would. */
+/** Kills a command that cannot be watched, and reaps it. */
 function abandon(pid: number): void {
   shim.viola_kill(-pid, SIGKILL);
   while (shim.viola_reap(pid) === WOULD_BLOCK); // killed already: some microseconds
 }
 
-/** How long the shell that starts a program for {@linkcode startDetached} may take. */
+/** How long the shell of {@linkcode startDetached} may take, in milliseconds. */
 const SHELL_MS = 5000;
 
 /**
  * Starts a program that outlives this process: in a session of its own, with /dev/null as standard input, output and
- * error, and nobody's child here. Whether it runs is not told; whoever starts it sees that by what it does.
+ * error, and not as a child of this process. Whether it started is not reported; the caller sees it by what it does.
  *
- * A fork would copy every mapping that is not MADV_DONTFORK, and AGL's driver cannot stand a copy of a node's mapping
- * that is closed: this forks nothing but a shell, in the shell.
+ * A fork would copy every mapping that is not MADV_DONTFORK, and AGL's driver breaks when a copy of a node's mapping
+ * is closed. Here only the shell forks.
  *
  * @param command The program and its arguments
  * @throws {OsError} when the shell cannot be run, or does not end
  */
 export function startDetached(command: readonly [string, ...string[]]): void {
   const words = command.map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(" ");
-  // Whoever started us may have left descriptors open for its children, such as a lock: they would be held for ever.
+  // This process may have inherited open descriptors, such as a lock: the program would hold them for ever.
   const closed = [3, 4, 5, 6, 7, 8, 9].map((number) => `${number}>&-`).join(" ");
   const script = `${words} 2>/dev/null ${closed} &`;
   using shell = Child.spawn(script, null, null, { session: true });
   using ended = Epoll.create();
   ended.add(shell.fd.number, EPOLLIN, 0);
   const deadline = performance.now() + SHELL_MS;
-  // Under a debugger it may have ended and yet not be ours to reap for a moment.
+  // Under a debugger a child that has ended may not be reapable for a moment.
   while (shell.status() === null) {
     const left = deadline - performance.now();
     if (left <= 0) throw osError(`start ${command[0]}`, "ETIMEDOUT");
@@ -81,7 +81,7 @@ export function startDetached(command: readonly [string, ...string[]]): void {
   }
 }
 
-/** A shell command that runs beside us, in a process group or a session of its own. */
+/** A child process running a shell command, in a process group or a session of its own. */
 export class Child implements Disposable {
   #pidfd: Fd;
   #status: number | null = null;
@@ -124,12 +124,12 @@ export class Child implements Disposable {
     if (this.#status !== null) return this.#status;
     const result = shim.viola_reap(this.pid);
     if (result !== WOULD_BLOCK) {
-      this.#status = unwrap(result, `ask for the end of process ${this.pid}`);
+      this.#status = unwrap(result, `find out whether process ${this.pid} has ended`);
     }
     return this.#status;
   }
 
-  /** Sends a signal to the process and all it started; one that has ended is no harm. */
+  /** Sends a signal to the process and all that it started; does nothing if it has ended. */
   signal(number: number): void {
     if (this.status() === null) shim.viola_kill(-this.pid, number);
   }
@@ -137,7 +137,7 @@ export class Child implements Disposable {
   /**
    * Kills it if it still runs, and reaps it.
    *
-   * @param timeoutMs How long to wait for the end of one that stands in the kernel; it is left behind then
+   * @param timeoutMs How long to wait for the end of a process that hangs in the kernel, before it is abandoned
    */
   close(timeoutMs: number = Infinity): void {
     if (this.#pidfd.closed) return;

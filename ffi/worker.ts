@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Workers that spend their life blocked in an epoll wait, and how the isolate that owns one talks to it.
+ * Workers that block in an epoll wait, and calls from their owner's isolate to them.
  *
  * A call is posted as a message, then announced by an eventfd that the Worker watches like any other; the Worker takes
- * as many messages as the eventfd counts, answers each, and blocks again. What the Worker has to report by itself it
- * posts; that needs no turn of its own event loop.
+ * as many messages as the eventfd counts, answers each, and blocks again. Events of the Worker are posted as
+ * messages, too; that needs no turn of its own event loop.
  *
  * @module
  */
@@ -13,8 +13,8 @@ import { EPOLLIN } from "./epoll.ts";
 import { EventFd, signalEvent, takeEvent } from "./fd.ts";
 
 /**
- * What a Worker and its owner agree on, for both to name: a wrong call, argument, result or event does not compile. What
- * crosses is cloned, functions are not.
+ * The contract between a Worker and its owner: a wrong call, argument, result or event does not compile. Values
+ * are cloned between the two; functions cannot be.
  *
  * ```ts ignore
  * interface Adder {
@@ -27,26 +27,26 @@ import { EventFd, signalEvent, takeEvent } from "./fd.ts";
  * ```
  */
 export interface WorkerContract {
-  /** What the Worker's set-up is given. */
+  /** Argument of the Worker's set-up. */
   init: unknown;
-  /** What the Worker can be asked. A handler may be async, results are what it resolves with. */
+  /** Calls to the Worker. A handler may be async: the result is what its promise resolves with. */
   calls: Record<string, (...args: never[]) => unknown>;
-  /** What the Worker reports by itself. */
+  /** What the Worker reports without a call. */
   event: unknown;
 }
 
 /** The names of a contract's calls. */
 export type CallName<C extends WorkerContract> = keyof C["calls"] & string;
-/** What a call is given. */
+/** Arguments of a call. */
 export type CallArguments<C extends WorkerContract, Name extends CallName<C>> = Parameters<
   C["calls"][Name]
 >;
-/** What a call returns. */
+/** Result of a call. */
 export type CallResult<C extends WorkerContract, Name extends CallName<C>> = ReturnType<
   C["calls"][Name]
 >;
 
-/** The functions that a Worker offers, all of its contract's; it does nothing else while one runs. */
+/** The handlers of a contract's calls; the Worker does nothing else while one runs. */
 export type Handlers<C extends WorkerContract> = {
   [Name in CallName<C>]: (
     ...args: CallArguments<C, Name>
@@ -60,7 +60,7 @@ type ToOwner =
   | { event: unknown }
   | { failure: SentError };
 
-/** What is sent of an error: its class would be lost anyway. */
+/** The fields of an error that are sent to the owner: its class cannot be cloned. */
 interface SentError {
   readonly name: string;
   readonly message: string;
@@ -69,28 +69,28 @@ interface SentError {
   readonly code: string | undefined;
 }
 
-/** The number of the answer that tells of set-up; calls are numbered from 1. */
+/** The number of the set-up's answer; calls are numbered from 1. */
 const SET_UP = 0;
-/** How long a Worker may take to answer, in milliseconds, unless the owner says otherwise. */
+/** How long a Worker may take to answer, in milliseconds, unless the owner sets another deadline. */
 const DEADLINE_MS = 10_000;
-/** How long it may take to end. */
+/** How long it may take to end, in milliseconds. */
 const END_MS = 5_000;
 
 /** Options of a {@linkcode BlockingWorker}. */
 export interface BlockingWorkerOptions<C extends WorkerContract> {
-  /** How it is called in errors. */
+  /** The Worker's name in errors. */
   name: string;
-  /** Handed to the Worker's set-up function. */
+  /** Argument of the Worker's set-up function. */
   init: C["init"];
-  /** Called with what the Worker reports by itself. */
+  /** Called with each event of the Worker. */
   onEvent?: (event: C["event"]) => void;
-  /** Called once if the Worker fails outside a call. It has ended then. */
+  /** Called once if the Worker fails outside a call; it has then ended. */
   onFailure?: (error: Error) => void;
 }
 
 /** The owner's side of a Worker that blocks. */
 export class BlockingWorker<C extends WorkerContract> implements AsyncDisposable {
-  /** Settles when the Worker is set up; rejects with what its set-up threw, when it has ended. */
+  /** Resolves when the Worker is set up; rejects with what its set-up threw, once the Worker has ended. */
   readonly ready: Promise<void>;
   readonly #name: string;
   readonly #onEvent: ((event: C["event"]) => void) | undefined;
@@ -103,8 +103,8 @@ export class BlockingWorker<C extends WorkerContract> implements AsyncDisposable
   #closed: Promise<void> | null = null;
 
   /**
-   * Begins to start a Worker. Calls may be made at once: they are answered when it is {@linkcode ready}, which counts
-   * towards their deadlines.
+   * Starts a Worker. Calls may be made at once: they are answered when it is {@linkcode ready}, and the time until
+   * then counts towards their deadlines.
    *
    * @param script Calls {@linkcode serveBlocking}
    */
@@ -120,7 +120,7 @@ export class BlockingWorker<C extends WorkerContract> implements AsyncDisposable
     };
     this.#worker.postMessage({ doorbell: this.#doorbell.number, init: options.init });
     this.ready = this.#settled();
-    this.ready.catch(() => {}); // whoever cares awaits it
+    this.ready.catch(() => {}); // owners that need it await it
   }
 
   /** Starts a Worker, and waits until it is set up. @throws {Error} what its set-up threw */
@@ -144,7 +144,7 @@ export class BlockingWorker<C extends WorkerContract> implements AsyncDisposable
     }
   }
 
-  /** Runs a handler of the Worker, see {@linkcode callWithin}; it has 10 s. */
+  /** Runs a handler of the Worker with a deadline of 10 s, see {@linkcode callWithin}. */
   call<Name extends CallName<C>>(
     name: Name,
     ...args: CallArguments<C, Name>
@@ -192,7 +192,7 @@ export class BlockingWorker<C extends WorkerContract> implements AsyncDisposable
     }
   }
 
-  /** Whether it failed outside a call: it does nothing any more. */
+  /** Whether it failed outside a call and has ended. */
   get failed(): boolean {
     return this.#failure !== null;
   }
@@ -229,7 +229,7 @@ export class BlockingWorker<C extends WorkerContract> implements AsyncDisposable
     this.#pending.clear();
   }
 
-  /** Asks the Worker to end, waits for it, and frees it; again waits for the same end. */
+  /** Asks the Worker to end, waits for that, and frees it. Calling it again waits for the same end. */
   close(): Promise<void> {
     this.#closed ??= this.#end();
     return this.#closed;
@@ -244,7 +244,7 @@ export class BlockingWorker<C extends WorkerContract> implements AsyncDisposable
     }
     this.#worker.terminate();
     this.#rejectAll(new Error(`${this.#name} was closed before it answered`));
-    if (!hangs) this.#doorbell.close(); // else it would wait for it for ever, should it come back
+    if (!hangs) this.#doorbell.close(); // a hung Worker that recovers would otherwise wait for the doorbell for ever
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -266,17 +266,17 @@ function rebuild({ name, message, stack, code }: SentError): Error {
   return code === undefined ? error : Object.assign(error, { code });
 }
 
-/** What a Worker's set-up makes of its `init`. */
+/** Result of a Worker's set-up. */
 export interface BlockingService<C extends WorkerContract> {
   /** The calls it answers. */
   handlers: Handlers<C>;
-  /** What it waits with. The owner's doorbell is added to it. */
+  /** The epoll descriptor it waits with. The owner's doorbell is added to it. */
   epoll: Epoll;
-  /** The longest wait in milliseconds, asked before each; −1 or absent for ever. */
+  /** The longest wait in milliseconds, called before each; −1 or absent: for ever. */
   timeoutMs?: () => number;
-  /** Handles what `epoll.found[0 … 2n−1]` holds; n is 0 after a time-out. Events with the key {@linkcode OWNER_KEY} are not its. */
+  /** Handles what `epoll.found[0 … 2n−1]` holds; n is 0 after a timeout. Ignores events with the key {@linkcode OWNER_KEY}. */
   turn(n: number): void;
-  /** Frees what set-up took. */
+  /** Frees what the set-up allocated. */
   close(): void;
 }
 
@@ -291,10 +291,10 @@ interface WorkerScope {
 }
 const scope = globalThis as unknown as WorkerScope;
 
-/** Reports something to the owner; delivered although the Worker blocks. */
+/** Sends an event to the owner; it is delivered even while the Worker blocks. */
 export type Report<Event> = (event: Event) => void;
 
-/** The service that a contract asks for; of several contracts, that of any one. */
+/** The service for a contract; for a union of contracts, that of any of them. */
 export type ServiceOf<C extends WorkerContract> = C extends WorkerContract ? BlockingService<C>
   : never;
 
@@ -304,7 +304,7 @@ type AnyService = Omit<BlockingService<WorkerContract>, "handlers"> & {
 };
 
 /**
- * A Worker script's main: sets up with the owner's `init`, then waits, turns and answers calls until asked to end.
+ * The main function of a Worker script: sets up with the owner's `init`, then waits and answers calls until the owner ends it.
  *
  * @param setUp Builds the service; may be async
  */
@@ -378,7 +378,7 @@ async function answer(id: number, run: () => unknown): Promise<void> {
   }
 }
 
-/** The contract holds for what the compiler saw; an owner of another version's Worker is refused in words. */
+/** The compiler has checked the contract; this reports a call from an owner of another version. */
 function invoke(handlers: AnyService["handlers"], name: string, args: unknown[]): unknown {
   if (!Object.hasOwn(handlers, name)) {
     throw new Error(`Cannot call ${name}: there is no such handler`);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Files as WAV needs them: opened only where nothing can block, read and written whole.
+ * Files for WAV: only those that can be opened without blocking are, and reads and writes are complete.
  *
  * @module
  */
@@ -9,15 +9,15 @@ import { WavError } from "./format.ts";
 /**
  * Opens a regular file.
  *
- * @param action What it is opened for, as {@linkcode WavError} says it
+ * @param action What it is opened for, as in {@linkcode WavError}
  * @throws {WavError}
  */
 export function openFile(action: string, path: string, options: Deno.OpenOptions): Deno.FsFile {
   try {
-    // A FIFO would block the open, and none of this works on a terminal: look first.
+    // Checked first: opening a FIFO would block, and nothing here works on a terminal.
     const info = infoOf(path, options.create === true);
     if (info?.isDirectory) throw new WavError(action, path, "it is a folder, expected a file");
-    if (info?.isFile === false) throw new WavError(action, path, "it is no regular file");
+    if (info?.isFile === false) throw new WavError(action, path, "it is not a regular file");
     return Deno.openSync(path, options);
   } catch (error) {
     if (error instanceof WavError) throw error;
@@ -34,7 +34,7 @@ function infoOf(path: string, ifAbsent: boolean): Deno.FileInfo | null {
   }
 }
 
-/** "it is a link to /x: " for a link that leads to nothing, empty for anything else. */
+/** "it is a link to /x: " for a link whose target does not exist, empty for anything else. */
 function danglingText(path: string): string {
   try {
     Deno.statSync(path);
@@ -46,7 +46,7 @@ function danglingText(path: string): string {
   return "";
 }
 
-/** What a file is, whatever it is called: the same for all its names and links. */
+/** Identity of a file: the same for all its names and links. */
 export function identityOf(file: Deno.FsFile): string {
   const { dev, ino } = file.statSync();
   return `${dev}:${ino}`;
@@ -59,7 +59,7 @@ export function reason(error: unknown): string {
   return (error as Error).message;
 }
 
-/** Fills `target` from where the file stands. @returns the bytes read: fewer only at the end of the file */
+/** Fills `target` from the file's position. @returns the bytes read: fewer only at the end of the file */
 export function readFully(file: Deno.FsFile, target: Uint8Array): number {
   let done = 0;
   while (done < target.length) {

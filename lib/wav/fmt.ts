@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The `fmt ` chunk: what samples are.
+ * The `fmt ` chunk: the format of the samples.
  *
  * @module
  */
 import { frameBytes, type WavFormat } from "./format.ts";
 
-/** Most bytes of a `fmt ` chunk that mean anything here: WAVEFORMATEXTENSIBLE. */
+/** The most bytes of a `fmt ` chunk that are read: WAVEFORMATEXTENSIBLE. */
 export const MAX_FMT_BYTES = 40;
 
 const TAGS = { pcm: 1, float: 3, alaw: 6, mulaw: 7 } as const;
 const TAG_EXTENSIBLE = 0xfffe;
-/** Encodings that are met in the wild and not read here, for the message. */
+/** Common encodings that are not supported, for the error message. */
 const FOREIGN_TAGS: Record<number, string> = {
   0x02: "MS ADPCM",
   0x11: "IMA ADPCM",
@@ -25,22 +25,22 @@ const BITS: Record<WavFormat["encoding"], readonly number[]> = {
   alaw: [8],
   mulaw: [8],
 };
-/** The last 14 bytes of every sub-format of WAVE_FORMAT_EXTENSIBLE; its tag stands before them. */
+/** The last 14 bytes of every sub-format of WAVE_FORMAT_EXTENSIBLE, after its tag. */
 const SUBFORMAT_TAIL = [0, 0, 0, 0, 0x10, 0, 0x80, 0, 0, 0xaa, 0, 0x38, 0x9b, 0x71];
-/** Speakers by number of channels, in the order in which their samples lie. */
+/** Speaker masks by number of channels, in the order of their samples. */
 const CHANNEL_MASKS = [0, 0x4, 0x3, 0x7, 0x33, 0x37, 0x3f, 0x13f, 0x63f];
 
-/** What a `fmt ` chunk says. */
+/** A `fmt ` chunk, decoded. */
 export interface ParsedFormat {
   format: WavFormat;
-  /** What in it disagrees with the rest, in words; empty when nothing does. */
+  /** A contradiction in it, as a sentence; empty if there is none. */
   remark: string;
 }
 
 /**
- * Reads a `fmt ` chunk. `wBitsPerSample` and the number of channels decide how samples lie: a sample takes as many whole
- * bytes as its bits need, and lies in their upper bits. `nBlockAlign` is believed in one case only, 24 bits in 4 bytes:
- * the lower three are the sample, as arecord writes S24_LE. Everywhere else it has no say, and may be anything.
+ * Reads a `fmt ` chunk. `wBitsPerSample` and the number of channels decide the layout of samples: a sample takes as many whole
+ * bytes as its bits need, and is in their upper bits. `nBlockAlign` counts in one case only, 24 bits in 4 bytes:
+ * the lower three are the sample, as arecord writes S24_LE. In every other case it is ignored.
  *
  * @param view The chunk, or its first {@linkcode MAX_FMT_BYTES}
  * @param fail Called with why it cannot be read
@@ -69,7 +69,7 @@ export function parseFmt(view: DataView, fail: (why: string) => never): ParsedFo
   return { format, remark: remarkOn(format, frame, said) };
 }
 
-/** Bits that samples have, of those that the header says. */
+/** Bits of a sample, from those in the header. */
 function bitsOf(encoding: WavFormat["encoding"], said: number): number {
   if (encoding === "pcm") return 8 * Math.ceil(said / 8);
   return encoding === "float" ? said : 8; // A-law and mu-law by definition
@@ -91,7 +91,7 @@ function encodingOf(view: DataView, fail: (why: string) => never): WavFormat["en
   if (tag === TAG_EXTENSIBLE) {
     const known = view.byteLength >= 40 &&
       SUBFORMAT_TAIL.every((byte, i) => view.getUint8(26 + i) === byte);
-    if (!known) return fail("its extensible format is none of the standard ones");
+    if (!known) return fail("its extensible format is not a standard one");
     tag = view.getUint16(24, true);
   }
   const encoding = (Object.keys(TAGS) as (keyof typeof TAGS)[]).find((key) => TAGS[key] === tag);

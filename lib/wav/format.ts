@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * How samples lie in a WAV file, and the error of a file that cannot be used.
+ * The format of the samples in a WAV file, and the error of a file that cannot be used.
  *
  * @module
  */
 
-/** How samples lie in a file: interleaved, little-endian, `bits` each (8 is unsigned in "pcm"). */
+/** The format of a file's samples: interleaved, little-endian, `bits` each (8 is unsigned in "pcm"). */
 export interface WavFormat {
   readonly encoding: "pcm" | "float" | "alaw" | "mulaw";
   /** Bits that a sample has: pcm 8, 16, 24, 32; float 32, 64; alaw and mulaw 8. */
@@ -22,7 +22,7 @@ export class WavError extends Error {
   override readonly name = "WavError";
 
   /**
-   * @param action "read", "write" or "go on in"
+   * @param action "read", "write" or "append to"
    * @param path The file
    * @param why What was found and what was expected
    */

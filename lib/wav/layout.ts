@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Where things lie in a file: its chunks are walked up to the samples, and its sizes are checked against the file's own.
+ * The layout of a file: its chunks up to the samples are read, and the sizes in them are compared with the file's size.
  *
  * @module
  */
@@ -11,11 +11,11 @@ import { frameBytes, WavError, type WavFormat } from "./format.ts";
 const MAX_CHUNKS = 1000;
 /** RIFF with sizes of 64 bits: EBU Tech 3306, ITU-R BS.2088. */
 const LONG_FORMS = ["RF64", "BW64"];
-/** What stands in a size of 32 bits when `ds64` has it. */
+/** Value of a 32-bit size field when the size is in `ds64`. */
 export const SIZE_IN_DS64 = 0xffffffff;
 /** Bytes of a `ds64` chunk without a table: sizes of RIFF and `data`, and the count of `fact`, 64 bits each. */
 export const DS64_BYTES = 28;
-/** Programs that cannot seek back write one of these as a size, give or take what their header takes. */
+/** Programs that cannot seek back write about one of these as a size, more or less by the size of their header. */
 const STREAM_SIZES = [2 ** 31, 2 ** 32];
 const STREAM_SLACK = 4096;
 
@@ -25,32 +25,32 @@ export const SIGNATURE = Uint8Array.of(
   ...[0x49, 0x53, 0x46, 0x54, 6, 0, 0, 0, 0x76, 0x69, 0x6f, 0x6c, 0x61, 0],
 );
 
-/** Where things lie in a file. */
+/** Layout of a file. */
 export interface Layout {
   format: WavFormat;
   /** First byte of the samples. */
   dataStart: number;
   /** Bytes of whole frames. */
   dataBytes: number;
-  /** Bytes behind the last whole frame. */
+  /** Bytes after the last whole frame. */
   rest: number;
   /** Offset of the count in the `fact` chunk, 0 when there is none. */
   factAt: number;
   /** Offset of a `ds64` chunk, or of a `JUNK` chunk with room for one at the place where it belongs; 0: neither. */
   ds64At: number;
-  /** Whether nothing that counts follows the samples and all sizes are right, so that the file can go on. */
+  /** Whether the samples are followed by nothing of meaning and all sizes are right, so that samples can be appended. */
   endsWithData: boolean;
-  /** What is odd about it, in words. */
+  /** What is odd about it, as sentences. */
   remarks: string[];
 }
 
-/** What the chunks before the samples say. */
+/** Contents of the chunks before the samples. */
 interface Head {
-  /** Of the whole file but for its first 8 bytes, as the header counts it. */
+  /** Size of the file without its first 8 bytes, by the header. */
   riffSize: number;
   /** Whether sizes may be in `ds64`: RF64, or BW64. */
   isLong: boolean;
-  /** As `ds64` counts it; null: there is none. */
+  /** Size of the samples by `ds64`; null if there is no such chunk. */
   longDataSize: number | null;
   ds64At: number;
   format: WavFormat | null;
@@ -60,15 +60,15 @@ interface Head {
   remarks: string[];
 }
 
-/** How many bytes of samples there are. */
+/** The extent of the samples. */
 interface Extent {
   bytes: number;
-  /** Whether the header says so. */
+  /** Whether the size is from the header. */
   isCounted: boolean;
   remark: string;
 }
 
-/** Walks the chunks up to the samples. @throws {WavError} */
+/** Reads the chunks up to the samples. @throws {WavError} */
 export function readLayout(action: string, path: string, file: Deno.FsFile): Layout {
   const fail = (why: string): never => {
     throw new WavError(action, path, why);
@@ -112,10 +112,10 @@ function notWav(riff: DataView): string {
   if (riff.byteLength >= 4 && fourCharacters(riff, 0) === "RIFX") {
     return "it is RIFX, expected a RIFF WAVE file";
   }
-  return "it is no WAV file";
+  return "it is not a WAV file";
 }
 
-/** Takes from a chunk before the samples what it says. */
+/** Reads a chunk before the samples. */
 function readChunk(
   file: Deno.FsFile,
   head: Head,
@@ -172,9 +172,9 @@ function layoutOf(
 }
 
 /**
- * How far the samples reach. What the header counts is believed when the file has it. Where it counts more, there is what
- * there is; where it counts nothing, or what a program writes that does not know, samples reach to the end of the file,
- * unless what is there are other chunks. What viola wrote and did not count, because it was killed, does not count.
+ * The extent of the samples. The size in the header counts if the file is as long. If the file is shorter, samples end with
+ * the file. If the size is 0, or a value of programs that do not know it, samples extend to the end of the file,
+ * unless other chunks follow. Samples that viola wrote but did not count, because it was killed, are left out.
  */
 function extentOf(
   counted: number,

@@ -2,8 +2,8 @@
 /**
  * WAV files, streamed: read from front to back, written so that the file is valid at every instant.
  *
- * A file is RIFF: `RIFF size WAVE`, then chunks `id size bytes`, each padded to an even length. `fmt ` says how samples
- * lie, `data` holds them. RF64 and BW64 are the same with sizes of 64 bits, in a chunk `ds64`.
+ * A file is RIFF: `RIFF size WAVE`, then chunks `id size bytes`, each padded to an even length. `fmt ` has the format of the
+ * samples, `data` the samples. RF64 and BW64 are the same with 64-bit sizes, in a chunk `ds64`.
  *
  * @module
  */

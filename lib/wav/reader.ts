@@ -11,13 +11,13 @@ import { type Layout, readLayout } from "./layout.ts";
 /** Reads a file's samples in order. */
 export class WavReader implements Disposable {
   readonly format: WavFormat;
-  /** What the file is, whatever it is called: the same for all its names and links. */
+  /** Identity of the file: the same for all its names and links. */
   readonly identity: string;
-  /** Frames to read: those that were there when it was opened. */
+  /** Number of frames, as of when the file was opened. */
   readonly frames: number;
-  /** Bytes behind the last whole frame: part of one, and not read. */
+  /** Bytes after the last whole frame, which are not read. */
   readonly rest: number;
-  /** What is odd about the file although it can be read, in words, such as samples that are missing. */
+  /** What is odd about the file although it can be read, as sentences, such as missing samples. */
   readonly remarks: readonly string[];
   #file: Deno.FsFile;
   #remaining: number;
@@ -36,8 +36,8 @@ export class WavReader implements Disposable {
   /**
    * Opens a file.
    *
-   * @param most Frames that are read at most, however many there are: a file that is being recorded has more each time
-   * @throws {WavError} when it is absent, no WAV file, or of an encoding not read here
+   * @param most The most frames to read: a file that is being recorded grows
+   * @throws {WavError} when it does not exist, is not a WAV file, or has an unsupported encoding
    */
   static open(path: string, most = Infinity): WavReader {
     const file = openFile("read", path, { read: true });
@@ -53,7 +53,7 @@ export class WavReader implements Disposable {
    * Fills `target` with the next bytes of samples.
    *
    * @returns the bytes read: fewer than asked only at the end of the samples
-   * @throws {WavError} when the file got shorter meanwhile
+   * @throws {WavError} when the file has become shorter
    */
   read(target: Uint8Array): number {
     const wanted = Math.min(target.length, this.#remaining);
@@ -63,7 +63,7 @@ export class WavReader implements Disposable {
     return read;
   }
 
-  /** Closes the file; again is no harm. */
+  /** Closes the file. Calling it again does nothing. */
   close(): void {
     if (this.#remaining < 0) return;
     this.#remaining = -1;

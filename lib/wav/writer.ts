@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Writing WAV files so that they are valid at every instant: samples are put behind what the header counts, then the
- * whole header is replaced by one write. A process killed between the two leaves a valid file without the samples it had
- * not yet counted.
+ * Writing WAV files so that they are valid at every instant: samples are written after those that the header counts, then
+ * the whole header is replaced by one write. A process killed between the two leaves a valid file without the samples that
+ * were not counted yet.
  *
  * A file that grows beyond 4 GiB becomes RF64 (EBU Tech 3306): its header has room for 64-bit sizes from the beginning.
  *
@@ -20,12 +20,12 @@ import {
   SIZE_IN_DS64,
 } from "./layout.ts";
 
-/** Bytes that the kernel writes to a file whole or not at all, even when the process is killed: one page. */
+/** The most bytes that the kernel writes completely or not at all, even when the process is killed: one page. */
 const ATOMIC_WRITE = 4096;
 /** Largest RIFF size that is written as such: those above are, nearly, what others write for "unknown". */
 const MAX_RIFF_SIZE = SIZE_IN_DS64 - 2 * 4096;
 
-/** A header, and where in it the sizes stand. */
+/** A header, and the offsets of the sizes in it. */
 interface Header {
   bytes: DataView<ArrayBuffer>;
   /** Offset of the count in the `fact` chunk, 0 when there is none. */
@@ -34,10 +34,10 @@ interface Header {
   ds64At: number;
 }
 
-/** Lets a file be written to, or throws. */
+/** Allows a file to be written to, or throws. */
 export type Admission = (identity: string) => void;
 
-/** A file that can be written, and is there for as long as this is. */
+/** A file that can be written; it exists as long as this object does. */
 export interface WavProbe extends Disposable {
   /** As {@linkcode WavReader.identity}. */
   readonly identity: string;
@@ -64,21 +64,21 @@ export class WavWriter implements Disposable {
   }
 
   /**
-   * Makes sure that a file can be written, and that it is there until what is returned is disposed of; one that was not
-   * there before is not there afterwards.
+   * Checks that a file can be written, and keeps it until the result is disposed of; a file that did not exist before
+   * is then removed.
    *
    * @throws {WavError} when it cannot be written
    */
   static probe(path: string): WavProbe {
     const isNew = !isThere(path);
     using file = openFile("write", path, { write: true, create: true });
-    // By its real path: what is new may be what a link leads to.
+    // By its real path: the new file may be the target of a link.
     const [identity, real] = [identityOf(file), Deno.realPathSync(path)];
     return { identity, [Symbol.dispose]: () => isNew && Deno.removeSync(real) };
   }
 
   /**
-   * Begins a file anew, in place of what was there.
+   * Creates a file, or overwrites it.
    *
    * @param admit Called with the file's {@linkcode WavReader.identity} before anything is changed; throws to refuse it
    * @throws {WavError}
@@ -90,11 +90,11 @@ export class WavWriter implements Disposable {
   }
 
   /**
-   * Goes on in a file behind the samples its header counts; what viola wrote there and did not count is dropped. An absent
-   * or empty file is begun.
+   * Appends to a file, after the samples that its header counts; samples that viola wrote but did not count are dropped.
+   * Creates an absent or empty file.
    *
    * @param admit As {@linkcode WavWriter.create}'s
-   * @throws {WavError} when it is no WAV file, holds another format, or has something behind its samples
+   * @throws {WavError} when it is not a WAV file, holds another format, or has something behind its samples
    */
   static append(path: string, format: WavFormat, admit?: Admission): WavWriter {
     const file = openFile("write", path, { read: true, write: true, create: true });
@@ -122,9 +122,9 @@ export class WavWriter implements Disposable {
   }
 
   static #resume(path: string, format: WavFormat, file: Deno.FsFile): WavWriter {
-    const layout = readLayout("go on in", path, file);
+    const layout = readLayout("append to", path, file);
     const why = whyNotResumed(layout, format);
-    if (why !== "") throw new WavError("go on in", path, why);
+    if (why !== "") throw new WavError("append to", path, why);
     const { dataStart, dataBytes, factAt, ds64At } = layout;
     const bytes = readAt(file, 0, dataStart);
     const writer = new WavWriter(path, format, file, { bytes, factAt, ds64At }, dataBytes);
@@ -139,7 +139,7 @@ export class WavWriter implements Disposable {
   }
 
   /**
-   * Puts samples behind the last. They do not count until {@linkcode commit}.
+   * Writes samples after the last ones. They are not counted until {@linkcode commit}.
    *
    * @throws {WavError} when the disk is full, or a file that cannot become RF64 as large as it can be
    */
@@ -153,7 +153,7 @@ export class WavWriter implements Disposable {
     this.#pending += samples.length;
   }
 
-  /** Counts what was written: from now on it is in the file, whatever happens. @throws {WavError} */
+  /** Counts the samples that were written: from now on they are part of the file. @throws {WavError} */
   commit(): void {
     const counted = this.#counted + this.#pending;
     this.#attempt(() => {
@@ -164,12 +164,12 @@ export class WavWriter implements Disposable {
     this.#pending = 0;
   }
 
-  /** Forgets what was written and not counted. */
+  /** Forgets samples that were written and not counted. */
   rollback(): void {
     this.#pending = 0;
   }
 
-  /** Drops what was not counted and closes the file; again is no harm. */
+  /** Drops samples that were not counted and closes the file. Calling it again does nothing. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
@@ -226,18 +226,18 @@ function isThere(path: string): boolean {
     Deno.statSync(path);
     return true;
   } catch {
-    return false; // or nobody may look: then opening it says why
+    return false; // or no permission: opening the file reports that
   }
 }
 
-/** Why samples of this format cannot be put behind those of a file; empty when they can. */
+/** Why samples of this format cannot be appended to those of a file; empty when they can. */
 function whyNotResumed(layout: Layout, format: WavFormat): string {
   if (!sameWavFormat(layout.format, format)) {
     return `it holds ${wavFormatText(layout.format)}, expected ${wavFormatText(format)}`;
   }
   if (layout.endsWithData && layout.dataStart <= ATOMIC_WRITE) return "";
   const remarks = layout.remarks.map((remark) => `; ${remark}`).join("");
-  return `it is not a short header and then samples to its end${remarks}`;
+  return `it is not a short header followed by samples only${remarks}`;
 }
 
 /** A header that counts nothing yet. */
@@ -268,7 +268,7 @@ function chunk(id: string, body: Uint8Array): Uint8Array {
   return Uint8Array.of(...ascii(id), ...size, ...body);
 }
 
-/** Puts the sizes of so many bytes and frames of samples into a header: in 32 bits each as long as they fit there. */
+/** Writes the sizes of `data` bytes and `frames` frames of samples into a header, in 32 bits each if they fit. */
 function putSizes({ bytes, factAt, ds64At }: Header, data: number, frames: number): void {
   const riff = bytes.byteLength - 8 + data + data % 2;
   const isLong = ds64At > 0 && (riff > MAX_RIFF_SIZE || fourCharacters(bytes, ds64At) === "ds64");
@@ -279,7 +279,7 @@ function putSizes({ bytes, factAt, ds64At }: Header, data: number, frames: numbe
   put(bytes.byteLength - 4, data);
 }
 
-/** Makes a header that of an RF64 file, or BW64 if it is one already. */
+/** Turns a header into that of an RF64 file; BW64 stays BW64. */
 function putLongSizes(
   bytes: DataView,
   ds64At: number,

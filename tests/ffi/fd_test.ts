@@ -109,7 +109,7 @@ Deno.test("what is rung but is no eventfd, or nothing, is named", () => {
   using reader = Fd.open("/dev/null", O_RDONLY);
   const error = assertThrows(() => signalEvent(reader.number), OsError);
   assertEquals(error.code, "EBADF");
-  assertThrows(() => signalEvent(-1), OsError, "ring eventfd -1");
+  assertThrows(() => signalEvent(-1), OsError, "signal eventfd -1");
   assertThrows(() => takeEvent(-1), OsError, "read eventfd -1");
 });
 

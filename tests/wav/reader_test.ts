@@ -42,8 +42,8 @@ for (const [name, file, samples] of READABLE) {
 
 const UNREADABLE: [name: string, file: Uint8Array, why: string][] = [
   ["nothing", new Uint8Array(0), "it is empty"],
-  ["an MP3", bytes("ID3", [3, 0, 0, 0, 0, 0, 0, 0, 0, 0]), "it is no WAV file"],
-  ["an AVI", bytes("RIFF", 100, "AVI ", 0, 0), "it is no WAV file"],
+  ["an MP3", bytes("ID3", [3, 0, 0, 0, 0, 0, 0, 0, 0, 0]), "it is not a WAV file"],
+  ["an AVI", bytes("RIFF", 100, "AVI ", 0, 0), "it is not a WAV file"],
   ["RF64 without an end", bytes("RF64", -1, "WAVE", 0, 0), "before its samples"],
   ["big-endian", bytes("RIFX", 0, "WAVE", 0, 0), "it is RIFX"],
   ["no chunks", wave(), "it ends after 12 bytes, before its samples"],
@@ -63,7 +63,7 @@ const UNREADABLE: [name: string, file: Uint8Array, why: string][] = [
   [
     "an extensible format cut short",
     wave(fmtOf(0xfffe, 1, 1, 8), "data", 0),
-    "none of the standard",
+    "not a standard one",
   ],
   ["chunks without end", wave(...new Array(1001).fill("LIST\0\0\0\0")), "more than 1000 chunks"],
 ];

@@ -52,7 +52,7 @@ Deno.test("WavWriter.append() goes on at what the header counts, whatever lies b
   });
 });
 const UNAPPENDABLE: [name: string, file: Uint8Array, why: string][] = [
-  ["no WAV file", bytes("hello, world"), "it is no WAV file"],
+  ["no WAV file", bytes("hello, world"), "it is not a WAV file"],
   ["a file cut short", wave(FMT, "data", 4, [1]), "samples to its end; its header counts 4"],
   ["what a killed recorder left", wave(FMT, "data", 0, [1, 2]), "to its end; its header counts no"],
   [
@@ -83,7 +83,7 @@ for (const [name, file, why] of UNAPPENDABLE) {
     withFile((path) => {
       Deno.writeFileSync(path, file);
       const error = assertThrows(() => WavWriter.append(path, U8), WavError, why);
-      assert(error.message.startsWith(`Cannot go on in ${path}: `), error.message);
+      assert(error.message.startsWith(`Cannot append to ${path}: `), error.message);
       assertEquals(Deno.readFileSync(path), file);
     });
   });

@@ -145,7 +145,7 @@ const TABLE: [string, string[], number, RegExp][] = [
     "a file in place of a folder",
     ["demo", "--out", "/dev/null"],
     2,
-    /Cannot write to \/dev\/null: it is no regular file, expected a folder$/m,
+    /Cannot write to \/dev\/null: it is not a regular file, expected a folder$/m,
   ],
   ["a drop-in without options", ["-d"], 1, /-d: it has no value[\s\S]*Usage: virtio-loopback-ada/],
   [
@@ -212,8 +212,12 @@ Deno.test("files that no card can play are refused before anything starts", asyn
   };
   const table: [string, Uint8Array, RegExp][] = [
     ["empty", new Uint8Array(0), /it is empty, expected a WAV file/],
-    ["no WAV", new TextEncoder().encode("#!/bin/sh\necho this is no sound\n"), /it is no WAV file/],
-    ["another RIFF", good.with(8, 0x41), /it is no WAV file/],
+    [
+      "no WAV",
+      new TextEncoder().encode("#!/bin/sh\necho this is no sound\n"),
+      /it is not a WAV file/,
+    ],
+    ["another RIFF", good.with(8, 0x41), /it is not a WAV file/],
     ["cut in its header", good.subarray(0, 40), /it ends after 40 bytes/],
     ["an encoding no card has", changed(20, 0x55), /its encoding is MP3, expected PCM/],
     ["an impossible format", changed(34, 40), /its format is impossible/],
@@ -276,7 +280,7 @@ Deno.test("a demo says what is where it is to write", async (t) => {
     ["file", 2, /Cannot write to \S*file: it is a file, expected a folder$/m],
     ["a", 1, /Cannot write \S*card1.wav: it is a link to \S*none.wav, which is not there, exp/],
     ["b", 1, /Cannot write \S*card0.wav: it is a folder, expected a file, or nothing$/m],
-    ["c", 1, /Cannot write \S*card0.wav: it is no regular file, expected a file, or nothing$/m],
+    ["c", 1, /Cannot write \S*card0.wav: it is not a regular file, expected a file, or nothing$/m],
     ["d", 1, /Cannot play \S*sound.wav: the demo writes to it, expected another$/m],
     ["e", 1, /Cannot play \S*sound.wav: the demo writes to it, expected another$/m],
   ];

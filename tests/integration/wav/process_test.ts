@@ -14,9 +14,9 @@ Deno.test("WavReader.open() refuses what is absent, a folder or a pipe", () => {
     const dangling = "it is a link to /tmp/viola-none.wav: no such file or directory";
     assertThrows(() => WavReader.open(`${path}.link`), WavError, dangling);
     new Deno.Command("mkfifo", { args: [path] }).outputSync();
-    assertThrows(() => WavReader.open(path), WavError, "it is no regular file");
-    assertThrows(() => WavWriter.create(path, S16), WavError, "it is no regular file");
-    assertThrows(() => WavWriter.append(path, S16), WavError, "it is no regular file");
+    assertThrows(() => WavReader.open(path), WavError, "it is not a regular file");
+    assertThrows(() => WavWriter.create(path, S16), WavError, "it is not a regular file");
+    assertThrows(() => WavWriter.append(path, S16), WavError, "it is not a regular file");
   });
 });
 
