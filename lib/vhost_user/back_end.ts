@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The back-end role: what a device of ours is to viola, or to any other front-end. Synchronous, for a Worker that blocks.
+ * The back-end role, which viola's embedded devices have towards any front-end. Synchronous, for a Worker that blocks.
  *
- * A front-end is trusted in nothing. What it sends is checked before it is used; the first message that cannot be is
- * answered with a failure, if an answer was asked for, and ends the session.
+ * A front-end is not trusted. What it sends is checked before it is used; the first malformed message is answered with a
+ * failure, if an answer was asked for, and ends the session.
  *
  * @module
  */
@@ -25,15 +25,15 @@ export interface BackEndRing {
   readonly index: number;
   readonly ring: DeviceRing;
   readonly memory: GuestMemory;
-  /** Rings the front-end's call eventfd if the driver wants it (`ring.needsInterrupt()`). */
+  /** Signals the front-end's call eventfd; call it if the driver wants an interrupt (`ring.needsInterrupt()`). */
   call(): void;
-  /** Gives the ring up after an error found in it: reported, the error eventfd rung, no more kicks. */
+  /** Stops serving the ring after an error in it: reports the error, signals the error eventfd, ignores further kicks. */
   fail(error: Error): void;
-  /** Called on each kick; set by the device in {@linkcode BackEndDevice.startRing}. What it throws goes to {@linkcode fail}. */
+  /** Called on each kick; set by the device in {@linkcode BackEndDevice.startRing}. An error that it throws is passed to {@linkcode fail}. */
   onKick: () => void;
 }
 
-/** A device, as the server drives it: all calls come from the loop that owns the server, none may block. */
+/** A device, as the server calls it: all calls come from the event loop that owns the server and must not block. */
 export interface BackEndDevice {
   readonly name: string;
   /** virtio device id. */
@@ -46,45 +46,45 @@ export interface BackEndDevice {
   readConfig(): Uint8Array;
   /** Within the config space; absent: writes are ignored. */
   writeConfig?(offset: number, bytes: Uint8Array): void;
-  /** The driver's choice of features, told before the first ring starts. */
+  /** The features that the driver accepted; called before the first ring starts. */
   featuresAccepted?(features: bigint): void;
-  /** Started and enabled: set `onKick` and look at it. */
+  /** A ring is started and enabled: the device sets `onKick` and looks for chains. */
   startRing(ring: BackEndRing): void;
   /**
-   * Forget it: its memory may be gone when this returns. What you hold of it you drain or give back now, but not if it
-   * is `abandoned`: the front-end is gone, and whoever serves the ring next takes it up from its used index.
+   * The ring stops: its memory may be unmapped when this returns. The device completes its chains now, unless the ring is
+   * `abandoned`: then the front-end has disconnected, and the next back-end starts at the ring's used index.
    */
   stopRing(index: number, abandoned: boolean): void;
-  /** The front-end went, or asked for a reset: forget all. Every ring was stopped before. */
+  /** The front-end disconnected, or asked for a reset: the device returns to its initial state. Every ring was stopped before. */
   disconnected(): void;
 }
 
-/** The loop a server lives in: a Worker's {@linkcode Watches}, or a Reactor. */
+/** The event loop of a server: a Worker's {@linkcode Watches}, or a Reactor. */
 export type Loop = Pick<Watches, "watch">;
 
-/** What a server reports. */
+/** An event of a server. */
 export interface BackEndEvent {
   kind: "listening" | "connected" | "disconnected" | "notice" | "error";
   text: string;
 }
 
-/** When a front-end is met again for whom there was no descriptor, in nanoseconds. */
+/** How long to wait before accepting again when this process is out of descriptors, in nanoseconds. */
 const RETRY_NS = 2e8;
 
-/** Serves a device at a socket, to one front-end after another; one that comes while another is served waits. */
+/** Serves a device at a socket to one front-end after another; a second front-end waits until the first is done. */
 export class BackEndServer implements Disposable {
   readonly #listener: UnixListener;
   readonly #clock: Clock;
   readonly #owned: Disposable;
   #listening: Watch | null = null;
   #session: FrontEndSession | null = null;
-  /** Whether the last front-end could not be met: said once. */
+  /** Whether the last accept failed: reported once. */
   #failing = false;
   readonly #onEvent: (event: BackEndEvent) => void;
 
   /**
-   * @param watches The loop; whoever runs it dispatches
-   * @param clock Ends what a front-end does not go on with; the monotonic clock by default
+   * @param watches The event loop, run by the caller
+   * @param clock For the deadlines of incomplete messages; the monotonic clock by default
    * @throws {OsError} EADDRINUSE when another process listens there …
    */
   constructor(
@@ -105,12 +105,12 @@ export class BackEndServer implements Disposable {
     this.#report("listening", `${device.name} listens at ${socketPath}`);
   }
 
-  /** Tells the front-end, if there is one and it listens to that, that the config space changed. */
+  /** Notifies the front-end of a change of the config space, if there is one that has negotiated that. */
   configChanged(): void {
     this.#session?.configChanged();
   }
 
-  /** Ends the session, if there is one, and removes the socket; again is no harm. */
+  /** Ends the session, if there is one, and removes the socket. Calling it again does nothing. */
   close(): void {
     this.#session?.close();
     this.#session = null;
@@ -122,7 +122,7 @@ export class BackEndServer implements Disposable {
     this.close();
   }
 
-  /** Edge-triggered and begun anew, so that it tells of each that comes, and of one that is there already. */
+  /** Edge-triggered and set up anew, so that each new connection is reported, and one that is pending already. */
   #listen(): void {
     this.#listening?.close();
     const watcher = (): void => this.#session === null ? this.#accept() : this.#tellWaiting();
@@ -139,7 +139,7 @@ export class BackEndServer implements Disposable {
       this.#meet();
       this.#failing = false;
     } catch (error) {
-      // Out of descriptors, most likely: the next comer would not be told of, so this one is met again.
+      // Most likely out of descriptors. Nothing would report the pending connection again, so a timer does.
       if (!this.#failing) this.#report("error", (error as Error).message);
       this.#failing = true;
       this.#clock.onAlarm = () => this.#accept();
@@ -169,7 +169,7 @@ export class BackEndServer implements Disposable {
 
   #ended(): void {
     this.#session = null;
-    this.#report("disconnected", `The front-end of ${this.device.name} is gone`);
+    this.#report("disconnected", `The front-end of ${this.device.name} has disconnected`);
     this.#listen();
   }
 

@@ -154,11 +154,11 @@ export class Conversation {
       }
       this.#unsent.shift();
       if (exchange.reply !== null) this.#awaited.push(exchange);
-      else this.#settle(exchange, undefined);
+      else this.#resolve(exchange, undefined);
     }
   }
 
-  #settle(exchange: Exchange, value: unknown): void {
+  #resolve(exchange: Exchange, value: unknown): void {
     this.#time();
     exchange.settled.resolve(value);
   }
@@ -213,7 +213,7 @@ export class Conversation {
       );
     }
     this.#awaited.shift();
-    this.#settle(exchange, row.reply === null ? undefined : value);
+    this.#resolve(exchange, row.reply === null ? undefined : value);
   }
 
   #unasked(request: number): string {

@@ -152,7 +152,7 @@ export class MessageReader {
   }
 }
 
-/** Sends a whole message at once: who leaves no room for one does not read. @throws {VhostUserError} @throws {OsError} */
+/** Sends a whole message at once: a peer that leaves no room for it has stopped reading. @throws {VhostUserError} @throws {OsError} */
 export function sendWhole(
   socket: UnixSocket,
   bytes: Uint8Array<ArrayBuffer>,

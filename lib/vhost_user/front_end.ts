@@ -67,7 +67,7 @@ export class FrontEnd implements Disposable {
     return new FrontEnd(UnixSocket.connect(path), options);
   }
 
-  /** What the back-end is. @throws {TypeError} before {@linkcode initialise} is done */
+  /** What the back-end offers. @throws {TypeError} before {@linkcode initialise} is done */
   get profile(): Profile {
     if (this.#profile !== null) return this.#profile;
     throw new TypeError(`Cannot use the back-end of ${this.options.name}: not initialised yet`);

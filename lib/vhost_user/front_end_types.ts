@@ -13,7 +13,7 @@ import type { InflightShape } from "./inflight.ts";
 export interface Profile {
   /** The virtio features it offers, without bit 30. */
   readonly features: bigint;
-  /** The protocol features agreed on. */
+  /** The negotiated protocol features. */
   readonly protocolFeatures: bigint;
   /** How many queues it can serve. */
   readonly queueCount: number;
@@ -56,9 +56,9 @@ export interface RingSetup {
   desc: number;
   avail: number;
   used: number;
-  /** eventfd (non-blocking) that we ring. */
+  /** eventfd (non-blocking) that the front-end signals. */
   kick: number;
-  /** eventfd (non-blocking) that the back-end rings. */
+  /** eventfd (non-blocking) that the back-end signals. */
   call: number;
 }
 

@@ -105,22 +105,22 @@ export interface MessageRow<Body = unknown, Reply = unknown> {
   /** The most descriptors that come with its reply. */
   readonly replyFds: number;
   /** The protocol feature without which it must not be sent. */
-  readonly gate: ProtocolFeature | null;
+  readonly feature: ProtocolFeature | null;
 }
 
 interface RowOptions<Reply> {
   reply?: Codec<Reply>;
   fds?: readonly [number, number];
   replyFds?: number;
-  gate?: ProtocolFeature;
+  feature?: ProtocolFeature;
 }
 
 function row<Body, Reply = void>(
   request: number,
   body: Codec<Body>,
-  { reply, fds = [0, 0], replyFds = 0, gate }: RowOptions<Reply> = {},
+  { reply, fds = [0, 0], replyFds = 0, feature }: RowOptions<Reply> = {},
 ): MessageRow<Body, Reply> {
-  return { request, body, reply: reply ?? null, fds, replyFds, gate: gate ?? null };
+  return { request, body, reply: reply ?? null, fds, replyFds, feature: feature ?? null };
 }
 
 const ONE = [1, 1] as const;
@@ -133,7 +133,7 @@ export const FRONT_END_MESSAGES = {
   SET_OWNER: row(3, NONE),
   RESET_OWNER: row(4, NONE),
   SET_MEM_TABLE: row(5, MEMORY_TABLE, { fds: [1, MAX_REGIONS] }),
-  SET_LOG_BASE: row(6, LOG_REGION, { reply: LOG_REPLY, fds: ONE, gate: "LOG_SHMFD" }),
+  SET_LOG_BASE: row(6, LOG_REGION, { reply: LOG_REPLY, fds: ONE, feature: "LOG_SHMFD" }),
   SET_LOG_FD: row(7, NONE, { fds: ONE }),
   SET_VRING_NUM: row(8, VRING_STATE),
   SET_VRING_ADDR: row(9, VRING_ADDRESS),
@@ -144,57 +144,60 @@ export const FRONT_END_MESSAGES = {
   SET_VRING_ERR: row(14, VRING_FD, { fds: MAYBE }),
   GET_PROTOCOL_FEATURES: row(15, NONE, { reply: U64 }),
   SET_PROTOCOL_FEATURES: row(16, U64),
-  GET_QUEUE_NUM: row(17, NONE, { reply: U64, gate: "MQ" }),
+  GET_QUEUE_NUM: row(17, NONE, { reply: U64, feature: "MQ" }),
   SET_VRING_ENABLE: row(18, VRING_STATE),
-  SEND_RARP: row(19, U64, { gate: "RARP" }),
-  NET_SET_MTU: row(20, U64, { gate: "MTU" }),
-  SET_BACKEND_REQ_FD: row(21, NONE, { fds: ONE, gate: "BACKEND_REQ" }),
+  SEND_RARP: row(19, U64, { feature: "RARP" }),
+  NET_SET_MTU: row(20, U64, { feature: "MTU" }),
+  SET_BACKEND_REQ_FD: row(21, NONE, { fds: ONE, feature: "BACKEND_REQ" }),
   IOTLB_MSG: row(22, IOTLB),
-  SET_VRING_ENDIAN: row(23, VRING_STATE, { gate: "CROSS_ENDIAN" }),
-  GET_CONFIG: row(24, CONFIG, { reply: CONFIG_REPLY, gate: "CONFIG" }),
-  SET_CONFIG: row(25, CONFIG, { gate: "CONFIG" }),
-  CREATE_CRYPTO_SESSION: row(26, CRYPTO_SESSION, { reply: CRYPTO_SESSION, gate: "CRYPTO_SESSION" }),
-  CLOSE_CRYPTO_SESSION: row(27, U64, { gate: "CRYPTO_SESSION" }),
-  POSTCOPY_ADVISE: row(28, NONE, { reply: NONE, replyFds: 1, gate: "PAGEFAULT" }),
-  POSTCOPY_LISTEN: row(29, NONE, { gate: "PAGEFAULT" }),
-  POSTCOPY_END: row(30, NONE, { reply: U64, gate: "PAGEFAULT" }),
-  GET_INFLIGHT_FD: row(31, INFLIGHT, { reply: INFLIGHT, replyFds: 1, gate: "INFLIGHT_SHMFD" }),
-  SET_INFLIGHT_FD: row(32, INFLIGHT, { fds: ONE, gate: "INFLIGHT_SHMFD" }),
+  SET_VRING_ENDIAN: row(23, VRING_STATE, { feature: "CROSS_ENDIAN" }),
+  GET_CONFIG: row(24, CONFIG, { reply: CONFIG_REPLY, feature: "CONFIG" }),
+  SET_CONFIG: row(25, CONFIG, { feature: "CONFIG" }),
+  CREATE_CRYPTO_SESSION: row(26, CRYPTO_SESSION, {
+    reply: CRYPTO_SESSION,
+    feature: "CRYPTO_SESSION",
+  }),
+  CLOSE_CRYPTO_SESSION: row(27, U64, { feature: "CRYPTO_SESSION" }),
+  POSTCOPY_ADVISE: row(28, NONE, { reply: NONE, replyFds: 1, feature: "PAGEFAULT" }),
+  POSTCOPY_LISTEN: row(29, NONE, { feature: "PAGEFAULT" }),
+  POSTCOPY_END: row(30, NONE, { reply: U64, feature: "PAGEFAULT" }),
+  GET_INFLIGHT_FD: row(31, INFLIGHT, { reply: INFLIGHT, replyFds: 1, feature: "INFLIGHT_SHMFD" }),
+  SET_INFLIGHT_FD: row(32, INFLIGHT, { fds: ONE, feature: "INFLIGHT_SHMFD" }),
   GPU_SET_SOCKET: row(33, NONE, { fds: ONE }),
-  RESET_DEVICE: row(34, NONE, { gate: "RESET_DEVICE" }),
-  VRING_KICK: row(35, VRING_STATE, { gate: "INBAND_NOTIFICATIONS" }),
-  GET_MAX_MEM_SLOTS: row(36, NONE, { reply: U64, gate: "CONFIGURE_MEM_SLOTS" }),
-  ADD_MEM_REG: row(37, SINGLE_REGION, { fds: ONE, gate: "CONFIGURE_MEM_SLOTS" }),
-  REM_MEM_REG: row(38, SINGLE_REGION, { fds: MAYBE, gate: "CONFIGURE_MEM_SLOTS" }),
-  SET_STATUS: row(39, U64, { gate: "STATUS" }),
-  GET_STATUS: row(40, NONE, { reply: U64, gate: "STATUS" }),
-  GET_SHARED_OBJECT: row(41, UUID, { reply: UUID, replyFds: 1, gate: "SHARED_OBJECT" }),
+  RESET_DEVICE: row(34, NONE, { feature: "RESET_DEVICE" }),
+  VRING_KICK: row(35, VRING_STATE, { feature: "INBAND_NOTIFICATIONS" }),
+  GET_MAX_MEM_SLOTS: row(36, NONE, { reply: U64, feature: "CONFIGURE_MEM_SLOTS" }),
+  ADD_MEM_REG: row(37, SINGLE_REGION, { fds: ONE, feature: "CONFIGURE_MEM_SLOTS" }),
+  REM_MEM_REG: row(38, SINGLE_REGION, { fds: MAYBE, feature: "CONFIGURE_MEM_SLOTS" }),
+  SET_STATUS: row(39, U64, { feature: "STATUS" }),
+  GET_STATUS: row(40, NONE, { reply: U64, feature: "STATUS" }),
+  GET_SHARED_OBJECT: row(41, UUID, { reply: UUID, replyFds: 1, feature: "SHARED_OBJECT" }),
   SET_DEVICE_STATE_FD: row(42, DEVICE_STATE, {
     reply: U64,
     fds: ONE,
     replyFds: 1,
-    gate: "DEVICE_STATE",
+    feature: "DEVICE_STATE",
   }),
-  CHECK_DEVICE_STATE: row(43, NONE, { reply: U64, gate: "DEVICE_STATE" }),
-  GET_SHMEM_CONFIG: row(44, NONE, { reply: SHMEM_CONFIG, gate: "SHMEM" }),
+  CHECK_DEVICE_STATE: row(43, NONE, { reply: U64, feature: "DEVICE_STATE" }),
+  GET_SHMEM_CONFIG: row(44, NONE, { reply: SHMEM_CONFIG, feature: "SHMEM" }),
   GET_VRING_BASE_SKIP_DRAIN: row(45, VRING_STATE, {
     reply: VRING_STATE,
-    gate: "GET_VRING_BASE_SKIP_DRAIN",
+    feature: "GET_VRING_BASE_SKIP_DRAIN",
   }),
 } as const;
 
 /** The messages of the back-end, on the socket from SET_BACKEND_REQ_FD. Their numbers are separate from the above. */
 export const BACK_END_MESSAGES = {
   IOTLB_MSG: row(1, IOTLB),
-  CONFIG_CHANGE_MSG: row(2, NONE, { gate: "CONFIG" }),
-  VRING_HOST_NOTIFIER_MSG: row(3, VRING_AREA, { fds: MAYBE, gate: "HOST_NOTIFIER" }),
-  VRING_CALL: row(4, VRING_STATE, { gate: "INBAND_NOTIFICATIONS" }),
-  VRING_ERR: row(5, VRING_STATE, { gate: "INBAND_NOTIFICATIONS" }),
-  SHARED_OBJECT_ADD: row(6, UUID, { gate: "SHARED_OBJECT" }),
-  SHARED_OBJECT_REMOVE: row(7, UUID, { gate: "SHARED_OBJECT" }),
-  SHARED_OBJECT_LOOKUP: row(8, UUID, { reply: U64, replyFds: 1, gate: "SHARED_OBJECT" }),
-  SHMEM_MAP: row(9, SHMEM_MAPPING, { fds: ONE, gate: "SHMEM" }),
-  SHMEM_UNMAP: row(10, SHMEM_MAPPING, { gate: "SHMEM" }),
+  CONFIG_CHANGE_MSG: row(2, NONE, { feature: "CONFIG" }),
+  VRING_HOST_NOTIFIER_MSG: row(3, VRING_AREA, { fds: MAYBE, feature: "HOST_NOTIFIER" }),
+  VRING_CALL: row(4, VRING_STATE, { feature: "INBAND_NOTIFICATIONS" }),
+  VRING_ERR: row(5, VRING_STATE, { feature: "INBAND_NOTIFICATIONS" }),
+  SHARED_OBJECT_ADD: row(6, UUID, { feature: "SHARED_OBJECT" }),
+  SHARED_OBJECT_REMOVE: row(7, UUID, { feature: "SHARED_OBJECT" }),
+  SHARED_OBJECT_LOOKUP: row(8, UUID, { reply: U64, replyFds: 1, feature: "SHARED_OBJECT" }),
+  SHMEM_MAP: row(9, SHMEM_MAPPING, { fds: ONE, feature: "SHMEM" }),
+  SHMEM_UNMAP: row(10, SHMEM_MAPPING, { feature: "SHMEM" }),
 } as const;
 
 /** The name of a front-end's message. */

@@ -73,7 +73,7 @@ export const VRING_STATE: Codec<VringState> = fixed(
   (view) => ({ index: view.getUint32(0, true), num: view.getUint32(4, true) }),
 );
 
-/** A ring's three parts, in user addresses. */
+/** A ring's three areas, as user addresses. */
 export interface VringAddress {
   index: number;
   /** Bit 0: log writes to the used ring. */

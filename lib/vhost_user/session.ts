@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * A back-end's conversation with one front-end, from accept to close: a table of what each message does.
+ * A back-end's connection to one front-end, from accept to close: a handler for each message.
  *
  * @module
  */
@@ -53,27 +53,27 @@ import { Vring, type VringEvent } from "./vring.ts";
 const DONE = 0n;
 const FAILED = 1n;
 
-/** So many messages are served at once before the rings have their turn again. */
+/** How many messages are handled in one turn, before the rings are served again. */
 const MESSAGES_PER_TURN = 16;
 
-/** What messages do. A handler takes the descriptors that it keeps out of the array; the rest is closed. */
+/** The handlers of the messages. A handler removes the descriptors that it keeps from the array; the others are closed. */
 type Handlers = {
   [Name in FrontEndMessage]?: (body: BodyOf<Name>, fds: Fd[]) => ReplyOf<Name>;
 };
 
-/** What a {@linkcode FrontEndSession} needs of its server. */
+/** What a {@linkcode FrontEndSession} uses of its server. */
 export interface FrontEndSessionHost {
   readonly watches: Loop;
   readonly device: BackEndDevice;
-  /** For the session alone while it lives. */
+  /** Used by the session alone. */
   readonly clock: Clock;
-  /** Told what went wrong, if anything. */
+  /** Called with an error that ended the session or a ring. */
   report(error: Error): void;
-  /** Called once it ended by itself. */
+  /** Called once if the session ends by itself. */
   onEnd(): void;
 }
 
-/** One front-end's session. */
+/** The session of one front-end. */
 export class FrontEndSession {
   #socket: UnixSocket;
   #inbox: Inbox;
@@ -86,7 +86,7 @@ export class FrontEndSession {
   #vrings: readonly Vring[];
   #closed = false;
 
-  /** Takes the socket over, and serves it until it ends. @throws {OsError} and the socket is the caller's still */
+  /** Takes ownership of the socket and serves it. @throws {OsError} and the caller still owns the socket */
   constructor(socket: UnixSocket, readonly host: FrontEndSessionHost) {
     const { watches, device, clock } = host;
     this.#socket = socket;
@@ -108,7 +108,7 @@ export class FrontEndSession {
     this.host.report(error);
   }
 
-  /** Tells the front-end that the config space changed, if it has given us a channel for that. */
+  /** Notifies the front-end of a change of the config space, if it has set up a back-end channel. */
   configChanged(): void {
     if (this.#channel === null) return;
     const message = encodeMessage(
@@ -124,7 +124,7 @@ export class FrontEndSession {
     }
   }
 
-  /** Stops all rings, lets the device forget, and frees everything; again is no harm. */
+  /** Stops all rings, resets the device, and frees everything. Calling it again does nothing. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
@@ -156,7 +156,7 @@ export class FrontEndSession {
     this.host.onEnd();
   }
 
-  /** Whether the front-end just closed the connection, between two messages. */
+  /** Whether the front-end closed the connection between two messages, which is no error. */
   #isGoodbye(error: Error): boolean {
     const isLost = error instanceof VhostUserError && error.fault === "lost";
     return isLost && error.cause === undefined && this.#inbox.idle;
@@ -180,7 +180,7 @@ export class FrontEndSession {
     return (flags & NEED_REPLY) !== 0 && hasProtocolFeature(this.#agreed, "REPLY_ACK");
   }
 
-  /** The session ends anyway: that it was refused is a courtesy. */
+  /** Answers a refused message; the session ends in any case, so a failure to send is ignored. */
   #refuse(request: number): void {
     try {
       this.#answer(request, U64.encode(FAILED));
@@ -192,7 +192,7 @@ export class FrontEndSession {
     sendWhole(this.#socket, encodeMessage(request, VERSION | REPLY, body), numbers);
   }
 
-  /** Checks a message against its row, and does what it says. */
+  /** Checks a message against its row in the table, and calls its handler. */
   #handle({ request, body, fds }: RawMessage): { row: MessageRow; reply: unknown } {
     const name = FRONT_END_NAMES.get(request);
     const handler = name === undefined ? undefined : this.#handlers[name];
@@ -200,7 +200,7 @@ export class FrontEndSession {
       throw this.#refusal(name ?? `request ${request}`, "it is not offered here");
     }
     const row = FRONT_END_MESSAGES[name] as MessageRow;
-    this.#checkGate(name, row);
+    this.#checkNegotiated(name, row);
     const [min, max] = row.fds;
     if (fds.length < min || fds.length > max) {
       throw this.#refusal(name, `${fds.length} descriptors came, expected ${min} to ${max}`);
@@ -209,20 +209,20 @@ export class FrontEndSession {
     return { row, reply: (handler as (body: unknown, fds: Fd[]) => unknown)(value, fds) };
   }
 
-  #checkGate(name: string, { gate }: MessageRow): void {
-    if (gate === null || hasProtocolFeature(this.#agreed, gate)) return;
-    throw this.#refusal(name, `protocol feature ${gate} was not agreed on`);
+  #checkNegotiated(name: string, { feature }: MessageRow): void {
+    if (feature === null || hasProtocolFeature(this.#agreed, feature)) return;
+    throw this.#refusal(name, `protocol feature ${feature} was not negotiated`);
   }
 
   #refusal(what: string, why: string): VhostUserError {
-    return new VhostUserError("protocol", `Cannot do ${what} for ${this.device.name}: ${why}`);
+    return new VhostUserError("protocol", `Cannot handle ${what} for ${this.device.name}: ${why}`);
   }
 
   readonly #handlers: Handlers = {
     GET_FEATURES: () => offeredFeatures(this.device),
     SET_FEATURES: (features) => this.#setFeatures(features),
     SET_OWNER: () => {},
-    RESET_OWNER: () => {}, // deprecated, and never had one meaning
+    RESET_OWNER: () => {}, // deprecated, and implementations differ in what it does
     GET_PROTOCOL_FEATURES: () => offeredProtocolFeatures(this.device),
     SET_PROTOCOL_FEATURES: (features) => {
       checkProtocolFeatures(this.device, features);
@@ -256,13 +256,13 @@ export class FrontEndSession {
     this.#features = features;
     this.device.featuresAccepted?.(features & ~PROTOCOL_FEATURES_BIT);
     if ((features & PROTOCOL_FEATURES_BIT) !== 0n) return;
-    for (const vring of this.#vrings) vring.enabled = true; // no SET_VRING_ENABLE will come
+    for (const vring of this.#vrings) vring.enabled = true; // without protocol features there is no SET_VRING_ENABLE
     this.#runAll();
   }
 
   // ---- memory ----
 
-  /** Rings that run stop before their memory goes, and go on in the new one. */
+  /** Stops running rings before their memory is unmapped, and starts them again in the new memory. */
   #setMemory(regions: readonly Region[], fds: readonly Fd[]): void {
     const shared = SharedMemory.map(regions, fds);
     for (const vring of this.#vrings) vring.stop();

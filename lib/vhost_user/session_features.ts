@@ -42,6 +42,6 @@ export function checkProtocolFeatures(device: BackEndDevice, accepted: bigint): 
 function refusal({ name }: BackEndDevice, message: string, names: string): VhostUserError {
   return new VhostUserError(
     "protocol",
-    `Cannot do ${message} for ${name}: ${names} are not offered`,
+    `Cannot handle ${message} for ${name}: ${names} are not offered`,
   );
 }

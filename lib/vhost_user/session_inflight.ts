@@ -102,5 +102,5 @@ function checkShape(message: string, shape: InflightShape, device: InflightDevic
 }
 
 function refusal(message: string, { name }: InflightDevice, why: string): VhostUserError {
-  return new VhostUserError("protocol", `Cannot do ${message} for ${name}: ${why}`);
+  return new VhostUserError("protocol", `Cannot handle ${message} for ${name}: ${why}`);
 }

@@ -31,7 +31,7 @@ export type VringEvent = "kick" | "call" | "error";
 
 const NOBODY = -1;
 
-/** A running ring, as the device sees it. */
+/** A running ring, as the device uses it. */
 class LiveRing implements BackEndRing {
   onKick: () => void = () => {};
   /** The call eventfd to signal, {@linkcode NOBODY} for none. */

@@ -785,7 +785,7 @@ const OFFENCES: Offence[] = [
   ],
   [
     "a message that is not offered",
-    "Cannot do GET_STATUS",
+    "Cannot handle GET_STATUS",
     offend("GET_STATUS", undefined),
   ],
   ...([
@@ -796,12 +796,12 @@ const OFFENCES: Offence[] = [
   ] as const).flatMap(([name, change, text]): Offence[] => [
     [
       `in-flight memory to be created for ${name}`,
-      `Cannot do GET_INFLIGHT_FD for echo: ${text}`,
+      `Cannot handle GET_INFLIGHT_FD for echo: ${text}`,
       offend("GET_INFLIGHT_FD", { ...INFLIGHT, ...change }),
     ],
     [
       `in-flight memory for ${name}`,
-      `Cannot do SET_INFLIGHT_FD for echo: ${text}`,
+      `Cannot handle SET_INFLIGHT_FD for echo: ${text}`,
       offend("SET_INFLIGHT_FD", { ...INFLIGHT, ...change }, memoryOf),
     ],
   ]),
@@ -914,13 +914,13 @@ Deno.test("without REPLY_ACK a broken rule ends the session without a failure be
   await bench.expectService();
 });
 
-Deno.test("a message whose protocol feature was not agreed on is refused", async () => {
+Deno.test("a message whose protocol feature was not negotiated is refused", async () => {
   for (const name of ["GET_QUEUE_NUM", "RESET_DEVICE"] as const) {
     await using bench = new Bench();
     const raw = bench.raw();
     raw.tell(name, undefined, [], 0x9);
     assertEquals(await raw.reply(), "lost");
-    assert(bench.errors[0]!.includes("was not agreed on"), bench.errors[0]);
+    assert(bench.errors[0]!.includes("was not negotiated"), bench.errors[0]);
   }
 });
 

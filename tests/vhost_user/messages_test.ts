@@ -198,8 +198,10 @@ for (
 Deno.test("descriptors, replies' descriptors and gates are those of the specification", () => {
   const facts = (table: Table): string[] =>
     Object.entries(table)
-      .filter(([, { fds, replyFds, gate }]) => fds[1] + replyFds > 0 || gate !== null)
-      .map(([name, { fds, replyFds, gate }]) => `${name} ${fds.join("-")} ${replyFds} ${gate}`);
+      .filter(([, { fds, replyFds, feature }]) => fds[1] + replyFds > 0 || feature !== null)
+      .map(([name, { fds, replyFds, feature }]) =>
+        `${name} ${fds.join("-")} ${replyFds} ${feature}`
+      );
   assertEquals(facts(FRONT), [
     "SET_MEM_TABLE 1-8 0 null",
     "SET_LOG_BASE 1-1 0 LOG_SHMFD",

@@ -53,8 +53,12 @@ Deno.test("WavWriter.append() goes on at what the header counts, whatever lies b
 });
 const UNAPPENDABLE: [name: string, file: Uint8Array, why: string][] = [
   ["no WAV file", bytes("hello, world"), "it is not a WAV file"],
-  ["a file cut short", wave(FMT, "data", 4, [1]), "samples to its end; its header counts 4"],
-  ["what a killed recorder left", wave(FMT, "data", 0, [1, 2]), "to its end; its header counts no"],
+  ["a file cut short", wave(FMT, "data", 4, [1]), "followed by samples only; its header counts 4"],
+  [
+    "what a killed recorder left",
+    wave(FMT, "data", 0, [1, 2]),
+    "samples only; its header counts no",
+  ],
   [
     "more than is counted",
     bytes("RIFF", 38, "WAVE", FMT, "data", 2, [1, 2, 3]),
@@ -63,7 +67,7 @@ const UNAPPENDABLE: [name: string, file: Uint8Array, why: string][] = [
   [
     "RF64 whose sizes are not at the beginning",
     bytes("RF64", -1, "WAVE", FMT, "ds64", 28, u64(74n), u64(2n), u64(2n), 0, "data", -1, [1, 2]),
-    "samples to its end",
+    "followed by samples only",
   ],
   [
     "another rate",
@@ -74,9 +78,9 @@ const UNAPPENDABLE: [name: string, file: Uint8Array, why: string][] = [
   [
     "a chunk behind the samples",
     bytes("RIFF", 48, "WAVE", FMT, "data", 2, [7, 8], "LIST", 0),
-    "samples to its end",
+    "followed by samples only",
   ],
-  ["sizes of a pipe", bytes("RIFF", -1, "WAVE", FMT, "data", -1, [7]), "samples to its end"],
+  ["sizes of a pipe", bytes("RIFF", -1, "WAVE", FMT, "data", -1, [7]), "followed by samples only"],
 ];
 for (const [name, file, why] of UNAPPENDABLE) {
   Deno.test(`WavWriter.append() refuses ${name} and leaves it as it is`, () => {

@@ -199,8 +199,11 @@ class Run implements AsyncDisposable {
     for (const line of this.#back.log) {
       const name = line.split(" ")[0] as FrontEndMessage;
       assert(NAMES.includes(name), `${name} was asked`);
-      const { gate } = FRONT_END_MESSAGES[name] as MessageRow;
-      assert(gate === null || hasProtocolFeature(protocolFeatures, gate), `${name} was asked`);
+      const { feature } = FRONT_END_MESSAGES[name] as MessageRow;
+      assert(
+        feature === null || hasProtocolFeature(protocolFeatures, feature),
+        `${name} was asked`,
+      );
     }
   }
 
