@@ -98,7 +98,8 @@ export class EventFd extends Fd {
 }
 
 /**
- * Signals an eventfd by its number: for hot paths, without an object or an allocation.
+ * Signals an eventfd of this process by its number: for hot paths, without an object or an allocation. One that another
+ * process holds too is signalled through `PeerSignal`: this write could block.
  *
  * @throws {OsError}
  */
@@ -115,21 +116,6 @@ export function signalEvent(number: number): void {
 export function takeEvent(number: number): number {
   const result = shim.viola_eventfd_take(number);
   return result === WOULD_BLOCK ? 0 : unwrap(result, `read eventfd ${number}`);
-}
-
-/** A count that is only reached by a peer that fills the eventfd on purpose. */
-const ABSURD = 2 ** 31 - 1;
-
-/**
- * Frees a thread that is blocked in {@linkcode signalEvent}: a peer that shares the eventfd can fill it and make it
- * blocking, so that the next write waits for a reader. An eventfd that is not full keeps its count.
- *
- * @returns whether it was full
- */
-export function relieveEvent(number: number): boolean {
-  const count = shim.viola_eventfd_drain(number);
-  if (count > 0 && count < ABSURD) signalEvent(number);
-  return count === ABSURD;
 }
 
 /** A timer that becomes readable at a moment of the monotonic clock (timerfd_create(2)). */
@@ -158,9 +144,9 @@ export function createPipe(): { reader: Fd; writer: Fd } {
   return { reader: new Fd(pair[0]!), writer: new Fd(pair[1]!) };
 }
 
-/** Makes reads and writes of a descriptor return EAGAIN instead of blocking. @throws {OsError} */
-export function setNonblocking(fd: Fd): void {
-  unwrap(shim.viola_set_nonblocking(fd.number), "make a descriptor non-blocking");
+/** Makes reads and writes of a descriptor return EAGAIN instead of blocking, or block again. @throws {OsError} */
+export function setNonblocking(fd: Fd, on = true): void {
+  unwrap(shim.viola_set_nonblocking(fd.number, Number(on)), "make a descriptor non-blocking");
 }
 
 /**

@@ -10,6 +10,7 @@ export * from "./epoll.ts";
 export * from "./errno.ts";
 export * from "./fd.ts";
 export * from "./memory.ts";
+export * from "./peer_signal.ts";
 export { asset } from "./assets.ts";
 export * from "./socket.ts";
 export * from "./system.ts";

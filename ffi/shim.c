@@ -4,6 +4,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/aio_abi.h>
 #include <linux/magic.h>
 #include <sched.h>
 #include <signal.h>
@@ -20,7 +21,6 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
-#include <sys/uio.h>
 #include <sys/vfs.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -75,9 +75,9 @@ EXPORT int32_t viola_ioctl(int32_t fd, uint32_t request, void *argument) {
 // fds[0] reads what fds[1] writes.
 EXPORT int32_t viola_pipe(int32_t *fds) { return RESULT(pipe2(fds, O_CLOEXEC)); }
 
-EXPORT int32_t viola_set_nonblocking(int32_t fd) {
+EXPORT int32_t viola_set_nonblocking(int32_t fd, int32_t on) {
   int flags = fcntl(fd, F_GETFL);
-  return flags < 0 ? -errno : RESULT(fcntl(fd, F_SETFL, flags | O_NONBLOCK));
+  return flags < 0 ? -errno : RESULT(fcntl(fd, F_SETFL, on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK));
 }
 
 // ---- eventfd, timerfd, clock ----
@@ -98,12 +98,27 @@ EXPORT int32_t viola_eventfd_take(int32_t fd) {
   return count > INT32_MAX ? INT32_MAX : (int32_t)count;
 }
 
-// The same, but never blocks, even if a peer made the eventfd blocking: O_NONBLOCK is shared by all holders.
-EXPORT int32_t viola_eventfd_drain(int32_t fd) {
-  uint64_t count;
-  struct iovec iov = {.iov_base = &count, .iov_len = sizeof count};
-  if (preadv2(fd, &iov, 1, -1, RWF_NOWAIT) < 0) return -errno;
-  return count > INT32_MAX ? INT32_MAX : (int32_t)count;
+// A context for asynchronous reads, for one thread: its address, or -errno.
+EXPORT double viola_aio_setup(void) {
+  aio_context_t context = 0;
+  return syscall(SYS_io_setup, 1, &context) < 0 ? -errno : (double)context;
+}
+
+EXPORT int32_t viola_aio_destroy(double context) { return RESULT(syscall(SYS_io_destroy, (aio_context_t)context)); }
+
+// Signals an eventfd without ever blocking, full or not. A write blocks unless O_NONBLOCK is set, which all holders of the
+// eventfd share and can clear; but the kernel signals it by itself at the end of a read that names it: here of no bytes of
+// /dev/null.
+EXPORT int32_t viola_aio_signal(double context, int32_t null, int32_t fd) {
+  // The head of the ring that the address points to, as the kernel lays it out for libaio.
+  struct { uint32_t id, nr, head, tail; } *completions = (void *)(uintptr_t)context;
+  struct iocb read = {.aio_lio_opcode = IOCB_CMD_PREAD, .aio_fildes = null,
+                      .aio_flags = IOCB_FLAG_RESFD, .aio_resfd = fd};
+  struct iocb *reads[] = {&read};
+  long submitted = syscall(SYS_io_submit, (aio_context_t)context, 1, reads);
+  if (submitted < 0) return -errno;
+  __atomic_store_n(&completions->head, __atomic_load_n(&completions->tail, __ATOMIC_ACQUIRE), __ATOMIC_RELEASE);
+  return 0;
 }
 
 EXPORT int32_t viola_timerfd(void) { return RESULT(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)); }

@@ -12,6 +12,7 @@ import {
   EPOLLET,
   EPOLLIN,
   OWNER_KEY,
+  PeerSignal,
   placeThread,
   type Report,
   serveBlocking,
@@ -41,15 +42,19 @@ class AccessDevice implements Scheduled {
   readonly #port: LoopbackPort;
   readonly #page: SharedPage;
   readonly #registers: RegisterFile;
+  readonly #signal: PeerSignal;
+  /** By queue: the kick eventfd of a back-end that serves it in the driver's memory. */
+  #direct: readonly (number | undefined)[] = [];
   /** The current access is answered later, when the main isolate calls `release`. */
   #held = false;
 
-  constructor(device: LaneDevice, report: Report<AccessEvent>) {
-    const { id, port, memoryUse, kicks } = device;
+  constructor(readonly device: LaneDevice, signal: PeerSignal, report: Report<AccessEvent>) {
+    const { id, port, memoryUse } = device;
     const state = AccessState.open(viewMemory(device.state));
     this.priority = device.priority;
     this.#id = id;
     this.#report = report;
+    this.#signal = signal;
     this.#state = state;
     this.#port = port;
     this.#page = new SharedPage(viewMemory(port.page));
@@ -57,7 +62,7 @@ class AccessDevice implements Scheduled {
     this.#registers = new RegisterFile(state, {
       notify: (queue) => {
         state.queues[queue]!.count(ACCESS_QUEUE_COUNTERS.kicks);
-        signalEvent(kicks[queue]!);
+        this.#notify(queue);
       },
       statusChanged: (status) => {
         const isRunning = (status & STATUS_DRIVER_OK) !== 0;
@@ -114,6 +119,17 @@ class AccessDevice implements Scheduled {
     this.#report({ id: this.#id, kind: "status", status, held: false });
   }
 
+  #notify(queue: number): void {
+    const direct = this.#direct[queue];
+    if (direct !== undefined) this.#signal.signal(direct);
+    else signalEvent(this.device.kicks[queue]!); // no other process holds it
+  }
+
+  /** Routes QUEUE_NOTIFY to these eventfds, by queue; where one is missing, to that of the device. */
+  route(direct: readonly (number | undefined)[]): void {
+    this.#direct = direct;
+  }
+
   /** Answers the access that was held. */
   release(): void {
     if (!this.#held) return;
@@ -123,13 +139,14 @@ class AccessDevice implements Scheduled {
 
   #finish(): void {
     if (this.#port.setsDone) this.#page.finish();
-    ring(this.#port.wakeup);
+    ring(this.#port.wakeup, this.#signal);
   }
 }
 
 serveBlocking<AccessContract>((options, report) => {
   placeThread(options);
   const epoll = Epoll.create();
+  const signal = PeerSignal.create();
   const devices = new Map<number, AccessDevice>();
   const doorbells = new Map<number, number>();
   const schedule = new Schedule<AccessDevice>();
@@ -137,9 +154,8 @@ serveBlocking<AccessContract>((options, report) => {
   return {
     epoll,
     handlers: {
-      ping: () => {},
       add: (lane) => {
-        const device = new AccessDevice(lane, report);
+        const device = new AccessDevice(lane, signal, report);
         devices.set(lane.id, device);
         doorbells.set(lane.id, lane.port.doorbell);
         schedule.add(device);
@@ -155,6 +171,8 @@ serveBlocking<AccessContract>((options, report) => {
         devices.delete(id);
         doorbells.delete(id);
       },
+      attach: (id, kicks) => devices.get(id)?.route(kicks),
+      detach: (id) => devices.get(id)?.route([]),
       release: (id) => devices.get(id)?.release(),
       needReset: (id, epoch) => devices.get(id)?.needReset(epoch),
     },
@@ -165,6 +183,9 @@ serveBlocking<AccessContract>((options, report) => {
       }
       for (let device = schedule.next(); device !== null; device = schedule.next()) device.serve();
     },
-    close: () => epoll.close(),
+    close: () => {
+      epoll.close();
+      signal.close();
+    },
   };
 });

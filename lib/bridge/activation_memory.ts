@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { createMemory, EventFd, type Fd, Mapping, pageSize, relieveEvent } from "../../ffi/mod.ts";
+import { createMemory, EventFd, type Fd, Mapping, pageSize } from "../../ffi/mod.ts";
 import {
   hasFeature,
   VIRTIO_F_RING_EVENT_IDX,
@@ -54,7 +54,7 @@ export class ActivationMemory implements Disposable {
         const layout = { index, size, desc, avail, used };
         const shadowed = isShadowed(device, index);
         this.rings.push(
-          shadowed ? this.#shadow(index, Math.max(size, least)) : this.#direct(layout, device),
+          shadowed ? this.#shadow(index, Math.max(size, least)) : this.#direct(layout),
         );
       }
       if (this.#end > 0) this.memory = this.#share(device.name);
@@ -79,9 +79,12 @@ export class ActivationMemory implements Disposable {
     return { index, size, desc, avail, used, call, kick, slots: { start, end, first } };
   }
 
-  /** The driver's ring; the access Worker signals its kick eventfd. */
-  #direct(layout: RingLayout, device: LaneDevice): ActivationRing {
-    return { ...layout, call: this.#event(), kick: device.kicks[layout.index]!, slots: null };
+  /**
+   * The driver's ring; the access Worker signals its kick eventfd. A new one for each back-end: the last may hold its own
+   * still, and read it empty.
+   */
+  #direct(layout: RingLayout): ActivationRing {
+    return { ...layout, call: this.#event(), kick: this.#event(), slots: null };
   }
 
   /** The activation as the ring Worker receives it. */
@@ -99,15 +102,6 @@ export class ActivationMemory implements Disposable {
 
   #event(): number {
     return this.#owned.use(EventFd.create()).number;
-  }
-
-  /**
-   * Frees a Worker that is blocked writing to a kick eventfd that the back-end has filled.
-   *
-   * @returns whether one was full
-   */
-  relieve(): boolean {
-    return this.rings.filter(({ kick }) => relieveEvent(kick)).length > 0;
   }
 
   /** Frees everything; nothing in this process may use it afterwards. */

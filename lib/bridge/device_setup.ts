@@ -71,7 +71,6 @@ export type LanePort = Pick<
   | "detach"
   | "prepare"
   | "go"
-  | "answers"
   | "isDue"
   | "configInterrupt"
   | "release"

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { viewMemory } from "../../ffi/mod.ts";
+import { type PeerSignal, viewMemory } from "../../ffi/mod.ts";
 import { Chunks } from "../loopback/chunks.ts";
 import { type LoopbackPort, ring } from "../loopback/port.ts";
 import { viewsOf } from "../loopback/views.ts";
@@ -24,7 +24,7 @@ export class DriverSide {
   readonly #use: MemoryUse;
   readonly #chunks: Chunks | null;
 
-  constructor({ port, state, memoryUse }: LaneDevice) {
+  constructor({ port, state, memoryUse }: LaneDevice, readonly signal: PeerSignal) {
     this.state = RingState.open(viewMemory(state));
     this.#port = port;
     this.#use = memoryUse;
@@ -58,7 +58,7 @@ export class DriverSide {
   interrupt(bit: number): void {
     this.state.raiseInterruptStatus(bit);
     this.state.count(RING_COUNTERS.interrupts);
-    ring(this.#port.interrupt);
+    ring(this.#port.interrupt, this.signal);
   }
 
   /** Unmaps the memory. */

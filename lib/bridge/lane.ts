@@ -15,9 +15,6 @@ import type {
   RingEvent,
 } from "./lane_messages.ts";
 
-/** Deadline for a Worker to answer a ping, in milliseconds. */
-const PING_MS = 2000;
-
 /** Receives what a lane's Workers report about one device, and their failure. */
 export interface LaneListener {
   access(event: AccessEvent): void;
@@ -93,8 +90,12 @@ export class Lane implements AsyncDisposable {
   }
 
   /** Creates the rings of a new back-end. @returns each ring's first index; null when a ring of the driver's is malformed */
-  attach(activation: Activation): Promise<number[] | null> {
-    return this.#rings.call("attach", activation);
+  async attach(activation: Activation): Promise<number[] | null> {
+    const bases = await this.#rings.call("attach", activation);
+    const kicks: number[] = [];
+    for (const { index, kick, slots } of activation.rings) if (slots === null) kicks[index] = kick;
+    await this.#access.call("attach", activation.id, kicks);
+    return bases;
   }
 
   /**
@@ -104,6 +105,7 @@ export class Lane implements AsyncDisposable {
    */
   async detach(id: number): Promise<void> {
     if (!this.#rings.failed) await this.#rings.call("detach", id);
+    if (!this.#access.failed) await this.#access.call("detach", id);
   }
 
   /** The back-end has started the shadow rings; "prepared" follows. */
@@ -114,15 +116,6 @@ export class Lane implements AsyncDisposable {
   /** The back-end has started all rings; "live" follows. */
   go(id: number): Promise<void> {
     return this.#rings.call("go", id);
-  }
-
-  /** Whether both Workers answer a ping; one that a hostile back-end has blocked does not. */
-  async answers(): Promise<boolean> {
-    const pings = [
-      this.#access.callWithin(PING_MS, "ping"),
-      this.#rings.callWithin(PING_MS, "ping"),
-    ];
-    return (await Promise.allSettled(pings)).every(({ status }) => status === "fulfilled");
   }
 
   /** Whether chains in flight in a queue should have come back by now. */

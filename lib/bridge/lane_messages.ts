@@ -45,8 +45,8 @@ export interface LaneDevice {
   /** Null for a class without one. */
   readonly replay: ReplaySource | null;
   /**
-   * An eventfd per queue, signalled by the access Worker on QUEUE_NOTIFY. The ring Worker listens for shadow queues, the
-   * back-end for direct ones.
+   * eventfd per queue, signalled by the access Worker for QUEUE_NOTIFY: that of a shadow queue is watched by the ring Worker,
+   * that of a direct queue by nobody, it stands in while there is no back-end.
    */
   readonly kicks: readonly number[];
 }
@@ -82,11 +82,14 @@ export interface Activation {
 export interface AccessContract {
   init: LaneOptions;
   calls: {
-    ping(): void;
     /** Adds a device and starts answering its accesses. */
     add(device: LaneDevice): void;
     /** Removes a device; the Worker does not touch its memory or descriptors afterwards. */
     remove(id: number): void;
+    /** Routes QUEUE_NOTIFY to these eventfds, by queue; where one is missing, to that of the device. */
+    attach(id: number, kicks: readonly (number | undefined)[]): void;
+    /** Routes it to those of the device. */
+    detach(id: number): void;
     /** Answers the access that is held. */
     release(id: number): void;
     /** Sets DEVICE_NEEDS_RESET, unless the driver has reset the device since this epoch. */
@@ -99,7 +102,6 @@ export interface AccessContract {
 export interface RingContract {
   init: LaneOptions;
   calls: {
-    ping(): void;
     /** Adds a device and starts listening for its kicks. */
     add(device: LaneDevice): void;
     /** Removes a device; the Worker does not touch its memory or descriptors afterwards. */

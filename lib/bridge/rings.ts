@@ -12,7 +12,7 @@
  *
  * @module
  */
-import { signalEvent, viewMemory } from "../../ffi/mod.ts";
+import { type PeerSignal, viewMemory } from "../../ffi/mod.ts";
 import type { QueueKind, ReplayRole } from "../virtio/device_class.ts";
 import { GuestMemory } from "../virtio/memory.ts";
 import { Chain } from "../virtio/split_ring.ts";
@@ -59,11 +59,12 @@ export class LaneRings implements Scheduled {
   constructor(
     readonly device: LaneDevice,
     readonly replayRole: ReplayRole,
+    signal: PeerSignal,
     readonly report: (event: RingEvent) => void,
   ) {
     const chain = new Chain();
     this.priority = device.priority;
-    this.#driver = new DriverSide(device);
+    this.#driver = new DriverSide(device, signal);
     this.#kinds = device.queues.map(({ kind }) => kind);
     this.#turns = new QueueTurns(this.#driver.state.queueCount);
     this.#scratch = { chain, layout: new SlotLayout(chain.capacity) };
@@ -132,7 +133,8 @@ export class LaneRings implements Scheduled {
    * to send, and vhost-device-sound 0.3.0 loops endlessly when kicked without one.
    */
   #kick(index: number, driverKicked: boolean): void {
-    if (driverKicked || this.#kinds[index] !== "event") signalEvent(this.#backEnd!.kicks[index]!);
+    if (!driverKicked && this.#kinds[index] === "event") return;
+    this.#driver.signal.signal(this.#backEnd!.kicks[index]!);
   }
 
   /** Raises a config interrupt: the config space or the status changed. */

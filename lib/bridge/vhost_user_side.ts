@@ -156,24 +156,17 @@ export class VhostUserSide implements BackEndSide {
     }
   }
 
-  /** Checks that the back-end makes progress and does not block its lane. @throws {VhostUserError} if its socket is silent */
+  /** Checks that the back-end makes progress. @throws {VhostUserError} if its socket is silent */
   async look(): Promise<Finding> {
     const { setup: { id, name, lane }, presented } = this.#options;
-    const { memory, watchdog } = this.#activation;
-    const cannot = `Cannot use the back-end of ${name}`;
-    if (!await lane.answers() && memory.relieve()) {
-      return {
-        kind: "stuck",
-        text: `${cannot}: it filled the eventfd of a queue and so blocked its lane`,
-      };
-    }
+    const { watchdog } = this.#activation;
     if (!presented().seesMemory) return { kind: "well" };
     const still = await watchdog.look((queue) => lane.isDue(id, queue));
     if (still === null) return { kind: "well" };
     const { index, ms, isStuck } = still;
     const text = `queue ${index} (${watchdog.queues[index]!.name}) has requests in flight, ` +
       `none was given back for ${ms / 1000} s`;
-    if (isStuck) return { kind: "stuck", text: `${cannot}: ${text}` };
+    if (isStuck) return { kind: "stuck", text: `Cannot use the back-end of ${name}: ${text}` };
     await this.#connection.ping();
     return { kind: "slow", text: `${text}; the back-end still answers on its socket, waiting on` };
   }

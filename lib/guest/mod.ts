@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { asset, BlockingWorker, signalEvent } from "../../ffi/mod.ts";
+import { asset, BlockingWorker, PeerSignal } from "../../ffi/mod.ts";
 import type { SoftWires } from "../loopback/soft.ts";
 import {
   type ArgumentsOf,
@@ -46,6 +46,7 @@ export class Guest<D extends DeviceClass = DeviceClass> implements AsyncDisposab
   readonly #worker: BlockingWorker<GuestContract>;
   readonly #wires: SoftWires;
   readonly #progress: Progress<DriverContractOf<D>["progress"]>;
+  readonly #signal = PeerSignal.create();
   #running: Promise<unknown> | null = null;
 
   /** For {@linkcode startGuest}. */
@@ -84,7 +85,7 @@ export class Guest<D extends DeviceClass = DeviceClass> implements AsyncDisposab
   async #end(order: number): Promise<void> {
     if (this.#running === null) return;
     this.#progress.set("order", order);
-    signalEvent(this.#wires.interrupt); // wakes the thread; it finds no interrupt pending
+    this.#signal.signal(this.#wires.interrupt); // wakes the thread; it finds no interrupt pending
     try {
       await this.#running;
     } catch { /* whoever made the call is told */ }
@@ -159,6 +160,7 @@ export class Guest<D extends DeviceClass = DeviceClass> implements AsyncDisposab
   async close(): Promise<void> {
     await this.#end(ORDER.drop);
     await this.#worker.close();
+    this.#signal.close();
   }
 
   /** As {@linkcode close}. */

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { Epoll, EPOLLIN, serveBlocking } from "../../ffi/mod.ts";
+import { Epoll, EPOLLET, EPOLLIN, serveBlocking } from "../../ffi/mod.ts";
 import { loadRole } from "../virtio/device_class.ts";
 import { SoftGuestPort, type SoftWires } from "../loopback/soft.ts";
 import { Progress, type ProgressLayout } from "./progress.ts";
@@ -58,7 +58,7 @@ serveBlocking<GuestContract>(async (init, report) => {
   const port = new SoftGuestPort(wires, accessTimeoutMs);
   const session = new DriverSession(role, port, name, init, new Progress(role.progress, shared));
   const epoll = Epoll.create();
-  epoll.add(wires.interrupt, EPOLLIN, INTERRUPT_KEY);
+  epoll.add(wires.interrupt, EPOLLIN | EPOLLET, INTERRUPT_KEY);
   return {
     epoll,
     handlers: {

@@ -4,14 +4,14 @@
  *
  * @module
  */
-import { ioctl, type MappedRange, signalEvent, unwrap } from "../../ffi/mod.ts";
+import { ioctl, type MappedRange, type PeerSignal, unwrap } from "../../ffi/mod.ts";
 import type { ChunkSource } from "./chunks.ts";
 import type { Identity } from "./page.ts";
 
 /** The memory a back-end uses: viola's, with data copied (isolated), or the driver's (direct). */
 export type MemoryMode = "isolated" | "direct";
 
-/** A signal to the other side: an eventfd, or an ioctl of a node. */
+/** A signal to the other side: an eventfd, which that side holds too, or an ioctl of a node. */
 export interface Bell {
   /** Descriptor number. */
   readonly fd: number;
@@ -27,8 +27,8 @@ export interface Bell {
  *
  * @throws {OsError}
  */
-export function ring(bell: Bell): void {
-  if (bell.request === 0) signalEvent(bell.fd);
+export function ring(bell: Bell, signal: PeerSignal): void {
+  if (bell.request === 0) signal.signal(bell.fd);
   else unwrap(ioctl(bell.fd, bell.request, bell.argument), "ring the loopback driver");
 }
 

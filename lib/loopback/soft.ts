@@ -18,10 +18,9 @@ import {
   OsError,
   osError,
   pageSize,
+  PeerSignal,
   type Reactor,
   readSystemLink,
-  signalEvent,
-  takeEvent,
   UnixListener,
   UnixSocket,
   viewMemory,
@@ -30,7 +29,7 @@ import {
 } from "../../ffi/mod.ts";
 import { GuestMemory } from "../virtio/memory.ts";
 import { type Identity, SharedPage } from "./page.ts";
-import type { Loopback, LoopbackPort, SharedRegion } from "./port.ts";
+import { type Loopback, type LoopbackPort, ring, type SharedRegion } from "./port.ts";
 
 /** The guest address of a soft device's memory, as on an arm64 machine. */
 export const GUEST_BASE = 0x4000_0000;
@@ -165,6 +164,7 @@ const INTERRUPT = 2;
 export class SoftGuestPort implements Disposable {
   #epoll = Epoll.create();
   #interrupts = Epoll.create();
+  #signal = PeerSignal.create();
   #pageMapping: Mapping;
   #memoryMapping: Mapping;
   #page: SharedPage;
@@ -185,9 +185,9 @@ export class SoftGuestPort implements Disposable {
     this.memorySize = wires.memorySize;
     const buffer = viewMemory(this.#memoryMapping);
     this.memory = new GuestMemory([{ guest: wires.guestBase, buffer }]);
-    // Edge-triggered: each signal is reported once, and the eventfd never needs to be read.
+    // Edge-triggered: each signal is reported once, and the eventfd, which the adapter may make a blocking one, is never read.
     this.#epoll.add(wires.answer, EPOLLIN | EPOLLET, ANSWER);
-    this.#interrupts.add(wires.interrupt, EPOLLIN, INTERRUPT);
+    this.#interrupts.add(wires.interrupt, EPOLLIN | EPOLLET, INTERRUPT);
   }
 
   /**
@@ -217,7 +217,7 @@ export class SoftGuestPort implements Disposable {
 
   #ask(offset: number, size: number, read: boolean, value: number): void {
     this.#page.ask(offset, size, read, value);
-    signalEvent(this.wires.doorbell);
+    this.#signal.signal(this.wires.doorbell);
   }
 
   #access(offset: number, size: number, read: boolean, value: number): void {
@@ -248,14 +248,14 @@ export class SoftGuestPort implements Disposable {
 
   /** Waits for an interrupt. @returns whether one came */
   waitInterrupt(timeoutMs: number): boolean {
-    if (this.#interrupts.wait(timeoutMs) === 0) return false;
-    return takeEvent(this.wires.interrupt) > 0;
+    return this.#interrupts.wait(timeoutMs) > 0;
   }
 
   /** Unmaps everything; the node stays. */
   close(): void {
     this.#epoll.close();
     this.#interrupts.close();
+    this.#signal.close();
     this.#pageMapping.close();
     this.#memoryMapping.close();
   }
@@ -279,6 +279,7 @@ export class SoftLoopback implements Loopback {
   #fds: Fd[];
   #page: Mapping;
   #memory: Mapping;
+  #signal: PeerSignal;
   readonly port: LoopbackPort;
   readonly shares: readonly SharedRegion[];
   /** Infinite: a memfd can be mapped any number of times. */
@@ -296,6 +297,7 @@ export class SoftLoopback implements Loopback {
     const { guestBase: guest, memorySize: size, memory, doorbell, answer, interrupt } = wires;
     using undo = new DisposableStack();
     this.#page = undo.use(mapNumber(wires.page, pageSize()));
+    this.#signal = undo.use(PeerSignal.create());
     this.#memory = mapNumber(memory, size);
     undo.move();
     this.port = {
@@ -383,12 +385,13 @@ export class SoftLoopback implements Loopback {
 
   start(identity: Identity): void {
     new SharedPage(viewMemory(this.#page)).start(identity);
-    signalEvent(this.port.interrupt.fd);
+    ring(this.port.interrupt, this.#signal);
   }
 
   close(): void {
     this.#page.close();
     this.#memory.close();
+    this.#signal.close();
     for (const fd of this.#fds) fd.close();
   }
 

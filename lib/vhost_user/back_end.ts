@@ -11,6 +11,7 @@ import {
   type Clock,
   EPOLLET,
   EPOLLIN,
+  PeerSignal,
   TimerClock,
   UnixListener,
   type Watch,
@@ -75,6 +76,7 @@ const RETRY_NS = 2e8;
 export class BackEndServer implements Disposable {
   readonly #listener: UnixListener;
   readonly #clock: Clock;
+  readonly #signal: PeerSignal;
   readonly #owned: Disposable;
   #listening: Watch | null = null;
   #session: FrontEndSession | null = null;
@@ -100,6 +102,7 @@ export class BackEndServer implements Disposable {
     using made = new DisposableStack();
     this.#listener = made.use(UnixListener.listen(socketPath));
     this.#clock = clock ?? made.use(new TimerClock(watches));
+    this.#signal = made.use(PeerSignal.create());
     this.#listen();
     this.#owned = made.move();
     this.#report("listening", `${device.name} listens at ${socketPath}`);
@@ -159,6 +162,7 @@ export class BackEndServer implements Disposable {
       watches,
       device,
       clock: this.#clock,
+      signal: this.#signal,
       report,
       onEnd,
     });

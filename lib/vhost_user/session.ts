@@ -9,6 +9,7 @@ import {
   EPOLLIN,
   EPOLLRDHUP,
   type Fd,
+  type PeerSignal,
   setNonblocking,
   UnixSocket,
   type Watch,
@@ -67,6 +68,8 @@ export interface FrontEndSessionHost {
   readonly device: BackEndDevice;
   /** Used by the session alone. */
   readonly clock: Clock;
+  /** Signals eventfds that the front-end holds too. */
+  readonly signal: PeerSignal;
   /** Called with an error that ended the session or a ring. */
   report(error: Error): void;
   /** Called once if the session ends by itself. */
@@ -88,11 +91,12 @@ export class FrontEndSession {
 
   /** Takes ownership of the socket and serves it. @throws {OsError} and the caller still owns the socket */
   constructor(socket: UnixSocket, readonly host: FrontEndSessionHost) {
-    const { watches, device, clock } = host;
+    const { watches, device, clock, signal } = host;
     this.#socket = socket;
     const peer = `the front-end of ${device.name}`;
     this.#inbox = new Inbox(socket, peer, clock, (error) => this.#end(error));
-    const vringHost = { watches, device, reportFailure: (error: Error) => host.report(error) };
+    const reportFailure = (error: Error): void => host.report(error);
+    const vringHost = { watches, device, signal, reportFailure };
     this.#vrings = Array.from(
       { length: device.queueCount },
       (_, index) => new Vring(index, vringHost),

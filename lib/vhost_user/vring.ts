@@ -11,9 +11,8 @@ import {
   EPOLLET,
   EPOLLIN,
   type Fd,
+  type PeerSignal,
   readSystemLink,
-  setNonblocking,
-  signalEvent,
   type Watch,
 } from "../../ffi/mod.ts";
 import type { GuestMemory } from "../virtio/memory.ts";
@@ -41,6 +40,7 @@ class LiveRing implements BackEndRing {
   constructor(
     readonly ring: DeviceRing,
     readonly memory: GuestMemory,
+    readonly signal: PeerSignal,
     readonly onFail: (error: Error) => void,
   ) {}
 
@@ -49,7 +49,9 @@ class LiveRing implements BackEndRing {
   }
 
   call(): void {
-    if (this.ring.needsInterrupt() && this.callNumber !== NOBODY) signalEvent(this.callNumber);
+    if (this.ring.needsInterrupt() && this.callNumber !== NOBODY) {
+      this.signal.signal(this.callNumber);
+    }
   }
 
   fail(error: Error): void {
@@ -63,6 +65,8 @@ class LiveRing implements BackEndRing {
 export interface VringHost {
   readonly watches: Loop;
   readonly device: BackEndDevice;
+  /** Signals eventfds that the front-end holds too. */
+  readonly signal: PeerSignal;
   /** Called when the device has failed on a ring. */
   reportFailure(error: Error): void;
 }
@@ -115,7 +119,7 @@ export class Vring {
     if (this.running || !this.started || !this.enabled || this.layout === null) return;
     const layout = { index: this.index, size: this.size, ...this.layout };
     const ring = new DeviceRing(memory, layout, options, { nextAvail: this.base, openLog });
-    this.#live = new LiveRing(ring, memory, (error) => this.#fail(error));
+    this.#live = new LiveRing(ring, memory, this.host.signal, (error) => this.#fail(error));
     this.#live.callNumber = this.#events.call?.number ?? NOBODY;
     this.#watchKick();
     this.#attempt((live) => this.host.device.startRing(live));
@@ -169,7 +173,7 @@ export class Vring {
   #callAnew(): void {
     if (this.#live === null) return;
     this.#live.callNumber = this.#events.call?.number ?? NOBODY;
-    if (this.#live.callNumber !== NOBODY) signalEvent(this.#live.callNumber);
+    if (this.#live.callNumber !== NOBODY) this.host.signal.signal(this.#live.callNumber);
   }
 
   #attempt(action: (live: LiveRing) => void): void {
@@ -183,15 +187,12 @@ export class Vring {
 
   #fail(error: Error): void {
     this.#unwatch();
-    if (this.#events.error !== null) signalEvent(this.#events.error.number);
+    if (this.#events.error !== null) this.host.signal.signal(this.#events.error.number);
     this.host.reportFailure(error);
   }
 }
 
-/**
- * Refuses anything but an eventfd: a write to a pipe or a socket could block until its reader reads. An eventfd can be
- * full, so it is made non-blocking.
- */
+/** Refuses what is no eventfd. Its flags belong to the front-end too, which may block in a read of it: they are left alone. */
 function checkEventFd(fd: Fd, what: string): void {
   const kind = readSystemLink(`/proc/self/fd/${fd.number}`);
   if (kind !== "anon_inode:[eventfd]") {
@@ -200,5 +201,4 @@ function checkEventFd(fd: Fd, what: string): void {
       `Cannot use the ${what}: it is ${kind}, expected an eventfd`,
     );
   }
-  setNonblocking(fd);
 }

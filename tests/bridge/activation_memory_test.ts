@@ -79,8 +79,11 @@ Deno.test("direct: the driver's rings stay its own, but for the one that is repe
     using activation = new ActivationMemory(deviceOf("direct"), stateWith(0, 1, 2), 0n);
     const [control, event, tx] = activation.rings;
     assert(control!.slots !== null && control!.kick !== 10);
-    assertEquals([event!.slots, event!.kick, event!.desc], [null, 11, 0x2000]);
-    assertEquals([tx!.kick, tx!.avail, tx!.used], [12, 0x3400, 0x3800]);
+    assertEquals([event!.slots, event!.desc], [null, 0x2000]);
+    assertEquals([tx!.avail, tx!.used], [0x3400, 0x3800]);
+    // The last back-end may hold its kick still, and read it empty: the next gets another.
+    const kicks = activation.rings.map(({ kick }) => kick);
+    assertEquals(new Set([...kicks, 10, 11, 12]).size, 6);
     assert(activation.memory !== null);
   });
 });

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Two devices of a lane want something at the same moment: the one of higher priority is served first.
+// Devices of a lane want something at the same moment: the one of higher priority is served first. On one thread, so that
+// a moment is one.
 import { assertEquals } from "@std/assert";
 import {
   createMemory,
@@ -8,58 +9,46 @@ import {
   EPOLLIN,
   EventFd,
   Mapping,
-  takeEvent,
+  signalEvent,
   viewMemory,
-  writeFd,
 } from "../../ffi/mod.ts";
-import { createMemoryUse } from "../../lib/bridge/memory_use.ts";
-import { Lane } from "../../lib/bridge/lane.ts";
-import type { LaneDevice } from "../../lib/bridge/lane_messages.ts";
 import { ActivationMemory } from "../../lib/bridge/activation_memory.ts";
-import { GuestPages } from "../../lib/guest/pages.ts";
-import { NO_PROGRESS, Progress } from "../../lib/guest/progress.ts";
-import { MmioDevice, REGISTER, type VirtQueue } from "../../lib/guest/transport.ts";
+import type { LaneDevice } from "../../lib/bridge/lane_messages.ts";
+import { createMemoryUse } from "../../lib/bridge/memory_use.ts";
+import { RingLane } from "../../lib/bridge/ring_lane.ts";
 import { SoftLoopback, SoftNode } from "../../lib/loopback/mod.ts";
-import { bit, VIRTIO_F_VERSION_1 } from "../../lib/virtio/features.ts";
-import { DeviceState } from "../../lib/virtio/state.ts";
-import { MainState } from "../../lib/virtio/state_writers.ts";
-import { EagerPort } from "../support/eager_port.ts";
+import { GuestMemory } from "../../lib/virtio/memory.ts";
+import { DriverQueue, DriverRing, splitRingLayout } from "../../lib/virtio/split_ring.ts";
+import { DeviceState, QUEUE_WORDS } from "../../lib/virtio/state.ts";
+import { AccessState, MainState } from "../../lib/virtio/state_writers.ts";
 import { withoutLeaks } from "../support/leaks.ts";
-import { until } from "../support/process.ts";
 
-const RNG = 4;
-
-function hasEvent({ number }: EventFd): boolean {
-  using epoll = Epoll.create();
-  epoll.add(number, EPOLLIN, 0);
-  return epoll.wait(0) > 0;
-}
+const SIZE = 64;
 
 /** An entropy device in a lane: a driver that only asks, and a back-end that only hears. */
-class Bench implements AsyncDisposable {
-  readonly #stack = new AsyncDisposableStack();
-  readonly #node = this.#stack.use(new SoftNode(1 << 20));
-  readonly #loopback = this.#stack.use(SoftLoopback.attach(this.#node));
-  readonly #port = this.#stack.use(new EagerPort(this.#node.wires));
-  readonly #state: MainState;
+class Bench implements Disposable {
+  readonly #stack = new DisposableStack();
   readonly #device: LaneDevice;
-  readonly #driver: MmioDevice;
-  #queue: VirtQueue<null> | null = null;
-  #activation: ActivationMemory | null = null;
-  /** The eventfd that the back-end hears; whoever rings it when it is full waits. */
-  readonly heard = this.#stack.use(EventFd.createBlocking());
+  readonly #activation: ActivationMemory;
+  readonly #queue: DriverQueue<null>;
+  readonly #buffer: number;
+  /** The eventfd that the back-end hears. */
+  readonly heard = this.#stack.use(EventFd.create());
 
-  constructor(readonly lane: Lane, readonly id: number, priority: number) {
-    const bytes = DeviceState.sizeFor(1, 64);
-    const fd = this.#stack.use(createMemory("state", bytes));
-    const mapping = this.#stack.use(Mapping.create(fd, bytes));
-    this.#state = MainState.create(viewMemory(mapping), {
+  private constructor(readonly lane: RingLane, readonly id: number, priority: number) {
+    const node = this.#stack.use(new SoftNode(1 << 20));
+    const { port } = this.#stack.use(SoftLoopback.attach(node));
+    const bytes = DeviceState.sizeFor(1, SIZE);
+    const mapping = this.#stack.use(
+      Mapping.create(this.#stack.use(createMemory("state", bytes)), bytes),
+    );
+    const main = MainState.create(viewMemory(mapping), {
       name: "test",
-      deviceId: RNG,
+      deviceId: 4,
       vendorId: 1,
       mmioVersion: 2,
-      queueSizes: [64],
-      deviceFeatures: bit(VIRTIO_F_VERSION_1),
+      queueSizes: [SIZE],
+      deviceFeatures: 0n,
       config: new Uint8Array(0),
     });
     this.#device = {
@@ -68,75 +57,67 @@ class Bench implements AsyncDisposable {
       priority,
       memory: "isolated",
       config: "cached",
-      port: this.#loopback.port,
+      port,
       state: mapping.range,
       memoryUse: createMemoryUse(),
       restored: false,
-      queues: [{ name: "request", kind: "request", size: 64 }],
+      queues: [{ name: "request", kind: "request", size: SIZE }],
       featureNames: {},
       replay: null,
       kicks: [this.#stack.use(EventFd.create()).number],
     };
-    const { memory, guestBase, memorySize } = this.#port;
-    const pages = new GuestPages(memory, guestBase, memorySize);
-    this.#driver = new MmioDevice(this.#port, pages, this.#device.name, new Progress(NO_PROGRESS));
+    const [{ guest, ...range }] = port.memory as [typeof port.memory[0]];
+    const memory = new GuestMemory([{ guest, buffer: viewMemory(range) }]);
+    const layout = { index: 0, size: SIZE, ...splitRingLayout(guest, SIZE) };
+    setUp(AccessState.open(viewMemory(mapping)), layout);
+    const options = { indirect: false, eventIdx: false, deviceName: "the driver" };
+    this.#queue = new DriverQueue<null>(new DriverRing(memory, layout, options));
+    this.#buffer = guest + 0x1_0000;
+    this.#activation = this.#stack.use(new ActivationMemory(this.#device, main, 0n));
   }
 
-  /** Has the driver find the device, and joins it to its back-end. */
-  async start(): Promise<void> {
-    const { lane, id } = this;
-    const failed = (error: Error): never => {
-      throw error;
-    };
-    await lane.add(this.#device, { access: () => {}, ring: () => {}, failed });
-    this.#driver.identify();
-    this.#queue = this.#driver.bind(RNG, 0n, () => this.#driver.setUpQueue("input", () => {}));
-    const isAnswered = async (): Promise<boolean> => {
-      await lane.release(id);
-      return !this.#port.pending;
-    };
-    await until(isAnswered, "DRIVER_OK to be answered");
-    const activation = this.#activation = new ActivationMemory(this.#device, this.#state, 0n);
-    const rings = activation.rings.map((ring) => ({ ...ring, kick: this.heard.number }));
-    const { epoch } = this.#state;
-    assertEquals(await lane.attach({ ...activation.describe(id, epoch), rings }), [0]);
-    await lane.prepare(id);
-    await lane.go(id);
-    this.free(); // a back-end is rung when it is new
+  /** Puts a device in a lane, with a back-end that is live. */
+  static async start(lane: RingLane, id: number, priority: number): Promise<Bench> {
+    const bench = new Bench(lane, id, priority);
+    await lane.add(bench.#device);
+    const rings = bench.#activation.rings.map((ring) => ({ ...ring, kick: bench.heard.number }));
+    assertEquals(lane.attach({ ...bench.#activation.describe(id, 0), rings }), [0]);
+    lane.prepare(id);
+    lane.go(id);
+    return bench;
   }
 
-  /** The driver wants something. When this returns the ring Worker was told. */
-  ask(): void {
-    const address = this.#driver.pages.allocate(64);
-    this.#queue!.add([{ address, length: 64, writable: true }], null);
-    this.#driver.write(REGISTER.queueNotify, 0);
+  /** The driver wants so many things. */
+  ask(count: number): void {
+    const segment = { address: this.#buffer, length: 64, writable: true };
+    for (let i = 0; i < count; i++) this.#queue.add([segment], null);
+    signalEvent(this.#device.kicks[0]!);
   }
 
   /** How many chains the back-end has been offered. */
   get offered(): number {
-    const [ring] = this.#activation!.rings;
-    const bytes = new Uint16Array(viewMemory(this.#activation!.memory!.mapping));
+    const [ring] = this.#activation.rings;
+    const bytes = new Uint16Array(viewMemory(this.#activation.memory!.mapping));
     return Atomics.load(bytes, (ring!.avail - 0x1_0000) / 2 + 1);
   }
 
-  /** From now on whoever rings the back-end waits, until it is {@linkcode free}d. */
-  fill(): void {
-    this.free();
-    const brim = new BigUint64Array([2n ** 64n - 2n]);
-    assertEquals(writeFd(this.heard.number, new Uint8Array(brim.buffer), 0, 8), 8);
+  [Symbol.dispose](): void {
+    this.lane.remove(this.id);
+    this.#stack.dispose();
   }
+}
 
-  /** Empties the eventfd. */
-  free(): void {
-    if (hasEvent(this.heard)) takeEvent(this.heard.number);
+/** What a driver says of its queue. */
+function setUp(
+  { queues: [queue] }: AccessState,
+  layout: { desc: number; avail: number; used: number },
+): void {
+  queue!.setWord(QUEUE_WORDS.num, SIZE);
+  for (const part of ["desc", "avail", "used"] as const) {
+    queue!.setWord(QUEUE_WORDS[part], layout[part] % 2 ** 32);
+    queue!.setWord(QUEUE_WORDS[part] + 1, Math.floor(layout[part] / 2 ** 32));
   }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.free();
-    await this.lane.remove(this.id);
-    this.#activation?.close();
-    await this.#stack.disposeAsync();
-  }
+  queue!.makeReady();
 }
 
 /** The order in which back-ends are rung: that in which epoll finds their eventfds ready. */
@@ -145,17 +126,13 @@ class Order implements Disposable {
 
   constructor(benches: readonly Bench[]) {
     for (const { id, heard } of benches) this.#epoll.add(heard.number, EPOLLIN | EPOLLET, id);
+    this.#epoll.wait(0); // what was rung before
   }
 
-  /** Waits for so many rings. @returns who was rung */
-  next(count: number): number[] {
-    const ids: number[] = [];
-    while (ids.length < count) {
-      const n = this.#epoll.wait(5000);
-      if (n === 0) throw new Error(`Only ${ids} of ${count} were rung within 5 s`);
-      for (let i = 0; i < n; i++) ids.push(this.#epoll.found[2 * i]!);
-    }
-    return ids;
+  /** Who was rung since this was last asked. */
+  take(): number[] {
+    const n = this.#epoll.wait(0);
+    return Array.from({ length: n }, (_, i) => this.#epoll.found[2 * i]!);
   }
 
   [Symbol.dispose](): void {
@@ -163,28 +140,53 @@ class Order implements Disposable {
   }
 }
 
-const [BUSY, LOW, HIGH] = [1, 2, 3] as const;
+const [LOW, HIGH, OTHER] = [1, 2, 3] as const;
 
-Deno.test("of two devices with work at the same moment the more urgent is served first", async () => {
+async function withLane(body: (lane: RingLane) => Promise<void>): Promise<void> {
   await withoutLeaks(async () => {
-    await using lane = new Lane({ name: "test" });
-    await using busy = new Bench(lane, BUSY, 0);
-    await using low = new Bench(lane, LOW, 0);
-    await using high = new Bench(lane, HIGH, 1);
-    for (const bench of [busy, low, high]) await bench.start();
-    using order = new Order([low, high]);
-    let rounds = 0;
-    for (const asking of [[low, high], [high, low], [low, high]]) {
-      // The ring Worker is in the middle of serving another when both ask.
-      busy.fill();
-      busy.ask();
-      rounds++;
-      await until(() => busy.offered === rounds, "the ring Worker to be at work");
-      for (const bench of asking) bench.ask();
-      assertEquals([low.offered, high.offered], [rounds - 1, rounds - 1]);
-      busy.free();
-      assertEquals(order.next(2), [HIGH, LOW]);
-      await until(() => low.offered === rounds && high.offered === rounds, "both to be served");
+    const lane = new RingLane(() => {});
+    await body(lane);
+    lane.close();
+  });
+}
+
+Deno.test("of devices with work at the same moment the more urgent is served first, equals in turn", async () => {
+  await withLane(async (lane) => {
+    using low = await Bench.start(lane, LOW, 0);
+    using high = await Bench.start(lane, HIGH, 1);
+    using other = await Bench.start(lane, OTHER, 0);
+    using order = new Order([low, high, other]);
+    const rounds: [asking: Bench[], order: number[]][] = [
+      [[low, high, other], [HIGH, LOW, OTHER]],
+      [[other, low, high], [HIGH, LOW, OTHER]],
+      [[low, other], [LOW, OTHER]],
+      [[low], [LOW]],
+      [[other, low], [OTHER, LOW]],
+    ];
+    for (const [asking, expected] of rounds) {
+      for (const bench of asking) bench.ask(1);
+      lane.turn(lane.epoll.wait(1000));
+      assertEquals(order.take(), expected);
     }
+    assertEquals([low.offered, high.offered, other.offered], [5, 2, 4]);
+  });
+});
+
+Deno.test("what becomes urgent while another has more than a batch is served before the rest of it", async () => {
+  await withLane(async (lane) => {
+    using low = await Bench.start(lane, LOW, 0);
+    using high = await Bench.start(lane, HIGH, 1);
+    const seen: number[] = [];
+    low.ask(60);
+    const n = lane.epoll.wait(1000);
+    high.ask(1); // heard of only after the first batch
+    const { wait } = lane.epoll;
+    lane.epoll.wait = (timeoutMs) => {
+      seen.push(low.offered + 100 * high.offered);
+      return wait.call(lane.epoll, timeoutMs);
+    };
+    lane.turn(n);
+    assertEquals(seen.slice(0, 2), [16, 116]);
+    assertEquals([low.offered, high.offered], [60, 1]);
   });
 });

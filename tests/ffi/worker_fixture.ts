@@ -5,6 +5,7 @@ import {
   EPOLLET,
   EPOLLIN,
   OWNER_KEY,
+  PeerSignal,
   serveBlocking,
   signalEvent,
   takeEvent,
@@ -26,7 +27,8 @@ export interface FixtureContract {
   calls: {
     add(a: number, b: number): number;
     later(value: number): number;
-    ring(number: number): void;
+    /** Rings what a peer may have filled. */
+    signal(number: number): void;
     fail(text: string): void;
     failLater(text: string): void;
     function(): () => void;
@@ -49,7 +51,10 @@ serveBlocking<FixtureContract>((init, report) => {
         await new Promise((resolve) => setTimeout(resolve, 1));
         return value;
       },
-      ring: (number) => signalEvent(number),
+      signal: (number) => {
+        using signal = PeerSignal.create();
+        signal.signal(number);
+      },
       fail: (text) => {
         throw new Error(text);
       },

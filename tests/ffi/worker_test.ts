@@ -1,13 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import {
-  BlockingWorker,
-  EventFd,
-  relieveEvent,
-  signalEvent,
-  takeEvent,
-  writeFd,
-} from "../../ffi/mod.ts";
+import { BlockingWorker, EventFd, signalEvent, takeEvent } from "../../ffi/mod.ts";
 import { withoutLeaks } from "../support/leaks.ts";
 import type { FixtureContract, FixtureInit } from "./worker_fixture.ts";
 
@@ -172,24 +165,4 @@ Deno.test("BlockingWorker.start() passes on that there is no such script", async
     const start = () => BlockingWorker.start(script, { name: "fixture", init: {} });
     await assertRejects(start, Error, "fixture failed");
   });
-});
-
-Deno.test("relieveEvent() frees a thread that waits to ring an eventfd somebody filled, and keeps others' rings", async () => {
-  using ring = EventFd.create();
-  using answer = EventFd.createBlocking();
-  await using worker = await BlockingWorker.start<FixtureContract>(FIXTURE, {
-    name: "fixture",
-    init: { ring: ring.number, answer: answer.number },
-  });
-  using full = EventFd.createBlocking();
-  const brim = new Uint8Array(new BigUint64Array([2n ** 64n - 2n]).buffer);
-  assertEquals(writeFd(full.number, brim, 0, 8), 8);
-  const rung = worker.call("ring", full.number);
-  assertEquals(relieveEvent(full.number), true);
-  await rung;
-  assertEquals(takeEvent(full.number), 1);
-  assertEquals(relieveEvent(full.number), false); // and it does not wait, although the eventfd is one that waits
-  signalEvent(ring.number);
-  signalEvent(ring.number);
-  assertEquals(relieveEvent(ring.number), false);
 });

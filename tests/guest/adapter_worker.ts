@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** An adapter's thread: answers the page of a loopback device with a scripted device's registers, and works its rings. */
-import { Epoll, EPOLLET, EPOLLIN, serveBlocking, viewMemory } from "../../ffi/mod.ts";
+import { Epoll, EPOLLET, EPOLLIN, PeerSignal, serveBlocking, viewMemory } from "../../ffi/mod.ts";
 import { SharedPage } from "../../lib/loopback/page.ts";
 import { ring } from "../../lib/loopback/port.ts";
 import { GuestMemory } from "../../lib/virtio/memory.ts";
@@ -16,6 +16,7 @@ serveBlocking<AdapterContract>(({ port, options }) => {
   );
   const device = new FakeDevice(memory, options);
   const epoll = Epoll.create();
+  const signal = PeerSignal.create();
   epoll.add(port.doorbell, EPOLLIN | EPOLLET, DOORBELL);
   let isDeaf = false;
 
@@ -24,12 +25,12 @@ serveBlocking<AdapterContract>(({ port, options }) => {
     if (page.isRead) page.answer(registers.read(page.offset, page.size));
     else registers.write(page.offset, page.size, page.data);
     page.finish();
-    ring(port.wakeup);
+    ring(port.wakeup, signal);
   };
   const interrupt = (): void => {
     if (!device.interrupt) return;
     device.interrupt = false;
-    ring(port.interrupt);
+    ring(port.interrupt, signal);
   };
   return {
     epoll,
@@ -56,6 +57,9 @@ serveBlocking<AdapterContract>(({ port, options }) => {
       device.run();
       interrupt();
     },
-    close: () => epoll.close(),
+    close() {
+      epoll.close();
+      signal.close();
+    },
   };
 });

@@ -6,6 +6,7 @@ import {
   EventFd,
   OsError,
   pageSize,
+  PeerSignal,
   Reactor,
   signalEvent,
   takeEvent,
@@ -26,6 +27,11 @@ import {
 } from "../../lib/loopback/mod.ts";
 import { withoutLeaks } from "../support/leaks.ts";
 import { TempFolder, until } from "../support/process.ts";
+
+function ringOnce(bell: Parameters<typeof ring>[0]): void {
+  using signal = PeerSignal.create();
+  ring(bell, signal);
+}
 
 const MEMORY = 1 << 20;
 const IDENTITY = { magic: 0x74726976, version: 2, deviceId: 4, vendor: 0x4c4f4956 };
@@ -88,10 +94,10 @@ softTest("who opens a node shares its page, its memory and its bells", async (pa
   assert(page.pending && page.isRead && page.offset === 0x70 && page.size === 4);
   page.answer(0x1234);
   page.finish();
-  ring(port.wakeup);
+  ringOnce(port.wakeup);
   assertEquals(takeEvent(node.wires.answer), 1);
   assertEquals(guest.waitInterrupt(0), false);
-  ring(port.interrupt);
+  ringOnce(port.interrupt);
   assertEquals(guest.waitInterrupt(0), true);
   assertEquals(guest.waitInterrupt(0), false);
 });
@@ -145,7 +151,7 @@ softTest(
     node.close();
     assertThrows(() => Deno.lstatSync(path), Deno.errors.NotFound);
     new Uint8Array(viewMemory(loopback.port.memory[0]!))[0] = 1;
-    ring(loopback.port.interrupt);
+    ringOnce(loopback.port.interrupt);
     loopback.close();
     loopback.close();
   },
@@ -157,7 +163,7 @@ softTest("a node of this process is attached by its wires, as often as one likes
   using a = SoftLoopback.attach(node);
   using b = SoftLoopback.attach(node);
   node.close();
-  ring(a.port.interrupt);
+  ringOnce(a.port.interrupt);
   assertEquals(takeEvent(b.port.interrupt.fd), 1);
 });
 
@@ -184,7 +190,7 @@ softTest(
     }
     {
       using second = SoftLoopback.restore(path, fds)!;
-      ring(second.port.interrupt);
+      ringOnce(second.port.interrupt);
       assertEquals(takeEvent(node.wires.interrupt), 1);
     }
     assert(fds.every(({ closed }) => closed));

@@ -84,10 +84,10 @@ function* descriptors(): Generator<string> {
   }
 }
 
-/** Mappings of shared memory, by the memfd's name. */
+/** Mappings of shared memory, by the memfd's name, and of contexts for asynchronous reads. */
 function* mappings(): Generator<string> {
   for (const line of Deno.readTextFileSync("/proc/self/maps").split("\n")) {
-    const name = line.match(/\/memfd:\S+/);
+    const name = line.match(/\/memfd:\S+|\[aio\]/);
     if (name !== null) yield `mapping ${name[0]}`;
   }
 }

@@ -1023,4 +1023,8 @@ Deno.test("ringing a call eventfd that is full, and blocking, does not wait", as
   driver.offer(0, "x");
   signalEvent(driver.kicks[0]!.number);
   assertEquals(await raw.ask("GET_QUEUE_NUM", undefined), "0400000000000000");
+  // Its flags are those that it came with: whoever waits in a read of it goes on waiting.
+  const flags =
+    /^flags:\s*(\d+)$/m.exec(Deno.readTextFileSync(`/proc/self/fdinfo/${full.number}`))![1];
+  assertEquals(parseInt(flags!, 8) & 0o4000, 0);
 });

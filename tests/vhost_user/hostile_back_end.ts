@@ -4,6 +4,7 @@ import {
   EPOLLIN,
   EPOLLRDHUP,
   EventFd,
+  type Fd,
   type Reactor,
   UnixListener,
   UnixSocket,
@@ -124,6 +125,8 @@ export interface Behaviour {
   protocolFeatures?: bigint;
   queueCount?: bigint;
   config?: Uint8Array;
+  /** Told of each message before it is answered, with its descriptors, which are closed afterwards. */
+  onMessage?: (name: FrontEndMessage, fds: readonly Fd[]) => void;
   /** Instead of a reply to these. */
   faults?: Partial<Record<FrontEndMessage, Fault>>;
 }
@@ -176,6 +179,7 @@ export class HostileBackEnd implements Disposable {
   }
 
   #accept(): void {
+    this.hangUp(); // the front-end has left the last connection, which may not have been noticed yet
     this.#socket = this.#listener.accept();
     this.hear();
   }
@@ -194,7 +198,11 @@ export class HostileBackEnd implements Disposable {
     const name = FRONT_END_NAMES.get(request)!;
     this.log.push(`${name} ${flags}${fds.length > 0 ? ` +${fds.length}` : ""}`);
     const fd = name === "SET_BACKEND_REQ_FD" ? fds.shift() : undefined;
-    if (fd !== undefined) this.channel = new UnixSocket(fd.release());
+    if (fd !== undefined) {
+      this.channel?.close();
+      this.channel = new UnixSocket(fd.release());
+    }
+    this.behaviour.onMessage?.(name, fds);
     for (const fd of fds) fd.close();
     const row = FRONT_END_MESSAGES[name] as MessageRow;
     const fault = this.behaviour.faults?.[name];

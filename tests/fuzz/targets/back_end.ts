@@ -9,7 +9,14 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { createPipe, type Fd, signalEvent, UnixSocket, Watches } from "../../../ffi/mod.ts";
+import {
+  createPipe,
+  type Fd,
+  PeerSignal,
+  signalEvent,
+  UnixSocket,
+  Watches,
+} from "../../../ffi/mod.ts";
 import { VhostUserError } from "../../../lib/vhost_user/errors.ts";
 import { MessageReader } from "../../../lib/vhost_user/framing.ts";
 import {
@@ -36,6 +43,9 @@ import {
   type Verdict,
   withNothingLeft,
 } from "../target.ts";
+
+/** One for all sessions: the kernel takes 30 ms to free it. */
+const SIGNAL = PeerSignal.create();
 
 type Kind = "memory" | "kick" | "call" | "pipe" | "socket";
 
@@ -246,6 +256,7 @@ class Run implements Disposable {
       watches: this.#watches,
       device: this.#device,
       clock: this.#clock,
+      signal: SIGNAL,
       report: (error) => this.#report(error),
       onEnd: () => this.#ends++,
     });
