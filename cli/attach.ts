@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * `viola attach`: the adapter proper. Joins loopback devices to vhost-user back-ends, several in one process.
+ * `viola attach`: connects loopback devices to vhost-user back-ends, several in one process.
  *
  * @module
  */
@@ -29,17 +29,17 @@ import { choice, collect, forEach, oneEach, oneOf, whole, wholes } from "./optio
 import { loadStoreStarter } from "./store.ts";
 import { Report } from "./report.ts";
 
-/** What is to be attached, and how. */
+/** The devices to attach, and the options. */
 export interface AttachPlan {
   devices: (BridgeDeviceOptions & { name: string })[];
   lanes: LaneOptions[];
-  /** How long back-ends may take for requests. */
+  /** Deadlines of back-ends for requests. */
   patience?: Partial<BackEndPatience>;
-  /** How long each back-end may take to answer for the first time, in milliseconds. Absent: as long as it likes. */
+  /** How long each back-end may take to answer for the first time, in milliseconds. Absent: any time. */
   backEndMs?: number;
 }
 
-/** The options as they are given; each may be several times. */
+/** The options as given; each may occur several times. */
 export interface AttachOptions {
   socket?: string[];
   loopback?: string[];
@@ -63,19 +63,19 @@ serves all, or the n-th goes with the n-th:
     --socket /run/s1 --loopback /dev/loopback-238 --priority 0 --priority 1
 soft:PATH is a loopback device in software, such as viola demo makes for its driver.
 
-Back-ends may come later, go, and come back; with isolated memory nothing is lost.
+Back-ends may start later, end, and start again; with isolated memory nothing is lost.
 
-A node of AGL's driver is kept when viola ends, a soft: one with --keep: the next viola
-that attaches it goes on with it, and the driver plays on. Until then it is held by
-systemd, as the service's unit says (FileDescriptorStoreMax=16, Type=simple), until that
-is stopped; elsewhere by a process of viola's own that listens at /run/viola/store, until
-viola forget NODE.`;
+When viola ends, nodes of AGL's driver are kept open (soft: nodes with --keep). The next
+viola that attaches such a node restores the device, and the driver does not notice. Until
+then a descriptor store holds the node: systemd, if the service's unit has
+FileDescriptorStoreMax=16 and Type=simple, until the service is stopped; else a process
+of viola at /run/viola/store, until viola forget NODE.`;
 
 /** Adds the subcommand. */
 export function addAttach(program: Command): void {
   program.command("attach")
-    .description("Join loopback devices to vhost-user back-ends, all in one process.")
-    .argument("<device...>", `${oneOf(CLASS_NAMES)}, as many as there are`)
+    .description("Connect loopback devices to vhost-user back-ends, all in one process.")
+    .argument("<device...>", `${oneOf(CLASS_NAMES)}, one for each device`)
     .option("--socket <path>", "the back-end's Unix socket (required)", collect)
     .option("--loopback <node>", "/dev/loopback-N, /dev/loopback or soft:PATH (required)", collect)
     .option(
@@ -85,31 +85,31 @@ export function addAttach(program: Command): void {
     )
     .option(
       "--mmio-version <version>",
-      "of the registers: 1, 2 or auto (the default):\n2 where the back-end offers VIRTIO_F_VERSION_1",
+      "version of the registers: 1, 2 or auto (the default),\nwhich is 2 if the back-end offers VIRTIO_F_VERSION_1",
       collect,
     )
-    .option("--priority <n>", "higher goes first in its lane (0)", collect)
+    .option("--priority <n>", "a higher number is served first in its lane (0)", collect)
     .option("--lane <name>", "devices of one lane share two threads (main)", collect)
     .option("--cpus <list>", "CPUs for the device's lane, such as 1,2", collect)
     .option("--realtime <n>", "real-time priority for the device's lane, 1 to 99", collect)
     .option(
       "--stream-limit <s>",
-      "give a back-end up whose streams stand still\nfor so many seconds (5)",
+      "disconnect a back-end after so many seconds without\nprogress of a running stream (5)",
     )
     .option(
       "--request-limit <s>",
-      "and one of a device without streams whose requests\ndo (never, while its socket answers)",
+      "disconnect a back-end of a device without streams\nafter so many seconds without progress of a request\n(never, while its socket answers)",
     )
     .option(
       "--keep",
-      "let the next viola go on where this one ends: the\ndefault for AGL's nodes",
+      "let the next viola restore the device: the default\nfor AGL's nodes",
     )
     .option(
       "--no-keep",
-      "close the nodes at the end. The first close of AGL's\nmakes the kernel oops a second later, and the node\nis of no use until the machine is restarted",
+      "close the nodes at the end. A second after an AGL\nnode is closed, its driver makes the kernel oops, and\nthe node is unusable until the machine is restarted",
     )
     .option("--json", "report as JSON lines, with counters at the end")
-    .option("--until-eof", "end when standard input does")
+    .option("--until-eof", "end at the end of standard input")
     .addHelpText("after", HELP)
     .action(runAttach);
 }
@@ -124,10 +124,10 @@ async function runAttach(classes: string[], options: AttachOptions): Promise<voi
 const CLASS_NAMES = DEVICE_CLASSES.map(({ name }) => name);
 
 /**
- * Makes a plan of a command line.
+ * Makes a plan from a command line.
  *
  * @param classes The DEVICE arguments
- * @throws {Failure} with status 1 when it makes no sense
+ * @throws {Failure} with status 1 when it is invalid
  */
 export function planAttach(classes: readonly string[], options: AttachOptions): AttachPlan {
   const n = classes.length;
@@ -154,7 +154,7 @@ export function planAttach(classes: readonly string[], options: AttachOptions): 
   };
 }
 
-/** What is said of a back-end's limits, if anything is. */
+/** The back-end's limits, where given. */
 function planPatience({ streamLimit, requestLimit }: AttachOptions): Pick<AttachPlan, "patience"> {
   const patience = {
     ...(streamLimit === undefined ? {} : { streamMs: seconds("--stream-limit", streamLimit) }),
@@ -163,12 +163,12 @@ function planPatience({ streamLimit, requestLimit }: AttachOptions): Pick<Attach
   return Object.keys(patience).length === 0 ? {} : { patience };
 }
 
-/** Seconds as milliseconds. */
+/** An option in seconds, as milliseconds. */
 function seconds(option: string, text: string): number {
   return 1000 * whole(option, text, 1, 86_400);
 }
 
-/** "sound" when there is one of a class, else "sound0", "sound1" … */
+/** "sound" for the only device of its class, else "sound0", "sound1" … */
 function deviceName(classes: readonly string[], i: number): string {
   const name = classes[i]!;
   const alone = classes.indexOf(name) === classes.lastIndexOf(name);
@@ -180,7 +180,7 @@ function readClass(text: string): DeviceClass {
   if (found !== undefined) return found;
   throw new Failure(
     USAGE,
-    `Cannot attach "${text}": it is no device, expected ${oneOf(CLASS_NAMES)}`,
+    `Cannot attach "${text}": it is not a device class, expected ${oneOf(CLASS_NAMES)}`,
   );
 }
 
@@ -197,7 +197,7 @@ function readPriority(text: string): number {
   return whole("--priority", text, -100, 100);
 }
 
-/** The lanes that devices name, each with the CPUs and the real-time priority of those devices. */
+/** The lanes of the devices, with their CPUs and real-time priorities. */
 function planLanes(names: readonly string[], options: AttachOptions): LaneOptions[] {
   const n = names.length;
   const cpus = forEach("--cpus", options.cpus, n, null, (text) => wholes("--cpus", text, 0, 52));
@@ -228,10 +228,10 @@ function planLanes(names: readonly string[], options: AttachOptions): LaneOption
 }
 
 /**
- * Attaches devices and serves them until it is time to end. A device that cannot go on leaves the others alone: on the
- * AGL driver their nodes could not be opened again.
+ * Attaches devices and serves them until a signal. A device that fails does not end the others: their nodes of the AGL
+ * driver could not be opened again.
  *
- * @throws {Failure} with status 1 for what cannot be, 2 when a node or back-end cannot be reached, 3 when the last
+ * @throws {Failure} with status 1 for an invalid plan, 2 when a node or back-end cannot be reached, 3 when the last
  * device fails later
  */
 export async function attach(plan: AttachPlan, report: Report, stop: StopSignal): Promise<void> {
@@ -266,7 +266,7 @@ export async function attach(plan: AttachPlan, report: Report, stop: StopSignal)
   }
 }
 
-/** Waits for the last device to fail; failures before that are told, and no more. */
+/** Waits for the last device to fail; earlier failures are only reported. */
 function lastFailure(ends: readonly Promise<void>[], report: Report): Promise<never> {
   const { promise, reject } = Promise.withResolvers<never>();
   let left = ends.length;
@@ -279,7 +279,7 @@ function lastFailure(ends: readonly Promise<void>[], report: Report): Promise<ne
   return promise;
 }
 
-/** How far the devices have come. */
+/** Which devices have connected and started. */
 class Answers {
   #started = new Set<string>();
   #connected = new Set<string>();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * viola in a process of its own, as the demo runs it: its facts come as JSON lines, and it never outlives its parent.
+ * A viola process as a child of the demo: its facts come as JSON lines, and it ends with its parent.
  *
  * @module
  */
@@ -10,9 +10,9 @@ import type { Fact } from "./report.ts";
 
 /** How long a child may take to end in order, in milliseconds. */
 const GRACE_MS = 5000;
-/** Characters kept of what it says on standard error: the last ones. */
+/** How many characters of its standard error are kept: the last ones. */
 const COMPLAINTS = 4096;
-/** Different errors kept of those it reports: the first ones. */
+/** How many different reported errors are kept: the first ones. */
 const ERRORS = 3;
 
 /** The arguments that make Deno.execPath() run viola: the executable itself, or Deno from source. */
@@ -33,11 +33,11 @@ export class ViolaChild implements AsyncDisposable {
   #failed = Promise.withResolvers<never>();
 
   /**
-   * @param name How it is called in errors
+   * @param name Its name in errors
    * @param args Its command line; `--json --until-eof` are added
    */
   constructor(readonly name: string, args: readonly string[]) {
-    // In a session of its own, ^C at the terminal is for the parent alone, which ends its children in order.
+    // In a session of its own, so that only the parent gets ^C from the terminal; it ends its children in order.
     this.#process = new Deno.Command(Deno.execPath(), {
       args: programArgs([...args, "--json", "--until-eof"]),
       detached: true,
@@ -54,12 +54,12 @@ export class ViolaChild implements AsyncDisposable {
     return this.#process.pid;
   }
 
-  /** What it reported as errors although it went on: the first few different ones. */
+  /** Errors that it reported while it kept running: the first few different ones. */
   get errors(): string[] {
     return [...this.#errors];
   }
 
-  /** Rejects with a {@linkcode Failure} when it ends without having been asked to. */
+  /** Rejects with a {@linkcode Failure} when it ends before {@linkcode stop}. */
   get failed(): Promise<never> {
     return this.#failed.promise;
   }
@@ -69,7 +69,7 @@ export class ViolaChild implements AsyncDisposable {
     const { promise, resolve } = Promise.withResolvers<Fact>();
     this.#waiting.push({ wanted, resolve });
     const next = Promise.race([promise, this.failed]);
-    next.catch(() => {}); // whoever awaits it is told
+    next.catch(() => {}); // reported to the caller that awaits it
     return next;
   }
 
@@ -87,7 +87,10 @@ export class ViolaChild implements AsyncDisposable {
     const end = `${this.name} ended with ${signal ?? `exit status ${code}`}`;
     const said = this.#complaints.replaceAll(/^viola: /gm, "").trim().replaceAll(/\s*\n\s*/g, "; ");
     const status = code >= USAGE && code <= FAILED ? code : FAILED;
-    return new Failure(status, `Cannot go on: ${end}${said === "" ? "" : `, saying: ${said}`}`);
+    return new Failure(
+      status,
+      `Cannot finish the demo: ${end}${said === "" ? "" : ` with the message: ${said}`}`,
+    );
   }
 
   async #readFacts(): Promise<void> {
@@ -103,7 +106,7 @@ export class ViolaChild implements AsyncDisposable {
     try {
       this.#take(JSON.parse(line));
     } catch {
-      this.#complain(`${line}\n`); // no fact: whatever it is, the user should see it if this child fails
+      this.#complain(`${line}\n`); // not a fact: shown to the user if this child fails
     }
   }
 
@@ -126,7 +129,7 @@ export class ViolaChild implements AsyncDisposable {
     this.#complaints = (this.#complaints + text).slice(-COMPLAINTS);
   }
 
-  /** Asks it to end by closing its standard input, kills it when it does not, waits; again waits for the same end. */
+  /** Closes its standard input, waits for its end, and kills it if it does not end. Calling it again waits for the same end. */
   stop(): Promise<void> {
     return this.#stopped ??= this.#stop();
   }

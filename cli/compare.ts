@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Whether two WAV files hold the same sound, to the last bit.
+ * Compares two WAV files bit by bit.
  *
  * @module
  */
@@ -13,25 +13,25 @@ import {
   WavReader,
 } from "../lib/wav/mod.ts";
 
-/** What a comparison found. */
+/** Result of a comparison. */
 export interface Comparison {
   equal: boolean;
-  /** Frames in the file that was made. */
+  /** Frames in the copy. */
   frames: number;
-  /** How it differs, in words; empty when it does not. */
+  /** The first difference, as text; empty when there is none. */
   difference: string;
 }
 
-/** Frames that are compared at a time. */
+/** Frames that are compared at once. */
 const CHUNK = 1 << 16;
 
 /**
- * Compares the samples of two files, all of them, and their formats; how their headers are laid out is no matter, nor
- * whether 24-bit samples lie in 3 bytes or in 4.
+ * Compares all samples of two files and their formats. The layout of their headers does not matter, nor
+ * whether 24-bit samples take 3 or 4 bytes.
  *
- * @param original What it must be equal to
- * @param copy What was made
- * @param most Frames of the original that count
+ * @param original The expected file
+ * @param copy The file to compare with it
+ * @param most The most frames of the original to compare
  * @throws {WavError} when one of them cannot be read
  */
 export function compareWav(original: string, copy: string, most = Infinity): Comparison {
@@ -43,7 +43,7 @@ export function compareWav(original: string, copy: string, most = Infinity): Com
     return differs(`it is ${wavFormatText(b.format)}, expected ${wavFormatText(a.format)}`);
   }
   const at = firstDifference(a, b);
-  if (at < Math.min(a.frames, b.frames)) return differs(`frame ${at} is another`);
+  if (at < Math.min(a.frames, b.frames)) return differs(`frame ${at} differs`);
   if (a.frames !== b.frames) return differs(`it has ${frames} frames, expected ${a.frames}`);
   return { equal: true, frames, difference: "" };
 }

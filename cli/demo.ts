@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * `viola demo`: two virtual sound cards, two files, the whole chain, and whether every sample arrived.
+ * `viola demo`: plays two files into two virtual sound cards, through the whole chain, and checks that every sample arrived.
  *
  * @module
  */
@@ -36,7 +36,7 @@ import {
   verdictLines,
 } from "./verdict.ts";
 
-/** As commander gives them. */
+/** The options, from commander. */
 interface DemoOptions {
   play?: string[];
   out: string;
@@ -45,29 +45,33 @@ interface DemoOptions {
   json?: boolean;
 }
 
-/** Descriptors that the adapter of two cards has at once, and some more: it has most of all. */
+/** Open files needed: the adapter for two cards needs the most of all processes; and some more. */
 const OPEN_FILES = 96;
-/** More than the header of a file that comes out takes. */
+/** More than the header of an output file. */
 const HEADER_BYTES = 4096;
 
-/** What a card without a file plays. */
+/** The pieces for cards without a file. */
 const PIECES = [prelude, gong] as const;
 
 /** Adds the subcommand. */
 export function addDemo(program: Command): void {
   program.command("demo")
     .description(
-      "Play two pieces into two virtual sound cards, through viola, and compare what comes out.",
+      "Play two pieces into two virtual sound cards, through viola, and compare the output.",
     )
-    .option("--play <file>", "a WAV file for the first card; again for the second", collect)
-    .option("--out <folder>", "where the files that come out go", "demo-out")
-    .option("--fast", "as fast as it goes, not in real time")
+    .option(
+      "--play <file>",
+      "a WAV file for the first card; a second one\nfor the second card",
+      collect,
+    )
+    .option("--out <folder>", "folder for the output files", "demo-out")
+    .option("--fast", "as fast as possible, not in real time")
     .option("--memory <mode>", "isolated or direct", "isolated")
-    .option("--json", "report one JSON object, at the end")
+    .option("--json", "report one JSON object at the end")
     .action(runDemo);
 }
 
-/** @throws {Failure} with status 3 unless all is well */
+/** @throws {Failure} with status 3 unless every sample arrived */
 async function runDemo(options: DemoOptions): Promise<void> {
   const report = new Report(options.json === true);
   const memory = choice("--memory", options.memory, ["isolated", "direct"]);
@@ -92,7 +96,9 @@ async function runDemo(options: DemoOptions): Promise<void> {
   const ok = faults.length === 0;
   const verdict: Verdict = { ok, pace, memory, cards, steps: clock.steps, ms: clock.ms };
   report.result(verdict, verdictLines(verdict));
-  if (!ok) throw new Failure(FAILED, `Cannot call it well: ${faults.join("; ")}`);
+  if (!ok) {
+    throw new Failure(FAILED, `Cannot confirm that every sample arrived: ${faults.join("; ")}`);
+  }
 }
 
 function judge(part: Part, played: Played): CardVerdict {
@@ -102,18 +108,20 @@ function judge(part: Part, played: Played): CardVerdict {
   return { ...part, ...compare(part), remarks, xruns, ioErrors, deviceErrors, longestPeriodMs };
 }
 
-/** What is said of an input that is still being recorded. */
+/** A remark on an input that is still being recorded. */
 function growthOf({ input, frames }: Part): string[] {
   try {
     using reader = WavReader.open(input);
     if (reader.frames <= frames) return [];
-    return [`it has grown meanwhile: the first ${frames} of ${reader.frames} frames were played`];
+    return [
+      `it has grown during the demo: the first ${frames} of ${reader.frames} frames were played`,
+    ];
   } catch {
     return []; // the comparison says why
   }
 }
 
-/** A device that failed may have left no file, or none that can be read. */
+/** A device that failed may have left no file, or an unreadable one. */
 function compare({ input, output, frames }: Part): Comparison {
   try {
     return compareWav(input, output, frames);
@@ -131,7 +139,7 @@ async function checkFiles(files: readonly string[]): Promise<void> {
   for (const file of files) await check(`play ${file}`, () => readPlayable(file));
 }
 
-/** @throws {Failure} with status 2 when this process may not have what a demo needs */
+/** @throws {Failure} with status 2 when a limit of this process is too low for a demo */
 async function checkLimits(files: readonly string[]): Promise<void> {
   const { GUEST_MEMORY } = await load(() => import("../lib/loopback/mod.ts"));
   const outputs = files.map((file) => {
@@ -145,10 +153,10 @@ async function checkLimits(files: readonly string[]): Promise<void> {
 }
 
 /**
- * Finds or makes what the cards play, and makes room for what comes out.
+ * Finds or makes the input files, and prepares the output folder.
  *
- * @param files Those of the first cards; the others play pieces of their own
- * @throws {Failure} with status 1 for a file that would be written to, 2 for what cannot be reached
+ * @param files For the first cards; the others play viola's own pieces
+ * @throws {Failure} with status 1 for an input that is also an output, 2 for a file that cannot be reached
  */
 async function prepareParts(files: readonly string[], folder: string): Promise<Part[]> {
   const outputs = PIECES.map((_, card) => `${folder}/card${card}.wav`);
@@ -163,7 +171,7 @@ async function prepareParts(files: readonly string[], folder: string): Promise<P
   });
 }
 
-/** What a file holds. @throws {Failure} when no card can play it @throws {WavError} when it is not a WAV file */
+/** A file's format and length. @throws {Failure} when no card can play it @throws {WavError} when it is not a WAV file */
 function readPlayable(path: string): Pick<Part, "format" | "frames" | "restBytes" | "remarks"> {
   using reader = WavReader.open(path);
   const { format, frames, remarks } = reader;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * `viola device`: a vhost-user device of viola's own, as a process of its own.
+ * `viola device`: one of viola's own vhost-user devices, as a process.
  *
  * @module
  */
@@ -13,14 +13,14 @@ import { check, Failure, load, step, StopSignal, UNREACHABLE, USAGE } from "./ex
 import { choice, collect, oneOf, whole } from "./options.ts";
 import { Report } from "./report.ts";
 
-/** The options of every device, as they are given. */
+/** The options of every device, as given. */
 export interface DeviceOptions {
   socket?: string;
   json?: boolean;
   untilEof?: boolean;
 }
 
-/** A class that viola has a device of, and its options. */
+/** A class with an embedded device, and its options. */
 interface Choice {
   readonly deviceClass: DeviceClass;
   readonly cli: CliRole;
@@ -42,11 +42,11 @@ async function loadChoices(): Promise<readonly Choice[]> {
 export async function addDevice(program: Command): Promise<void> {
   const choices = await loadChoices();
   const command = program.command("device")
-    .description("Be a vhost-user device, for one front-end after another.")
+    .description("Run a vhost-user device, for one front-end after another.")
     .argument("<class>", oneOf(choices.map(({ deviceClass }) => deviceClass.name)))
-    .option("--socket <path>", "Unix socket to listen at (required)")
+    .option("--socket <path>", "Unix socket to listen on (required)")
     .option("--json", "report as JSON lines")
-    .option("--until-eof", "end when standard input does");
+    .option("--until-eof", "end at the end of standard input");
   for (const option of optionsOf(choices)) command.addOption(option);
   command
     .addHelpText("after", choices.map(helpOf).join(""))
@@ -55,7 +55,7 @@ export async function addDevice(program: Command): Promise<void> {
     );
 }
 
-/** Of all classes, each once; every class's help lists its own. */
+/** The options of all classes, each once; the help lists them by class. */
 function optionsOf(choices: readonly Choice[]): Option[] {
   const all = new Map(choices.flatMap(({ cli }) => cli.options.map((one) => [one.flags, one])));
   return all.values().map((one) => {
@@ -64,7 +64,7 @@ function optionsOf(choices: readonly Choice[]): Option[] {
   }).toArray();
 }
 
-/** How wide a column of options is, as commander has it for the options of all. */
+/** Width of the column of options, as in commander's help. */
 const COLUMN = 21;
 
 function helpOf({ deviceClass: { name, summary }, cli: { options, help } }: Choice): string {
@@ -77,13 +77,13 @@ function helpOf({ deviceClass: { name, summary }, cli: { options, help } }: Choi
   }`;
 }
 
-/** A device, as a command line asks for it. */
+/** A device to run. */
 interface DevicePlan {
   readonly deviceClass: DeviceClass;
   readonly spec: { readonly socket: string };
 }
 
-/** Makes a plan of a command line. @throws {Failure} with status 1 when it makes no sense */
+/** Makes a plan from a command line. @throws {Failure} with status 1 when it is invalid */
 function planDevice(
   choices: readonly Choice[],
   name: string,
@@ -93,12 +93,14 @@ function planDevice(
   choice("DEVICE", name, names);
   const { deviceClass, cli } = choices[names.indexOf(name)]!;
   const { socket } = options;
-  if (socket === undefined) throw new Failure(USAGE, "Cannot be a device: --socket is missing");
+  if (socket === undefined) {
+    throw new Failure(USAGE, "Cannot start the device: --socket is missing");
+  }
   for (const other of choices) refuseOptions(other, cli, name, options);
   return { deviceClass, spec: { ...cli.parse(valuesOf(cli.options, options)), socket } };
 }
 
-/** @throws {Failure} when an option of another class is given that this class does not have */
+/** @throws {Failure} when an option of another class is given */
 function refuseOptions(other: Choice, cli: CliRole, name: string, options: CliValues): void {
   const own = new Set(cli.options.map(({ flags }) => flags));
   for (const { flags } of other.cli.options) {
@@ -109,7 +111,7 @@ function refuseOptions(other: Choice, cli: CliRole, name: string, options: CliVa
   }
 }
 
-/** Values as the options say that they are. @throws {Failure} */
+/** Checks and converts the values of options. @throws {Failure} */
 function valuesOf(options: readonly CliOption[], given: CliValues): CliValues {
   const values: Record<string, CliValues[string]> = {};
   for (const { flags, choices, range } of options) {
@@ -125,9 +127,9 @@ function valuesOf(options: readonly CliOption[], given: CliValues): CliValues {
 }
 
 /**
- * Is a device until it is time to end.
+ * Runs a device until a signal.
  *
- * @throws {Failure} with status 1 for what the device cannot be, 2 when it cannot listen, 3 when it fails later
+ * @throws {Failure} with status 1 for an invalid device, 2 when it cannot listen, 3 when it fails later
  */
 async function runDevice({ deviceClass, spec }: DevicePlan, options: DeviceOptions): Promise<void> {
   const report = new Report(options.json === true);
@@ -138,12 +140,12 @@ async function runDevice({ deviceClass, spec }: DevicePlan, options: DeviceOptio
   failed.catch(() => {}); // it may fail while it is being closed
   const refuse = (error: Error): Promise<never> => {
     if (!(error instanceof SpecError)) throw error;
-    return check("be such a device", () => Promise.reject(error));
+    return check("start the device", () => Promise.reject(error));
   };
   const onEvent = (event: DeviceEvent) => reportEvent(report, event);
   const device = await step(
     UNREACHABLE,
-    `listen at ${spec.socket}`,
+    `listen on ${spec.socket}`,
     () => startDevice(deviceClass, spec, { onEvent, onFailure: reject }).catch(refuse),
   );
   try {

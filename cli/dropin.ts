@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The command line of AGL's C program `virtio-loopback-adapter`, so that viola can stand in for it: same options, exit
+ * The command line of AGL's C program `virtio-loopback-adapter`, so that viola can replace it: same options, exit
  * status 1 for every failure. No package is loaded on this path.
  *
  * @module
@@ -18,27 +18,27 @@ import { Failure, messageOf, StopSignal, USAGE } from "./exit.ts";
 import { oneOf } from "./options.ts";
 import { Report } from "./report.ts";
 
-/** The C program's name: an executable called so takes its command line. */
+/** The C program's name: an executable of this name takes its command line. */
 export const C_PROGRAM = "virtio-loopback-adapter";
 
 const SERVED = DEVICE_CLASSES.flatMap((row) => row.dropInNames);
 
-/** How it is used, for bad arguments. */
+/** The usage text, for bad arguments. */
 export const DROP_IN_USAGE = `Usage: ${C_PROGRAM} -d DEVICE -s SOCKET [-l N] [-qn N -qs N]
   -d   the device: ${SERVED.join(", ")}
   -s   the back-end's Unix socket, waited for up to 5 s
   -l   the N of /dev/loopback-N, or soft:PATH; without it /dev/loopback
-  -qn  number of queues (1 to 16), and -qs their size (1 to 1024): accepted, and of no effect,
-       for they are vhublk's
-A node is kept for the next viola, as by viola attach; viola forget lets go of it.`;
+  -qn  number of queues (1 to 16), -qs their size (1 to 1024): accepted and ignored, as they
+       are for vhublk
+The node is kept open for the next viola, as by viola attach; viola forget closes it.`;
 
-/** How long the back-end is waited for, in milliseconds. */
+/** How long to wait for the back-end, in milliseconds. */
 const BACK_END_MS = 5000;
 
 const OPTIONS = ["-d", "-s", "-l", "-qn", "-qs"] as const;
 type Option = typeof OPTIONS[number];
 
-/** Whether a command line is one made for the C program: by the executable's name, or by its first option. */
+/** Whether a command line is one for the C program, by the executable's name or the first option. */
 export function isDropIn(executable: string, args: readonly string[]): boolean {
   return executable.split("/").at(-1) === C_PROGRAM || OPTIONS.includes(args[0] as Option);
 }
@@ -46,7 +46,7 @@ export function isDropIn(executable: string, args: readonly string[]): boolean {
 /**
  * Reads the C program's command line.
  *
- * @throws {Failure} with what is wrong, and how it is used
+ * @throws {Failure} with the error and the usage text
  */
 export function parseDropIn(args: readonly string[]): AttachPlan {
   const given = collect(args);
@@ -90,15 +90,15 @@ function classOf(device: string | undefined): DeviceClass {
   const unserved = UNSERVED_DROP_INS.find(({ name }) => name === device);
   if (unserved !== undefined) throw new Failure(USAGE, whyUnserved(unserved));
   return deviceClassByDropInName(device) ??
-    refuse(`Cannot serve "${device}": it is no device, expected ${oneOf(SERVED)}`);
+    refuse(`Cannot serve "${device}": it is not a device, expected ${oneOf(SERVED)}`);
 }
 
-/** Of some classes only the device that the C program had built in is missing. */
+/** For some classes only the C program's built-in device is missing. */
 function whyUnserved({ name, id }: UnservedDropIn): string {
   const [instead] = deviceClassById(id)?.dropInNames ?? [];
   return instead === undefined
     ? `Cannot serve ${name}: this version has no such device yet, expected ${oneOf(SERVED)}`
-    : `Cannot serve ${name}: that is built into the C program, expected -d ${instead} with a back-end of its own`;
+    : `Cannot serve ${name}: that device is built into the C program; use -d ${instead} with a vhost-user back-end`;
 }
 
 function checkNumber(given: Map<Option, string>, option: Option, min: number, max: number): void {
@@ -125,7 +125,7 @@ function refuse(message: string): never {
 /**
  * Runs as the C program would, until a signal ends it.
  *
- * @throws {Failure} with status 1, whatever failed
+ * @throws {Failure} with status 1 for every failure
  */
 export async function runDropIn(args: readonly string[]): Promise<void> {
   const plan = parseDropIn(args);

@@ -7,14 +7,14 @@
 
 import { OsError } from "../ffi/errno.ts";
 
-/** Exit status: what was asked for cannot be done as asked (options, a file of the wrong kind). */
+/** Exit status: wrong usage (options, a file of the wrong kind). */
 export const USAGE = 1;
 /** Exit status: something cannot be reached (a socket, a node, a file, a folder). */
 export const UNREACHABLE = 2;
-/** Exit status: it began, and failed. */
+/** Exit status: it failed while running. */
 export const FAILED = 3;
 
-/** An end with a message for the user. Any other error counts as {@linkcode FAILED}. */
+/** An error with an exit status and a message for the user. Any other error counts as {@linkcode FAILED}. */
 export class Failure extends Error {
   override readonly name = "Failure";
 
@@ -27,15 +27,15 @@ export class Failure extends Error {
   }
 }
 
-/** The exit status that goes with an error. */
+/** The exit status of an error. */
 export function statusOf(error: unknown): number {
   return error instanceof Failure ? error.status : FAILED;
 }
 
-/** Deno's words for a file that it gives an executable no access to, whatever the user may do. */
+/** Deno's message for a file that it does not let an executable open, whatever the user's permissions are. */
 const NO_ACCESS = /Requires \w+ access to ("[^"]*"), (run again|specify the required)[^\n]*/;
 
-/** What to tell the user about an error: its message, without the place in the code it came from. */
+/** The message of an error for the user, without the stack trace. */
 export function messageOf(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
   return message.split(/\n\s+at /, 1)[0]!.trimEnd()
@@ -46,9 +46,9 @@ export function messageOf(error: unknown): string {
 }
 
 /**
- * Does a step whose failure means `status`, whatever it throws.
+ * Runs a step whose failure means exit status `status`, whatever it throws.
  *
- * @param doing Put before the message when that is not a sentence of its own, such as "open card.wav"
+ * @param doing What is attempted, such as "open card.wav": put before a message that does not say so itself
  * @throws {Failure}
  */
 export async function step<T>(
@@ -72,8 +72,8 @@ export async function step<T>(
 }
 
 /**
- * Looks at something that was named: what a system call refuses (it is absent, busy, not ours) cannot be reached; any
- * other fault is in what was asked for.
+ * Runs a check of something that the user named: an error of a system call (it is absent, busy, not ours) means
+ * {@linkcode UNREACHABLE}, any other {@linkcode USAGE}.
  *
  * @throws {Failure}
  */
@@ -90,7 +90,7 @@ export async function check<T>(doing: string, look: () => T | Promise<T>): Promi
 /**
  * Loads the part of viola that needs the shim, which may have to be built first.
  *
- * @throws {Failure} with status 2 and one line when that cannot be, however much a compiler said
+ * @throws {Failure} with status 2 and one line when that fails, however long the compiler's output is
  */
 export function load<T>(code: () => Promise<T>): Promise<T> {
   const inOneLine = (error: unknown) => {
@@ -99,7 +99,7 @@ export function load<T>(code: () => Promise<T>): Promise<T> {
   return step(UNREACHABLE, "load viola", () => code().catch(inOneLine));
 }
 
-/** Whether this process was started with hang-ups ignored, as by nohup. */
+/** Whether SIGHUP is ignored, as under nohup. */
 async function ignoresHangUp(): Promise<boolean> {
   const { readSystemFile } = await load(() => import("../ffi/mod.ts"));
   const ignored = /^SigIgn:.*([0-9a-f])$/m.exec(readSystemFile("/proc/self/status"))?.[1];
@@ -109,8 +109,8 @@ async function ignoresHangUp(): Promise<boolean> {
 const ignore = (): void => {};
 
 /**
- * The wish to end, from SIGINT, SIGTERM, SIGQUIT, or SIGHUP when the terminal is closed. While it lives, none of them
- * ends the process by itself.
+ * The request to end, from SIGINT, SIGTERM, SIGQUIT, or SIGHUP when the terminal is closed. While this object exists, none
+ * of them ends the process by itself.
  */
 export class StopSignal implements Disposable {
   #controller = new AbortController();
@@ -124,17 +124,17 @@ export class StopSignal implements Disposable {
       Deno.addSignalListener(name, listener);
       return { name, listener };
     });
-    // Else a file that may not grow any more ends the process, and nobody is told why.
+    // Otherwise a file at its size limit would end the process without a message.
     Deno.addSignalListener("SIGXFSZ", ignore);
   }
 
   /** Begins to listen. @throws {Failure} with status 2 when viola cannot be loaded */
   static async listen(): Promise<StopSignal> {
-    // Asked before there is a listener: with its first one Deno takes hang-ups over, ignored or not.
+    // Read before there is a listener: with the first one Deno handles SIGHUP, ignored or not.
     return new StopSignal(await ignoresHangUp());
   }
 
-  /** Aborted by the first of them, with its name as the reason. */
+  /** Aborted by the first signal, with its name as the reason. */
   get signal(): AbortSignal {
     return this.#controller.signal;
   }
@@ -143,12 +143,12 @@ export class StopSignal implements Disposable {
     (this.signal.aborted ? this.#again : this.#controller).abort(name);
   }
 
-  /** Aborted by one that comes after that: the user will not wait. */
+  /** Aborted by a second signal: the user does not want to wait. */
   get again(): AbortSignal {
     return this.#again.signal;
   }
 
-  /** Makes the end of standard input such a wish too. What comes in before is ignored. */
+  /** Treats the end of standard input as such a request too. Input before the end is ignored. */
   async untilEof(): Promise<void> {
     try {
       for await (const _ of Deno.stdin.readable);

@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The folder that a demo writes to: nobody else writes to it meanwhile, and nothing that is there is overwritten but what
- * an earlier demo left.
+ * The folder that a demo writes to: no other demo writes to it meanwhile, and only files of an earlier demo
+ * are overwritten.
  *
  * @module
  */
 import { Failure, step, UNREACHABLE, USAGE } from "./exit.ts";
 
-/** How long a folder that nobody else uses may take to be ours, in milliseconds. */
+/** How long to wait for the lock of a folder, in milliseconds. */
 const LOCK_MS = 1000;
 
 /**
- * Makes the folder, and keeps other demos from it until that is disposed of or this process ends. Folders that were made
- * for it and hold nothing then are removed.
+ * Makes the folder and locks it until the result is disposed of or this process ends. Then folders that were made
+ * for it are removed if they are empty.
  *
- * @throws {Failure} with status 1 for no folder, 2 for one that cannot be made, or has a demo in it
+ * @throws {Failure} with status 1 if it is not a folder, 2 if it cannot be made or another demo uses it
  */
 export async function occupy(folder: string): Promise<Disposable> {
   if (folder === "") throw new Failure(USAGE, 'Cannot use --out "": expected a folder');
@@ -23,10 +23,13 @@ export async function occupy(folder: string): Promise<Disposable> {
   const handle = await step(UNREACHABLE, `open ${folder}`, () => Deno.open(folder));
   stack.use(handle);
   if (await isLocked(handle)) return stack.move();
-  throw new Failure(UNREACHABLE, `Cannot use ${folder}: another demo writes to it, expected none`);
+  throw new Failure(
+    UNREACHABLE,
+    `Cannot use ${folder}: another demo is writing to it; name another folder with --out, or wait`,
+  );
 }
 
-/** Makes a folder and those it lies in. @returns what removes those that were not there, if they are empty */
+/** Makes a folder and its parents. @returns removes those that did not exist before, if they are empty */
 function makeFolder(folder: string): Disposable {
   const isThere = lookAt(folder);
   if (isThere !== "" && isThere !== "a folder") {
@@ -46,7 +49,7 @@ function makeFolder(folder: string): Disposable {
   };
 }
 
-/** A folder and those it lies in, as far as they are not there, from the innermost on. */
+/** A folder and its parents that do not exist, from the innermost on. */
 function missingFolders(folder: string): string[] {
   const missing: string[] = [];
   for (let path = folder.replace(/\/+$/, ""); path !== "" && lookAt(path) === "";) {
@@ -56,7 +59,7 @@ function missingFolders(folder: string): string[] {
   return missing;
 }
 
-/** Where there are no locks, every demo is taken for the only one. */
+/** On a file system without locks every demo is taken for the only one. */
 async function isLocked(handle: Deno.FsFile): Promise<boolean> {
   const locked = handle.lock(true).then(() => true, () => true);
   let timer;
@@ -66,22 +69,22 @@ async function isLocked(handle: Deno.FsFile): Promise<boolean> {
   return isOurs;
 }
 
-/** What a path leads to, in words; empty when there is nothing. */
+/** What a path leads to, as text; empty when there is nothing. */
 function lookAt(path: string): string {
   try {
     const info = Deno.statSync(path);
-    return info.isDirectory ? "a folder" : info.isFile ? "a file" : "no regular file";
+    return info.isDirectory ? "a folder" : info.isFile ? "a file" : "not a regular file";
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
   try {
-    return `a link to ${Deno.readLinkSync(path)}, which is not there`;
+    return `a link to ${Deno.readLinkSync(path)}, which does not exist`;
   } catch {
     return "";
   }
 }
 
-/** What a file is, by whatever name; undefined when it is not there. */
+/** Identity of a file, the same for all its names; undefined when it does not exist. */
 function identityOf(path: string): string | undefined {
   try {
     const { dev, ino } = Deno.statSync(path);
@@ -92,10 +95,10 @@ function identityOf(path: string): string | undefined {
 }
 
 /**
- * Removes files that an earlier demo left, so that nothing old is taken for new; none of them if one cannot be removed.
+ * Removes output files of an earlier demo, so that none of them is taken for a new one; all of them or none.
  *
- * @param files What is to be played
- * @throws {Failure} when a path is one of those, or nothing that a demo leaves
+ * @param files The input files
+ * @throws {Failure} when a path is an input file, or not a file
  */
 export function clear(paths: readonly string[], files: readonly string[]): void {
   const old = paths.filter((path) => isOld(path, files));
@@ -107,12 +110,15 @@ function isOld(path: string, files: readonly string[]): boolean {
   const identity = identityOf(path);
   const played = files.find((file) => identity !== undefined && identityOf(file) === identity);
   if (played !== undefined) {
-    throw new Failure(USAGE, `Cannot play ${played}: the demo writes to it, expected another`);
+    throw new Failure(
+      USAGE,
+      `Cannot play ${played}: the demo would overwrite it; name another folder with --out`,
+    );
   }
   const isThere = lookAt(path);
   if (isThere === "" || isThere === "a file") return isThere !== "";
   throw new Failure(
     USAGE,
-    `Cannot write ${path}: it is ${isThere}, expected a file, or nothing`,
+    `Cannot write ${path}: it is ${isThere}, expected a file or nothing`,
   );
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * `viola forget`: lets go of devices that were kept for a viola to come.
+ * `viola forget`: removes devices from the descriptor store.
  *
  * @module
  */
@@ -22,14 +22,14 @@ What systemd keeps for a service it lets go of itself: systemctl stop SERVICE.`;
 /** Adds the subcommand. */
 export function addForget(program: Command): void {
   program.command("forget")
-    .description("Let go of devices that attach, or the drop-in, left for the next viola.")
+    .description("Close nodes that attach, or the drop-in, has kept open for the next viola.")
     .argument("<node...>", "/dev/loopback-N, /dev/loopback or soft:PATH")
     .option("--json", "report as JSON lines")
     .addHelpText("after", HELP)
     .action(runForget);
 }
 
-/** @throws {Failure} with status 1 for what is no node, 2 when the descriptor store cannot be reached */
+/** @throws {Failure} with status 1 for something that is not a node, 2 when the descriptor store cannot be reached */
 async function runForget(nodes: string[], options: { json?: boolean }): Promise<void> {
   const report = new Report(options.json === true);
   const { Reactor } = await load(() => import("../ffi/mod.ts"));
@@ -48,7 +48,7 @@ async function runForget(nodes: string[], options: { json?: boolean }): Promise<
         () => store.remove(canonicalName(node)),
       );
       const use = aglRelease(node) === null ? null : useOf(() => nodeUse(node));
-      const text = kept ? `${node}: forgotten` : `${node}: nothing is kept`;
+      const text = kept ? `${node}: forgotten` : `${node}: was not kept`;
       report.fact({ event: "forgotten", node, kept }, text + consequence(use));
     }
   } finally {
@@ -56,7 +56,7 @@ async function runForget(nodes: string[], options: { json?: boolean }): Promise<
   }
 }
 
-/** null for a node that is not there. */
+/** null for a node that does not exist. */
 function useOf(look: () => NodeUse): NodeUse | null {
   try {
     return look();
@@ -66,12 +66,14 @@ function useOf(look: () => NodeUse): NodeUse | null {
   }
 }
 
-/** What it means for a node that nothing is kept of it, as it ends a line. */
+/** What that means for the node, as the end of a line. */
 function consequence(use: NodeUse | null): string {
   if (use?.kind === "spent") {
-    return "; it is spent: restart the machine before it is attached again";
+    return "; it was closed and is unusable: restart the machine before you attach it again";
   }
-  if (use?.kind === "open") return `; process ${use.pid} has it open, and at its end it is spent`;
+  if (use?.kind === "open") {
+    return `; process ${use.pid} has it open, and when that ends the node is unusable until the machine is restarted`;
+  }
   return "";
 }
 

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The limits that a process has by setrlimit(2), looked at before they are met.
+ * The limits of a process (setrlimit(2)), checked before they are reached.
  *
  * @module
  */
 import { Failure, load, step, UNREACHABLE } from "./exit.ts";
 
-/** What a command needs of them. */
+/** What a command needs. */
 export interface Needs {
   /** Descriptors at once, in each of its processes. */
   openFiles: number;
@@ -31,7 +31,7 @@ export function softLimit(text: string, name: string): number {
   return limit === undefined ? Infinity : Number(limit);
 }
 
-/** What is missing, as it continues "Cannot …: "; empty when nothing is. */
+/** Which limit is too low, as the continuation of "Cannot …: "; empty when none is. */
 export function shortage(text: string, needs: Needs): string {
   for (const kind of ["openFiles", "fileBytes"] as const) {
     const [name, limit] = LIMITS[kind];

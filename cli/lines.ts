@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Lines for whoever reads them, or does not: they are queued and written in the background, so that a reader that stalls
- * or goes, or a disk that is full, neither holds up nor ends what is reported on.
+ * Output lines: they are queued and written in the background, so that a reader that stalls or ends, or a full disk,
+ * neither delays nor ends the program.
  *
  * @module
  */
 
-/** Texts that wait to be written; there is no room for more. */
+/** The most texts in the queue. */
 const QUEUE = 1000;
-/** How long the last lines may take at the end, in milliseconds. */
+/** How long to wait for the last lines at the end, in milliseconds. */
 const LAST_MS = 1000;
-/** When to look again whether a pipe that does not block has room, in milliseconds. */
+/** How long to wait before another write to a full non-blocking pipe, in milliseconds. */
 const RETRY_MS = 20;
 
 const encoder = new TextEncoder();
 
-/** Where lines go: standard output or standard error, or what a test puts in their place. */
+/** Where lines go: standard output, standard error, or a fake in a test. */
 export interface Output {
   write(bytes: Uint8Array): Promise<number>;
   isTerminal(): boolean;
@@ -28,7 +28,7 @@ interface Entry {
   isOwed: boolean;
 }
 
-/** Writes lines in order, as they can be written; those that cannot are dropped, and counted. */
+/** Writes lines in order, in the background; lines that cannot be written are dropped and counted. */
 export class Lines {
   readonly #queue: Entry[] = [];
   #writing: Promise<void> | null = null;
@@ -38,18 +38,18 @@ export class Lines {
   #torn = false;
   #isOwed = false;
   #failure: unknown = null;
-  /** Says that so many lines were dropped. */
+  /** The text that reports dropped lines. */
   tell = (lost: number): string => `... ${lost} line${lost === 1 ? "" : "s"} dropped\n`;
 
   constructor(readonly output: Output) {}
 
-  /** Has whole lines written when that can be. */
+  /** Queues whole lines; they are dropped if the queue is full. */
   put(text: string): void {
     if (this.#queue.length < QUEUE) this.#add(text, false);
     else this.#lost += linesIn(text);
   }
 
-  /** The same, for what a command was run for: it always finds room, and {@linkcode flush} waits for it. */
+  /** As {@linkcode put}, for the result of a command: it is never dropped, and {@linkcode flush} waits for it. */
   owe(text: string): void {
     this.#isOwed = true;
     this.#add(text, true);
@@ -94,7 +94,7 @@ export class Lines {
     }
   }
 
-  /** What could not be written is told before what comes next. */
+  /** Drops a text; the next one reports that. */
   #giveUp({ text, lost }: Entry): void {
     const count = lost + linesIn(text);
     const [next] = this.#queue;
@@ -103,9 +103,9 @@ export class Lines {
   }
 
   /**
-   * Waits until all is written: a second at most, but as long as it takes when something is owed.
+   * Waits until everything is written: a second at most, but any time for texts of {@linkcode owe}.
    *
-   * @throws {Error} why what is owed could not be written; that nobody reads any more is no reason
+   * @throws {Error} when such a text could not be written; a closed pipe is no error
    */
   async flush(): Promise<void> {
     if (this.#lost > 0) this.#add("", false);

@@ -9,7 +9,7 @@ import { isDropIn, runDropIn } from "./dropin.ts";
 import { messageOf, statusOf, step, UNREACHABLE, USAGE } from "./exit.ts";
 import { complain, complaints, said } from "./report.ts";
 
-// Deno.execPath() is the file's name, whatever link led to it.
+// Not Deno.execPath(): that is the file's own name, not that of the link.
 const dropIn = isDropIn(argv0, Deno.args);
 
 async function run(): Promise<void> {
@@ -20,7 +20,7 @@ async function run(): Promise<void> {
 
 let ending: Promise<never> | null = null;
 
-/** Ends the process, once: what was said gets out if that can be, and last of all what failed. */
+/** Ends the process, once: writes the rest of the output, then the failure. */
 function end(error?: unknown): Promise<never> {
   return ending ??= (async () => {
     let failure = error;
@@ -32,7 +32,7 @@ function end(error?: unknown): Promise<never> {
   })();
 }
 
-/** Nobody waits for what failed here: the end, all the same with a message and not a stack. */
+/** An uncaught error or unhandled rejection: ends with a message instead of a stack trace. */
 function failLoose(event: ErrorEvent | PromiseRejectionEvent): void {
   event.preventDefault();
   void end("reason" in event ? event.reason : event.error);

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Reading option values: each either is what it must be, or ends the command with exit status 1.
+ * Reading option values: an invalid one ends the command with exit status 1.
  *
  * @module
  */
 import { Failure, USAGE } from "./exit.ts";
 
-/** Commander's way to take an option several times: each value behind the last. */
+/** For commander: collects the values of an option that may be given several times. */
 export function collect(value: string, previous: string[] = []): string[] {
   return [...previous, value];
 }
@@ -44,10 +44,10 @@ function bad(option: string, text: string, expected: string): Failure {
 }
 
 /**
- * An option's value for each of `count` devices: the n-th goes with the n-th, a single one serves all.
+ * An option's value for each of `count` devices: the n-th value is for the n-th device, a single one for all.
  *
- * @param fallback What it is when the option is not given
- * @throws {Failure} when there are as many values as neither
+ * @param fallback The value when the option is not given
+ * @throws {Failure} when there is neither one value nor `count`
  */
 export function forEach<T>(
   option: string,
@@ -68,7 +68,7 @@ export function forEach<T>(
 }
 
 /**
- * An option that each device needs a value of its own for.
+ * The values of an option that each device needs one of.
  *
  * @throws {Failure} when there are fewer or more, or two are the same
  */
@@ -85,12 +85,15 @@ export function oneEach(
   const places = given.map(placeOf);
   const twice = given.find((_, i) => places.indexOf(places[i]!) !== i);
   if (twice !== undefined) {
-    throw new Failure(USAGE, `Cannot attach two devices to one: ${option} ${twice} is given twice`);
+    throw new Failure(
+      USAGE,
+      `Cannot attach two devices to the same one: ${option} ${twice} is given twice`,
+    );
   }
   return given;
 }
 
-/** What a path leads to, however it is spelled. A soft node's is behind its colon; a socket may not be there yet. */
+/** The real path, for comparison. A soft node's is after its colon; a socket may not exist yet. */
 function placeOf(value: string): string {
   const kind = value.startsWith("soft:") ? "soft:" : "";
   const path = value.slice(kind.length);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Text that a terminal only shows, whatever is in it: names of files and what others said may hold escape sequences.
+ * Text that is safe to print on a terminal: names of files and texts from others may contain escape sequences.
  *
  * @module
  */
@@ -9,7 +9,7 @@
 const CONTROLS = /[\p{Cc}\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]/gu;
 const ESCAPES: Readonly<Record<string, string>> = { "\n": "\\n", "\r": "\\r", "\t": "\\t" };
 
-/** What stands for viola's own characters where there is but ASCII. */
+/** ASCII replacements of the characters that viola uses. */
 const STAND_INS: Readonly<Record<string, string>> = {
   "━": "#",
   "─": "-",
@@ -26,12 +26,12 @@ function escaped(character: string): string {
   return `\\u{${code.toString(16)}}`;
 }
 
-/** One line: whatever would be obeyed rather than shown, or end the line, is written as an escape such as `\x1b`. */
+/** One line: control characters are written as escapes such as `\x1b`. */
 export function printable(line: string): string {
   return line.replace(CONTROLS, (character) => ESCAPES[character] ?? escaped(character));
 }
 
-/** A JSON text that holds no such characters either: those that JSON leaves as they are become `\uXXXX`. */
+/** A JSON text without such characters: those that JSON does not escape become `\uXXXX`. */
 export function printableJson(value: unknown): string {
   return JSON.stringify(value).replace(
     CONTROLS,
@@ -44,7 +44,7 @@ export function ascii(text: string): string {
   return text.replace(/[^\0-\x7f]/gu, (character) => STAND_INS[character] ?? escaped(character));
 }
 
-/** What is known of whoever reads what people are told. */
+/** The terminal that output for people goes to. */
 export interface Screen {
   /** Width of the terminal in characters. */
   readonly columns: () => number;
@@ -54,7 +54,7 @@ export interface Screen {
   readonly isUtf8: boolean;
 }
 
-/** The screen that the environment's variables tell of (POSIX: the first of three that is set says the locale). */
+/** The screen by environment variables (POSIX: the first of three that is set has the locale). */
 export function screenOf(variable: (name: string) => string | undefined): Screen {
   const locale = ["LC_ALL", "LC_CTYPE", "LANG"].map(variable).find((value) => value) ?? "C";
   const terminal = variable("TERM") ?? "";

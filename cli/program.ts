@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * viola's own command line: the story, the subcommands, and how bad usage is answered.
+ * viola's command line: the help text, the subcommands, and errors of usage.
  *
  * @module
  */
@@ -16,33 +16,33 @@ const CLASSES = oneOf(DEVICE_CLASSES.map(({ name, summary }) => `${name} (${summ
 
 /** `viola --help`: one screen. */
 export const STORY =
-  `viola joins the kernel's virtio-loopback device to vhost-user devices: ordinary Linux
-drivers reach sound cards and other devices that live in user space, without a
+  `viola connects the kernel's virtio-loopback device to vhost-user devices: ordinary
+Linux drivers use sound cards and other devices in user space, without a
 hypervisor.
 
   aplay ── virtio_snd ══ /dev/loopback-N ══ viola attach ══ socket ══ a device
            kernel, untouched                                  viola's or any daemon's
 
-Usage: viola COMMAND [OPTION]...   (viola help COMMAND tells its options)
+Usage: viola COMMAND [OPTION]...   (viola help COMMAND lists its options)
 
-  viola demo                       play two pieces into two cards, here and now,
-                                   with no kernel module and no sound hardware
-  viola device CLASS --socket S    be a device for whoever connects to S
+  viola demo                       play two pieces into two virtual cards, without
+                                   a kernel module or sound hardware
+  viola device CLASS --socket S    run a device that listens on S
   viola attach CLASS --socket S --loopback /dev/loopback-N
-                                   join the kernel's device to the one at S
-  viola forget NODE                let go of what attach keeps for the next viola
+                                   connect the kernel's device to the one at S
+  viola forget NODE                close a node that attach keeps for the next viola
   viola --version
 
 CLASS is ${CLASSES}.
 
 Called virtio-loopback-adapter, or with the options of AGL's program of that name
-(-d -s -l -qn -qs), viola stands in for it.
+(-d -s -l -qn -qs), viola replaces it.
 
-Exit status: 0 all is well, 1 asked for wrongly, 2 something cannot be reached,
+Exit status: 0 success, 1 wrong usage, 2 something cannot be reached,
 3 failed while running.
 `;
 
-/** What adds each subcommand; none is loaded but for who wants it. */
+/** Adds each subcommand; only the one that is used is loaded. */
 const COMMANDS: Record<string, () => Promise<(program: Command) => void | Promise<void>>> = {
   demo: async () => (await import("./demo.ts")).addDemo,
   device: async () => (await import("./device.ts")).addDevice,
@@ -67,7 +67,7 @@ async function buildProgram(word: string): Promise<Command> {
   return program;
 }
 
-/** Options need no subcommand, a subcommand needs no other; for a word that is none, commander looks for one like it. */
+/** Names of the subcommands to load: none for an option, one for a subcommand, all for an unknown word (commander suggests one). */
 function namesFor(word: string): readonly string[] {
   if (word.startsWith("-")) return [];
   return NAMES.includes(word) ? [word] : NAMES;
@@ -97,7 +97,7 @@ function withHelp(args: readonly string[]): readonly string[] {
   return NAMES.includes(second) ? [second, "--help"] : [second];
 }
 
-/** "error: unknown option '--x'" as a sentence that says where help is. */
+/** "error: unknown option '--x'" as a sentence that names the help. */
 function usageMessage(message: string, [first]: readonly string[]): string {
   const what = message.replace(/^error: /, "").replace(/\n/g, " ");
   const command = NAMES.includes(first ?? "") ? ` ${first}` : "";

@@ -1,34 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * What a command reports on standard output: one JSON object per line for scripts, or a sentence for people.
+ * Reports of a command on standard output: one JSON object per line for scripts, or a sentence for people.
  *
  * @module
  */
 import { Lines } from "./lines.ts";
 import { lineFor, printableJson, SCREEN, type Screen } from "./plain.ts";
 
-/** What the command reports. */
+/** Standard output. */
 export const said = new Lines(Deno.stdout);
-/** What it complains about. */
+/** Standard error. */
 export const complaints = new Lines(Deno.stderr);
 
-/** Tells the user about a failure, on standard error. */
+/** Reports a failure to the user, on standard error. */
 export function complain(message: string): void {
   complaints.put(`viola: ${lineFor(message, SCREEN)}\n`);
 }
 
-/** A fact as scripts get it: `event` names its kind. */
+/** A fact for scripts: `event` is its kind. */
 export type Fact = { event: string } & Record<string, unknown>;
 
-/** Reports facts as they happen; on a terminal also a few lines that are drawn again and again below them. */
+/** Reports facts as they happen; on a terminal also a few lines below them that are updated in place. */
 export class Report {
   #live = 0;
   #lastLive = -Infinity;
 
   /**
-   * @param json JSON lines rather than sentences
+   * @param json JSON lines instead of sentences
    * @param out Where they go
-   * @param screen Who reads them there
+   * @param screen The terminal there
    */
   constructor(
     readonly json: boolean,
@@ -38,20 +38,20 @@ export class Report {
     if (json) out.tell = (lost) => `${JSON.stringify({ event: "dropped", lines: lost })}\n`;
   }
 
-  /** One fact: a line of JSON, or `text` (an empty one says nothing to people). */
+  /** Reports a fact: as a line of JSON, or as `text` unless that is empty. */
   fact(fact: Fact, text: string): void {
     if (this.json) this.#write(`${printableJson(fact)}\n`);
     else if (text !== "") this.#lines([text]);
   }
 
-  /** A fact that the user must see although the command goes on: said on standard error too. */
+  /** Reports a fact that the user must see although the command keeps running: on standard error too. */
   problem(fact: Fact, text: string): void {
     this.endLive();
     complain(text);
     this.object(fact);
   }
 
-  /** What the command was run for, as one JSON object or in lines of words: it is never dropped. */
+  /** Reports the command's result, as one JSON object or as lines: it is never dropped. */
   result(value: unknown, lines: readonly string[]): void {
     this.endLive();
     this.out.owe(this.json ? `${printableJson(value)}\n` : this.#shown(lines));
@@ -68,10 +68,10 @@ export class Report {
   }
 
   /**
-   * Lines that are true now. On a terminal they replace the last ones, ten times a second at most; elsewhere they are
+   * Shows the present state. On a terminal the lines replace the last ones, at most ten times a second; elsewhere they are
    * plain lines, once a second.
    *
-   * @param now Milliseconds of a clock that does not go back
+   * @param now A monotonic clock, in milliseconds
    */
   live(lines: readonly string[], now: number = performance.now()): void {
     const terminal = this.screen.canDraw && this.out.output.isTerminal();
@@ -86,7 +86,7 @@ export class Report {
     this.#live = lines.length;
   }
 
-  /** Removes the live lines: what is said next stays. */
+  /** Removes the live lines. */
   endLive(): void {
     if (this.#live > 0) this.#write(`${this.#rewind()}\x1b[J`);
     this.#live = 0;
@@ -110,7 +110,7 @@ export class Report {
   }
 }
 
-/** Milliseconds as people read them: "0.4 ms", "12 ms", "3.2 s". */
+/** A duration in milliseconds as text: "0.4 ms", "12 ms", "3.2 s". */
 export function duration(ms: number): string {
   if (ms > 0 && ms < 10) return `${ms.toFixed(1)} ms`;
   return ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`;

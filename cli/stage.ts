@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The demo's stage: two sound devices and the adapter, each a process of its own, two software loopback devices, and a
+ * The demo's processes: two sound devices and the adapter, each in a process, two software loopback devices, and a
  * driver for each card in a Worker of this process.
  *
  * @module
@@ -15,10 +15,10 @@ import { FAILED, Failure, messageOf, step, UNREACHABLE } from "./exit.ts";
 import { type Report, tenths } from "./report.ts";
 import { liveLine, type Part } from "./verdict.ts";
 
-/** How long a card may take to appear, in milliseconds: processes start from nothing meanwhile. */
+/** How long a card may take to appear, in milliseconds, which includes the start of three processes. */
 const APPEAR_MS = 20_000;
 
-/** How the parts are played. */
+/** Options of playing. */
 export interface StageOptions {
   pace: "real" | "free";
   memory: "isolated" | "direct";
@@ -28,10 +28,10 @@ export interface StageOptions {
 export class StepClock {
   readonly #start = performance.now();
   #last = this.#start;
-  /** Milliseconds by step, in order: devices listen, cards are there, sound is heard, all is played, all has ended. */
+  /** Milliseconds by step, in order: devices listen, cards found, first sound, all played, all processes ended. */
   readonly steps: Record<string, number> = {};
 
-  /** A step ends now. */
+  /** Notes the end of a step. */
   mark(step: string): void {
     const now = performance.now();
     this.steps[step] = tenths(now - this.#last);
@@ -44,19 +44,19 @@ export class StepClock {
   }
 }
 
-/** How playing a part went. */
+/** Result of playing a part. */
 export interface Played extends TransferResult {
-  /** What its device reported as errors: the first few. */
+  /** Errors that its device reported: the first few. */
   deviceErrors: string[];
 }
 
 /**
- * Plays all parts at once, each on a card of its own. When this returns, or throws, everything it started has ended,
- * and the files are whole as far as they go.
+ * Plays all parts at once, each on its own card. When this returns or throws, everything that it started has ended,
+ * and the output files are valid.
  *
  * @param signal Ends it early
  * @throws {Failure} when a process ends, or `signal` is aborted
- * @throws {Error} what the drivers throw, with what the devices said
+ * @throws {Error} what the drivers throw, with the errors of the devices
  */
 export async function playParts(
   parts: readonly Part[],
@@ -79,15 +79,15 @@ export async function playParts(
     clock.mark("ended");
     return results.map((result, i) => ({ ...result, deviceErrors: devices[i]!.errors }));
   } catch (error) {
-    await stack.disposeAsync(); // so that all they said is here
+    await stack.disposeAsync(); // so that all their output has been read
     throw withErrors(error, devices);
   }
 }
 
-/** Waits for all, unless there is no use in going on. */
+/** Waits for all of some work, unless the demo fails. */
 type Unless = <T>(work: Promise<T>[]) => Promise<T[]>;
 
-/** From devices that start to the last sample that was played. */
+/** From the start of the devices to the last sample. */
 async function perform(
   parts: readonly Part[],
   devices: readonly ViolaChild[],
@@ -108,7 +108,7 @@ async function perform(
     const { input: file, frames } = parts[i]!;
     return guest.call("play", { file, frames });
   });
-  const all = Promise.all(played); // a card that cannot even start is never heard
+  const all = Promise.all(played); // the sound of a card that fails to start never begins
   await unlessTrouble([Promise.race([Promise.all(heard), all])]);
   clock.mark("sound");
   const [results] = await unlessTrouble([all]);
@@ -116,17 +116,17 @@ async function perform(
   return results!;
 }
 
-/** A driver knows that its device failed, the device why. */
+/** Adds the devices' own errors to a driver's error, which only says that the device failed. */
 function withErrors(error: unknown, devices: readonly ViolaChild[]): unknown {
   const said = devices.flatMap(({ name, errors }) => errors.map((text) => `; ${name}: ${text}`));
   if (error instanceof Failure || said.length === 0) return error;
   return new Failure(FAILED, messageOf(error) + said.join(""));
 }
 
-/** The longest path of a folder that has room for another, and a socket in that: a socket's path is 107 bytes at most. */
+/** The longest path of a temporary folder whose sockets still have valid paths: at most 107 bytes. */
 const LONGEST_FOLDER = 107 - "/viola-0123456789abcdef/device99".length;
 
-/** A temporary folder, gone with the stage; not in a `TMPDIR` where no socket can have its path. */
+/** A temporary folder, removed at the end; not in a `TMPDIR` whose path is too long for sockets. */
 async function makeFolder(stack: AsyncDisposableStack): Promise<string> {
   const wanted = Deno.env.get("TMPDIR") || "/tmp";
   const where = new TextEncoder().encode(wanted).length > LONGEST_FOLDER ? "/tmp" : wanted;
@@ -194,7 +194,7 @@ function startAdapter(
   return new ViolaChild("the adapter", ["attach", ...classes, ...args, "--memory", memory]);
 }
 
-/** Rejects as soon as there is no use in going on. */
+/** Rejects as soon as the demo has failed or was ended. */
 function firstTrouble(children: readonly ViolaChild[], signal: AbortSignal): Promise<never> {
   const { promise, reject } = Promise.withResolvers<never>();
   const end = () =>
@@ -202,11 +202,11 @@ function firstTrouble(children: readonly ViolaChild[], signal: AbortSignal): Pro
   if (signal.aborted) end();
   signal.addEventListener("abort", end, { once: true });
   const trouble = Promise.race([promise, ...children.map(({ failed }) => failed)]);
-  trouble.catch(() => {}); // Between two steps nobody listens; the next step hears of it.
+  trouble.catch(() => {}); // Not awaited between two steps; the next step rejects then.
   return trouble;
 }
 
-/** Shows what the guests are doing until it is disposed of. */
+/** Shows the guests' progress until it is disposed of. */
 function showLive(
   parts: readonly Part[],
   guests: readonly Guest<typeof sound>[],

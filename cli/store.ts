@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * `viola store`: the process that holds devices' descriptors while no viola runs, where systemd does not. Started by
- * `viola attach`; not for people.
+ * `viola attach`, not by users.
  *
  * @module
  */
@@ -12,12 +12,12 @@ import { load, step, UNREACHABLE } from "./exit.ts";
 /** Adds the subcommand. */
 export function addStore(program: Command): void {
   program.command("store", { hidden: true })
-    .description("Hold devices' descriptors while no viola runs.")
-    .argument("<socket>", "Unix socket to listen at")
+    .description("Hold devices' descriptors while no viola runs (started by viola attach).")
+    .argument("<socket>", "Unix socket to listen on")
     .action(runStore);
 }
 
-/** @returns what starts a store process that outlives this one: this very program */
+/** @returns a function that starts a store process, which outlives this one, from this same program */
 export async function loadStoreStarter(): Promise<(path: string) => void> {
   const { startDetached } = await import("../ffi/mod.ts");
   return (path) => startDetached([Deno.execPath(), ...programArgs(["store", path])]);
@@ -26,5 +26,5 @@ export async function loadStoreStarter(): Promise<(path: string) => void> {
 /** Runs until SIGTERM. */
 async function runStore(path: string): Promise<void> {
   const { runStoreProcess } = await load(() => import("../lib/bridge/store/process.ts"));
-  await step(UNREACHABLE, `listen at ${path}`, () => runStoreProcess(path));
+  await step(UNREACHABLE, `listen on ${path}`, () => runStoreProcess(path));
 }

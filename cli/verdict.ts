@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * What the demo shows: a line per card while it plays, and the verdict at its end.
+ * The demo's output: a line per card while it plays, and the verdict at the end.
  *
  * @module
  */
@@ -9,36 +9,36 @@ import { frameBytes, type WavFormat, wavFormatText } from "../lib/wav/mod.ts";
 import type { Comparison } from "./compare.ts";
 import { counted, duration } from "./report.ts";
 
-/** What there is to play on a card. */
+/** What a card plays. */
 export interface Part {
   /** 0 or 1. */
   card: number;
   /** The file it plays. */
   input: string;
-  /** The file that the card's sound goes to. */
+  /** The card's output file. */
   output: string;
   format: WavFormat;
   frames: number;
-  /** Bytes behind the input's last whole frame, which nobody can play. */
+  /** Bytes after the input's last whole frame, which cannot be played. */
   restBytes: number;
-  /** What is odd about the input, in words. */
+  /** What is odd about the input, as sentences. */
   remarks: string[];
   priority: number;
 }
 
-/** How a card did. */
+/** A card's result. */
 export interface CardVerdict extends Part, Comparison {
   /** XRUN events of the device. */
   xruns: number;
   /** Buffers that the device could not play. */
   ioErrors: number;
-  /** What the device reported as errors: the first few. */
+  /** Errors that the device reported: the first few. */
   deviceErrors: string[];
-  /** The longest time between two buffers given back, in milliseconds. */
+  /** The longest time between two returned buffers, in milliseconds. */
   longestPeriodMs: number;
 }
 
-/** How it all went. */
+/** The demo's result. */
 export interface Verdict {
   ok: boolean;
   pace: "real" | "free";
@@ -46,7 +46,7 @@ export interface Verdict {
   cards: CardVerdict[];
   /** How long each step took in milliseconds, in order. */
   steps: Record<string, number>;
-  /** All of it. */
+  /** The whole time in milliseconds. */
   ms: number;
 }
 
@@ -58,7 +58,7 @@ export function liveLine(part: Part, now: SoundProgress): string {
   const share = part.frames === 0 ? 1 : Math.min(1, now.position / part.frames);
   const bar = "━".repeat(Math.round(share * BAR)).padEnd(BAR, "─");
   const seconds = (frames: number) => (frames / rate).toFixed(1);
-  // From the application to the ear: what lies in the card's buffer, and behind it.
+  // From the application to the ear: the card's buffer, and the latency after it.
   const frames = now.buffered + now.latencyBytes / frameBytes(part.format);
   const latency = duration(1000 * frames / rate);
   return [
@@ -71,30 +71,32 @@ export function liveLine(part: Part, now: SoundProgress): string {
   ].join("  ");
 }
 
-/** What is wrong with a card, in words; empty when nothing is. */
+/** What is wrong with a card, as text; empty when nothing is. */
 export function cardFault(verdict: CardVerdict): string {
   const { card, output, equal, difference, xruns, ioErrors, deviceErrors } = verdict;
   const faults = [
     ...(equal ? [] : [`${output} does not equal what was played: ${difference}`]),
-    ...(ioErrors > 0 ? [counted(ioErrors, "io error")] : []),
+    ...(ioErrors > 0 ? [counted(ioErrors, "I/O error")] : []),
     ...(xruns > 0 ? [`${counted(xruns, "xrun")}, the sound had gaps`] : []),
   ];
   if (faults.length === 0) return "";
   return `card ${card}: ${[...faults, ...deviceErrors].join("; ")}`;
 }
 
-/** What is odd about a card's input, a line each. */
+/** Remarks on a card's input, a line each. */
 export function remarkLines({ remarks }: Part): string[] {
   return remarks.map((remark) => `        ${remark}`);
 }
 
-/** What is said of bytes that are no whole frame; empty when there are none. */
+/** A remark on bytes that are not a whole frame; empty when there are none. */
 export function restText({ restBytes }: Part): string {
-  return restBytes === 0 ? "" : `, without its last ${counted(restBytes, "byte")}: no whole frame`;
+  return restBytes === 0
+    ? ""
+    : `, without its last ${counted(restBytes, "byte")}: not a whole frame`;
 }
 
 const STEP_NAMES: Record<string, string> = {
-  devices: "devices up",
+  devices: "devices listening",
   cards: "cards found",
   sound: "first sound",
   ended: "all ended",
@@ -117,11 +119,11 @@ export function verdictLines({ cards, steps, ms, ok }: Verdict): string[] {
   return [
     ...lines,
     `times   ${times.join(", ")}; ${duration(ms)} in all`,
-    ...(ok ? [`verdict all is well: what came out is ${whatWentIn(cards)}, to the last bit`] : []),
+    ...(ok ? [`verdict success: the output equals ${whatWentIn(cards)}, bit for bit`] : []),
   ];
 }
 
 function whatWentIn(cards: readonly Part[]): string {
   const isWhole = cards.every(({ restBytes }) => restBytes === 0);
-  return isWhole ? "what went in" : "every whole frame that went in";
+  return isWhole ? "the input" : "every whole frame of the input";
 }

@@ -111,7 +111,7 @@ export function checkAglNode(path: string): void {
     throw osError(`open ${path} (is the loopback driver's module loaded?)`, "ENOENT");
   }
   if (!info.isCharDevice) {
-    throw osError(`open ${path} (it is no character device, so no loopback node)`, "ENODEV");
+    throw osError(`open ${path} (it is not a character device, so not a loopback node)`, "ENODEV");
   }
 }
 
@@ -140,7 +140,7 @@ export function checkUnopened(path: string): void {
   if (use.kind === "unopened") return;
   if (use.kind === "open") throw osError(`open ${path} (process ${use.pid} has it open)`, "EBUSY");
   throw osError(
-    `open ${path} (it is spent: it was open before, and AGL's driver does not recover from a node's close; ` +
+    `open ${path} (it is unusable: it was open before, and AGL's driver does not recover from a node's close; ` +
       "restart the machine)",
     "ENODEV",
   );

@@ -449,9 +449,9 @@ function receiveHello(socket: UnixSocket, name: string, fds: Fd[]): DataView {
   const bytes = new Uint8Array(HELLO_BYTES);
   const length = receiveInto(socket, name, bytes, fds);
   const hello = new DataView(bytes.buffer);
-  if (length === WOULD_BLOCK) throw osError(`open ${name} (it says nothing)`, "EPROTO");
+  if (length === WOULD_BLOCK) throw osError(`open ${name} (it sends no reply)`, "EPROTO");
   if (length !== HELLO_BYTES || hello.getUint32(0, true) !== HELLO_MAGIC) {
-    throw osError(`open ${name} (it is no soft loopback device)`, "EPROTO");
+    throw osError(`open ${name} (it is not a soft loopback device)`, "EPROTO");
   }
   const errno = hello.getUint32(4, true);
   if (errno === EBUSY) throw new OsError(`open ${name} (another adapter has it open)`, EBUSY);
@@ -476,6 +476,6 @@ function receiveInto(
     fds.push(...received.fds);
     return received.length;
   } catch (error) {
-    throw new OsError(`open ${name} (its hello cannot be read)`, (error as OsError).errno);
+    throw new OsError(`open ${name} (its first message cannot be read)`, (error as OsError).errno);
   }
 }

@@ -88,7 +88,11 @@ Deno.test("planAttach() refuses options that contradict, with exit status 1", ()
     [["sound", "rng"], { ...TWO, socket: ["/tmp/a", "/tmp/../tmp//a"] }, /is given twice/],
     [["sound", "rng"], { ...TWO, loopback: ["soft:/tmp/x", "soft:/tmp/./x"] }, /is given twice/],
     [["sound", "rng"], { ...TWO, loopback: ["/dev/null", "/dev//null"] }, /is given twice/],
-    [["tuba"], ONE, new RegExp(`Cannot attach "tuba": it is no device, expected ${CLASSES}$`)],
+    [
+      ["tuba"],
+      ONE,
+      new RegExp(`Cannot attach "tuba": it is not a device class, expected ${CLASSES}$`),
+    ],
     [["sound"], { ...ONE, memory: ["some"] }, /--memory "some": expected isolated or direct/],
     [["sound"], { ...ONE, mmioVersion: ["3"] }, /--mmio-version "3": expected 1, 2 or auto/],
     [["sound"], { ...ONE, priority: ["high"] }, /--priority "high": expected a number/],

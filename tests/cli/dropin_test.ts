@@ -59,7 +59,7 @@ Deno.test("parseDropIn() refuses the rest in words, with exit status 1", () => {
     [["-d", ""], /-d: it has no value/],
     [["-d", "vhusnd"], /-s SOCKET is missing/],
     [["-s", "/tmp/s"], /-d DEVICE is missing/],
-    [["-d", "sound", "-s", "s"], new RegExp(`"sound": it is no device, expected ${served}`)],
+    [["-d", "sound", "-s", "s"], new RegExp(`"sound": it is not a device, expected ${served}`)],
     [["--help"], /Cannot understand "--help"[\s\S]*Usage/],
     [["-d", "vhurng", "-d", "vhusnd", "-s", "s"], /a second -d: expected one device[\s\S]*Usage/],
     [["-d", "vhusnd", "-s", "s", "-s", "s"], /a second -s/],
@@ -73,7 +73,7 @@ Deno.test("parseDropIn() refuses the rest in words, with exit status 1", () => {
     [["-d", "vhusnd", "-s", "s", "-qs", "1025"], /-qs "1025": expected a number from 1 to 1024/],
     [["-d", "vhusnd", "-s", "s", "-qs", "x"], /-qs "x"/],
   ];
-  table.push([["-d", "vrng", "-s", "s"], /Cannot serve vrng: .* expected -d vhurng /]);
+  table.push([["-d", "vrng", "-s", "s"], /Cannot serve vrng: .* use -d vhurng /]);
   for (const { name } of UNSERVED_DROP_INS.filter(({ name }) => name !== "vrng")) {
     table.push([["-d", name, "-s", "s"], new RegExp(`Cannot serve ${name}: .*${served}$`)]);
   }

@@ -55,16 +55,16 @@ Deno.test("liveLine() shows position, state, xruns and latency, and fits a termi
 
 Deno.test("cardFault() is silent when all is well, and says what is not", () => {
   assertEquals(cardFault(CARD), "");
-  const other = { ...CARD, equal: false, difference: "frame 7 is another", xruns: 3 };
+  const other = { ...CARD, equal: false, difference: "frame 7 differs", xruns: 3 };
   assertEquals(
     cardFault(other),
-    "card 1: out/card1.wav does not equal what was played: frame 7 is another; " +
+    "card 1: out/card1.wav does not equal what was played: frame 7 differs; " +
       "3 xruns, the sound had gaps",
   );
   const full = { ...CARD, ioErrors: 1, deviceErrors: ["Cannot write x: no space left (ENOSPC)"] };
   assertEquals(
     cardFault(full),
-    "card 1: 1 io error; Cannot write x: no space left (ENOSPC)",
+    "card 1: 1 I/O error; Cannot write x: no space left (ENOSPC)",
   );
   assertEquals(cardFault({ ...full, ioErrors: 0 }), "", "an error that cost no sound is no fault");
   assertEquals(cardFault({ ...CARD, xruns: 1 }), "card 1: 1 xrun, the sound had gaps");
@@ -84,8 +84,8 @@ Deno.test("verdictLines() calls it well only when it is", () => {
     [
       "card 1  out/card1.wav equals in.wav",
       "        96000 frames, 16-bit pcm, 2 channels, 48000 Hz; no xruns",
-      "times   devices up 120 ms, played 2.0 s; 2.3 s in all",
-      "verdict all is well: what came out is what went in, to the last bit",
+      "times   devices listening 120 ms, played 2.0 s; 2.3 s in all",
+      "verdict success: the output equals the input, bit for bit",
     ],
   );
   const bad = verdictLines({ ...verdict, ok: false, cards: [{ ...CARD, equal: false }] }).join(
@@ -99,7 +99,7 @@ Deno.test("a file that ends in part of a frame is not said to have come out whol
   assertEquals(restText(CARD), "");
   assertEquals(
     restText({ ...CARD, restBytes: 1 }),
-    ", without its last 1 byte: no whole frame",
+    ", without its last 1 byte: not a whole frame",
   );
   const text = verdictLines({
     ok: true,
@@ -109,6 +109,6 @@ Deno.test("a file that ends in part of a frame is not said to have come out whol
     steps: {},
     ms: 1,
   }).join("\n");
-  assert(/equals in.wav, without its last 3 bytes: no whole frame$/m.test(text), text);
-  assert(/what came out is every whole frame that went in, to the last bit$/.test(text), text);
+  assert(/equals in.wav, without its last 3 bytes: not a whole frame$/m.test(text), text);
+  assert(/the output equals every whole frame of the input, bit for bit$/.test(text), text);
 });

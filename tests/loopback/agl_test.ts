@@ -34,7 +34,7 @@ Deno.test("a node that was never open may be opened; one that was is spent, or s
     assertEquals(nodeUse(standIn(folder, 0)), { kind: "unopened" });
     const path = standIn(folder, 2 ** 31);
     assertEquals(nodeUse(path), { kind: "spent" });
-    const spent = assertThrows(() => checkUnopened(path), OsError, "it is spent");
+    const spent = assertThrows(() => checkUnopened(path), OsError, "it is unusable");
     assertEquals(spent.code, "ENODEV");
     assertMatch(spent.message, /restart the machine/);
     using _opener = Fd.open(path, O_RDWR);

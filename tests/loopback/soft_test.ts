@@ -235,19 +235,27 @@ const PEERS: Record<string, { act: Act; code: string; text: string }> = {
   "closes at once": {
     act: (socket) => socket.close(),
     code: "EPROTO",
-    text: "no soft loopback device",
+    text: "not a soft loopback device",
   },
-  "says nothing": { act: () => {}, code: "EPROTO", text: "says nothing" },
-  "sends one byte": { act: sends(Uint8Array.of(0x56)), code: "EPROTO", text: "no soft loopback" },
+  "sends no reply": { act: () => {}, code: "EPROTO", text: "sends no reply" },
+  "sends one byte": {
+    act: sends(Uint8Array.of(0x56)),
+    code: "EPROTO",
+    text: "not a soft loopback",
+  },
   "sends half a hello and closes": {
     act: (socket, stack) => {
       sends(hello().subarray(0, 12))(socket, stack);
       socket.close();
     },
     code: "EPROTO",
-    text: "no soft loopback device",
+    text: "not a soft loopback device",
   },
-  "is another protocol": { act: sends(hello({ magic: 1 }), {}), code: "EPROTO", text: "no soft" },
+  "is another protocol": {
+    act: sends(hello({ magic: 1 }), {}),
+    code: "EPROTO",
+    text: "not a soft",
+  },
   "refuses": { act: sends(hello({ errno: 13 })), code: "EACCES", text: "permission denied" },
   "sends no descriptors": { act: sends(hello()), code: "EPROTO", text: "its descriptors" },
   "sends too few descriptors": {

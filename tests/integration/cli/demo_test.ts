@@ -139,7 +139,7 @@ Deno.test("viola demo plays pieces of its own, over what an earlier demo left", 
   const { stdout } = process;
   assert(/card 0 {2}\S*\/card0.wav equals \S*\/prelude.wav/.test(stdout), stdout);
   assert(/card 1 {2}\S*\/card1.wav equals \S*\/gong.wav/.test(stdout), stdout);
-  assert(/verdict all is well/.test(stdout), stdout);
+  assert(/verdict success/.test(stdout), stdout);
 });
 
 /** Waits until both cards have played a while, in real time. @returns the processes the demo started */
@@ -177,7 +177,7 @@ Deno.test("a demo whose device is killed says so, and ends in order", async () =
   await using process = demo(folder, []);
   const children = await playing(process);
   Deno.kill(deviceOf(children, folder.file("out/card1.wav")), "SIGKILL");
-  await assertFails(process, 3, /Cannot go on: the device of card 1 ended with SIGKILL/);
+  await assertFails(process, 3, /Cannot finish the demo: the device of card 1 ended with SIGKILL/);
   assertEquals(children.filter(isAlive), []);
   assertEquals(leftIn(folder.file("tmp")), []);
   assertBeginning(folder.file("out/card1.wav"), folder.file("out/gong.wav"));
@@ -193,8 +193,8 @@ Deno.test("a demo whose disk is full names the cause", async () => {
   const device = deviceOf(await playing(process), folder.file("out/card1.wav"));
   await run("prlimit", [`--pid=${device}`, "--fsize=100000"]);
   const words = new RegExp(
-    "Cannot call it well: card 1: \\S*/card1.wav does not equal what was played: it has \\d+ frames, " +
-      "expected 220500; \\d+ io errors; (\\d+ xruns?, the sound had gaps; )?Cannot write \\S*/card1.wav: File too large",
+    "Cannot confirm that every sample arrived: card 1: \\S*/card1.wav does not equal what was played: it has \\d+ frames, " +
+      "expected 220500; \\d+ I/O errors; (\\d+ xruns?, the sound had gaps; )?Cannot write \\S*/card1.wav: File too large",
   );
   await assertFails(process, 3, words, 20_000);
   assert(/card 0 {2}\S*card0.wav equals/.test(process.stdout), process.report());
@@ -206,7 +206,7 @@ Deno.test("a second demo does not write where one is at work; one that was kille
   await using first = demo(folder, []);
   const children = await playing(first);
   await using second = demo(folder, ["--fast"]);
-  await assertFails(second, 2, /Cannot use \S*\/out: another demo writes to it, expected none/);
+  await assertFails(second, 2, /Cannot use \S*\/out: another demo is writing to it/);
   assertEquals(second.stdout, "");
   first.signal("SIGKILL");
   await first.ended;
@@ -223,9 +223,11 @@ Deno.test("a demo whose file ends in part of a frame says that this is not playe
   await using process = demo(folder, ["--fast", "--play", path]);
   assertEquals((await process.end()).code, 0, process.report());
   const { stdout } = process;
-  assert(/card 0 {2}plays \S*in.wav, .*, without its last 3 bytes: no whole frame$/m.test(stdout));
-  assert(/card 0 .* equals \S*in.wav, without its last 3 bytes: no whole frame$/m.test(stdout));
-  assert(/what came out is every whole frame that went in, to the last bit$/m.test(stdout), stdout);
+  assert(
+    /card 0 {2}plays \S*in.wav, .*, without its last 3 bytes: not a whole frame$/m.test(stdout),
+  );
+  assert(/card 0 .* equals \S*in.wav, without its last 3 bytes: not a whole frame$/m.test(stdout));
+  assert(/the output equals every whole frame of the input, bit for bit$/m.test(stdout), stdout);
 });
 
 Deno.test("a demo plays S24_LE, and what a killed recorder left, and says what is odd", async () => {
@@ -243,7 +245,7 @@ Deno.test("a demo plays S24_LE, and what a killed recorder left, and says what i
     "plays \\S*killed.wav, 16-bit pcm, 2 channels, 8000 Hz\n {8}its header says 2 bytes per frame" +
     ".*\n {8}its header counts no samples, .* the 4800 bytes behind it are taken for samples\n";
   assert(new RegExp(`card 1  ${odd}`).test(stdout), stdout);
-  assert(/^verdict all is well/m.test(stdout), stdout);
+  assert(/^verdict success/m.test(stdout), stdout);
   const packed = sound.filter((_, i) => i % 4 < 3);
   assertEquals(samples(folder.file("out/card0.wav")).bytes, Uint8Array.from(packed));
   assertEquals(samples(folder.file("out/card1.wav")).bytes, Uint8Array.from(sound));
@@ -264,7 +266,7 @@ Deno.test("a demo of a file that is still being recorded plays what was there, a
   assertEquals(code, 0, process.report());
   assertMatch(process.stdout, /equals \S*in.wav$/m, process.report());
   // Other remarks may stand before it: the header may be older than the samples when it is read.
-  const grown = / {8}it has grown meanwhile: the first (\d+) of (\d+) frames were/;
+  const grown = / {8}it has grown during the demo: the first (\d+) of (\d+) frames were/;
   assertMatch(process.stdout, grown, process.report());
   const [played, recorded] = grown.exec(process.stdout)!.slice(1).map(Number);
   assert(played! >= 48_000 && recorded! > played!, process.stdout);

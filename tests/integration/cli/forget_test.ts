@@ -8,13 +8,13 @@ import { withoutLeaks } from "../../support/leaks.ts";
 import { TempFolder } from "../../support/process.ts";
 import { facts, reported, viola } from "./viola.ts";
 
-Deno.test("viola forget says when nothing is kept, and starts no store process", async () => {
+Deno.test("viola forget says when a node was not kept, and starts no store process", async () => {
   await using folder = await TempFolder.create();
   const { env } = new OwnStore(folder.file("store"));
   const nodes = ["soft:/tmp/viola-none", "/dev/loopback-237"];
   await using forget = viola(["forget", ...nodes], { env });
   assertEquals((await forget.end()).code, 0, forget.report());
-  assertEquals(forget.stdout, nodes.map((node) => `${node}: nothing is kept\n`).join(""));
+  assertEquals(forget.stdout, nodes.map((node) => `${node}: was not kept\n`).join(""));
   assertEquals([...Deno.readDirSync(folder.path)], []);
 });
 

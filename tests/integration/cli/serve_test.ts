@@ -304,7 +304,11 @@ Deno.test("viola attach refuses nodes that are busy, or something else", async (
   const table: [string, string, RegExp][] = [
     ["busy", place.loopback, /open soft:\S*node.*EBUSY/],
     ["a file", `soft:${place.folder.file("file")}`, /soft:\S*file/],
-    ["another server", `soft:${place.folder.file("strange")}`, /no soft loopback device.*EPROTO/],
+    [
+      "another server",
+      `soft:${place.folder.file("strange")}`,
+      /not a soft loopback device.*EPROTO/,
+    ],
     ["a folder", `soft:${place.folder.path}`, /soft:/],
   ];
   for (const [name, loopback, message] of table) {

@@ -257,7 +257,7 @@ Deno.test("a demo does not write over what it plays", async (t) => {
       silentFile(other);
       const play = place === 0 ? ["--play", path] : ["--play", other, "--play", path];
       await using demo = viola(["demo", "--fast", ...play, "--out", folder.path]);
-      await assertFails(demo, 1, /the demo writes to it/);
+      await assertFails(demo, 1, /the demo would overwrite it/);
       assertEquals(Deno.readFileSync(path), before);
     });
   }
@@ -276,13 +276,21 @@ Deno.test("a demo says what is where it is to write", async (t) => {
   Deno.linkSync(at("sound.wav"), at("d/card1.wav"));
   Deno.symlinkSync(at("sound.wav"), at("e/gong.wav"));
   const table: [string, number, RegExp][] = [
-    ["dangling", 2, /Cannot write to \S*dangling: it is a link to \S*x, which is not there, exp/],
+    ["dangling", 2, /Cannot write to \S*dangling: it is a link to \S*x, which does not exist, exp/],
     ["file", 2, /Cannot write to \S*file: it is a file, expected a folder$/m],
-    ["a", 1, /Cannot write \S*card1.wav: it is a link to \S*none.wav, which is not there, exp/],
-    ["b", 1, /Cannot write \S*card0.wav: it is a folder, expected a file, or nothing$/m],
-    ["c", 1, /Cannot write \S*card0.wav: it is not a regular file, expected a file, or nothing$/m],
-    ["d", 1, /Cannot play \S*sound.wav: the demo writes to it, expected another$/m],
-    ["e", 1, /Cannot play \S*sound.wav: the demo writes to it, expected another$/m],
+    ["a", 1, /Cannot write \S*card1.wav: it is a link to \S*none.wav, which does not exist, exp/],
+    ["b", 1, /Cannot write \S*card0.wav: it is a folder, expected a file or nothing$/m],
+    ["c", 1, /Cannot write \S*card0.wav: it is not a regular file, expected a file or nothing$/m],
+    [
+      "d",
+      1,
+      /Cannot play \S*sound.wav: the demo would overwrite it; name another folder with --out$/m,
+    ],
+    [
+      "e",
+      1,
+      /Cannot play \S*sound.wav: the demo would overwrite it; name another folder with --out$/m,
+    ],
   ];
   for (const [name, status, message] of table) {
     await t.step(name, async () => {
@@ -398,7 +406,7 @@ Deno.test("where viola's folder is read-only, the native part is built in the us
     return process.stdout + process.stderr;
   };
   await t.step("there", async () => {
-    for (let i = 0; i < 2; i++) assertMatch(await start(cache), /^soft:.*: nothing is kept$/m);
+    for (let i = 0; i < 2; i++) assertMatch(await start(cache), /^soft:.*: was not kept$/m);
     assertEquals([...Deno.readDirSync(`${cache}/viola/shim`)].length, 1);
     assertEquals(Deno.statSync(`${cache}/viola/shim`).mode! & 0o777, 0o700);
   });

@@ -5,13 +5,13 @@
 
 load multi_sound=4
 device sound sound --sink wav:/run/scenario/played.wav
-spent="spent.*restart the machine"
+spent="unusable.*restart the machine"
 
 # Let go of by somebody else.
 exec 5<>/dev/$NODE 5>&-
 refuses 2 "$spent" viola attach sound --loopback /dev/$NODE --socket "$(socket sound)"
 refuses 1 "$spent" virtio-loopback-adapter -l "${NODE#loopback-}" -d vhusnd -s "$(socket sound)"
-refuses 0 "nothing is kept; it is spent: restart the machine" viola forget /dev/$NODE
+refuses 0 "was not kept; it was closed and is unusable: restart the machine" viola forget /dev/$NODE
 
 # Forgotten, and let go of by viola.
 second=$(node 2)
@@ -33,7 +33,7 @@ fourth=$(node 4)
 start fourth viola attach sound --loopback "/dev/$fourth" --socket "$(socket sound)"
 wait_for 20 "the card appears" has_card "$fourth"
 end fourth KILL || :
-refuses 0 "forgotten; it is spent: restart the machine" viola forget "/dev/$fourth"
+refuses 0 "forgotten; it was closed and is unusable: restart the machine" viola forget "/dev/$fourth"
 refuses 2 "$spent" viola attach sound --loopback "/dev/$fourth" --socket "$(socket sound)"
 
 for node in $NODES; do expect "$node was not opened again" test "$(offence "$node" reopen)" = 0; done

@@ -8,7 +8,7 @@ attach_to() { echo "viola attach rng --loopback $1 --socket $2"; }
 
 refuses 2 "is the loopback driver's module loaded" $(attach_to /dev/loopback /run/scenario/none)
 touch /dev/loopback-7
-refuses 2 "it is no character device" $(attach_to /dev/loopback-7 /run/scenario/none)
+refuses 2 "it is not a character device" $(attach_to /dev/loopback-7 /run/scenario/none)
 rm /dev/loopback-7
 refuses 1 "/dev/null" $(attach_to /dev/null /run/scenario/none)
 
