@@ -87,8 +87,12 @@ export class ActivationMemory implements Disposable {
     return { ...layout, call: this.#event(), kick: this.#event(), slots: null };
   }
 
-  /** The activation as the ring Worker receives it. */
-  describe(id: number, epoch: number): Activation {
+  /**
+   * The activation as the ring Worker receives it.
+   *
+   * @param isTracked See {@linkcode Activation}
+   */
+  describe(id: number, epoch: number, isTracked = false): Activation {
     const { rings, features, memory } = this;
     return {
       id,
@@ -97,6 +101,7 @@ export class ActivationMemory implements Disposable {
       memory: memory === null ? null : { range: memory.mapping.range, guest: ACTIVATION_GUEST },
       indirect: hasFeature(features, VIRTIO_F_RING_INDIRECT_DESC),
       eventIdx: hasFeature(features, VIRTIO_F_RING_EVENT_IDX),
+      isTracked,
     };
   }
 

@@ -5,9 +5,18 @@
  * @module
  */
 import { type GuestMemory } from "../virtio/memory.ts";
-import { Chain, DeviceRing, type RingLayout, type RingOptions } from "../virtio/split_ring.ts";
+import { RingError } from "../virtio/error.ts";
+import {
+  availBytes,
+  Chain,
+  DeviceRing,
+  type RingLayout,
+  type RingOptions,
+  usedBytes,
+} from "../virtio/split_ring.ts";
 import { RING_QUEUE_COUNTERS, type RingQueue } from "../virtio/state.ts";
-import { CALL, type LaneQueue } from "./lane_queue.ts";
+import type { ActivationRing } from "./lane_messages.ts";
+import { type BackEndRings, CALL, type LaneQueue } from "./lane_queue.ts";
 
 /** What a direct queue is created from. */
 export interface DirectQueueParts {
@@ -47,16 +56,26 @@ export class DirectQueue implements LaneQueue {
   }
 
   /**
-   * A back-end starts at the used index, since nothing before it is in flight. Where viola has not mapped the ring it
-   * starts at 0: there is only one activation then, and its ring is new.
+   * A back-end starts at the used index; one that tracks its chains adds those that are noted to be in flight. Where viola
+   * has not mapped the ring it starts at 0: there is only one activation then, and its ring is new.
+   *
+   * @throws {RingError} when the chains in flight are not certain: the back-end does not know them, and the last one has
+   *   given chains back in another order than it took them
    */
-  attach(): number {
-    const { memory, layout: { avail } } = this.#parts;
+  attach(_: ActivationRing, { isTracked }: Pick<BackEndRings, "isTracked">): number {
+    const { memory, layout, options } = this.#parts;
     const isFirst = this.#found === null;
     this.#found = 0;
     if (memory === null) return 0;
     const { usedIdx } = this.#look(memory);
-    if (!isFirst) this.#found = (readIdx(memory, avail) - usedIdx) & 0xffff;
+    const availIdx = readIdx(memory, layout.avail);
+    if (!isTracked && !isCertain(memory, layout, availIdx, usedIdx)) {
+      const problem =
+        "requests were completed out of order, and with direct memory viola cannot know which are in " +
+        "flight when a back-end ends that does not track them (INFLIGHT_SHMFD)";
+      throw new RingError(options.deviceName, this.index, "resume", problem);
+    }
+    if (!isFirst) this.#found = (availIdx - usedIdx) & 0xffff;
     return usedIdx;
   }
 
@@ -104,6 +123,35 @@ export class DirectQueue implements LaneQueue {
     const usedIdx = readIdx(memory, layout.used);
     return new DeviceRing(memory, layout, options, { nextAvail: usedIdx, usedIdx });
   }
+}
+
+/**
+ * Whether the chains in flight are those from the used index on, as far as the rings show: the entries that both rings still
+ * hold were used in the order in which they became available, and no head is twice among the entries after them.
+ */
+function isCertain(
+  memory: GuestMemory,
+  { size, avail, used }: RingLayout,
+  availIdx: number,
+  usedIdx: number,
+): boolean {
+  const pending = (availIdx - usedIdx) & 0xffff;
+  if (pending > size) return true; // malformed, which is reported when the ring is read
+  const availView = viewAt(memory, avail, availBytes(size));
+  const usedView = viewAt(memory, used, usedBytes(size));
+  const availHead = (i: number): number => availView.getUint16(4 + 2 * (i & (size - 1)), true);
+  const usedHead = (i: number): number => usedView.getUint32(4 + 8 * (i & (size - 1)), true);
+  const heads = Array.from({ length: pending }, (_, i) => availHead(usedIdx + i));
+  if (new Set(heads).size < pending) return false;
+  // One less than both can hold: the driver may be writing the next entry. None before the index has gone once around.
+  const both = Math.min(size - pending - 1, usedIdx);
+  for (let i = usedIdx - both; i < usedIdx; i++) if (availHead(i) !== usedHead(i)) return false;
+  return true;
+}
+
+function viewAt(memory: GuestMemory, at: number, length: number): DataView {
+  const { view, guest } = memory.region(at, length);
+  return new DataView(view.buffer, view.byteOffset + at - guest, length);
 }
 
 /** The `idx` of an available or a used ring. Acquire: what it covers is read after it. */

@@ -76,6 +76,8 @@ export interface Activation {
   readonly indirect: boolean;
   /** VIRTIO_F_RING_EVENT_IDX, between viola and the back-end. */
   readonly eventIdx: boolean;
+  /** The back-end knows the chains in flight in direct rings: earlier back-ends of this epoch have noted them. */
+  readonly isTracked: boolean;
 }
 
 /** The access Worker. */

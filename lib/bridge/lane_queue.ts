@@ -23,6 +23,8 @@ export interface BackEndRings {
   /** VIRTIO_F_INDIRECT_DESC and VIRTIO_F_EVENT_IDX, between viola and the back-end. */
   readonly indirect: boolean;
   readonly eventIdx: boolean;
+  /** It knows the chains in flight in direct rings. */
+  readonly isTracked: boolean;
 }
 
 /** A queue, for one life of the driver and any number of back-ends. */

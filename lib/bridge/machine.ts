@@ -190,6 +190,7 @@ export function begin(rules: Rules): [State, Action[]] {
       replyMs: rules.replyMs,
       lastLoss: "",
       sameLosses: 0,
+      isOrderReported: false,
     },
     actions: [],
   };

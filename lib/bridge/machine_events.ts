@@ -21,13 +21,13 @@ import {
   run,
   setTimer,
 } from "./machine_moves.ts";
-import type { BackEndProfile } from "../virtio/device_class.ts";
 import type {
   ConfigWrite,
   Done,
   Event,
   Held,
   JobName,
+  Offer,
   PhaseName,
   Problem,
   Residue,
@@ -154,7 +154,7 @@ function reportRestored(d: Draft): void {
 }
 
 /** Checks what a back-end offers; the first back-end decides what the driver is presented with. */
-function acceptBackEnd(d: Draft, backEnd: BackEndProfile): void {
+function acceptBackEnd(d: Draft, backEnd: Offer): void {
   const { rules: { name, socket }, device } = d;
   d.backEnd = backEnd;
   if (device === null) {
@@ -175,7 +175,18 @@ function acceptBackEnd(d: Draft, backEnd: BackEndProfile): void {
 
 function enterWaiting(d: Draft): void {
   d.actions.push({ do: "count", counter: "connects", by: 1 });
+  if (d.rules.memory === "direct" && !d.backEnd!.tracksInflight) reportOrder(d);
   enter(d, { at: "waiting" });
+}
+
+/** Said once, and only where a next back-end could be given the driver's memory. */
+function reportOrder(d: Draft): void {
+  if (d.history.isOrderReported || d.device!.backEndLives === 1) return;
+  d.history = { ...d.history, isOrderReported: true };
+  const text =
+    "the back-end does not track its requests in flight (INFLIGHT_SHMFD): if it ends after it " +
+    "completed some out of order, viola cannot know which with direct memory, and the driver must reset the device";
+  report(d, "connected", text);
 }
 
 /**

@@ -30,6 +30,7 @@ import { MainState } from "../virtio/state_writers.ts";
 import { VhostUserError } from "../vhost_user/mod.ts";
 import type { BackEndProfile, QueueClass } from "../virtio/device_class.ts";
 import type { DeviceSetup } from "./device_setup.ts";
+import { InflightMemory } from "./inflight_memory.ts";
 import { createMemoryUse } from "./memory_use.ts";
 import type { LaneListener } from "./lane.ts";
 import { type ReplaySource, replaySource } from "./replay.ts";
@@ -58,6 +59,8 @@ interface Parts {
   readonly mapping: Mapping;
   readonly memory: Fd;
   readonly loopback: Loopback;
+  /** With direct memory only. */
+  readonly inflight: InflightMemory | null;
   readonly queues: readonly QueueClass[];
   readonly replay: ReplaySource | null;
 }
@@ -105,6 +108,7 @@ export class PresentedDevice {
     using undo = new DisposableStack();
     const memory = undo.use(createMemory(STATE_FILE + name, bytes));
     const mapping = undo.use(Mapping.create(memory, bytes));
+    const inflight = undo.use(createInflight(setup, queueSizes));
     const loopback = undo.use(await setup.loopbacks.open(node, mode, reactor));
     const state = MainState.create(viewMemory(mapping), {
       name: node,
@@ -118,7 +122,7 @@ export class PresentedDevice {
         ? loopback.maxQueueSetups
         : undefined,
     });
-    const parts = { state, mapping, memory, loopback, queues, replay };
+    const parts = { state, mapping, memory, loopback, inflight, queues, replay };
     return await PresentedDevice.#enter(setup, undo, parts, false, listener);
   }
 
@@ -139,13 +143,16 @@ export class PresentedDevice {
     await setup.lane.ready;
     const replay = await replaySource(setup.deviceClass);
     const restored = checkRestored(setup, () => {
-      const [memory, ...rest] = fds;
+      const [memory, ...others] = fds;
+      const rest = others.filter((fd) => !InflightMemory.isOne(fd));
+      const [kept] = others.filter((fd) => InflightMemory.isOne(fd));
       const mapping = undo.use(mapState(memory!));
       const { state, queues } = openState(setup, mapping); // before anything is done to the node
+      const inflight = undo.use(createInflight(setup, queues.map(({ size }) => size), kept));
       const loopback = restoreLoopback(name, mode, rest);
       return loopback === null
         ? null
-        : { state, mapping, memory: memory!, loopback, queues, replay };
+        : { state, mapping, memory: memory!, loopback, inflight, queues, replay };
     });
     if (restored === null) {
       await store!.remove(name);
@@ -180,7 +187,9 @@ export class PresentedDevice {
     const report = (text: string): void => {
       onEvent({ device: name, kind: "error", text, ms: performance.now() });
     };
-    await store?.put(node, [parts.memory.number, ...parts.loopback.kept], report);
+    const { memory, inflight, loopback } = parts;
+    const own = inflight === null ? [memory] : [memory, inflight.fd];
+    await store?.put(node, [...own.map(({ number }) => number), ...loopback.kept], report);
   }
 
   static async #enterLane(
@@ -238,6 +247,11 @@ export class PresentedDevice {
     this.state.offerFeatures((offered & ~own) | (this.state.deviceFeatures & own));
   }
 
+  /** Where back-ends note their chains in flight; null with isolated memory. */
+  get inflight(): InflightMemory | null {
+    return this.#parts.inflight;
+  }
+
   /** Whether viola maps the driver's memory. */
   get seesMemory(): boolean {
     const { memory, chunks } = this.loopback.port;
@@ -257,6 +271,7 @@ export class PresentedDevice {
     if (!isFree) return holder;
     this.loopback.close();
     for (const kick of this.#kicks) kick.close();
+    this.inflight?.close();
     this.#parts.mapping.close();
     this.#parts.memory.close();
     return holder;
@@ -277,6 +292,19 @@ function chooseVersion({ mmioVersion, name }: DeviceSetup, features: bigint): 1 
     `Cannot use the back-end of ${name} with virtio-mmio version 2: it does not offer ` +
       "VIRTIO_F_VERSION_1 (use --mmio-version 1)",
   );
+}
+
+/** Creates a device's in-flight memory, or takes over what the store had; null with isolated memory. */
+function createInflight(
+  { name, memory }: DeviceSetup,
+  queueSizes: readonly number[],
+  kept?: Fd,
+): InflightMemory | null {
+  if (memory === "isolated") return null;
+  const shape = { queues: queueSizes.length, queueSize: Math.max(...queueSizes) };
+  return kept === undefined
+    ? InflightMemory.create(name, shape)
+    : InflightMemory.restore(kept, shape);
 }
 
 /** The name of a state's memory file begins with this; the device's name follows. */

@@ -153,9 +153,9 @@ export class LaneRings implements Scheduled {
     const { id, name } = this.device;
     try {
       if (this.#life?.epoch !== activation.epoch) this.#life = this.#openQueues(activation);
-      const { rings, indirect, eventIdx } = activation;
+      const { rings, indirect, eventIdx, isTracked } = activation;
       const memory = activationMemory(activation);
-      const backEnd = { name: `the back-end of ${name}`, memory, indirect, eventIdx };
+      const backEnd = { name: `the back-end of ${name}`, memory, indirect, eventIdx, isTracked };
       const bases = rings.map((ring) =>
         inMemory(name, ring.index, () => this.#life!.queues[ring.index]!.attach(ring, backEnd))
       );

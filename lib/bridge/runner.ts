@@ -5,7 +5,6 @@
  * @module
  */
 import { VhostUserError } from "../vhost_user/errors.ts";
-import type { BackEndProfile } from "../virtio/device_class.ts";
 import type { KernelSide } from "./kernel_side.ts";
 import { begin, step } from "./machine.ts";
 import type {
@@ -16,6 +15,7 @@ import type {
   Finding,
   Job,
   JobName,
+  Offer,
   Problem,
   ReportKind,
   Residue,
@@ -31,7 +31,7 @@ export interface BackEndSide {
   connect(replyMs: number): Promise<void>;
   /** Aborts {@linkcode connect}. */
   abort(): void;
-  negotiate(): Promise<BackEndProfile>;
+  negotiate(): Promise<Offer>;
   /** Closes the connection. */
   close(): void;
   /** Creates an activation's memory. @returns whether the ring Worker could attach to the driver's rings */

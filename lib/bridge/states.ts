@@ -54,6 +54,12 @@ export interface ConfigSync {
   readonly isStale: boolean;
 }
 
+/** What a back-end offers. */
+export interface Offer extends BackEndProfile {
+  /** Whether it notes its chains in flight for the next back-end; only asked for with direct memory. */
+  readonly tracksInflight: boolean;
+}
+
 /** The device as it is presented to the driver. */
 export interface Device {
   /** Bytes of config space. */
@@ -90,6 +96,8 @@ export interface History {
   /** The reason of the last loss, and how often in a row it occurred. */
   readonly lastLoss: string;
   readonly sameLosses: number;
+  /** It was reported that a back-end does not track its requests in flight. */
+  readonly isOrderReported: boolean;
 }
 
 /** The phase a device is in, with the data that exists only in that phase. */
@@ -145,7 +153,7 @@ export interface State {
   readonly config: ConfigSync;
   readonly isConnected: boolean;
   /** What the negotiated back-end offers. */
-  readonly backEnd: BackEndProfile | null;
+  readonly backEnd: Offer | null;
   /** Why the current back-end must be disconnected; null while it need not be. */
   readonly loss: Problem | null;
   /** Why the device ends: `close` was called, or a failure. Null while it does not end. */
@@ -254,7 +262,7 @@ export type Residue = "reset" | "clean" | "used";
 /** The results of jobs; those without an entry have none. */
 export interface Results {
   "restore": Restored | null;
-  "negotiate": BackEndProfile;
+  "negotiate": Offer;
   "present": Device;
   /** False: a ring of the driver's is malformed, or the driver has reset it. */
   "attach": boolean;

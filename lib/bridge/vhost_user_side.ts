@@ -4,8 +4,7 @@
  *
  * @module
  */
-import type { BackEndProfile } from "../virtio/device_class.ts";
-import type { FrontEnd, RingSetup } from "../vhost_user/mod.ts";
+import type { FrontEnd, InflightSlot, RingSetup } from "../vhost_user/mod.ts";
 import { ActivationMemory } from "./activation_memory.ts";
 import type { DeviceSetup } from "./device_setup.ts";
 import type { RingEvent } from "./lane_messages.ts";
@@ -13,7 +12,7 @@ import { MemoryGrant } from "./memory_grant.ts";
 import type { PresentedDevice } from "./presented.ts";
 import { isClean } from "./replay.ts";
 import { type BackEndSide, problemFrom } from "./runner.ts";
-import type { ConfigWrite, Event, Finding, Residue } from "./states.ts";
+import type { ConfigWrite, Event, Finding, Offer, Residue } from "./states.ts";
 import { Watchdog } from "./watchdog.ts";
 
 /** One activation. */
@@ -24,6 +23,8 @@ interface Active {
   /** With the first indices that the ring Worker chose. */
   readonly rings: readonly (RingSetup & Pick<ActivationMemory["rings"][number], "slots">)[];
   readonly watchdog: Watchdog;
+  /** Where the back-end notes its chains in flight; null where it does not. */
+  readonly inflight: InflightSlot | null;
 }
 
 /** Options of a {@linkcode VhostUserSide}. */
@@ -50,8 +51,8 @@ export class VhostUserSide implements BackEndSide {
   }
 
   async connect(replyMs: number): Promise<void> {
-    const { setup: { name, socket, reactor, deviceClass, connect, onEvent }, dispatch } =
-      this.#options;
+    const { setup, dispatch } = this.#options;
+    const { name, socket, reactor, deviceClass, memory, connect, onEvent } = setup;
     this.#bases = new Map();
     this.#frontEnd = await connect(socket, {
       reactor,
@@ -59,6 +60,7 @@ export class VhostUserSide implements BackEndSide {
       deviceClass,
       deadlineMs: replyMs,
       signal: this.#abort.signal,
+      tracksInflight: memory === "direct",
       onLost: (error) => dispatch({ on: "back-end lost", problem: problemFrom(error) }),
       onConfigChange: () => dispatch({ on: "config changed" }),
       onWaiting: (seconds, { message }) =>
@@ -80,7 +82,7 @@ export class VhostUserSide implements BackEndSide {
     throw new TypeError(`Cannot ask the back-end of ${this.#options.setup.name}: not connected`);
   }
 
-  async negotiate(): Promise<BackEndProfile> {
+  async negotiate(): Promise<Offer> {
     return await this.#connection.initialise();
   }
 
@@ -92,15 +94,16 @@ export class VhostUserSide implements BackEndSide {
   /** @throws {OsError} when there is no memory, or no descriptors, for it */
   async attach(epoch: number, features: bigint): Promise<boolean> {
     const { setup, presented } = this.#options;
-    const { lane: device, state } = presented();
+    const { lane: device, state, inflight } = presented();
     const memory = new ActivationMemory(device, state, features, this.#bases);
     const { patience, lane } = setup;
     const watchdog = new Watchdog(device.queues, state, patience);
-    this.#active = { memory, features, rings: [], watchdog };
-    const bases = await lane.attach(memory.describe(setup.id, epoch));
+    const active = this.#active = { memory, features, rings: [], watchdog, inflight: null };
+    const offer = await inflight?.offer(this.#connection, epoch, memory.rings);
+    const bases = await lane.attach(memory.describe(setup.id, epoch, offer?.isResumed));
     if (bases === null) return false;
     const rings = memory.rings.map((ring, i) => ({ ...ring, base: bases[i]! }));
-    this.#active = { ...this.#active, rings };
+    this.#active = { ...active, rings, inflight: offer?.slot ?? null };
     return true;
   }
 
@@ -112,11 +115,16 @@ export class VhostUserSide implements BackEndSide {
    */
   async start(): Promise<void> {
     const { setup, presented } = this.#options;
-    const { memory, features, rings } = this.#activation;
+    const { memory, features, rings, inflight } = this.#activation;
     const frontEnd = this.#connection;
     const slots = this.#grant.slots(frontEnd, memory, presented().loopback, setup.memory);
     const shadow = rings.filter(({ slots }) => slots !== null);
-    await frontEnd.start({ features, memory: slots, rings: shadow });
+    await frontEnd.start({
+      features,
+      memory: slots,
+      rings: shadow,
+      inflight: inflight ?? undefined,
+    });
   }
 
   get #activation(): Active {

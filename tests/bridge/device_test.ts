@@ -54,6 +54,9 @@ class Selector implements BackEndDevice {
   readonly config = new Uint8Array(8);
   rings = 0;
   isSlow = false;
+  /** Requests are kept until a test gives them back: their heads. */
+  readonly kept: number[] = [];
+  keeps = false;
   #live: BackEndRing | null = null;
 
   constructor(readonly features: bigint, readonly queueCount: number) {}
@@ -79,9 +82,18 @@ class Selector implements BackEndDevice {
     this.#serve(this.#live!);
   }
 
+  giveBack(...heads: number[]): void {
+    for (const head of heads) this.#live!.ring.complete(head, 0);
+    this.#live!.call();
+  }
+
   #serve(live: BackEndRing): void {
     if (this.isSlow) return;
     const chain = new Chain();
+    if (this.keeps) {
+      while (live.ring.pop(chain)) this.kept.push(chain.head);
+      return;
+    }
     do {
       while (live.ring.pop(chain)) {
         chain.scatter(0, new Uint8Array(chain.writableBytes).fill(7));
@@ -401,6 +413,97 @@ benchTest(
     assertEquals(bench.port.read(0x010, 4), 1);
     await bench.bringUp(VERSION_1);
     await bench.event("running", since);
+  },
+);
+
+/** Queue 0 as the driver of a bench sees it, with chains of one segment. */
+function driverRing({ port }: Bench): DriverRing {
+  const layout = { index: 0, size: 16, ...splitRingLayout(port.guestBase, 16) };
+  const options = { indirect: false, eventIdx: false, deviceName: "the driver" };
+  const ring = new DriverRing(port.memory, layout, options);
+  for (let head = 0; head < 16; head++) {
+    ring.writeDescriptor(head, port.guestBase + 0x8000, 64, VIRTQ_DESC_F_WRITE, 0);
+  }
+  return ring;
+}
+
+function offer({ port }: Bench, ring: DriverRing, ...heads: number[]): void {
+  for (const head of heads) ring.offer(head);
+  ring.publish();
+  port.write(0x050, 4, 0);
+}
+
+function usedHeads(ring: DriverRing): number[] {
+  const heads: number[] = [];
+  const used = { head: 0, length: 0 };
+  while (ring.takeUsed(used)) heads.push(used.head);
+  return heads;
+}
+
+async function keeping(bench: Bench, count: number): Promise<Selector> {
+  const selector = new Selector(VERSION_1 | RARE, 1);
+  selector.keeps = true;
+  bench.start(selector);
+  await until(() => selector.kept.length === count, `${count} requests`);
+  return selector;
+}
+
+for (const memory of ["isolated", "direct"] as const) {
+  benchTest(
+    `B4: completed out of order, then a crash: each request comes back once: ${memory}`,
+    { memory },
+    async (bench) => {
+      const first = bench.selector;
+      first.keeps = true;
+      bench.start();
+      await bench.event("started");
+      await bench.bringUp();
+      const ring = driverRing(bench);
+      offer(bench, ring, 0, 1, 2);
+      await until(() => first.kept.length === 3, "three requests");
+      first.giveBack(first.kept[1]!);
+      let heads: number[] = [];
+      await until(() => (heads.push(...usedHeads(ring)), heads.length === 1), "the second");
+      assertEquals(heads, [1]);
+      bench.stop();
+      await bench.event("lost");
+      offer(bench, ring, 3);
+      const second = await keeping(bench, 3);
+      await bench.event("resumed");
+      second.giveBack(...second.kept.toReversed());
+      heads = [];
+      await until(() => (heads.push(...usedHeads(ring)), heads.length === 3), "the others");
+      assertEquals(heads, [3, 2, 0]);
+    },
+  );
+}
+
+benchTest(
+  "the next viola gives the next back-end what is in flight: direct",
+  { memory: "direct", isKept: true },
+  async (bench) => {
+    const first = bench.selector;
+    first.keeps = true;
+    bench.start();
+    await bench.event("started");
+    await bench.bringUp();
+    const ring = driverRing(bench);
+    offer(bench, ring, 5, 6, 7);
+    await until(() => first.kept.length === 3, "three requests");
+    first.giveBack(6);
+    await bench.device.close();
+    await bench.event("kept");
+    bench.stop();
+    const second = new Selector(VERSION_1 | RARE, 1);
+    second.keeps = true;
+    bench.start(second);
+    bench.device = new BridgedDevice(bench.setup);
+    await until(() => second.kept.length === 2, "two requests");
+    assertEquals(second.kept, [5, 7]);
+    second.giveBack(7, 5);
+    const heads: number[] = [];
+    await until(() => (heads.push(...usedHeads(ring)), heads.length === 3), "all of them");
+    assertEquals(heads, [6, 7, 5]);
   },
 );
 

@@ -318,6 +318,7 @@ Deno.test("a feature that no new back-end has: the driver must reset, and is off
     features: COMMON | RARE,
     queueCount: 4,
     config: new Uint8Array(4),
+    tracksInflight: true,
   });
   scene.ends("prepare", "present", "announce").driverOk(COMMON | RARE).runs();
   scene.happens({ on: "back-end lost", problem: problem("lost") }).ends("detach");
@@ -490,11 +491,39 @@ Deno.test("a back-end whose config space changed is asked, and the driver told",
   ]);
 });
 
+const UNTRACKED = {
+  features: COMMON,
+  queueCount: 4,
+  config: new Uint8Array(4),
+  tracksInflight: false,
+};
+
+/** The reports that INFLIGHT_SHMFD is missing, of a first back-end and of the next. */
+function reportsOfOrder(rules: Partial<Rules>, lives?: number): [first: string[], next: string[]] {
+  const isOne = (line: string): boolean => line.includes("INFLIGHT_SHMFD");
+  const scene = new Scene(rules, lives).ends("restore", "connect");
+  scene.endsWith("negotiate", UNTRACKED).ends("prepare", "present", "announce");
+  const first = scene.did().filter(isOne);
+  scene.happens({ on: "back-end lost", problem: problem("lost") }).expires("retry");
+  scene.ends("connect").endsWith("negotiate", UNTRACKED);
+  return [first, scene.did().filter(isOne)];
+}
+
+Deno.test("direct memory and a back-end that does not track its requests: said once, where it matters", () => {
+  assertEquals(reportsOfOrder({ memory: "direct" }), [[
+    "connected: the back-end does not track its requests in flight (INFLIGHT_SHMFD): if it ends after it completed " +
+    "some out of order, viola cannot know which with direct memory, and the driver must reset the device",
+  ], []]);
+  assertEquals(reportsOfOrder({ memory: "isolated" }), [[], []]);
+  assertEquals(reportsOfOrder({ memory: "direct" }, 1), [[], []]);
+});
+
 Deno.test("a back-end with a config space of another size is not taken", () => {
   const scene = new Scene().runs();
   scene.happens({ on: "back-end lost", problem: problem("lost") }).ends("detach").expires("retry");
   const config = new Uint8Array(8);
-  scene.ends("connect").endsWith("negotiate", { features: COMMON, queueCount: 4, config });
+  const offer = { features: COMMON, queueCount: 4, config, tracksInflight: true };
+  scene.ends("connect").endsWith("negotiate", offer);
   assertMatch(scene.did().join(), /lost: .*8 bytes of config space, expected 4 as before/);
   assertEquals(scene.phase, "backing off");
 });

@@ -188,7 +188,12 @@ function assertEnded(w: World): void {
 
 /** What a job may end with when it goes well. */
 function results(w: World, job: JobName): Done["result"][] {
-  const backEnd = { features: COMMON, queueCount: 4, config: new Uint8Array(4) };
+  const backEnd = {
+    features: COMMON,
+    queueCount: 4,
+    config: new Uint8Array(4),
+    tracksInflight: true,
+  };
   switch (job) {
     case "restore": {
       const found = {

@@ -15,7 +15,12 @@ class FakePorts {
   readonly faults = new Map<string, unknown>();
   readonly results: Record<string, unknown> = {
     restore: null,
-    negotiate: { features: COMMON, queueCount: 4, config: new Uint8Array(4) },
+    negotiate: {
+      features: COMMON,
+      queueCount: 4,
+      config: new Uint8Array(4),
+      tracksInflight: true,
+    },
     present: { configSize: 4, backEndLives: Infinity, mappings: "" },
     attach: true,
     look: { kind: "well" },

@@ -71,7 +71,7 @@ export class BackEnd {
     const { indirect, eventIdx, deviceName: name } = options;
     queue.attach(
       { ...this.layout, call: -1, kick: -1, slots },
-      { name, memory, indirect, eventIdx },
+      { name, memory, indirect, eventIdx, isTracked: false },
     );
     this.ring = new DeviceRing(memory, this.layout, options);
   }
