@@ -83,7 +83,6 @@ const MAX_CHAIN_BYTES = 2 ** 32;
  * ```
  */
 export class DeviceRing {
-  readonly index: number;
   readonly size: number;
   readonly #memory: GuestMemory;
   readonly #options: RingOptions;
@@ -112,7 +111,6 @@ export class DeviceRing {
     options: RingOptions,
     start: DeviceRingStart = { nextAvail: 0 },
   ) {
-    this.index = layout.index;
     this.size = layout.size;
     this.#memory = memory;
     this.#options = options;
@@ -139,6 +137,11 @@ export class DeviceRing {
       }
       this.#inFlight[head] = 1;
     }
+  }
+
+  /** The queue's index in its device. */
+  get index(): number {
+    return this.#areas.index;
   }
 
   /** Index of the available entry to take next, 0 to 65535. */

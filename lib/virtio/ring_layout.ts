@@ -97,6 +97,8 @@ export const USED_RING = 1;
 
 /** The three areas of a ring in memory. Each view spans its area only, so no access can leave it. */
 export class RingAreas {
+  /** The queue's index in its device. */
+  readonly index: number;
   readonly desc: DataView<ArrayBuffer>;
   readonly avail: Uint16Array<ArrayBuffer>;
   /** The used ring, for its flags, idx and avail_event. */
@@ -111,6 +113,7 @@ export class RingAreas {
   /** @throws {RingError} for a size or an address that no queue can have, or that lies outside the memory */
   constructor(memory: GuestMemory, layout: RingLayout, device: string) {
     const { index, size } = layout;
+    this.index = index;
     if (!Number.isInteger(size) || size < 1 || size > MAX_QUEUE_SIZE || (size & (size - 1)) !== 0) {
       const wanted = `expected a power of 2 of at most ${MAX_QUEUE_SIZE}`;
       throw new RingError(device, index, "set up", `its size is ${size}, ${wanted}`);

@@ -35,7 +35,8 @@ import type { DriverContract, DriverRole } from "../../guest/role.ts";
 import { sound } from "./class.ts";
 import { ControlQueue } from "./control_queue.ts";
 import { GuestError } from "../../guest/error.ts";
-import { type PcmMessage, PcmStream } from "./pcm.ts";
+import { PcmStream } from "./pcm.ts";
+import type { PcmMessage } from "./pcm_buffer.ts";
 import type { VirtQueue } from "../../guest/transport.ts";
 import { SOUND_PROGRESS, type SoundMmioDevice, type SoundProgressLayout } from "./progress.ts";
 import {

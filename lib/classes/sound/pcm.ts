@@ -31,23 +31,10 @@ import {
   soundCodeName,
 } from "./wire.ts";
 import type { ControlQueue } from "./control_queue.ts";
+import { PcmBuffer, type PcmMessage } from "./pcm_buffer.ts";
 import { attempt, GuestError } from "../../guest/error.ts";
-import { PAGE_SIZE } from "../../guest/pages.ts";
 import type { VirtQueue } from "../../guest/transport.ts";
 import type { SoundMmioDevice } from "./progress.ts";
-
-/** A period's message, and where it is in memory. */
-export interface PcmMessage {
-  readonly stream: PcmStream;
-  /** Guest address of virtio_snd_pcm_xfer; virtio_snd_pcm_status follows. */
-  readonly header: number;
-  /** The period's bytes, as segments. */
-  readonly data: readonly Segment[];
-  /** Views of the same bytes. */
-  readonly views: readonly Uint8Array[];
-  /** Bytes that are sent in it, or that were returned. */
-  length: number;
-}
 
 /** Stream parameters, ALSA's hw_params. */
 export interface HwParams {
@@ -75,7 +62,7 @@ const USABLE_FEATURES = 1 << PCM_F_MSG_POLLING | 1 << PCM_F_EVT_XRUNS;
 export class PcmStream {
   /** Messages that were returned and not handled yet, in order. */
   readonly returned: PcmMessage[] = [];
-  messages: readonly PcmMessage[] = [];
+  readonly #buffer: PcmBuffer;
   /** Bytes of a frame, once parameters are set. */
   frameBytes = 0;
   #state: PcmState = "idle";
@@ -83,9 +70,6 @@ export class PcmStream {
   #lastReturn = 0;
   /** Whether returned messages count as played or recorded; not after STOP. */
   #counts = false;
-  /** Memory of the headers of {@linkcode messages}. */
-  #headers = { address: 0, bytes: 0 };
-  #dataPages: number[] = [];
 
   constructor(
     readonly device: SoundMmioDevice,
@@ -93,7 +77,14 @@ export class PcmStream {
     readonly queue: VirtQueue<PcmMessage>,
     readonly id: number,
     readonly info: PcmInfo,
-  ) {}
+  ) {
+    this.#buffer = new PcmBuffer(device.pages, info.direction !== D_OUTPUT);
+  }
+
+  /** One message for each period of the buffer. */
+  get messages(): readonly PcmMessage[] {
+    return this.#buffer.messages;
+  }
 
   /** The state, by the last request that succeeded. */
   get state(): PcmState {
@@ -132,9 +123,9 @@ export class PcmStream {
         format,
         rate,
       }));
-    this.#freeMessages();
+    this.#buffer.free();
     this.frameBytes = frameBytes;
-    this.#allocateMessages(periodBytes, periods);
+    this.#buffer.allocate(this, periodBytes, periods);
   }
 
   #check({ format, channels, rate, periodFrames, periods }: HwParams): void {
@@ -292,40 +283,6 @@ export class PcmStream {
     progress.write("periods", progress.read("periods") + 1);
     progress.write("lastPeriodMs", took);
     progress.write("longestPeriodMs", Math.max(took, progress.read("longestPeriodMs")));
-  }
-
-  /** A buffer of scattered pages, cut into periods: adjacent periods may share a page. */
-  #allocateMessages(periodBytes: number, periods: number): void {
-    const { pages } = this.device;
-    const stride = 16;
-    this.#headers = { address: pages.allocate(periods * stride), bytes: periods * stride };
-    this.#dataPages = pages.allocateScattered(periods * periodBytes);
-    this.messages = Array.from({ length: periods }, (_, i) => {
-      const data = this.#segments(i * periodBytes, periodBytes);
-      const views = data.map(({ address, length }) => pages.bytes(address, length));
-      return { stream: this, header: this.#headers.address + i * stride, data, views, length: 0 };
-    });
-  }
-
-  #segments(offset: number, length: number): Segment[] {
-    const writable = this.info.direction !== D_OUTPUT;
-    const segments: Segment[] = [];
-    for (const end = offset + length; offset < end;) {
-      const within = offset % PAGE_SIZE;
-      const here = Math.min(PAGE_SIZE - within, end - offset);
-      const address = this.#dataPages[(offset - within) / PAGE_SIZE]! + within;
-      segments.push({ address, length: here, writable });
-      offset += here;
-    }
-    return segments;
-  }
-
-  #freeMessages(): void {
-    const { pages } = this.device;
-    if (this.messages.length === 0) return;
-    pages.free(this.#headers.address, this.#headers.bytes);
-    for (const page of this.#dataPages) pages.free(page, PAGE_SIZE);
-    this.messages = [];
   }
 
   #refuse(problem: string): never {

@@ -9,7 +9,8 @@ import { hasFeature } from "../../virtio/features.ts";
 import { D_INPUT, D_OUTPUT, formatOfWav, FRAME_RATES, SAMPLE_FORMATS } from "./wire.ts";
 import { type WavFormat, wavFormatText, WavReader, WavWriter } from "../../wav/mod.ts";
 import { attempt, Dropped, GuestError } from "../../guest/error.ts";
-import type { HwParams, PcmMessage, PcmStream } from "./pcm.ts";
+import type { HwParams, PcmStream } from "./pcm.ts";
+import type { PcmMessage } from "./pcm_buffer.ts";
 import type { SoundCard } from "./driver.ts";
 
 /** Size of the card's buffer. */

@@ -2,7 +2,8 @@
 // The thread of a driver that plays and records at once: both streams of a card in one loop.
 import { Epoll, serveBlocking } from "../../../ffi/mod.ts";
 import { GuestPages } from "../../../lib/guest/pages.ts";
-import type { PcmMessage, PcmStream } from "../../../lib/classes/sound/pcm.ts";
+import type { PcmStream } from "../../../lib/classes/sound/pcm.ts";
+import type { PcmMessage } from "../../../lib/classes/sound/pcm_buffer.ts";
 import { Progress } from "../../../lib/guest/progress.ts";
 import { SOUND_PROGRESS, type SoundMmioDevice } from "../../../lib/classes/sound/progress.ts";
 import { SoundCard } from "../../../lib/classes/sound/driver.ts";
