@@ -200,3 +200,15 @@ export const ACCESS = `
 `.trim().split("\n").map((line) => line.trim().split(" ") as [string, string, string, string]);
 /** Younger than the headers of many systems. */
 export const QUEUE_RESET = { offset: 0xc0, name: "QueueReset", access: ["-", "rw"] };
+
+/** Options of a version 1 device. */
+export const V1: Partial<DeviceStateOptions> = { mmioVersion: 1 };
+
+/** A driver's mistake: the accesses, what the status must be then, what must be said. */
+export interface Mistake {
+  readonly name: string;
+  readonly options?: Partial<DeviceStateOptions>;
+  readonly script: string;
+  readonly status: number;
+  readonly says: RegExp;
+}

@@ -6,6 +6,7 @@
  */
 import { GuestMemory } from "../../lib/virtio/memory.ts";
 import {
+  type Chain,
   DeviceRing,
   type DeviceRingStart,
   DriverRing,
@@ -111,4 +112,13 @@ export function randomNumbers(seed: number): (below: number) => number {
     state ^= state << 5;
     return (state >>> 0) % below;
   };
+}
+
+/** A chain's segments. */
+export function segments(chain: Chain): [index: number, address: number, length: number][] {
+  return Array.from({ length: chain.count }, (_, i) => [
+    chain.index[i]!,
+    chain.address[i]!,
+    chain.length[i]!,
+  ]);
 }
