@@ -37,6 +37,7 @@ export class ActivationMemory implements Disposable {
    *
    * @param features The features set at the back-end
    * @param starts The first index of shadow rings, by queue: 0, or where this connection's previous ones were stopped
+   * @param flatSize The least size of shadow rings where chains of indirect tables lie flat
    * @throws {OsError} after freeing everything
    */
   constructor(
@@ -44,8 +45,9 @@ export class ActivationMemory implements Disposable {
     state: DeviceState,
     readonly features: bigint,
     readonly starts: ReadonlyMap<number, number> = new Map(),
+    flatSize: number = MAX_SEGMENTS,
   ) {
-    const least = leastSize(state, features);
+    const least = leastSize(state, features, flatSize);
     try {
       for (const queue of state.queues) {
         if (!queue.ready) continue;
@@ -120,14 +122,13 @@ export class ActivationMemory implements Disposable {
 }
 
 /**
- * The least size of a shadow ring. Two descriptors, since viola's own requests have two segments. Where the driver uses
- * indirect tables and the back-end does not, the most segments of a chain, so that every chain fits: 1024, which is also
- * libvhost-user's limit.
+ * The least size of a shadow ring. Two descriptors, since viola's own requests have two segments; more where the driver uses
+ * indirect tables and the back-end does not.
  */
-function leastSize(state: DeviceState, features: bigint): number {
+function leastSize(state: DeviceState, features: bigint, flatSize: number): number {
   const flattens = state.driverHas(VIRTIO_F_RING_INDIRECT_DESC) &&
     !hasFeature(features, VIRTIO_F_RING_INDIRECT_DESC);
-  return flattens ? MAX_SEGMENTS : 2;
+  return flattens ? Math.max(flatSize, 2) : 2;
 }
 
 function roundUp(value: number, to: number): number {

@@ -20,6 +20,7 @@ import {
   RETRY_MS,
   run,
   setTimer,
+  shrinkRings,
 } from "./machine_moves.ts";
 import type {
   ConfigWrite,
@@ -218,6 +219,7 @@ function failed(d: Draft, job: JobName, problem: Problem): void {
     d.end ??= problem;
   } else if (job === "free") finish(d);
   else if (!isFromReset) d.loss ??= problem;
+  if (job === "start" && problem.fault !== "late" && isCurrent(d) && d.end === null) shrinkRings(d);
   if (job !== "write config") return;
   const { sent, writes, isStale } = d.config;
   d.config = { writes: writes.reduce(withWrite, sent), sent: [], isStale };

@@ -4,7 +4,8 @@
  *
  * @module
  */
-import { describeFeatures } from "../virtio/features.ts";
+import { describeFeatures, hasFeature, VIRTIO_F_RING_INDIRECT_DESC } from "../virtio/features.ts";
+import { MAX_SEGMENTS } from "../virtio/split_ring.ts";
 import type {
   Action,
   Held,
@@ -24,6 +25,12 @@ export type Draft = { -readonly [K in keyof State]: State[K] } & { readonly acti
 export const RETRY_MS = { first: 50, most: 2000 };
 /** The longest deadline for a reply, in milliseconds. */
 export const MOST_REPLY_MS = 120_000;
+/**
+ * The least size of shadow rings for a back-end that lacks indirect tables, where the driver uses them. At first the most
+ * segments of a chain, so that every chain fits; halved with each back-end that fails to start such rings, since it may not
+ * serve such large ones; after the least from the most again, as the size was not the reason then.
+ */
+export const FLAT_SIZE = { most: MAX_SEGMENTS, least: 16 };
 /** How long an access is held at most, in milliseconds; afterwards the driver's own time limits apply. */
 export const HELD_MS: Readonly<Record<Held, number>> = {
   "reset": 10_000,
@@ -103,7 +110,8 @@ const ENTRIES: { [P in PhaseName]?: (d: Draft) => void } = {
   "presenting": (d) => run(d, { do: "present" }),
   "announcing": (d) => run(d, { do: "announce" }),
   "attaching": (d) => {
-    run(d, { do: "attach", epoch: epochOf(d), features: acceptedFeatures(d) });
+    const { flatSize } = d.history;
+    run(d, { do: "attach", epoch: epochOf(d), features: acceptedFeatures(d), flatSize });
   },
   "starting": (d) => run(d, { do: "start" }),
   "replaying": (d) => {
@@ -144,6 +152,20 @@ export function enter(d: Draft, phase: Phase): void {
 /** The features set at the back-end: those the driver accepted, but for viola's own rings those the back-end offers. */
 function acceptedFeatures({ rules: { ownFeatures }, driver, backEnd }: Draft): bigint {
   return (driver.features & ~ownFeatures) | (backEnd!.features & ownFeatures);
+}
+
+/** After a back-end failed to start: the next attempt has smaller rings, where they are large only for lack of indirect tables. */
+export function shrinkRings(d: Draft): void {
+  const { driver, history, backEnd } = d;
+  const isFlat = backEnd !== null && hasFeature(driver.features, VIRTIO_F_RING_INDIRECT_DESC) &&
+    !hasFeature(acceptedFeatures(d), VIRTIO_F_RING_INDIRECT_DESC);
+  if (!isFlat) return;
+  const { flatSize: size } = history;
+  const flatSize = size > FLAT_SIZE.least ? size / 2 : FLAT_SIZE.most;
+  d.history = { ...history, flatSize };
+  const text =
+    `the back-end has no indirect tables and did not start rings of ${size} entries or more, trying ${flatSize}`;
+  report(d, "waiting", text);
 }
 
 /** Answers the access that is held. */

@@ -28,7 +28,7 @@ import {
 } from "../virtio/state.ts";
 import { MainState } from "../virtio/state_writers.ts";
 import { VhostUserError } from "../vhost_user/mod.ts";
-import type { BackEndProfile, QueueClass } from "../virtio/device_class.ts";
+import type { BackEndProfile, DeviceClass, QueueClass } from "../virtio/device_class.ts";
 import type { DeviceSetup } from "./device_setup.ts";
 import { InflightMemory } from "./inflight_memory.ts";
 import { createMemoryUse } from "./memory_use.ts";
@@ -117,6 +117,7 @@ export class PresentedDevice {
       mmioVersion,
       queueSizes,
       deviceFeatures: features & OFFERED & ~deviceClass.masked,
+      profileFeatures: features,
       config,
       maxQueueSetups: mmioVersion === 1 && Number.isFinite(loopback.maxQueueSetups)
         ? loopback.maxQueueSetups
@@ -329,11 +330,19 @@ function openState(
   const found = [state.deviceId, state.queueCount, state.mmioVersion].join(", ");
   // The driver already uses one version, so the present back-end has no say in it.
   const version = mmioVersion === "auto" ? state.mmioVersion : mmioVersion;
-  const { deviceFeatures: features, queueCount, config } = state;
-  const queues = deviceClass.queues({ features, queueCount, config: config.slice() });
+  const queues = queuesOf(deviceClass, state);
   const expected = [deviceClass.id, queues.length, version].join(", ");
   if (found === expected) return { state, queues };
   throw new RangeError(`device id, queues and version are ${found}, expected ${expected}`);
+}
+
+/**
+ * The queues of a restored device. Back-ends that came after the first may have offered fewer features, or have published a
+ * config space with more queues: the driver keeps those that it was presented with.
+ */
+function queuesOf(deviceClass: DeviceClass, state: MainState): readonly QueueClass[] {
+  const { profileFeatures: features, queueCount, config } = state;
+  return deviceClass.queues({ features, queueCount, config: config.slice() }).slice(0, queueCount);
 }
 
 /** Runs a check of what the store had. @throws {Error} saying what is not valid, and what to do about it */

@@ -34,8 +34,13 @@ export interface BackEndSide {
   negotiate(): Promise<Offer>;
   /** Closes the connection. */
   close(): void;
-  /** Creates an activation's memory. @returns whether the ring Worker could attach to the driver's rings */
-  attach(epoch: number, features: bigint): Promise<boolean>;
+  /**
+   * Creates an activation's memory.
+   *
+   * @param flatSize See `FLAT_SIZE`
+   * @returns whether the ring Worker could attach to the driver's rings
+   */
+  attach(epoch: number, features: bigint, flatSize: number): Promise<boolean>;
   start(): Promise<void>;
   replay(): Promise<void>;
   startRings(): Promise<void>;
@@ -73,7 +78,8 @@ const JOBS: {
   "prepare": ({ kernel }) => kernel.prepare(),
   "present": ({ kernel }, _, state) => kernel.present(state.backEnd!),
   "announce": ({ kernel }) => kernel.announce(),
-  "attach": ({ backEnd }, { epoch, features }) => backEnd.attach(epoch, features),
+  "attach": ({ backEnd }, { epoch, features, flatSize }) =>
+    backEnd.attach(epoch, features, flatSize),
   "start": ({ backEnd }) => backEnd.start(),
   "replay": ({ backEnd }) => backEnd.replay(),
   "start rings": ({ backEnd }) => backEnd.startRings(),

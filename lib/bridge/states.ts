@@ -96,6 +96,8 @@ export interface History {
   /** The reason of the last loss, and how often in a row it occurred. */
   readonly lastLoss: string;
   readonly sameLosses: number;
+  /** The least size of shadow rings where a back-end lacks indirect tables that the driver uses, see `FLAT_SIZE`. */
+  readonly flatSize: number;
   /** It was reported that a back-end does not track its requests in flight. */
   readonly isOrderReported: boolean;
 }
@@ -175,7 +177,12 @@ export type Job =
   /** START_LOOPBACK, unless an access of the driver has shown that it was done. */
   | { readonly do: "announce" }
   /** Creates the activation's memory and attaches the ring Worker to its rings. */
-  | { readonly do: "attach"; readonly epoch: number; readonly features: bigint }
+  | {
+    readonly do: "attach";
+    readonly epoch: number;
+    readonly features: bigint;
+    readonly flatSize: number;
+  }
   /** Sets features and memory at the back-end, and starts its shadow rings. */
   | { readonly do: "start" }
   /** Replays the requests that come before those in flight; `replayed` follows. */

@@ -92,10 +92,10 @@ export class VhostUserSide implements BackEndSide {
   }
 
   /** @throws {OsError} when there is no memory, or no descriptors, for it */
-  async attach(epoch: number, features: bigint): Promise<boolean> {
+  async attach(epoch: number, features: bigint, flatSize: number): Promise<boolean> {
     const { setup, presented } = this.#options;
     const { lane: device, state, inflight } = presented();
-    const memory = new ActivationMemory(device, state, features, this.#bases);
+    const memory = new ActivationMemory(device, state, features, this.#bases, flatSize);
     const { patience, lane } = setup;
     const watchdog = new Watchdog(device.queues, state, patience);
     const active = this.#active = { memory, features, rings: [], watchdog, inflight: null };

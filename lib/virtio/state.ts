@@ -79,6 +79,7 @@ const VENDOR_ID_WORD = 7;
 const CONFIG_SIZE_WORD = 8;
 const NAME_WORD = 9;
 const MAX_QUEUE_SETUPS_WORD = 10;
+const PROFILE_FEATURES_WORD = 12; // two words
 
 /** Words of the registers. */
 export const WORD = {
@@ -122,6 +123,8 @@ export interface DeviceStateOptions {
   readonly queueSizes: readonly number[];
   /** The features offered to the driver. */
   readonly deviceFeatures: bigint;
+  /** See {@linkcode DeviceState.profileFeatures}. */
+  readonly profileFeatures?: bigint | undefined;
   /** See {@linkcode DeviceState.maxQueueSetups}; absent: no limit. */
   readonly maxQueueSetups?: number | undefined;
   /** The config space, at most 256 bytes. */
@@ -314,6 +317,12 @@ export abstract class DeviceState<Queue extends QueueState = QueueState> {
     return this.header[MAX_QUEUE_SETUPS_WORD]!;
   }
 
+  /** All features of the back-end that the device was created for; its queues follow from them, whatever later ones offer. */
+  get profileFeatures(): bigint {
+    const [low, high] = this.header.subarray(PROFILE_FEATURES_WORD);
+    return BigInt(low!) | BigInt(high!) << 32n || this.deviceFeatures; // 0: an older build created it
+  }
+
   /** How many queues drivers have set up in the node's life; a reset does not change it. Counted if there is a limit. */
   get queueSetups(): number {
     return this.registers[WORD.queueSetups]!;
@@ -362,6 +371,7 @@ export function writeNewState(buffer: ArrayBuffer, options: DeviceStateOptions):
   header[CONFIG_SIZE_WORD] = config.length;
   header[NAME_WORD] = hashOf(options.name);
   header[MAX_QUEUE_SETUPS_WORD] = options.maxQueueSetups ?? 0;
+  new BigUint64Array(buffer, 4 * PROFILE_FEATURES_WORD, 1)[0] = options.profileFeatures ?? 0n;
   const features = new BigUint64Array(buffer, REGISTERS_AT + 4 * WORD.deviceFeatures, 1);
   features[0] = options.deviceFeatures;
   new Uint8Array(buffer, CONFIG_AT).set(config);

@@ -90,20 +90,28 @@ Deno.test("direct: the driver's rings stay its own, but for the one that is repe
 
 Deno.test("a shadow ring has room for a request of viola's own, and for every chain that is taken out of its table", () => {
   const INDIRECT = 1n << 28n;
-  const sizes = (size: number, accepted: bigint, features: bigint) => {
+  const sizes = (size: number, accepted: bigint, features: bigint, flatSize?: number) => {
     const { access } = createState({ deviceFeatures: INDIRECT });
     access.selectDriverFeatures(0);
     access.writeDriverFeatures(Number(accepted));
     const queue = access.queues[0]!;
     queue.setWord(QUEUE_WORDS.num, size);
     queue.makeReady();
-    using activation = new ActivationMemory(deviceOf("isolated"), access, features);
+    using activation = new ActivationMemory(
+      deviceOf("isolated"),
+      access,
+      features,
+      new Map(),
+      flatSize,
+    );
     assertEquals(activation.describe(3, 4).indirect, features !== 0n);
     return activation.rings.map((ring) => ring.size);
   };
   assertEquals(sizes(64, INDIRECT, INDIRECT), [64]);
   assertEquals(sizes(1, INDIRECT, INDIRECT), [2]);
   assertEquals(sizes(64, INDIRECT, 0n), [1024]);
+  assertEquals([256, 32].map((flat) => sizes(64, INDIRECT, 0n, flat)), [[256], [64]]);
+  assertEquals(sizes(64, INDIRECT, INDIRECT, 256), [64]);
   assertEquals(sizes(64, 0n, 0n), [64]);
   assertEquals(sizes(1, 0n, INDIRECT), [2]);
 });

@@ -19,7 +19,7 @@ import type { DeviceClass } from "../../lib/virtio/device_class.ts";
 import { EVENT_RATE } from "../../lib/virtio/event_limit.ts";
 import { bit } from "../../lib/virtio/features.ts";
 import { Chain, DriverRing, splitRingLayout } from "../../lib/virtio/split_ring.ts";
-import { VIRTQ_DESC_F_WRITE } from "../../lib/virtio/ring_layout.ts";
+import { VIRTQ_DESC_F_INDIRECT, VIRTQ_DESC_F_WRITE } from "../../lib/virtio/ring_layout.ts";
 import { STATUS_DEVICE_NEEDS_RESET } from "../../lib/virtio/state.ts";
 import { withoutLeaks } from "../support/leaks.ts";
 import { TempFolder, until } from "../support/process.ts";
@@ -29,6 +29,7 @@ const RUNNING = 0xf;
 const VERSION_1 = bit(32);
 /** A feature of the class. */
 const RARE = 1n;
+const INDIRECT = bit(28);
 
 /** A class whose back-end answers what is written to its config space. */
 const SELECTOR: DeviceClass = {
@@ -50,7 +51,7 @@ const SELECTOR: DeviceClass = {
 class Selector implements BackEndDevice {
   readonly name = "selector";
   readonly deviceId = SELECTOR.id;
-  readonly maxQueueSize = 16;
+  maxQueueSize = 16;
   readonly config = new Uint8Array(8);
   rings = 0;
   isSlow = false;
@@ -504,6 +505,71 @@ benchTest(
     const heads: number[] = [];
     await until(() => (heads.push(...usedHeads(ring)), heads.length === 3), "all of them");
     assertEquals(heads, [6, 7, 5]);
+  },
+);
+
+benchTest(
+  "a back-end without indirect tables, and with room for 256 entries, serves a driver that uses them",
+  {},
+  async (bench) => {
+    bench.start(new Selector(VERSION_1 | RARE | INDIRECT, 1));
+    await bench.event("started");
+    await bench.bringUp(VERSION_1 | RARE | INDIRECT);
+    bench.stop();
+    await bench.event("lost");
+    const selector = new Selector(VERSION_1 | RARE, 1);
+    selector.maxQueueSize = 256;
+    bench.start(selector);
+    await bench.event("resumed");
+    const said = bench.events.filter(({ text }) => text.includes("no indirect tables"));
+    assertEquals(said.map(({ text }) => text.slice(-10)), ["trying 512", "trying 256"]);
+    const ring = driverRing(bench);
+    const { port } = bench;
+    // A table with two segments to write.
+    const table = new DataView(new ArrayBuffer(32));
+    for (const [at, next] of [[0, 1], [16, 0]] as const) {
+      table.setBigUint64(at, BigInt(port.guestBase + 0x9000 + at), true);
+      table.setUint32(at + 8, 16, true);
+      table.setUint16(at + 12, at === 0 ? VIRTQ_DESC_F_WRITE | 1 : VIRTQ_DESC_F_WRITE, true);
+      table.setUint16(at + 14, next, true);
+    }
+    const { u8, guest } = port.memory.region(port.guestBase + 0xa000, 32);
+    u8.set(new Uint8Array(table.buffer), port.guestBase + 0xa000 - guest);
+    ring.writeDescriptor(4, port.guestBase + 0xa000, 32, VIRTQ_DESC_F_INDIRECT, 0);
+    offer(bench, ring, 4);
+    const heads: number[] = [];
+    await until(() => (heads.push(...usedHeads(ring)), heads.length === 1), "the answer");
+    assertEquals([heads[0], u8[port.guestBase + 0x901f - guest]], [4, 7]);
+  },
+);
+
+/** A class with a second queue only where the back-end has a feature. */
+const OPTIONAL: DeviceClass = {
+  ...SELECTOR,
+  queues: ({ features }) => {
+    const names = (features & RARE) === 0n ? ["always"] : ["always", "optional"];
+    return names.map((name) => ({ name, kind: "request", size: 16 }));
+  },
+};
+
+benchTest(
+  "a device is restored after a back-end that offered less: it has the queues that the driver knows",
+  { isKept: true, deviceClass: OPTIONAL, queueCount: 2 },
+  async (bench) => {
+    bench.start();
+    await bench.event("started");
+    bench.stop();
+    await bench.event("lost");
+    const since = bench.events.length;
+    bench.start(new Selector(VERSION_1, 2));
+    await bench.event("connected", since);
+    await until(() => bench.port.read(0x010, 4) === 0, "the narrower features");
+    await bench.device.close();
+    await bench.event("kept");
+    bench.device = new BridgedDevice(bench.setup);
+    await bench.event("restored");
+    const { queues } = bench.device.counters() as { queues: { queue: string }[] };
+    assertEquals(queues.map(({ queue }) => queue), ["always", "optional"]);
   },
 );
 

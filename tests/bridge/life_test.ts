@@ -23,6 +23,8 @@ import {
   type World,
 } from "./machine_world.ts";
 
+/** VIRTIO_F_INDIRECT_DESC. */
+const INDIRECT = 1n << 28n;
 const KICK_OFF = { on: "driver", needsReset: false } as const;
 
 /** A device that things happen to. */
@@ -95,6 +97,12 @@ class Scene {
     this.#world = goOn(this.#world, (w) => phaseOf(w) === "running" && w.state.job === null);
     this.#actions = [];
     return this;
+  }
+
+  /** The size of flat rings in the last "attach". */
+  get flatSize(): number | undefined {
+    const attach = this.#world.actions.find((action) => action.do === "attach");
+    return attach?.do === "attach" ? attach.flatSize : undefined;
   }
 
   /** What was done since this was last asked, a line each. */
@@ -338,7 +346,7 @@ Deno.test("a feature that viola stands in for is none that a back-end must have"
   scene.ends("restore", "connect", "negotiate", "prepare", "present", "announce");
   scene.driverOk(COMMON | RARE);
   const attach = scene.world.actions.find((action) => action.do === "attach");
-  assertEquals(attach, { do: "attach", epoch: 0, features: COMMON });
+  assertEquals(attach, { do: "attach", epoch: 0, features: COMMON, flatSize: 1024 });
 });
 
 // ---- patience ----
@@ -497,6 +505,50 @@ const UNTRACKED = {
   config: new Uint8Array(4),
   tracksInflight: false,
 };
+
+/** A device whose driver uses indirect tables, with a back-end that has none: its start fails again and again. */
+function flatSizes(
+  fault: "late" | "lost" | "other",
+  times: number,
+): [sizes: number[], said: string[]] {
+  const scene = new Scene({ ownFeatures: INDIRECT }).ends("restore", "connect");
+  const backEnd = { ...UNTRACKED, features: COMMON | INDIRECT };
+  scene.endsWith("negotiate", backEnd).ends("prepare", "present", "announce");
+  scene.driverOk(COMMON | INDIRECT).runs();
+  scene.happens({ on: "back-end lost", problem: problem("lost") }).ends("detach");
+  const sizes: number[] = [];
+  const said: string[] = [];
+  for (let i = 0; i < times; i++) {
+    scene.expires("retry").ends("connect").endsWith("negotiate", UNTRACKED);
+    sizes.push(scene.flatSize!);
+    scene.ends("attach").fails("start", fault).ends("detach");
+    said.push(...scene.did().filter((line) => line.includes("indirect tables")));
+  }
+  return [sizes, said];
+}
+
+Deno.test("a back-end without indirect tables that does not start large rings is tried with smaller ones", () => {
+  for (const fault of ["lost", "other"] as const) {
+    const [sizes, said] = flatSizes(fault, 9);
+    assertEquals(sizes, [1024, 512, 256, 128, 64, 32, 16, 1024, 512]);
+    assertEquals(
+      said[0],
+      "waiting: the back-end has no indirect tables and did not start rings of 1024 entries or more, trying 512",
+    );
+  }
+  assertEquals(flatSizes("late", 3), [[1024, 1024, 1024], []]);
+});
+
+Deno.test("rings are no smaller after a start that the driver's reset ended, or where tables are used", () => {
+  const scene = new Scene({ ownFeatures: INDIRECT }).ends("restore", "connect");
+  scene.endsWith("negotiate", UNTRACKED).ends("prepare", "present", "announce");
+  scene.driverOk(COMMON | INDIRECT).ends("attach").reset().fails("start", "lost").ends("detach");
+  scene.driverOk(COMMON).expires("retry").ends("connect").endsWith("negotiate", UNTRACKED);
+  assertEquals(scene.flatSize, 1024);
+  scene.ends("attach").fails("start", "lost").ends("detach").expires("retry").ends("connect");
+  scene.endsWith("negotiate", UNTRACKED);
+  assertEquals(scene.flatSize, 1024);
+});
 
 /** The reports that INFLIGHT_SHMFD is missing, of a first back-end and of the next. */
 function reportsOfOrder(rules: Partial<Rules>, lives?: number): [first: string[], next: string[]] {

@@ -235,6 +235,14 @@ Deno.test("open() refuses a chain in flight beyond the ring that the driver set 
   );
 });
 
+Deno.test("the features of the first back-end stay, whatever is offered later", () => {
+  const features = 0x8000_0001_3000_0002n;
+  const { main } = createState({ deviceFeatures: 1n << 32n, profileFeatures: features });
+  main.offerFeatures(0n);
+  assertEquals([main.profileFeatures, main.deviceFeatures], [features, 0n]);
+  assertEquals(createState({ deviceFeatures: 5n }).main.profileFeatures, 5n);
+});
+
 Deno.test("a state tells whose it is", () => {
   const { memory } = createState({ name: "/dev/loopback-237" });
   const state = RingState.open(memory);
