@@ -12,21 +12,21 @@ import { LocalStore } from "../../support/store.ts";
 import { TempFolder, until } from "../../support/process.ts";
 import { RATE, writeNumbered } from "../real/numbered.ts";
 import { AglMachine } from "./agl_machine.ts";
-import { Chain } from "./chain.ts";
+import { WholeChain } from "./chain.ts";
 import { assertNumbered } from "./sounds.ts";
 
 /** A card on an AGL node, bound by its driver. */
 async function attach(
   memory: MemoryMode,
-  spec: (chain: Chain) => DeviceSpec,
-  body: (chain: Chain, machine: AglMachine, guest: Guest<typeof sound>) => Promise<void>,
+  spec: (chain: WholeChain) => DeviceSpec,
+  body: (chain: WholeChain, machine: AglMachine, guest: Guest<typeof sound>) => Promise<void>,
 ): Promise<void> {
   await withoutLeaks(async () => {
     await using machine = await AglMachine.boot();
     await using place = await StorePlace.create(machine);
     let events: BridgeEvent[];
     {
-      await using chain = await Chain.create({
+      await using chain = await WholeChain.create({
         loopbacks: loopbacksOf(machine),
         store: place.store.options,
       });
@@ -105,7 +105,7 @@ Deno.test("an AGL node is not opened when nothing could keep it, unless it need 
         throw new Error(`no store at ${path}`);
       },
     };
-    await using chain = await Chain.create({ loopbacks: loopbacksOf(machine), store });
+    await using chain = await WholeChain.create({ loopbacks: loopbacksOf(machine), store });
     await chain.device({ class: "rng", socket: chain.file("socket") });
     const device = chain.add({ class: "rng", loopback: machine.name });
     await assertRejects(
@@ -126,7 +126,7 @@ Deno.test("an AGL node is not opened when nothing could keep it, unless it need 
 const PERIODS = { periodFrames: 480, periods: 4 };
 
 Deno.test("a card on an AGL node plays with isolated memory, life after life of its back-end", async () => {
-  const specOf = (chain: Chain): DeviceSpec => {
+  const specOf = (chain: WholeChain): DeviceSpec => {
     const sinks = [`wav:${chain.file("out")},append`];
     return { class: "sound", socket: chain.file("socket"), sinks };
   };
@@ -146,7 +146,7 @@ Deno.test("a card on an AGL node plays with isolated memory, life after life of 
 });
 
 Deno.test("a card on an AGL node plays with direct memory, and a second back-end is refused it in words", async () => {
-  const specOf = (chain: Chain): DeviceSpec => {
+  const specOf = (chain: WholeChain): DeviceSpec => {
     return {
       class: "sound",
       socket: chain.file("socket"),

@@ -18,7 +18,7 @@ import { STATUS_DEVICE_NEEDS_RESET } from "../../../lib/virtio/state.ts";
 import { withoutLeaks } from "../../support/leaks.ts";
 import { until } from "../../support/process.ts";
 import { fill, Filler, FILLING, hostileRng } from "./back_ends.ts";
-import { Chain, DIAGONAL, MODES } from "./chain.ts";
+import { DIAGONAL, MODES, WholeChain } from "./chain.ts";
 
 /** What is asked of a sound card's back-end before anything else. */
 const FIRST_MESSAGES: readonly FrontEndMessage[] = [
@@ -31,7 +31,12 @@ const FIRST_MESSAGES: readonly FrontEndMessage[] = [
 ];
 
 /** Has a bridge meet a back-end that fails, and asserts that it says so; the node is not opened for it. */
-async function meet(chain: Chain, name: string, at: FrontEndMessage, fault: Fault): Promise<Error> {
+async function meet(
+  chain: WholeChain,
+  name: string,
+  at: FrontEndMessage,
+  fault: Fault,
+): Promise<Error> {
   const socket = chain.file(name);
   using _back = new HostileBackEnd(chain.reactor, socket, { faults: { [at]: fault } });
   const device = chain.add({ class: "sound", name, socket });
@@ -43,7 +48,7 @@ async function meet(chain: Chain, name: string, at: FrontEndMessage, fault: Faul
 }
 
 /** Why a device ended, or lost its back-end. */
-async function firstFailure(chain: Chain, device: BridgedDevice): Promise<Error> {
+async function firstFailure(chain: WholeChain, device: BridgedDevice): Promise<Error> {
   let failure: Error | undefined;
   device.done.catch((error) => failure = error);
   await until(() => {
@@ -58,7 +63,7 @@ for (const kind of ["lost", "protocol", "late"] as const) {
   Deno.test(`a back-end that fails at first is not attached, and why is said: ${kind}`, async () => {
     await withoutLeaks(async () => {
       const patience = kind === "late" ? { replyMs: 200 } : {};
-      await using chain = await Chain.create({ patience });
+      await using chain = await WholeChain.create({ patience });
       const node = chain.node("node");
       const rows = FIRST_MESSAGES.flatMap((at) =>
         Object.entries(FAULTS[kind]).map(([name, fault]) => ({ at, name, fault }))
@@ -89,7 +94,7 @@ Deno.test("a back-end that is no such device is not attached, and why is said", 
     [{ config: new Uint8Array() }, /refused to return 12 bytes/],
   ] as const;
   await withoutLeaks(async () => {
-    await using chain = await Chain.create();
+    await using chain = await WholeChain.create();
     const node = chain.node("node");
     for (const [behaviour, says] of cases) {
       using _back = new HostileBackEnd(chain.reactor, chain.file("socket"), behaviour);
@@ -106,7 +111,7 @@ Deno.test("a back-end that is no such device is not attached, and why is said", 
 
 Deno.test("a bridge that is closed while its lanes start opens no node", async () => {
   await withoutLeaks(async () => {
-    await using chain = await Chain.create();
+    await using chain = await WholeChain.create();
     chain.node("node");
     using _back = new Filler(chain.reactor, chain.file("socket"));
     const closed = Promise.withResolvers<void>();
@@ -189,7 +194,7 @@ async function read({ guest }: Pick<Attached, "guest">): Promise<void> {
 for (const { memory, mmioVersion } of DIAGONAL) {
   Deno.test(`a back-end that fails while a driver is at work is replaced, ${memory}`, async () => {
     await withoutLeaks(async () => {
-      await using chain = await Chain.create({ patience: { replyMs: 1000 } });
+      await using chain = await WholeChain.create({ patience: { replyMs: 1000 } });
       const todo = rows();
       await Promise.all(Array.from({ length: CHAINS }, async (_, i) => {
         const name = `rng${i}`;
@@ -217,14 +222,14 @@ for (const { memory, mmioVersion } of DIAGONAL) {
 }
 
 /** What was said of a device's lost back-ends. */
-function lossesOf(chain: Chain, name: string, since: number): string[] {
+function lossesOf(chain: WholeChain, name: string, since: number): string[] {
   return chain.events.slice(since).filter(({ device, kind }) => device === name && kind === "lost")
     .map(({ text }) => text);
 }
 
 /** Has a back-end come that fails, but not before the driver's registers were answered; waits for both losses since. */
 async function failOnce(
-  chain: Chain,
+  chain: WholeChain,
   { name, socket, guest }: Attached,
   { at, name: what, fault }: { at: FrontEndMessage; name: string; fault: Fault },
   since: number,
@@ -252,7 +257,7 @@ const UNFIT: readonly [behaviour: Behaviour, says: RegExp][] = [
 for (const mode of DIAGONAL) {
   Deno.test(`a back-end that is another device is not taken for the last one, ${mode.memory}`, async () => {
     await withoutLeaks(async () => {
-      await using chain = await Chain.create();
+      await using chain = await WholeChain.create();
       const socket = chain.file("socket");
       const good = new Filler(chain.reactor, socket);
       const node = chain.node("node");
@@ -276,7 +281,7 @@ for (const mode of DIAGONAL) {
 for (const mode of MODES.filter(({ memory }) => memory === "isolated")) {
   Deno.test(`back-ends with fewer features than the driver accepted serve it all the same, mmio ${mode.mmioVersion}`, async () => {
     await withoutLeaks(async () => {
-      await using chain = await Chain.create();
+      await using chain = await WholeChain.create();
       const socket = chain.file("socket");
       let back = new Filler(chain.reactor, socket);
       const node = chain.node("node");
@@ -300,7 +305,7 @@ for (const mode of MODES.filter(({ memory }) => memory === "isolated")) {
 
 Deno.test("a driver that relies on what no back-end has any more must reset the device", async () => {
   await withoutLeaks(async () => {
-    await using chain = await Chain.create();
+    await using chain = await WholeChain.create();
     const socket = chain.file("socket");
     const good = new Filler(chain.reactor, socket);
     const node = chain.node("node");

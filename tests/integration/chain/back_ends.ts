@@ -8,7 +8,7 @@ import type { Reactor } from "../../../ffi/mod.ts";
 import type { BackEndDevice, BackEndRing } from "../../../lib/vhost_user/back_end.ts";
 import { BackEndServer } from "../../../lib/vhost_user/mod.ts";
 import { bit } from "../../../lib/virtio/features.ts";
-import { Chain as DescriptorChain } from "../../../lib/virtio/split_ring.ts";
+import { Chain } from "../../../lib/virtio/split_ring.ts";
 import { type Behaviour, HostileBackEnd } from "../../vhost_user/hostile_back_end.ts";
 import { protocolFeatures } from "../../../lib/vhost_user/messages.ts";
 
@@ -22,7 +22,7 @@ export type Serve = (live: BackEndRing) => void;
 
 /** Gives back each chain, filled to its end. */
 export function fill(live: BackEndRing): void {
-  const chain = new DescriptorChain();
+  const chain = new Chain();
   do {
     while (live.ring.pop(chain)) {
       const bytes = new Uint8Array(chain.writableBytes).fill(FILLING);

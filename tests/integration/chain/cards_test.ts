@@ -5,7 +5,7 @@ import type { MemoryMode } from "../../../lib/bridge/mod.ts";
 import { withoutLeaks } from "../../support/leaks.ts";
 import { until } from "../../support/process.ts";
 import { RATE, writeNumbered } from "../real/numbered.ts";
-import { Chain } from "./chain.ts";
+import { WholeChain } from "./chain.ts";
 import { Duplex } from "./duplex.ts";
 import { assertNumbered, FORMAT } from "./sounds.ts";
 
@@ -24,7 +24,7 @@ const CARDS = [
 for (const memory of MEMORY) {
   Deno.test(`three cards in two lanes play at once, each its own sound, ${memory}`, async () => {
     await withoutLeaks(async () => {
-      await using chain = await Chain.create();
+      await using chain = await WholeChain.create();
       const guests = await Promise.all(CARDS.map(async (card, i) => {
         const { name } = card;
         writeNumbered(chain.file(`${name}.in`), lengthOf(i));
@@ -53,7 +53,7 @@ for (const memory of MEMORY) {
 
   Deno.test(`what is captured is the source's file, ${memory}`, async () => {
     await withoutLeaks(async () => {
-      await using chain = await Chain.create();
+      await using chain = await WholeChain.create();
       const [input, output] = [chain.file("in"), chain.file("out")];
       const frames = 4321;
       writeNumbered(input, frames);
@@ -79,7 +79,7 @@ for (const memory of MEMORY) {
 
   Deno.test(`one card plays and captures at once, ${memory}`, async () => {
     await withoutLeaks(async () => {
-      await using chain = await Chain.create();
+      await using chain = await WholeChain.create();
       const [played, source, heard, recorded] = ["played", "source", "heard", "recorded"].map((
         name,
       ) => chain.file(name));

@@ -59,7 +59,7 @@ export interface ToldDevice extends RunningDevice {
 }
 
 /** See the module. Disposing of it ends the drivers, the bridge, the back-ends, and the nodes, in this order; no socket may be left. */
-export class Chain implements AsyncDisposable {
+export class WholeChain implements AsyncDisposable {
   /** What the bridge reported. */
   readonly events: BridgeEvent[] = [];
   readonly #guests = new AsyncDisposableStack();
@@ -74,8 +74,8 @@ export class Chain implements AsyncDisposable {
   }
 
   /** Starts a bridge without devices. */
-  static async create(options: Partial<BridgeOptions> = {}): Promise<Chain> {
-    const chain = new Chain(await TempFolder.create(), new Reactor());
+  static async create(options: Partial<BridgeOptions> = {}): Promise<WholeChain> {
+    const chain = new WholeChain(await TempFolder.create(), new Reactor());
     const onEvent = (event: BridgeEvent): void => void chain.events.push(event);
     chain.#bridge = await Bridge.start({ ...options, onEvent, eventRate: UNLIMITED });
     return chain;

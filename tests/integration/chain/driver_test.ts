@@ -9,7 +9,7 @@ import { INTERRUPT_CONFIG_CHANGE, STATUS_DEVICE_NEEDS_RESET } from "../../../lib
 import { type HostileGuest, MESSAGE_LIES, PLACE_LIES, RING_LIES } from "../../guest/hostile.ts";
 import { withoutLeaks } from "../../support/leaks.ts";
 import { until } from "../../support/process.ts";
-import { Chain, DIAGONAL, MODES, type ToldDevice } from "./chain.ts";
+import { DIAGONAL, MODES, type ToldDevice, WholeChain } from "./chain.ts";
 
 const RUNNING = 0xf;
 const [INTERRUPT_STATUS, STATUS] = [0x060, 0x070];
@@ -23,7 +23,7 @@ class Bench implements AsyncDisposable {
   #ended = false;
 
   private constructor(
-    readonly chain: Chain,
+    readonly chain: WholeChain,
     readonly node: SoftNode,
     readonly card: ToldDevice,
     readonly hostile: HostileGuest,
@@ -31,7 +31,7 @@ class Bench implements AsyncDisposable {
   ) {}
 
   static async create(mode: typeof MODES[number]): Promise<Bench> {
-    const chain = await Chain.create();
+    const chain = await WholeChain.create();
     await chain.device({ class: "rng", socket: chain.file("rng.socket") });
     const card = await chain.device({ class: "sound", socket: chain.file("socket"), pace: "free" });
     const [neighbour, node] = [chain.node("rng.node"), chain.node("node")];

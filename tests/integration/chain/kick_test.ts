@@ -10,7 +10,7 @@ import type { HostileBackEnd } from "../../vhost_user/hostile_back_end.ts";
 import { withoutLeaks } from "../../support/leaks.ts";
 import { until } from "../../support/process.ts";
 import { Filler, FILLING, hostileRng } from "./back_ends.ts";
-import { Chain, DIAGONAL } from "./chain.ts";
+import { DIAGONAL, WholeChain } from "./chain.ts";
 
 const BRIM = new Uint8Array(new BigUint64Array([2n ** 64n - 2n]).buffer);
 
@@ -32,7 +32,7 @@ class Stuffing implements Disposable {
   readonly #kicks: Fd[] = [];
   readonly #back: HostileBackEnd;
 
-  constructor(chain: Chain, at: FrontEndMessage, hangsUp: boolean) {
+  constructor(chain: WholeChain, at: FrontEndMessage, hangsUp: boolean) {
     this.#back = hostileRng(chain.reactor, chain.file("hostile"), {
       onMessage: (name, fds) => {
         if (name === "SET_VRING_KICK") this.#kicks.push(...fds.map((fd) => fd.duplicate()));
@@ -56,7 +56,7 @@ for (const mode of DIAGONAL) {
       const how = `at ${at}, ${hangsUp ? "and hangs up" : "and stays"}, ${mode.memory}`;
       Deno.test(`a back-end that keeps its kick full holds nobody up: ${how}`, async () => {
         await withoutLeaks(async () => {
-          await using chain = await Chain.create({ patience: { requestMs: 1000 } });
+          await using chain = await WholeChain.create({ patience: { requestMs: 1000 } });
           chain.use(new Filler(chain.reactor, chain.file("honest")));
           using hostile = new Stuffing(chain, at, hangsUp);
           const names = ["hostile", "honest"];
@@ -83,7 +83,7 @@ for (const mode of DIAGONAL) {
 
 Deno.test("a node that keeps its bells full holds nobody up", async () => {
   await withoutLeaks(async () => {
-    await using chain = await Chain.create();
+    await using chain = await WholeChain.create();
     const guests = [];
     for (const name of ["hostile", "honest"]) {
       chain.use(new Filler(chain.reactor, chain.file(name)));

@@ -8,7 +8,7 @@ import { protocolFeatures } from "../../../lib/vhost_user/messages.ts";
 import { withoutLeaks } from "../../support/leaks.ts";
 import { until } from "../../support/process.ts";
 import { RATE, writeNumbered } from "../real/numbered.ts";
-import { Chain, MODES } from "./chain.ts";
+import { MODES, WholeChain } from "./chain.ts";
 import { Proxy, without } from "./proxy.ts";
 import { assertNumbered } from "./sounds.ts";
 
@@ -51,7 +51,7 @@ for (const { memory, mmioVersion } of MODES) {
     if (!resets && mmioVersion === 2) continue;
     Deno.test(`a card is let go and bound again, ${name}, ${memory}, mmio ${mmioVersion}`, async () => {
       await withoutLeaks(async () => {
-        await using chain = await Chain.create();
+        await using chain = await WholeChain.create();
         const [long, short, output] = ["long", "short", "out"].map((file) => chain.file(file));
         writeNumbered(long!, 20 * RATE);
         writeNumbered(short!, 4321);
@@ -94,7 +94,7 @@ for (const { memory, mmioVersion } of MODES) {
 
   Deno.test(`a card is reset while its back-end is away, ${memory}, mmio ${mmioVersion}`, async () => {
     await withoutLeaks(async () => {
-      await using chain = await Chain.create();
+      await using chain = await WholeChain.create();
       const [long, short, output] = ["long", "short", "out"].map((file) => chain.file(file));
       writeNumbered(long!, 20 * RATE);
       writeNumbered(short!, 4321);

@@ -23,12 +23,12 @@ import {
   VQ_CONTROL,
   VQ_TX,
 } from "../../../lib/classes/sound/wire.ts";
-import type { Chain as DescriptorChain, DeviceRing } from "../../../lib/virtio/split_ring.ts";
+import type { Chain, DeviceRing } from "../../../lib/virtio/split_ring.ts";
 import { FakeClock } from "../../device/wiring.ts";
 import { writeNumbered } from "../real/numbered.ts";
 import { withoutLeaks } from "../../support/leaks.ts";
 import { until } from "../../support/process.ts";
-import { Chain } from "./chain.ts";
+import { WholeChain } from "./chain.ts";
 
 /** What a player plays: a whole buffer, which lies with the device until its clock goes. */
 const FRAMES = 3840;
@@ -121,7 +121,7 @@ class MortalCard implements Disposable {
       this.death?.when === when && this.death.code === code;
     const seen: Pick<DeviceRing, "size" | "pop" | "complete" | "enableNotifications"> = {
       size: ring.size,
-      pop: (chain: DescriptorChain) => {
+      pop: (chain: Chain) => {
         if (!this.isAlive || !ring.pop(chain)) return false;
         chain.gather(0, word, 0, 4);
         code = new DataView(word.buffer).getUint32(0, true);
@@ -150,7 +150,7 @@ class Scene {
   readonly file: string;
 
   private constructor(
-    readonly chain: Chain,
+    readonly chain: WholeChain,
     readonly card: MortalCard,
     readonly guest: Guest<typeof sound>,
   ) {
@@ -158,7 +158,7 @@ class Scene {
     writeNumbered(this.file, FRAMES);
   }
 
-  static async create(chain: Chain, memory: "isolated" | "direct"): Promise<Scene> {
+  static async create(chain: WholeChain, memory: "isolated" | "direct"): Promise<Scene> {
     const node = chain.node("node");
     const card = chain.use(new MortalCard(chain.reactor, chain.file("socket")));
     card.start();
@@ -256,7 +256,7 @@ const DEATHS = [
 for (const memory of ["isolated", "direct"] as const) {
   Deno.test(`a player that starts as a sound device comes back is served, ${memory}`, async () => {
     await withoutLeaks(async () => {
-      await using chain = await Chain.create();
+      await using chain = await WholeChain.create();
       const scene = await Scene.create(chain, memory);
       for (const death of DEATHS) {
         for (const [moment, away] of RETURNS) {

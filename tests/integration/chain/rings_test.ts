@@ -7,12 +7,12 @@ import { rng } from "../../../lib/classes/mod.ts";
 import type { Guest } from "../../../lib/guest/mod.ts";
 import type { BackEndRing } from "../../../lib/vhost_user/back_end.ts";
 import type { FrontEndMessage } from "../../../lib/vhost_user/messages.ts";
-import { Chain as DescriptorChain, splitRingLayout } from "../../../lib/virtio/split_ring.ts";
+import { Chain, splitRingLayout } from "../../../lib/virtio/split_ring.ts";
 import { FAULTS, type HostileBackEnd } from "../../vhost_user/hostile_back_end.ts";
 import { withoutLeaks } from "../../support/leaks.ts";
 import { until } from "../../support/process.ts";
 import { fill, Filler, FILLING, hostileRng, type Serve } from "./back_ends.ts";
-import { Chain, DIAGONAL, MODES } from "./chain.ts";
+import { DIAGONAL, MODES, WholeChain } from "./chain.ts";
 
 /** The used ring of queue 0 in the memory that viola gives a back-end: flags, idx, elements of id and length. */
 class UsedRing {
@@ -58,7 +58,7 @@ function callOften(live: BackEndRing, times: number): void {
 /** Tells something of each chain that is offered. */
 function lie(tell: (used: UsedRing, head: number) => void): Serve {
   return (live) => {
-    const chain = new DescriptorChain();
+    const chain = new Chain();
     do {
       while (live.ring.pop(chain)) tell(new UsedRing(live), chain.head);
     } while (live.ring.enableNotifications());
@@ -94,7 +94,7 @@ const ODDITIES: Record<string, Serve> = {
     callOften(live, 20_000);
   },
   "rewrites descriptors and available ring while it has the only chain": (live) => {
-    const chain = new DescriptorChain();
+    const chain = new Chain();
     while (live.ring.pop(chain)) {
       chain.scatter(0, new Uint8Array(chain.writableBytes).fill(FILLING));
       const { desc, avail } = splitRingLayout(ACTIVATION_GUEST, live.ring.size);
@@ -113,7 +113,7 @@ const ODDITIES: Record<string, Serve> = {
 
 /** An entropy driver at work, with a back-end that will do as it is told. */
 async function working(
-  chain: Chain,
+  chain: WholeChain,
   mode: typeof MODES[number],
 ): Promise<{ back: Filler; guest: Guest<typeof rng> }> {
   const back = new Filler(chain.reactor, chain.file("socket"));
@@ -132,7 +132,7 @@ async function read(guest: Guest<typeof rng>): Promise<void> {
 }
 
 /** Whether a back-end was started, and is not lost: not the one before it, which the bridge may have found once more. */
-function isAtWork(chain: Chain, { log }: HostileBackEnd): boolean {
+function isAtWork(chain: WholeChain, { log }: HostileBackEnd): boolean {
   const turns = chain.events.map(({ kind }) => kind)
     .filter((kind) => kind === "lost" || kind === "running" || kind === "resumed");
   return log.some((line) => line.startsWith("SET_VRING_ENABLE")) && turns.at(-1) !== "lost";
@@ -141,7 +141,7 @@ function isAtWork(chain: Chain, { log }: HostileBackEnd): boolean {
 for (const mode of MODES.filter(({ memory }) => memory === "isolated")) {
   Deno.test(`a back-end that lies in its ring is replaced, mmio ${mode.mmioVersion}`, async () => {
     await withoutLeaks(async () => {
-      await using chain = await Chain.create();
+      await using chain = await WholeChain.create();
       const { back, guest } = await working(chain, mode);
       for (const [name, { serve, says }] of Object.entries(LIES)) {
         const since = chain.events.length;
@@ -161,7 +161,7 @@ for (const mode of MODES.filter(({ memory }) => memory === "isolated")) {
 
   Deno.test(`a back-end that is odd is borne with, mmio ${mode.mmioVersion}`, async () => {
     await withoutLeaks(async () => {
-      await using chain = await Chain.create();
+      await using chain = await WholeChain.create();
       const { back, guest } = await working(chain, mode);
       for (const serve of Object.values(ODDITIES)) {
         back.serve = serve;
@@ -169,7 +169,7 @@ for (const mode of MODES.filter(({ memory }) => memory === "isolated")) {
       }
       // The length that it claims is cut to what the driver has room for, and counted.
       back.serve = (live) => {
-        const chain = new DescriptorChain();
+        const chain = new Chain();
         do while (live.ring.pop(chain)) live.ring.complete(chain.head, 0xffffffff); while (
           live.ring.enableNotifications()
         );
@@ -190,10 +190,10 @@ for (const mode of DIAGONAL) {
   Deno.test(`a back-end that stands still is replaced, ${memory}`, async () => {
     const conducts: Record<string, Serve> = {
       "takes nothing": () => {},
-      "takes and gives nothing back": (live) => void live.ring.pop(new DescriptorChain()),
+      "takes and gives nothing back": (live) => void live.ring.pop(new Chain()),
     };
     await withoutLeaks(async () => {
-      await using chain = await Chain.create({ patience: { requestMs: 200 } });
+      await using chain = await WholeChain.create({ patience: { requestMs: 200 } });
       const { back, guest } = await working(chain, mode);
       for (const serve of Object.values(conducts)) {
         const since = chain.events.length;
@@ -214,7 +214,7 @@ for (const mode of DIAGONAL) {
   const endings: readonly FrontEndMessage[] = ["GET_VRING_BASE", "RESET_DEVICE"];
   Deno.test(`a back-end that does not stop is left, ${memory}`, async () => {
     await withoutLeaks(async () => {
-      await using chain = await Chain.create({ patience: { replyMs: 200 } });
+      await using chain = await WholeChain.create({ patience: { replyMs: 200 } });
       const { back, guest } = await working(chain, mode);
       back[Symbol.dispose]();
       const faults = [FAULTS.lost["closes"]!, FAULTS.late["is silent"]!];
@@ -241,7 +241,7 @@ for (const mode of DIAGONAL) {
   Deno.test(`the end does not wait for a back-end that says nothing, ${memory}`, async () => {
     await withoutLeaks(async () => {
       // Nothing that is asked would ever be late.
-      await using chain = await Chain.create({ patience: { replyMs: 10 ** 8 } });
+      await using chain = await WholeChain.create({ patience: { replyMs: 10 ** 8 } });
       const { back } = await working(chain, mode);
       back[Symbol.dispose]();
       const silent = hostileRng(chain.reactor, chain.file("socket"), {
@@ -256,7 +256,7 @@ for (const mode of DIAGONAL) {
 
 Deno.test("a socket that leads nowhere for a while is waited for like one that is not there", async () => {
   await withoutLeaks(async () => {
-    await using chain = await Chain.create();
+    await using chain = await WholeChain.create();
     const { back, guest } = await working(chain, MODES[0]!);
     back[Symbol.dispose]();
     Deno.symlinkSync(chain.file("socket"), chain.file("socket"));

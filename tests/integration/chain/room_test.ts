@@ -4,23 +4,23 @@ import { assertEquals, assertMatch } from "@std/assert";
 import { SLOT_BYTES } from "../../../lib/bridge/activation_memory.ts";
 import { SoftNode } from "../../../lib/loopback/mod.ts";
 import { VIRTQ_DESC_F_INDIRECT, VIRTQ_DESC_F_NEXT } from "../../../lib/virtio/split_ring.ts";
-import { Chain as DescriptorChain, VIRTQ_DESC_F_WRITE } from "../../../lib/virtio/split_ring.ts";
+import { Chain, VIRTQ_DESC_F_WRITE } from "../../../lib/virtio/split_ring.ts";
 import { STATUS_DEVICE_NEEDS_RESET } from "../../../lib/virtio/state.ts";
 import { HostileDriver } from "../../guest/hostile_driver.ts";
 import { EagerPort } from "../../support/eager_port.ts";
 import { withoutLeaks } from "../../support/leaks.ts";
 import { until } from "../../support/process.ts";
 import { fill, Filler } from "./back_ends.ts";
-import { Chain } from "./chain.ts";
+import { WholeChain } from "./chain.ts";
 
 const MIB = 2 ** 20;
 
 /** An entropy device with a driver in this isolate, which may do anything to its ring. Isolated memory: no access waits but DRIVER_OK. */
 async function withDriver(
-  body: (chain: Chain, back: Filler, driver: HostileDriver) => Promise<void>,
+  body: (chain: WholeChain, back: Filler, driver: HostileDriver) => Promise<void>,
 ): Promise<void> {
   await withoutLeaks(async () => {
-    await using chain = await Chain.create();
+    await using chain = await WholeChain.create();
     const back = chain.use(new Filler(chain.reactor, chain.file("socket")));
     const node = chain.use(new SoftNode(80 * MIB));
     node.listen(chain.file("node"), chain.reactor);
@@ -38,7 +38,7 @@ Deno.test("chains that find no room wait for those before them, with the next ba
   await withDriver(async (chain, back, driver) => {
     // It takes all it is given, and keeps it.
     back.serve = ({ ring }) => {
-      const held = new DescriptorChain();
+      const held = new Chain();
       do while (ring.pop(held)); while (ring.enableNotifications());
     };
     const queue = driver.queues[0]!;
