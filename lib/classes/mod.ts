@@ -5,14 +5,15 @@
  * @module
  */
 import type { DeviceClass } from "../virtio/device_class.ts";
+import { block } from "./block/class.ts";
 import { can } from "./can/class.ts";
 import { rng } from "./rng/class.ts";
 import { sound } from "./sound/class.ts";
 
-export { can, rng, sound };
+export { block, can, rng, sound };
 
 /** The device classes that viola serves. */
-export const DEVICE_CLASSES: readonly DeviceClass[] = [sound, rng, can];
+export const DEVICE_CLASSES: readonly DeviceClass[] = [sound, rng, can, block];
 
 /** A device name of the C program that viola recognises and refuses. */
 export interface UnservedDropIn {
@@ -25,7 +26,6 @@ export interface UnservedDropIn {
 /** Names in the C program's `-d` that viola does not serve: `vrng` is built into the C program, the others have no class here. */
 export const UNSERVED_DROP_INS: readonly UnservedDropIn[] = [
   { name: "vrng", id: 4 },
-  { name: "vhublk", id: 2 },
   { name: "vhuconsole", id: 3 },
   { name: "vhuinput", id: 18 },
   { name: "vhugpio", id: 41 },

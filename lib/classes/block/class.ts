@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The block device (virtio 1.2 §5.2), as data.
+ *
+ * @module
+ */
+import type { BackEndProfile, DeviceClass, QueueClass, Roles } from "../../virtio/device_class.ts";
+import {
+  BLOCK_CONFIG_SIZE,
+  decodeQueueCount,
+  F_BLK_SIZE,
+  F_CONFIG_WCE,
+  F_DISCARD,
+  F_FLUSH,
+  F_GEOMETRY,
+  F_MQ,
+  F_RO,
+  F_SECURE_ERASE,
+  F_SEG_MAX,
+  F_SIZE_MAX,
+  F_TOPOLOGY,
+  F_WRITE_ZEROES,
+  F_ZONED,
+} from "./wire.ts";
+
+/** The most queues that are used, as in the C program's `-qn`. */
+export const MAX_REQUEST_QUEUES = 16;
+
+/** One request queue, or with VIRTIO_BLK_F_MQ as many as the back-end's config space says. */
+function queues({ features, queueCount, config }: BackEndProfile): readonly QueueClass[] {
+  const isMulti = (features & 1n << BigInt(F_MQ)) !== 0n && config.length >= BLOCK_CONFIG_SIZE;
+  const stated = isMulti ? decodeQueueCount(new DataView(config.buffer, config.byteOffset)) : 1;
+  const length = Math.max(1, Math.min(stated, queueCount, MAX_REQUEST_QUEUES));
+  return Array.from({ length }, (_, i) => ({ name: `request ${i}`, kind: "request", size: 128 }));
+}
+
+/** A disk. */
+export const block: DeviceClass<Roles> = {
+  id: 2,
+  name: "block",
+  summary: "a disk",
+  dropInNames: ["vhublk"],
+  queues,
+  config: {
+    min: BLOCK_CONFIG_SIZE,
+    max: BLOCK_CONFIG_SIZE,
+    access: "cached",
+    required: true,
+  },
+  featureNames: {
+    [F_SIZE_MAX]: "VIRTIO_BLK_F_SIZE_MAX",
+    [F_SEG_MAX]: "VIRTIO_BLK_F_SEG_MAX",
+    [F_GEOMETRY]: "VIRTIO_BLK_F_GEOMETRY",
+    [F_RO]: "VIRTIO_BLK_F_RO",
+    [F_BLK_SIZE]: "VIRTIO_BLK_F_BLK_SIZE",
+    [F_FLUSH]: "VIRTIO_BLK_F_FLUSH",
+    [F_TOPOLOGY]: "VIRTIO_BLK_F_TOPOLOGY",
+    [F_CONFIG_WCE]: "VIRTIO_BLK_F_CONFIG_WCE",
+    [F_MQ]: "VIRTIO_BLK_F_MQ",
+    [F_DISCARD]: "VIRTIO_BLK_F_DISCARD",
+    [F_WRITE_ZEROES]: "VIRTIO_BLK_F_WRITE_ZEROES",
+    [F_SECURE_ERASE]: "VIRTIO_BLK_F_SECURE_ERASE",
+    [F_ZONED]: "VIRTIO_BLK_F_ZONED",
+  },
+  // Their fields lie beyond the config space that every back-end gives.
+  masked: 1n << BigInt(F_SECURE_ERASE) | 1n << BigInt(F_ZONED),
+  roles: {},
+};
