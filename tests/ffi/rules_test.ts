@@ -145,7 +145,7 @@ Deno.test("each file begins with its licence, and says what it is", () => {
 });
 
 Deno.test("the fast tests start no process", () => {
-  const apart = /^tests\/(integration|target|bench|support)\//;
+  const apart = /^tests\/(integration|target|bench|soak|support)\//;
   const fast = [...sources("tests/")].filter((path) => !apart.test(path));
   assert(fast.length > 50);
   const starts =

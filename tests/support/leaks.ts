@@ -47,8 +47,11 @@ export function socketsIn(folder: string): string[] {
     .map(({ name }) => name);
 }
 
-/** What the runtime makes once and keeps, at the first timer, child and Worker, must not look like a leak. */
+/** What the runtime makes once and keeps, at the first timer, child, signal and Worker, must not look like a leak. */
 async function warmUp(): Promise<void> {
+  const listener = (): void => {};
+  Deno.addSignalListener("SIGHUP", listener);
+  Deno.removeSignalListener("SIGHUP", listener);
   await new Deno.Command("true").output();
   const worker = new Worker("data:text/javascript,postMessage(0)", { type: "module" });
   await new Promise((resolve) => worker.onmessage = resolve);

@@ -179,8 +179,10 @@ export class HostileBackEnd implements Disposable {
   }
 
   #accept(): void {
+    const socket = this.#listener.accept();
+    if (socket === null) return;
     this.hangUp(); // the front-end has left the last connection, which may not have been noticed yet
-    this.#socket = this.#listener.accept();
+    this.#socket = socket;
     this.hear();
   }
 

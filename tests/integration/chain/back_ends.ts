@@ -41,6 +41,9 @@ class FillingDevice implements BackEndDevice {
   readonly queueCount = 1;
   readonly maxQueueSize = 1024;
 
+  /** Rings that run. */
+  readonly live = new Map<number, BackEndRing>();
+
   constructor(public serve: Serve, features: bigint) {
     this.features = features;
   }
@@ -50,11 +53,15 @@ class FillingDevice implements BackEndDevice {
   }
 
   startRing(ring: BackEndRing): void {
+    this.live.set(ring.index, ring);
     ring.onKick = () => this.serve(ring);
     this.serve(ring);
   }
 
-  stopRing(): void {}
+  stopRing(index: number): void {
+    this.live.delete(index);
+  }
+
   disconnected(): void {}
 }
 
@@ -82,6 +89,17 @@ export class Filler implements Disposable {
   /** From now on rings are served so. */
   set serve(serve: Serve) {
     this.#device.serve = serve;
+  }
+
+  /** Serves the rings that run now, kicked or not. */
+  look(serve: Serve): void {
+    for (const ring of this.#device.live.values()) {
+      try {
+        serve(ring);
+      } catch (error) {
+        ring.fail(error as Error);
+      }
+    }
   }
 
   [Symbol.dispose](): void {

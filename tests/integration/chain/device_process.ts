@@ -30,6 +30,11 @@ export class DeviceProcess implements AsyncDisposable {
     return this.#process.pid;
   }
 
+  /** The one that runs, or ran last. */
+  get process(): Process {
+    return this.#process;
+  }
+
   /** What it printed since it was last started. */
   get output(): string {
     return this.#process.stdout + this.#process.stderr;

@@ -11,27 +11,13 @@ import { withoutLeaks } from "../../support/leaks.ts";
 import { Process, TempFolder } from "../../support/process.ts";
 import { seeded } from "../../support/random.ts";
 import { ServiceManager } from "../../support/service_manager.ts";
+import { Adapter, byProcess } from "./adapter.ts";
 import { coverageOf } from "./coverage.ts";
 import { DeviceProcess } from "./device_process.ts";
 
 const PERIOD_FRAMES = 960;
 const PERIODS = 8;
 const MAIN = new URL("../../../cli/main.ts", import.meta.url).pathname;
-
-/** Who keeps the devices of an {@linkcode Adapter} while it does not run, and starts it. */
-interface Keeping extends AsyncDisposable {
-  start(program: string, args: string[]): Promise<Process>;
-}
-
-/** A store process of viola's, the test's own. */
-function byProcess(folder: TempFolder): Keeping {
-  const store = new OwnStore(folder.file("store"));
-  const { env } = store;
-  return {
-    start: (program, args) => Promise.resolve(Process.start(program, args, { env })),
-    [Symbol.asyncDispose]: () => Promise.resolve(store[Symbol.dispose]()),
-  };
-}
 
 const STORES = {
   "a store process": byProcess,
@@ -40,37 +26,10 @@ const STORES = {
     ServiceManager.create(folder, { abstract: true }),
 };
 
-/** `viola attach … --keep`. */
-class Adapter implements AsyncDisposable {
-  #said = "";
-
-  private constructor(
-    readonly keeping: Keeping,
-    readonly args: string[],
-    private process: Process,
-  ) {}
-
-  static async start(folder: TempFolder, memory: string, keeping: Keeping): Promise<Adapter> {
-    const args = ["run", "-A", "--no-prompt", "--no-check", MAIN];
-    args.push("attach", "sound", "--socket", folder.file("card"), "--keep");
-    args.push("--loopback", `soft:${folder.file("node")}`, "--memory", memory);
-    return new Adapter(keeping, args, await keeping.start(Deno.execPath(), args));
-  }
-
-  get output(): string {
-    return this.#said + this.process.stdout + this.process.stderr;
-  }
-
-  async restart(signal: Deno.Signal): Promise<void> {
-    this.process.signal(signal);
-    await this.process.ended;
-    this.#said = this.output;
-    this.process = await this.keeping.start(Deno.execPath(), this.args);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.process[Symbol.asyncDispose]();
-  }
+/** The arguments of `viola attach` for the sound card of a {@linkcode TempFolder}. */
+function attachArgs(folder: TempFolder, memory: string): string[] {
+  const [card, node] = [folder.file("card"), folder.file("node")];
+  return ["sound", "--socket", card, "--loopback", `soft:${node}`, "--memory", memory];
 }
 
 const CASES = [
@@ -98,7 +57,7 @@ for (const { signal, memory, times, by } of CASES) {
         ...["sound", "--socket", folder.file("card"), "--sink", `wav:${output},append`],
       ]);
       await using keeping = await STORES[by](folder);
-      await using adapter = await Adapter.start(folder, memory, keeping);
+      await using adapter = await Adapter.start(attachArgs(folder, memory), keeping);
       await using guest = await startGuest(sound, node.wires, { controlTimeoutMs: 5000 });
       await guest.probe();
       const playing = guest.call("play", {

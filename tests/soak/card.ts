@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * An honest sound card: a device process that writes what it hears to a file, and a driver that plays numbered frames, one
+ * playback after another. After each playback the file is judged: nothing may be missing, and nothing may be there twice but
+ * what was in flight when something ended.
+ *
+ * @module
+ */
+import type { sound } from "../../lib/classes/mod.ts";
+import { type Guest, startGuest } from "../../lib/guest/mod.ts";
+import type { SoftNode } from "../../lib/loopback/mod.ts";
+import { sound as soundClass } from "../../lib/classes/mod.ts";
+import { coverageOf } from "../integration/chain/coverage.ts";
+import { DeviceProcess } from "../integration/chain/device_process.ts";
+import { numbersOf, RATE, readNumbered, writeNumbered } from "../integration/real/numbered.ts";
+import type { TempFolder } from "../support/process.ts";
+
+const PERIOD_FRAMES = 480;
+const PERIODS = 8;
+/** Frames of one playback: two seconds. */
+const FRAMES = 2 * RATE;
+/** Whoever waits for the driver's own deadlines waits for ever: what hangs is found by {@linkcode Card.tick}. */
+const NEVER_MS = 10 * 60_000;
+/** Longest time without progress, in milliseconds of a quiet machine. */
+const HANG_MS = 5000;
+
+/** How a driver ends a playback. */
+export type Ending = "stop" | "kill" | "unbind" | "reset";
+
+/** See the module. */
+export class Card implements AsyncDisposable {
+  /** Whole playbacks, those that the driver ended, and frames that were found in files. */
+  readonly counts = { playbacks: 0, ended: 0, frames: 0, repeated: 0 };
+  readonly #stack: AsyncDisposableStack;
+  #output: string;
+  /** How the driver ends the present playback, and until it has. */
+  #ending: Ending | null = null;
+  #interrupting: Promise<void> | null = null;
+  /** How often the device or viola ended since the playback began. */
+  #ends = 0;
+  #held = 0;
+  #idle = 0;
+  #beat = "";
+  #phase = "start";
+  #over = false;
+
+  private constructor(
+    readonly name: string,
+    readonly folder: TempFolder,
+    readonly device: DeviceProcess,
+    readonly guest: Guest<typeof sound>,
+    stack: AsyncDisposableStack,
+  ) {
+    this.#stack = stack;
+    this.#output = folder.file(`${name}.wav`);
+  }
+
+  /** Starts the device process and the driver. @param node What the driver is at */
+  static async start(name: string, folder: TempFolder, node: SoftNode): Promise<Card> {
+    await using stack = new AsyncDisposableStack();
+    const input = folder.file("numbered.wav");
+    writeNumbered(input, FRAMES);
+    const sink = `wav:${folder.file(`${name}.wav`)},append`;
+    const device = stack.use(
+      DeviceProcess.start(["sound", "--socket", folder.file(name), "--sink", sink, "--json"]),
+    );
+    const guest = stack.use(
+      await startGuest(soundClass, node.wires, {
+        name,
+        controlTimeoutMs: NEVER_MS,
+        stallTimeoutMs: NEVER_MS,
+        accessTimeoutMs: NEVER_MS,
+      }),
+    );
+    return new Card(name, folder, device, guest, stack.move());
+  }
+
+  /** What it does just now, for a message. */
+  get state(): string {
+    return `${this.name}: ${this.#phase}, frame ${this.guest.progress.position}`;
+  }
+
+  /** Whether a playback is going on, that nobody ends. */
+  get isPlaying(): boolean {
+    return this.#phase === "play" && this.guest.progress.position > 0;
+  }
+
+  /** Frames that came back to the driver in all playbacks. */
+  get played(): number {
+    return this.counts.frames + (this.#phase === "judge" ? 0 : this.guest.progress.position);
+  }
+
+  /** Plays until {@linkcode end}. @throws {Error} saying what was lost, or what failed */
+  async run(): Promise<void> {
+    let isBound = false;
+    while (!this.#over) {
+      if (!isBound) {
+        this.#phase = "probe";
+        await this.guest.probe(NEVER_MS);
+      }
+      isBound = await this.#play();
+    }
+    this.hold(); // nothing more is expected of it
+  }
+
+  /** Has {@linkcode run} return after the present playback. */
+  end(): void {
+    this.#over = true;
+  }
+
+  /** Has the driver end its playback. */
+  async interrupt(ending: Ending): Promise<void> {
+    if (!this.isPlaying) return;
+    this.#ending = ending;
+    this.#phase = `play, ${ending}`;
+    this.#interrupting = this.guest[ending]();
+    await this.#interrupting;
+  }
+
+  /** The device or viola ends: what is in flight may be heard twice. */
+  disturb(): void {
+    this.#ends++;
+    this.#idle = 0;
+  }
+
+  /** Somebody that it depends on is stopped; again for each. */
+  hold(): void {
+    this.#held++;
+  }
+
+  release(): void {
+    this.#held--;
+    this.#idle = 0;
+  }
+
+  /** Lets quiet milliseconds pass. @throws {Error} when it stands still for too long */
+  tick(ms: number): void {
+    const beat = `${this.#phase} ${this.guest.progress.position} ${this.counts.playbacks}`;
+    this.#idle = this.#held > 0 || beat !== this.#beat ? 0 : this.#idle + ms;
+    this.#beat = beat;
+    if (this.#idle > HANG_MS) {
+      throw new Error(`${this.state}: no progress for ${HANG_MS / 1000} s of a quiet machine`);
+    }
+  }
+
+  /** @returns whether the driver is still bound */
+  async #play(): Promise<boolean> {
+    removeFile(this.#output);
+    this.#ends = 0;
+    this.#phase = "play";
+    const options = {
+      file: this.folder.file("numbered.wav"),
+      periodFrames: PERIOD_FRAMES,
+      periods: PERIODS,
+    };
+    const result = await this.guest.call("play", options).catch((error: Error) => error);
+    const ending = this.#ending;
+    if (result instanceof Error && ending !== "reset" && ending !== "kill") throw result;
+    const frames = result instanceof Error ? this.guest.progress.position : result.frames;
+    if (!(result instanceof Error) && result.ioErrors > 0) {
+      throw new Error(`${this.state}: ${result.ioErrors} periods failed`);
+    }
+    await this.#interrupting;
+    this.#ending = this.#interrupting = null;
+    this.#phase = "judge";
+    this.#judge(ending, frames);
+    return ending !== "unbind" && ending !== "reset";
+  }
+
+  /** @param frames As many came back to the driver */
+  #judge(ending: Ending | null, frames: number): void {
+    const numbers = existsFile(this.#output) ? numbersOf(readNumbered(this.#output)) : [];
+    const heard = Math.max(0, numbers.reduce((most, n) => Math.max(most, n), -1) + 1);
+    const expected = ending === null ? FRAMES : Math.max(frames, heard);
+    // What is dropped by a reset may be noted as played and not be written.
+    const { missing, repeated, jumpsBack } = coverageOf(
+      numbers,
+      ending === "reset" ? heard : expected,
+    );
+    const text = `${this.name}, playback ${this.counts.playbacks + this.counts.ended}: `;
+    if (ending === null && frames !== FRAMES) {
+      throw new Error(`${text}${frames} of ${FRAMES} frames`);
+    }
+    if (missing.length > 0) {
+      throw new Error(`${text}${missing.length} frames are missing, from ${missing[0]} on`);
+    }
+    if (jumpsBack > this.#ends || repeated > this.#ends * PERIODS * PERIOD_FRAMES) {
+      throw new Error(`${text}${repeated} frames twice in ${jumpsBack} places, ${this.#ends} ends`);
+    }
+    this.counts[ending === null ? "playbacks" : "ended"]++;
+    this.counts.frames += heard;
+    this.counts.repeated += repeated;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#stack.disposeAsync();
+  }
+}
+
+function existsFile(path: string): boolean {
+  try {
+    Deno.statSync(path);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function removeFile(path: string): void {
+  if (existsFile(path)) Deno.removeSync(path);
+}
