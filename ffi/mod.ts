@@ -5,6 +5,7 @@
  *
  * @module
  */
+export { closesPending } from "./aside.ts";
 export * from "./clock.ts";
 export * from "./epoll.ts";
 export * from "./errno.ts";
@@ -12,6 +13,7 @@ export * from "./fd.ts";
 export * from "./memory.ts";
 export * from "./peer_signal.ts";
 export { asset } from "./assets.ts";
+export * from "./peer_fd.ts";
 export * from "./socket.ts";
 export * from "./system.ts";
 export * from "./thread.ts";

@@ -34,7 +34,8 @@
     r_ < 0 ? (long)-errno : r_; \
   })
 
-enum { MAX_FDS = 32, MAX_EVENTS = 64 };
+// The kernel carries at most 253 descriptors in one message (SCM_MAX_FD).
+enum { MAX_FDS = 32, MAX_RECEIVED = 253, MAX_EVENTS = 64 };
 
 // ---- descriptors ----
 
@@ -163,6 +164,9 @@ EXPORT int32_t viola_munmap(uint64_t address, double length) {
   return RESULT(munmap((void *)(uintptr_t)address, (size_t)length));
 }
 
+// The seals (F_SEAL_*) of a file in memory; -EINVAL of any other file. Never blocks.
+EXPORT int32_t viola_seals(int32_t fd) { return RESULT(fcntl(fd, F_GET_SEALS)); }
+
 // Page size of a file: offsets and lengths of its mappings are multiples of it.
 EXPORT int32_t viola_file_page_size(int32_t fd) {
   struct statfs system;
@@ -207,7 +211,18 @@ static int address_of(struct sockaddr_un *address, const char *path) {
   return (int)(offsetof(struct sockaddr_un, sun_path) + length);
 }
 
-EXPORT int32_t viola_unix_socket(void) { return RESULT(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)); }
+// Keeps out-of-band bytes in the stream. The kernel drops them otherwise, and closes the descriptors that came with them in
+// this thread.
+static int32_t inline_urgent(int fd) {
+  int on = 1;
+  if (fd < 0) return -errno;
+  setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof on);
+  return fd;
+}
+
+EXPORT int32_t viola_unix_socket(void) {
+  return inline_urgent(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+}
 
 EXPORT int32_t viola_unix_datagram(void) {
   return RESULT(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
@@ -233,7 +248,9 @@ EXPORT int32_t viola_unix_listen(int32_t fd, const char *path) {
   return result < 0 ? result : RESULT(listen(fd, 4));
 }
 
-EXPORT int32_t viola_unix_accept(int32_t fd) { return RESULT(accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)); }
+EXPORT int32_t viola_unix_accept(int32_t fd) {
+  return inline_urgent(accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK));
+}
 
 // The process at the other end when the connection was made: { pid, uid, gid }.
 EXPORT int32_t viola_unix_peer(int32_t fd, int32_t *out) {
@@ -247,7 +264,8 @@ EXPORT int32_t viola_unix_peer(int32_t fd, int32_t *out) {
 }
 
 EXPORT int32_t viola_unix_pair(int32_t *fds) {
-  return RESULT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds));
+  int result = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds);
+  return result < 0 ? -errno : inline_urgent(fds[0]) < 0 || inline_urgent(fds[1]) < 0 ? -EBADF : 0;
 }
 
 // Sends bytes and, with the first of them, descriptors. Never raises SIGPIPE.
@@ -270,42 +288,39 @@ EXPORT int32_t viola_unix_send(int32_t fd, const uint8_t *buffer, uint32_t offse
     header->cmsg_len = CMSG_LEN(fd_count * sizeof(int));
     memcpy(CMSG_DATA(header), fds, fd_count * sizeof(int));
   }
-  return RESULT(sendmsg(fd, &message, MSG_NOSIGNAL));
+  // All holders of the socket share O_NONBLOCK, so a call that must not block says so itself.
+  return RESULT(sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT));
 }
 
-// Receives bytes, and descriptors (close-on-exec) into fds[1..]; fds[0] is how many. If there are more than `max_fds`, all
-// are closed and -EMSGSIZE says so; if the kernel had to cut a list for which there was room, this process had no
-// descriptor left, all are closed, and it is -EMFILE. No descriptor is lost without an error.
+// Ends the connection for all holders of the socket: nothing more is sent or received.
+EXPORT int32_t viola_shutdown(int32_t fd) { return RESULT(shutdown(fd, SHUT_RDWR)); }
+
+// Receives bytes, and descriptors (close-on-exec) into fds[1..], which has room for all that one message can carry;
+// fds[0] is how many. If there are more than `max_fds` it is -EMSGSIZE; if the kernel cut the list, this process had no
+// descriptor left, and it is -EMFILE. The caller closes those in fds then, too. No descriptor is lost without an error.
 EXPORT int32_t viola_unix_receive(int32_t fd, uint8_t *buffer, uint32_t offset, uint32_t length, int32_t *fds,
                                   uint32_t max_fds) {
   union {
-    char bytes[CMSG_SPACE(MAX_FDS * sizeof(int))];
+    char bytes[CMSG_SPACE(MAX_RECEIVED * sizeof(int))];
     struct cmsghdr align;
   } control;
   struct iovec iov = {.iov_base = buffer + offset, .iov_len = length};
   struct msghdr message = {
       .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
   fds[0] = 0;
-  ssize_t n = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
+  ssize_t n = recvmsg(fd, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
   if (n < 0) return -errno;
-  int cut = (message.msg_flags & MSG_CTRUNC) != 0;
   uint32_t count = 0;
-  int received[2 * MAX_FDS];
   for (struct cmsghdr *h = CMSG_FIRSTHDR(&message); h; h = CMSG_NXTHDR(&message, h)) {
     if (h->cmsg_level != SOL_SOCKET || h->cmsg_type != SCM_RIGHTS) continue;
     uint32_t here = (h->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    if (count + here > 2 * MAX_FDS) here = 2 * MAX_FDS - count;
-    memcpy(received + count, CMSG_DATA(h), here * sizeof(int));
+    if (count + here > MAX_RECEIVED) here = MAX_RECEIVED - count;
+    memcpy(fds + 1 + count, CMSG_DATA(h), here * sizeof(int));
     count += here;
   }
-  int error = count > max_fds || (cut && count == MAX_FDS) ? EMSGSIZE : cut ? EMFILE : 0;
-  for (uint32_t i = 0; i < count; i++) {
-    if (error) close(received[i]);
-    else fds[1 + i] = received[i];
-  }
-  if (error) return -error;
   fds[0] = (int32_t)count;
-  return (int32_t)n;
+  if (count > max_fds) return -EMSGSIZE;
+  return message.msg_flags & MSG_CTRUNC ? -EMFILE : (int32_t)n;
 }
 
 // ---- the calling thread ----

@@ -4,14 +4,20 @@
  *
  * @module
  */
-import { cString, unwrap, WOULD_BLOCK } from "./errno.ts";
+import { closeAside } from "./aside.ts";
+import { cString, type OsError, unwrap, WOULD_BLOCK } from "./errno.ts";
 import { checkRange, Fd, O_RDONLY } from "./fd.ts";
+import { PeerFd } from "./peer_fd.ts";
 import { shim } from "./symbols.ts";
 
 /** The most descriptors that one message carries. */
 export const MAX_FDS = 32;
 
-const received = new Int32Array(1 + MAX_FDS);
+/** Room for as many as the kernel delivers with one message. */
+const received = new Int32Array(1 + 253);
+const FIONREAD = 0x541b;
+const unread = new Int32Array(1);
+const unreadBytes = new Uint8Array(unread.buffer);
 const none = new Int32Array(0);
 
 /** Result of {@linkcode UnixSocket.receive}. */
@@ -33,20 +39,25 @@ export interface Peer {
 
 /** One end of a connection. */
 export class UnixSocket extends Fd {
+  /** @param peerName The path that it is connected to, or a name for a client of a listener; empty for a pair */
+  constructor(number: number, readonly peerName: string = "") {
+    super(number);
+  }
+
   /**
    * Connects to the socket at `path`.
    *
    * @throws {OsError} ENOENT, ECONNREFUSED, EACCES, EAGAIN (its queue is full), ENAMETOOLONG (over 107 bytes) …
    */
   static connect(path: string): UnixSocket {
-    const socket = new UnixSocket(unwrap(shim.viola_unix_socket(), "create a Unix socket"));
-    return socket.#connect(path);
+    const socket = unwrap(shim.viola_unix_socket(), "create a Unix socket");
+    return new UnixSocket(socket, path).#connect();
   }
 
-  #connect(path: string): this {
-    const result = shim.viola_unix_connect(this.number, cString(path));
+  #connect(): this {
+    const result = shim.viola_unix_connect(this.number, cString(this.peerName));
     if (result < 0) this.close();
-    unwrap(result, `connect to ${path}`);
+    unwrap(result, `connect to ${this.peerName}`);
     return this;
   }
 
@@ -56,8 +67,8 @@ export class UnixSocket extends Fd {
    * @throws {OsError}
    */
   static datagram(path: string): UnixSocket {
-    const socket = new UnixSocket(unwrap(shim.viola_unix_datagram(), "create a Unix socket"));
-    return socket.#connect(path);
+    const socket = unwrap(shim.viola_unix_datagram(), "create a Unix socket");
+    return new UnixSocket(socket, path).#connect();
   }
 
   /**
@@ -138,9 +149,30 @@ export class UnixSocket extends Fd {
       Math.min(maxFds, MAX_FDS),
     );
     if (result === WOULD_BLOCK) return { length: WOULD_BLOCK, fds: [] };
-    unwrap(result, "receive on a Unix socket");
-    const fds = Array.from(received.subarray(1, 1 + received[0]!), (number) => new Fd(number));
-    return { length: result, fds };
+    const numbers = received.subarray(1, 1 + received[0]!);
+    const fds = Array.from(numbers, (number) => new PeerFd(number, this.peerName));
+    if (result < 0) { for (const fd of fds) fd.close(); }
+    return { length: unwrap(result, "receive on a Unix socket"), fds };
+  }
+
+  /**
+   * Ends the connection for all holders of this end, and closes it; a second call does nothing. Descriptors that were sent
+   * but not received are closed with it, in another thread, as that may block.
+   */
+  hangUp(): void {
+    if (this.closed) return;
+    const number = this.release();
+    shim.viola_shutdown(number); // from here on nothing more is sent to it
+    const isEmpty = shim.viola_ioctl(number, FIONREAD, unreadBytes) === 0 && unread[0] === 0;
+    if (isEmpty) shim.viola_close(number);
+    else closeAside(number, this.peerName);
+  }
+}
+
+/** A socket that another process sent, or that it may fill until it is closed: closed as a {@linkcode PeerFd}. */
+export class PeerSocket extends UnixSocket {
+  override close(): void {
+    if (!this.closed) new PeerFd(this.release(), this.peerName).close();
   }
 }
 
@@ -150,6 +182,8 @@ const SOCKET_MODE = 0o600;
 /** A listening socket, its file removed when it is closed. */
 export class UnixListener extends Fd {
   #path = "";
+  /** Name of the peers that connect to it. */
+  #clients = "";
   /** Inode of the socket file that this listener made: another process may have replaced it since. */
   #inode: number | null = null;
 
@@ -170,6 +204,7 @@ export class UnixListener extends Fd {
       unwrap(shim.viola_fchmod(listener.number, SOCKET_MODE), "set a Unix socket's mode");
       unwrap(shim.viola_unix_listen(listener.number, cString(path)), `listen on ${path}`);
       listener.#path = path;
+      listener.#clients = `clients of ${path}`;
       listener.#inode = inodeOf(path);
       if ((Deno.lstatSync(path).mode! & 0o777) !== SOCKET_MODE) Deno.chmodSync(path, SOCKET_MODE);
       return listener;
@@ -183,12 +218,19 @@ export class UnixListener extends Fd {
   accept(): UnixSocket | null {
     const result = shim.viola_unix_accept(this.number);
     if (result === WOULD_BLOCK) return null;
-    return new UnixSocket(unwrap(result, `accept on ${this.#path}`));
+    return new UnixSocket(unwrap(result, `accept on ${this.#path}`), this.#clients);
   }
 
+  /** Removes the socket's file, and ends the connections that wait as {@linkcode UnixSocket.hangUp} does. */
   override close(): void {
     if (this.closed) return;
     if (this.#inode !== null && inodeOf(this.#path) === this.#inode) Deno.removeSync(this.#path);
+    shim.viola_shutdown(this.number); // from here on nobody connects
+    try {
+      for (let socket; (socket = this.accept()) !== null;) socket.hangUp();
+    } catch (error) {
+      if ((error as OsError).code !== "EINVAL") closeAside(this.release(), this.#clients); // else none is left
+    }
     super.close();
   }
 }
@@ -228,7 +270,7 @@ function lockFolder(path: string): Fd | null {
 function removeStaleSocket(path: string): void {
   try {
     if (!Deno.lstatSync(path).isSocket) return;
-    UnixSocket.connect(path).close();
+    UnixSocket.connect(path).hangUp();
   } catch (error) {
     if ((error as { code?: string }).code === "ECONNREFUSED") Deno.removeSync(path);
   }

@@ -9,6 +9,13 @@ import { asset } from "./assets.ts";
 /** Every function of `shim.c`, in its order, each parameter with its C text. */
 const SYMBOLS = {
   viola_open: { parameters: ["buffer", /* const char *path */ "i32" /* flags */], result: "i32" },
+  /** The same, in a thread of its own: for what may take its time. */
+  viola_close_async: {
+    name: "viola_close",
+    parameters: ["i32" /* fd */],
+    result: "i32",
+    nonblocking: true,
+  },
   viola_close: { parameters: ["i32" /* fd */], result: "i32" },
   viola_dup: { parameters: ["i32" /* fd */], result: "i32" },
   viola_read: {
@@ -50,6 +57,7 @@ const SYMBOLS = {
     result: "i64",
   },
   viola_munmap: { parameters: ["u64", /* address */ "f64" /* length */], result: "i32" },
+  viola_seals: { parameters: ["i32" /* fd */], result: "i32" },
   viola_file_page_size: { parameters: ["i32" /* fd */], result: "i32" },
   viola_page_size: { parameters: [], result: "i32" },
   viola_epoll: { parameters: [], result: "i32" },
@@ -81,6 +89,7 @@ const SYMBOLS = {
     parameters: ["i32", "buffer", "u32", "u32", "buffer", /* const int32_t *fds */ "u32"],
     result: "i32",
   },
+  viola_shutdown: { parameters: ["i32" /* fd */], result: "i32" },
   viola_unix_receive: {
     parameters: ["i32", "buffer", "u32", "u32", "buffer", /* int32_t *fds */ "u32" /* max_fds */],
     result: "i32",

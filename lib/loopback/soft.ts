@@ -19,6 +19,7 @@ import {
   osError,
   pageSize,
   PeerSignal,
+  PeerSocket,
   type Reactor,
   readSystemLink,
   UnixListener,
@@ -126,7 +127,7 @@ export class SoftNode implements Disposable {
     try {
       socket.send(new Uint8Array(hello.buffer), 0, HELLO_BYTES, fds);
     } catch { /* gone already: the watch below, or the close, sees to it */ }
-    if (busy) return socket.close();
+    if (busy) return socket.hangUp();
     this.#opener = socket;
     this.#opened = reactor.watch(
       socket.number,
@@ -137,7 +138,7 @@ export class SoftNode implements Disposable {
 
   #letGo(): void {
     this.#opened?.close();
-    this.#opener?.close();
+    this.#opener?.hangUp();
     this.#opened = this.#opener = null;
   }
 
@@ -344,7 +345,7 @@ export class SoftLoopback implements Loopback {
    */
   static async open(path: string, reactor: Reactor, timeoutMs = 2000): Promise<SoftLoopback> {
     const name = `soft:${path}`;
-    const socket = UnixSocket.connect(path);
+    const socket = new PeerSocket(UnixSocket.connect(path).release(), path);
     const fds: Fd[] = [socket];
     try {
       await reactor.readable(socket, timeoutMs);

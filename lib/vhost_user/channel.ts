@@ -70,7 +70,7 @@ export class BackEndChannel {
     clearTimeout(this.#pause);
     this.#watch?.close();
     this.#reader.discard();
-    this.#socket.close();
+    this.#socket.hangUp();
   }
 
   #listen(): void {

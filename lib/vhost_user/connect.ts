@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { OsError } from "../../ffi/mod.ts";
+import { closesPending, type OsError, osError } from "../../ffi/mod.ts";
 import { FrontEnd } from "./front_end.ts";
 import type { FrontEndOptions } from "./front_end_types.ts";
 
@@ -44,6 +44,7 @@ export async function connectWithBackoff(path: string, options: BackoffOptions):
   while (true) {
     signal?.throwIfAborted();
     try {
+      checkCloses(path);
       return await FrontEnd.connect(path, options);
     } catch (error) {
       if (!TRANSIENT.has((error as OsError).code)) throw error;
@@ -55,6 +56,16 @@ export async function connectWithBackoff(path: string, options: BackoffOptions):
     }
     await sleep(waitAfter(performance.now() - start), signal);
   }
+}
+
+/** So that a back-end which sends descriptors that are slow to close cannot use up all there are. @throws {OsError} EAGAIN */
+function checkCloses(path: string): void {
+  const count = closesPending(path);
+  if (count === 0) return;
+  throw osError(
+    `connect to ${path} (${count} descriptors that it sent are still being closed)`,
+    "EAGAIN",
+  );
 }
 
 /** Waits until the time is over or the signal is aborted. */

@@ -256,7 +256,7 @@ export class Conversation {
     this.#ended = error;
     this.#watch.close();
     this.#reader.discard();
-    this.#socket.close();
+    this.#socket.hangUp();
     clearTimeout(this.#deadline);
     for (const { settled } of [...this.#awaited.splice(0), ...this.#unsent.splice(0)]) {
       settled.reject(error);

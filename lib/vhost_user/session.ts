@@ -10,8 +10,8 @@ import {
   EPOLLRDHUP,
   type Fd,
   type PeerSignal,
-  setNonblocking,
-  UnixSocket,
+  PeerSocket,
+  type UnixSocket,
   type Watch,
 } from "../../ffi/mod.ts";
 import {
@@ -81,7 +81,7 @@ export class FrontEndSession {
   #socket: UnixSocket;
   #inbox: Inbox;
   #watch: Watch;
-  #channel: UnixSocket | null = null;
+  #channel: PeerSocket | null = null;
   #shared: SharedMemory | null = null;
   #inflight: SessionInflight | null = null;
   #features = 0n;
@@ -139,7 +139,7 @@ export class FrontEndSession {
     this.#dropInflight();
     this.#unmap();
     this.#inbox.close();
-    this.#socket.close();
+    this.#socket.hangUp();
   }
 
   #turn(): void {
@@ -421,8 +421,7 @@ export class FrontEndSession {
     this.#channel?.close();
     this.#channel = null;
     if (fd === null) return;
-    this.#channel = new UnixSocket(fd.release());
-    setNonblocking(this.#channel);
+    this.#channel = new PeerSocket(fd.release(), this.#socket.peerName);
   }
 
   #reset(): void {

@@ -266,7 +266,7 @@ export class ProcessStore implements DescriptorStore {
     const { uid = Deno.uid() } = this.#options;
     const peer = socket.peer();
     if (peer.uid === uid) return socket;
-    socket.close();
+    socket.hangUp();
     const whose = `it is process ${peer.pid} of user ${peer.uid}, expected user ${uid}`;
     throw osError(`use the descriptor store at ${this.path} (${whose})`, "EPERM");
   }

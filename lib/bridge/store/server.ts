@@ -205,7 +205,7 @@ export class StoreServer implements Disposable {
 
   #disconnect(client: Client): void {
     client.watch?.close();
-    client.socket.close();
+    client.socket.hangUp();
     this.#clients.delete(client);
     this.#refillSpare();
   }

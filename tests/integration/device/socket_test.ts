@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { Reactor } from "../../../ffi/mod.ts";
+import { closesPending, Reactor } from "../../../ffi/mod.ts";
 import { rng, sound } from "../../../lib/classes/mod.ts";
 import { type DeviceEvent, startDevice } from "../../../lib/device/mod.ts";
 import type { SoundSpec } from "../../../lib/classes/sound/spec.ts";
 import * as snd from "../../../lib/classes/sound/wire.ts";
+import { encodeMessage, FRONT_END_MESSAGES } from "../../../lib/vhost_user/messages.ts";
 import { WavReader } from "../../../lib/wav/mod.ts";
+import { startLingering } from "../../support/lingering.ts";
 import { withoutLeaks } from "../../support/leaks.ts";
-import { Process } from "../../support/process.ts";
+import { Process, until } from "../../support/process.ts";
 import { noise, PARAMS } from "../../classes/sound/card.ts";
 import { seeded } from "../../support/random.ts";
 import { RemoteDriver, word } from "./remote.ts";
@@ -246,3 +248,26 @@ Deno.test("killed at any moment, a card leaves a valid file with every buffer it
     assert(doubled <= lives * 16, `${doubled} of ${next} buffers are there twice`);
   });
 });
+
+onSocket(
+  "a front-end whose descriptor takes ten minutes to close does not keep the device from the next",
+  async (folder, reactor) => {
+    const events: DeviceEvent[] = [];
+    const onEvent = (event: DeviceEvent) => void events.push(event);
+    const socket = `${folder}/s`;
+    await using _device = await startDevice(rng, { socket }, { onEvent });
+    const message = encodeMessage(FRONT_END_MESSAGES.GET_FEATURES.request, 1, new Uint8Array());
+    await using hostile = startLingering("connect", socket, message);
+    await hostile.until(() => events.some(({ kind }) => kind === "disconnected"), "its end");
+    assert(/1 descriptors came, expected 0 to 0/.test(events.find(isError)!.text));
+    await until(() => closesPending() === 1, "the close that waits");
+    {
+      await using driver = new RemoteDriver(reactor, "rng");
+      await driver.connect(socket);
+    }
+    await hostile.stop("SIGKILL");
+    await until(() => closesPending() === 0, "the end of the close");
+  },
+);
+
+const isError = ({ kind }: DeviceEvent): boolean => kind === "error";
