@@ -89,6 +89,11 @@ class AccessDevice implements Scheduled {
     }, device.featureNames);
   }
 
+  /** The eventfd that announces an access. */
+  get doorbell(): number {
+    return this.#port.doorbell;
+  }
+
   /** Repeats the access that the previous process left unanswered; a DRIVER_OK that it held stays held. */
   restore(): void {
     const page = this.#page;
@@ -148,7 +153,6 @@ serveBlocking<AccessContract>((options, report) => {
   const epoll = Epoll.create();
   const signal = PeerSignal.create();
   const devices = new Map<number, AccessDevice>();
-  const doorbells = new Map<number, number>();
   const schedule = new Schedule<AccessDevice>();
   const { found } = epoll;
   return {
@@ -157,19 +161,17 @@ serveBlocking<AccessContract>((options, report) => {
       add: (lane) => {
         const device = new AccessDevice(lane, signal, report);
         devices.set(lane.id, device);
-        doorbells.set(lane.id, lane.port.doorbell);
         schedule.add(device);
         // Edge-triggered: each signal is reported once, and the eventfd never needs to be read.
-        epoll.add(lane.port.doorbell, EPOLLIN | EPOLLET, lane.id);
+        epoll.add(device.doorbell, EPOLLIN | EPOLLET, lane.id);
         if (lane.restored) device.restore();
       },
       remove: (id) => {
         const device = devices.get(id);
         if (device === undefined) return;
-        epoll.remove(doorbells.get(id)!);
+        epoll.remove(device.doorbell);
         schedule.remove(device);
         devices.delete(id);
-        doorbells.delete(id);
       },
       attach: (id, kicks) => devices.get(id)?.route(kicks),
       detach: (id) => devices.get(id)?.route([]),

@@ -54,7 +54,7 @@ export function ownFeatures(memory: MemoryMode): bigint {
 }
 
 /** The resources of a presented device. */
-interface Parts {
+interface Resources {
   readonly state: MainState;
   readonly mapping: Mapping;
   readonly memory: Fd;
@@ -70,21 +70,21 @@ export class PresentedDevice {
   readonly state: MainState;
   readonly loopback: Loopback;
   readonly #setup: DeviceSetup;
-  readonly #parts: Parts;
+  readonly #resources: Resources;
   readonly #kicks: readonly EventFd[];
 
   private constructor(
     setup: DeviceSetup,
-    parts: Parts,
+    resources: Resources,
     kicks: readonly EventFd[],
     /** The device, as sent to its lane. */
     readonly lane: LaneDevice,
   ) {
     this.#setup = setup;
-    this.#parts = parts;
+    this.#resources = resources;
     this.#kicks = kicks;
-    this.state = parts.state;
-    this.loopback = parts.loopback;
+    this.state = resources.state;
+    this.loopback = resources.loopback;
   }
 
   /**
@@ -123,8 +123,8 @@ export class PresentedDevice {
         ? loopback.maxQueueSetups
         : undefined,
     });
-    const parts = { state, mapping, memory, loopback, inflight, queues, replay };
-    return await PresentedDevice.#enter(setup, undo, parts, false, listener);
+    const resources = { state, mapping, memory, loopback, inflight, queues, replay };
+    return await PresentedDevice.#enter(setup, undo, resources, false, listener);
   }
 
   /**
@@ -167,13 +167,13 @@ export class PresentedDevice {
   static async #enter(
     setup: DeviceSetup,
     undo: DisposableStack,
-    parts: Parts,
+    resources: Resources,
     restored: boolean,
     listener: LaneListener,
   ): Promise<PresentedDevice> {
-    await PresentedDevice.#put(setup, parts);
+    await PresentedDevice.#put(setup, resources);
     try {
-      return await PresentedDevice.#enterLane(setup, undo, parts, restored, listener);
+      return await PresentedDevice.#enterLane(setup, undo, resources, restored, listener);
     } catch (error) {
       await setup.store?.release(setup.loopback); // before its descriptors are closed
       throw error;
@@ -183,12 +183,12 @@ export class PresentedDevice {
   /** Puts the device into the store: before the driver can use it, so that it survives this process from then on. */
   static async #put(
     { store, loopback: node, name, onEvent }: DeviceSetup,
-    parts: Parts,
+    resources: Resources,
   ): Promise<void> {
     const report = (text: string): void => {
       onEvent({ device: name, kind: "error", text, ms: performance.now() });
     };
-    const { memory, inflight, loopback } = parts;
+    const { memory, inflight, loopback } = resources;
     const own = inflight === null ? [memory] : [memory, inflight.fd];
     await store?.put(node, [...own.map(({ number }) => number), ...loopback.kept], report);
   }
@@ -196,12 +196,12 @@ export class PresentedDevice {
   static async #enterLane(
     setup: DeviceSetup,
     undo: DisposableStack,
-    parts: Parts,
+    resources: Resources,
     restored: boolean,
     listener: LaneListener,
   ): Promise<PresentedDevice> {
     const { id, name, priority, memory, deviceClass } = setup;
-    const { state, mapping, loopback, queues, replay } = parts;
+    const { state, mapping, loopback, queues, replay } = resources;
     state.countMappings(loopback.mappings);
     const kicks = state.queues.map(() => undo.use(EventFd.create()));
     const lane: LaneDevice = {
@@ -221,7 +221,7 @@ export class PresentedDevice {
     };
     await setup.lane.add(lane, listener);
     undo.move();
-    return new PresentedDevice(setup, parts, kicks, lane);
+    return new PresentedDevice(setup, resources, kicks, lane);
   }
 
   /** START_LOOPBACK, unless a previous process did it: the driver may probe. @throws {OsError} */
@@ -250,7 +250,7 @@ export class PresentedDevice {
 
   /** Where back-ends note their chains in flight; null with isolated memory. */
   get inflight(): InflightMemory | null {
-    return this.#parts.inflight;
+    return this.#resources.inflight;
   }
 
   /** Whether viola maps the driver's memory. */
@@ -273,8 +273,8 @@ export class PresentedDevice {
     this.loopback.close();
     for (const kick of this.#kicks) kick.close();
     this.inflight?.close();
-    this.#parts.mapping.close();
-    this.#parts.memory.close();
+    this.#resources.mapping.close();
+    this.#resources.memory.close();
     return holder;
   }
 }

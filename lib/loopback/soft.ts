@@ -28,9 +28,11 @@ import {
   type Watch,
   WOULD_BLOCK,
 } from "../../ffi/mod.ts";
-import { GuestMemory } from "../virtio/memory.ts";
 import { type Identity, SharedPage } from "./page.ts";
 import { type Loopback, type LoopbackPort, ring, type SharedRegion } from "./port.ts";
+import { mapNumber } from "./soft_guest_port.ts";
+
+export { SoftGuestPort } from "./soft_guest_port.ts";
 
 /** The guest address of a soft device's memory, as on an arm64 machine. */
 export const GUEST_BASE = 0x4000_0000;
@@ -126,7 +128,7 @@ export class SoftNode implements Disposable {
     const fds = busy ? [] : [page, memory, doorbell, answer, interrupt];
     try {
       socket.send(new Uint8Array(hello.buffer), 0, HELLO_BYTES, fds);
-    } catch { /* gone already: the watch below, or the close, sees to it */ }
+    } catch { /* the peer has closed already: the watch below reports it */ }
     if (busy) return socket.hangUp();
     this.#opener = socket;
     this.#opened = reactor.watch(
@@ -155,123 +157,6 @@ export class SoftNode implements Disposable {
   /** As {@linkcode close}. */
   [Symbol.dispose](): void {
     this.close();
-  }
-}
-
-const ANSWER = 1;
-const INTERRUPT = 2;
-
-/** The driver's view of a soft device: registers, interrupts, memory. Every call blocks its thread. */
-export class SoftGuestPort implements Disposable {
-  #epoll = Epoll.create();
-  #interrupts = Epoll.create();
-  #signal = PeerSignal.create();
-  #pageMapping: Mapping;
-  #memoryMapping: Mapping;
-  #page: SharedPage;
-  readonly memory: GuestMemory;
-  readonly guestBase: number;
-  readonly memorySize: number;
-
-  /**
-   * @param wires The node's, in this process
-   * @param deadlineMs How long an access may take in milliseconds
-   * @throws {OsError}
-   */
-  constructor(readonly wires: SoftWires, readonly deadlineMs: number = 5000) {
-    this.#pageMapping = mapNumber(wires.page, pageSize());
-    this.#memoryMapping = mapNumber(wires.memory, wires.memorySize);
-    this.#page = new SharedPage(viewMemory(this.#pageMapping));
-    this.guestBase = wires.guestBase;
-    this.memorySize = wires.memorySize;
-    const buffer = viewMemory(this.#memoryMapping);
-    this.memory = new GuestMemory([{ guest: wires.guestBase, buffer }]);
-    // Edge-triggered: each signal is reported once, and the eventfd, which the adapter may make a blocking one, is never read.
-    this.#epoll.add(wires.answer, EPOLLIN | EPOLLET, ANSWER);
-    this.#interrupts.add(wires.interrupt, EPOLLIN | EPOLLET, INTERRUPT);
-  }
-
-  /**
-   * Reads a register.
-   *
-   * @throws {Error} when nobody answers within the deadline
-   */
-  read(offset: number, size: number): number {
-    this.#access(offset, size, true, 0);
-    return this.#page.data;
-  }
-
-  /** Writes a register. @throws {Error} when nobody answers within the deadline */
-  write(offset: number, size: number, value: number): void {
-    this.#access(offset, size, false, value);
-  }
-
-  /** Starts a register write without waiting; it is answered when {@linkcode pending} is false. */
-  beginWrite(offset: number, size: number, value: number): void {
-    this.#ask(offset, size, false, value);
-  }
-
-  /** Whether an access is not answered yet. */
-  get pending(): boolean {
-    return this.#page.pending;
-  }
-
-  #ask(offset: number, size: number, read: boolean, value: number): void {
-    this.#page.ask(offset, size, read, value);
-    this.#signal.signal(this.wires.doorbell);
-  }
-
-  #access(offset: number, size: number, read: boolean, value: number): void {
-    this.#ask(offset, size, read, value);
-    const deadline = performance.now() + this.deadlineMs;
-    while (this.pending) {
-      const left = deadline - performance.now();
-      if (left <= 0) {
-        const what = `${read ? "read" : "write"} register 0x${offset.toString(16)}`;
-        throw new Error(
-          `Cannot ${what} of the soft loopback device: no answer within ${this.deadlineMs} ms`,
-        );
-      }
-      this.#epoll.wait(Math.ceil(left));
-    }
-  }
-
-  /** Waits for START_LOOPBACK. @returns what it announced, null after the time-out */
-  waitStarted(timeoutMs: number): Identity | null {
-    const deadline = performance.now() + timeoutMs;
-    while (this.#page.identity === null) {
-      const left = deadline - performance.now();
-      if (left <= 0) return null;
-      this.waitInterrupt(Math.ceil(left));
-    }
-    return this.#page.identity;
-  }
-
-  /** Waits for an interrupt. @returns whether one came */
-  waitInterrupt(timeoutMs: number): boolean {
-    return this.#interrupts.wait(timeoutMs) > 0;
-  }
-
-  /** Unmaps everything; the node stays. */
-  close(): void {
-    this.#epoll.close();
-    this.#interrupts.close();
-    this.#signal.close();
-    this.#pageMapping.close();
-    this.#memoryMapping.close();
-  }
-
-  [Symbol.dispose](): void {
-    this.close();
-  }
-}
-
-function mapNumber(number: number, length: number): Mapping {
-  const fd = new Fd(number);
-  try {
-    return Mapping.create(fd, length);
-  } finally {
-    fd.release();
   }
 }
 
@@ -459,9 +344,9 @@ function receiveHello(socket: UnixSocket, name: string, fds: Fd[]): DataView {
   if (errno !== 0) throw new OsError(`open ${name}`, errno);
   const [, page, memory] = fds;
   const size = hello.getFloat64(16, true);
-  const sound = fds.length === KEPT && page!.size() >= pageSize() &&
+  const valid = fds.length === KEPT && page!.size() >= pageSize() &&
     size > 0 && memory!.size() === size;
-  if (sound) return hello;
+  if (valid) return hello;
   throw osError(`open ${name} (its descriptors are not those of a loopback device)`, "EPROTO");
 }
 

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { MOST_REPLY_MS } from "../../lib/bridge/machine_moves.ts";
+import { problem } from "./machine_world.ts";
+import { Scene } from "./life_scene.ts";
+
+// ---- patience ----
+
+Deno.test("who answers too late has longer the next time, up to minutes; one line says so", () => {
+  const scene = new Scene().runs();
+  scene.happens({ on: "back-end lost", problem: problem("lost") }).ends("detach").expires("retry");
+  const waits: number[] = [];
+  for (let i = 0; i < 8; i++) {
+    const connect = scene.world.actions.find((action) => action.do === "connect")!;
+    waits.push(connect.replyMs);
+    scene.did();
+    scene.ends("connect").fails("negotiate", "late", `late ${i}`);
+    const lines = scene.did().filter((line) => line.startsWith("waiting"));
+    assertEquals(lines.length, i < 6 ? 1 : 0, lines.join());
+    scene.expires("retry");
+  }
+  assertEquals(waits, [2000, 4000, 8000, 16_000, 32_000, 64_000, MOST_REPLY_MS, MOST_REPLY_MS]);
+});
+
+Deno.test("a wait that is longer than patience ever grows is not cut", () => {
+  const scene = new Scene({ replyMs: 10 ** 8 }).runs();
+  scene.happens({ on: "back-end lost", problem: problem("late") }).ends("detach").expires("retry");
+  assertEquals(scene.world.state.history.replyMs, 10 ** 8);
+});
+
+Deno.test("a back-end that does not last is waited for longer each time; one that serves, not", () => {
+  const scene = new Scene().runs();
+  const waits: string[] = [];
+  for (let i = 0; i < 8; i++) {
+    scene.happens({ on: "back-end lost", problem: problem("lost") });
+    if (i === 0) scene.ends("detach");
+    else scene.fails("negotiate");
+    waits.push(...scene.did().filter((line) => line.startsWith("timer retry")));
+    scene.expires("retry").ends("connect");
+  }
+  assertEquals(waits.map((line) => Number(line.split(" ")[2])), [
+    50,
+    100,
+    200,
+    400,
+    800,
+    1600,
+    2000,
+    2000,
+  ]);
+  scene.runs().happens({ on: "back-end lost", problem: problem("lost") }).ends("detach");
+  assert(scene.did().includes("timer retry 50"));
+});
+
+Deno.test("the same loss again and again is told the 1st, the 10th, the 100th time", () => {
+  const scene = new Scene().runs();
+  scene.happens({ on: "back-end lost", problem: problem("lost", "gone") }).ends("detach");
+  for (let i = 1; i < 100; i++) {
+    scene.expires("retry").ends("connect").fails("negotiate", "lost", "gone");
+  }
+  const told = scene.did().filter((line) => line.startsWith("lost"));
+  assertEquals(told, [
+    "lost: gone",
+    "lost: gone (for the 10th time)",
+    "lost: gone (for the 100th time)",
+  ]);
+});
+
+Deno.test("a look that finds a slow queue says so once; one that finds it stuck lets the back-end go", () => {
+  const scene = new Scene().runs();
+  for (let i = 0; i < 3; i++) {
+    scene.expires("look").endsWith("look", { kind: "slow", text: "queue 0 takes its time" });
+  }
+  assertEquals(scene.did().filter((line) => line.startsWith("waiting")), [
+    "waiting: queue 0 takes its time",
+  ]);
+  scene.expires("look").endsWith("look", { kind: "stuck", text: "queue 0 stands still" });
+  scene.ends("detach");
+  assert(scene.did().includes("lost: queue 0 stands still"));
+});
+
+Deno.test("what is replayed and not answered lets the back-end go", () => {
+  const scene = new Scene();
+  scene.ends("restore", "connect", "negotiate", "prepare", "present", "announce");
+  scene.driverOk().ends("attach", "start", "replay").expires("replay").ends("detach");
+  assertMatch(scene.did().join(), /lost: .* did not answer the replayed control requests in time/);
+});
