@@ -1,24 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-/** A hostile driver on a soft node, on a thread of its own. The lies are tables; each is told by its place in its table. */
+/** A hostile driver on a soft node, on a thread of its own. Its faults are tables; a fault is passed as its index in its table. */
 import { BlockingWorker } from "../../ffi/mod.ts";
 import type { SoftWires } from "../../lib/loopback/soft.ts";
-import {
-  MESSAGE_LIES,
-  type MessageLie,
-  PLACE_LIES,
-  RING_LIES,
-  type RingLie,
-} from "./hostile_driver.ts";
+import { MESSAGE_FAULTS, type MessageFault } from "./hostile_messages.ts";
+import { PLACEMENT_FAULTS, RING_FAULTS, type RingFault } from "./hostile_rings.ts";
 
-export { MESSAGE_LIES, PLACE_LIES, RING_LIES } from "./hostile_driver.ts";
+export { MESSAGE_FAULTS, PLACEMENT_FAULTS, RING_FAULTS };
 
 /** The driver's thread. */
 export interface HostileContract {
   init: SoftWires;
   calls: {
     bringUp(indirect: boolean, place: number): { indirect: boolean; status: number };
-    tell(lie: number, queue: number): void;
-    send(lie: number): void;
+    writeRing(fault: number, queue: number): void;
+    writeMessage(fault: number): void;
     usedIdx(queue: number): number;
     status(): number;
     reset(): void;
@@ -44,25 +39,25 @@ export class HostileGuest implements AsyncDisposable {
    * Waits for the device and brings it up from nothing, rings and all.
    *
    * @param indirect Whether to take indirect tables where they are offered
-   * @param place Where its rings lie, one of {@linkcode PLACE_LIES}; without it, where they do
+   * @param place Where it says that its rings are; absent: where they are
    * @returns whether indirect tables were negotiated, and the device's status
    */
   bringUp(
     indirect: boolean,
-    place?: typeof PLACE_LIES[number],
+    place?: typeof PLACEMENT_FAULTS[number],
   ): Promise<{ indirect: boolean; status: number }> {
-    const index = place === undefined ? -1 : PLACE_LIES.indexOf(place);
+    const index = place === undefined ? -1 : PLACEMENT_FAULTS.indexOf(place);
     return this.#worker.call("bringUp", indirect, index);
   }
 
-  /** Tells a lie in a queue's ring, and notifies. */
-  tell(lie: RingLie, queue: number): Promise<void> {
-    return this.#worker.call("tell", RING_LIES.indexOf(lie), queue);
+  /** Writes a fault into a queue's ring, and notifies. */
+  writeRing(fault: RingFault, queue: number): Promise<void> {
+    return this.#worker.call("writeRing", RING_FAULTS.indexOf(fault), queue);
   }
 
-  /** Tells a lie in a message, and notifies. */
-  send(lie: MessageLie): Promise<void> {
-    return this.#worker.call("send", MESSAGE_LIES.indexOf(lie));
+  /** Sends a malformed message, and notifies. */
+  writeMessage(fault: MessageFault): Promise<void> {
+    return this.#worker.call("writeMessage", MESSAGE_FAULTS.indexOf(fault));
   }
 
   /** How many chains of a queue the device gave back since the last {@linkcode bringUp}. */

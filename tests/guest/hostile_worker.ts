@@ -3,7 +3,9 @@
 import { Epoll, serveBlocking } from "../../ffi/mod.ts";
 import { SoftGuestPort } from "../../lib/loopback/soft.ts";
 import type { HostileContract } from "./hostile.ts";
-import { HostileDriver, MESSAGE_LIES, PLACE_LIES, RING_LIES } from "./hostile_driver.ts";
+import { HostileDriver } from "./hostile_driver.ts";
+import { MESSAGE_FAULTS } from "./hostile_messages.ts";
+import { PLACEMENT_FAULTS, RING_FAULTS } from "./hostile_rings.ts";
 
 serveBlocking<HostileContract>((wires) => {
   const port = new SoftGuestPort(wires, 4000);
@@ -13,12 +15,14 @@ serveBlocking<HostileContract>((wires) => {
     epoll,
     handlers: {
       bringUp(indirect, place) {
-        if (port.waitStarted(4000) === null) throw new Error("Cannot lie: no device appeared");
-        driver.bringUp(indirect, PLACE_LIES[place]?.misplace);
+        if (port.waitStarted(4000) === null) {
+          throw new Error("Cannot start the device: none appeared");
+        }
+        driver.bringUp(indirect, PLACEMENT_FAULTS[place]?.misplace);
         return { indirect: driver.queues.some((queue) => queue.indirect), status: driver.status };
       },
-      tell: (lie, queue) => driver.tell(RING_LIES[lie]!, queue),
-      send: (lie) => driver.send(MESSAGE_LIES[lie]!),
+      writeRing: (fault, queue) => driver.writeRing(RING_FAULTS[fault]!, queue),
+      writeMessage: (fault) => driver.writeMessage(MESSAGE_FAULTS[fault]!),
       usedIdx: (queue) => driver.usedIdx(queue),
       status: () => driver.status,
       reset: () => driver.reset(),

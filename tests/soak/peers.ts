@@ -11,7 +11,7 @@ import { startGuest } from "../../lib/guest/mod.ts";
 import type { SoftNode } from "../../lib/loopback/mod.ts";
 import type { BackEndRing } from "../../lib/vhost_user/back_end.ts";
 import type { FrontEndMessage } from "../../lib/vhost_user/messages.ts";
-import { HostileGuest, RING_LIES } from "../guest/hostile.ts";
+import { HostileGuest, RING_FAULTS } from "../guest/hostile.ts";
 import { fill, Filler, hostileRng, type Serve } from "../integration/chain/back_ends.ts";
 import { Draws } from "../support/random.ts";
 import { FAULTS, type HostileBackEnd } from "../vhost_user/hostile_back_end.ts";
@@ -154,7 +154,7 @@ export async function lie(
     try {
       while (goesOn()) {
         await guest.bringUp(draws.integer(2) === 0);
-        await guest.tell(oneOf(draws, RING_LIES), 0);
+        await guest.writeRing(oneOf(draws, RING_FAULTS), 0);
         lies++;
         await delay(draws.integer(100));
         await guest.reset();

@@ -6,7 +6,12 @@ import { takeEvent } from "../../../ffi/mod.ts";
 import { SoftGuestPort, type SoftNode } from "../../../lib/loopback/mod.ts";
 import { VQ_CONTROL, VQ_TX } from "../../../lib/classes/sound/wire.ts";
 import { INTERRUPT_CONFIG_CHANGE, STATUS_DEVICE_NEEDS_RESET } from "../../../lib/virtio/state.ts";
-import { type HostileGuest, MESSAGE_LIES, PLACE_LIES, RING_LIES } from "../../guest/hostile.ts";
+import {
+  type HostileGuest,
+  MESSAGE_FAULTS,
+  PLACEMENT_FAULTS,
+  RING_FAULTS,
+} from "../../guest/hostile.ts";
 import { withoutLeaks } from "../../support/leaks.ts";
 import { until } from "../../support/process.ts";
 import { DIAGONAL, MODES, type ToldDevice, WholeChain } from "./chain.ts";
@@ -15,7 +20,7 @@ const RUNNING = 0xf;
 const [INTERRUPT_STATUS, STATUS] = [0x060, 0x070];
 
 /** A request that any sound device answers, if only to say that it is none. */
-const SOME_REQUEST = MESSAGE_LIES.find(({ name }) => name === "a code that is none")!;
+const SOME_REQUEST = MESSAGE_FAULTS.find(({ name }) => name === "a code that is none")!;
 
 /** A card whose driver lies, and a neighbour in its lane that reads entropy all the time. */
 class Bench implements AsyncDisposable {
@@ -63,7 +68,7 @@ class Bench implements AsyncDisposable {
     assertEquals((await hostile.bringUp(indirect)).status, RUNNING);
     const isRunning = chain.events.slice(since).some(({ kind }) => kind === "running");
     assert(isRunning, "DRIVER_OK was answered before the rings were served");
-    await hostile.send(SOME_REQUEST);
+    await hostile.writeMessage(SOME_REQUEST);
     await until(async () => await hostile.usedIdx(VQ_CONTROL) === 1, "an answer");
     takeEvent(this.node.wires.interrupt);
   }
@@ -119,14 +124,14 @@ for (const mode of DIAGONAL) {
     await withoutLeaks(async () => {
       await using bench = await Bench.create(mode);
       const { chain, hostile, card } = bench;
-      for (const lie of RING_LIES) {
+      for (const lie of RING_FAULTS) {
         // A device that answers at once finds nothing wrong with a head that is offered again; one that takes all first does.
         const says = lie.says ?? (lie.name.includes("offered again") ? /in flight/ : null);
         for (const { queue, reader } of QUEUES[memory]) {
           const since = chain.events.length;
           const sinceCard = card.events.length;
           await bench.heal(lie.indirect);
-          await hostile.tell(lie, queue);
+          await hostile.writeRing(lie, queue);
           if (says === null) {
             assertEquals(await hostile.status(), RUNNING, lie.name);
           } else if (reader === "viola") {
@@ -156,7 +161,7 @@ for (const mode of MODES) {
     await withoutLeaks(async () => {
       await using bench = await Bench.create(mode);
       const { chain, hostile } = bench;
-      for (const place of PLACE_LIES) {
+      for (const place of PLACEMENT_FAULTS) {
         // In version 1 a ring is one block, which begins with the descriptor table, and is not set up at 0.
         if (mmioVersion === 1 && !place.name.includes("table behind")) continue;
         await bench.heal();
@@ -177,7 +182,7 @@ for (const mode of MODES) {
       const { hostile, chain } = bench;
       for (let i = 0; i < 40; i++) {
         await hostile.bringUp(i % 2 === 0);
-        if (i % 3 === 0) await hostile.send(SOME_REQUEST);
+        if (i % 3 === 0) await hostile.writeMessage(SOME_REQUEST);
         if (i % 5 === 0) await hostile.reset();
         if (i % 7 === 0) { for (let n = 0; n < 20; n++) await hostile.reset(); }
       }
