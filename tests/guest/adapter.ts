@@ -3,7 +3,8 @@
 import { BlockingWorker } from "../../ffi/mod.ts";
 import type { LoopbackPort } from "../../lib/loopback/port.ts";
 import { SoftLoopback, type SoftNode } from "../../lib/loopback/soft.ts";
-import type { FakeOptions, Script, SeenMessage } from "./fake_device.ts";
+import type { FakeOptions, Script } from "./fake_device.ts";
+import type { SeenMessage } from "./fake_sound.ts";
 
 /** What a scripted device saw. */
 export interface Seen {

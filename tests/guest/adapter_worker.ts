@@ -36,19 +36,18 @@ serveBlocking<AdapterContract>(({ port, options }) => {
     epoll,
     handlers: {
       grant(count) {
-        device.grant(count);
+        device.sound.grant(count);
         interrupt();
       },
       sendEvent(code, data) {
-        device.sendEvent(code, data);
+        device.sound.sendEvent(code, data);
         interrupt();
       },
       script: (script) => void Object.assign(device.script, script),
       deafen: (deaf) => void (isDeaf = deaf),
       seen() {
-        const { messages, controls, bad, ringErrors, resets, playedBytes, notifications } = device;
-        const { status } = device.state;
-        return { messages, controls, bad, ringErrors, resets, playedBytes, notifications, status };
+        const { messages, controls, playedBytes } = device.sound;
+        return { messages, controls, playedBytes, ...device.log, status: device.state.status };
       },
     },
     turn() {

@@ -225,7 +225,7 @@ Deno.test("a device that lies while nothing is asked of a guest is told of", asy
         Error,
         "ETIMEDOUT",
       );
-      await adapter.script({ mute: [], lie: "usedHead" });
+      await adapter.script({ mute: [], corrupt: "usedHead" });
       await assertRejects(
         () => guest.call("play", { file: `${folder}/in.wav` }),
         Error,

@@ -22,10 +22,10 @@ Deno.test("every fault in a ring is found by the device", () => {
           driver.bringUp(indirect);
           assertEquals(driver.status, 0xf);
           assertEquals(driver.queues.map((raw) => raw.indirect), new Array(4).fill(indirect));
-          port.device.ringErrors.length = 0;
+          port.device.log.ringErrors.length = 0;
           driver.writeRing(fault, queue);
           port.device.run();
-          const [error] = port.device.ringErrors;
+          const [error] = port.device.log.ringErrors;
           if (fault.says === null) continue;
           assert(error !== undefined, `${fault.name}: not found`);
           assertMatch(error, fault.says, fault.name);
@@ -42,7 +42,7 @@ Deno.test("a head in flight that is offered again is found out where it is in fl
   driver.bringUp(false);
   driver.writeRing(RING_FAULTS.find(({ name }) => name.includes("offered again"))!, VQ_TX);
   port.device.run();
-  assertMatch(port.device.ringErrors[0]!, /in flight/);
+  assertMatch(port.device.log.ringErrors[0]!, /in flight/);
 });
 
 Deno.test("a malformed message is in a valid ring", () => {
@@ -52,7 +52,7 @@ Deno.test("a malformed message is in a valid ring", () => {
     const taken: number[] = [];
     const driver = new HostileDriver(port);
     driver.bringUp(false);
-    port.device.notifications = taken;
+    port.device.log.notifications = taken;
     driver.writeMessage(fault);
     assertEquals(taken, [fault.queue], fault.name);
     const { desc, avail } = driver.queues[fault.queue]!.layout;
@@ -70,7 +70,7 @@ Deno.test("a ring outside memory is refused until a reset", () => {
     let refusal = "";
     try {
       driver.bringUp(false, misplace);
-      refusal = port.device.bad.join();
+      refusal = port.device.log.bad.join();
     } catch (error) {
       refusal = (error as Error).message;
     }

@@ -50,7 +50,7 @@ Deno.test("a version 1 entropy device is probed as Linux does", () => {
       R 0x070 = 0xf
     `),
   );
-  assertEquals(port.device.bad, []);
+  assertEquals(port.device.log.bad, []);
 });
 
 Deno.test("a version 2 entropy device is probed as Linux does", () => {
@@ -96,7 +96,7 @@ Deno.test("a version 2 entropy device is probed as Linux does", () => {
       R 0x070 = 0xf
     `),
   );
-  assertEquals(port.device.bad, []);
+  assertEquals(port.device.log.bad, []);
 });
 
 Deno.test("a sound card's four queues are set up before it is asked anything", () => {
@@ -111,8 +111,8 @@ Deno.test("a sound card's four queues are set up before it is asked anything", (
     // The event queue was filled without a kick.
     assertEquals(kicks.map((i) => port.accesses[i]), new Array(3).fill("W 0x050 = 0x0"));
     assertEquals(kicks.every((i) => i > ready), true);
-    assertEquals(port.device.bad, []);
-    assertEquals(port.device.controls, ["JACK_INFO", "PCM_INFO", "CHMAP_INFO"]);
+    assertEquals(port.device.log.bad, []);
+    assertEquals(port.device.sound.controls, ["JACK_INFO", "PCM_INFO", "CHMAP_INFO"]);
   }
 });
 
@@ -162,8 +162,8 @@ Deno.test("unbind resets, takes the queues down and acknowledges the device agai
     port.accesses.length = 0;
     session.probe(0);
     assertEquals(port.accesses.slice(0, 2), ["R 0x070 = 0x1", "W 0x070 = 0x3"]);
-    assertEquals(port.device.resets, 2);
-    assertEquals(port.device.bad, []);
+    assertEquals(port.device.log.resets, 2);
+    assertEquals(port.device.log.bad, []);
     assertEquals(session.readEntropy(100).length, 100);
   }
 });
@@ -220,9 +220,9 @@ Deno.test("a failed probe leaves FAILED in the status, and can be tried again", 
   const error = assertThrows(() => session.probe(0), GuestError, "counts 300 items of PCM_INFO");
   assertEquals(error.code, "EINVAL");
   assertEquals(port.device.state.status, 0x80);
-  assertEquals(port.device.resets, 2);
+  assertEquals(port.device.log.resets, 2);
   assertThrows(() => session.probe(0), GuestError, "counts 300 items");
-  assertEquals(port.device.bad, []);
+  assertEquals(port.device.log.bad, []);
 });
 
 Deno.test("a bound device is not probed again", () => {

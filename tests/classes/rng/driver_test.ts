@@ -20,9 +20,9 @@ Deno.test("entropy is read over many buffers, and none of it twice", () => {
 Deno.test("a buffer that is not full counts by what is in it", () => {
   const { port, session } = entropyBench({ script: { rngBytes: 3 } });
   session.probe(0);
-  port.device.notifications = [];
+  port.device.log.notifications = [];
   assertEquals(session.readEntropy(10).length, 10);
-  assertEquals(port.device.notifications.length, 3);
+  assertEquals(port.device.log.notifications.length, 3);
 });
 
 Deno.test("a device that gives nothing is waited for so long and no longer", () => {
@@ -59,8 +59,8 @@ Deno.test("requests and accesses are measured one by one", () => {
 });
 
 Deno.test("an entropy device that lies is found out", () => {
-  for (const lie of ["usedHead", "usedIdx", "usedLength"] as const) {
-    const { session } = entropyBench({ script: { lie } });
+  for (const fault of ["usedHead", "usedIdx", "usedLength"] as const) {
+    const { session } = entropyBench({ script: { corrupt: fault } });
     session.probe(0);
     assertThrows(() => session.readEntropy(1), RingError, "queue 0 of rng0");
   }

@@ -44,12 +44,12 @@ Deno.test("a control message without an answer times out, and its late answer do
       "Cannot get PCM_START for stream 0 done by card0: no answer within 250 ms (ETIMEDOUT)",
     );
     // The application closed the card: what was queued came back by RELEASE, unplayed.
-    assertEquals(port.device.controls.at(-1), "PCM_RELEASE");
+    assertEquals(port.device.sound.controls.at(-1), "PCM_RELEASE");
     delete port.device.script.mute;
-    port.device.answerMuted();
-    port.device.played.length = 0;
+    port.device.sound.answerMuted();
+    port.device.sound.played.length = 0;
     session.play({ file, periodFrames: 200 });
-    assertEquals(port.device.playedBytes, bytes);
+    assertEquals(port.device.sound.playedBytes, bytes);
   });
 });
 
@@ -62,7 +62,7 @@ Deno.test("unanswered messages fill the control queue and no more, until they ar
   const codes = Array.from({ length: 4 }, () => (attempt() as GuestError).code);
   assertEquals(codes, ["ETIMEDOUT", "ETIMEDOUT", "ENOSPC", "ENOSPC"]);
   mute.length = 0;
-  port.device.answerMuted();
+  port.device.sound.answerMuted();
   session.onInterrupt();
   assert(attempt() instanceof WavError);
 });
@@ -80,7 +80,7 @@ Deno.test("a device that keeps the sound is waited for so long and no longer", a
     );
     assertEquals(error.code, "EIO");
     assertEquals(progress.read("position"), 1500);
-    assertEquals(port.device.controls.slice(-2), ["PCM_STOP", "PCM_RELEASE"]);
+    assertEquals(port.device.sound.controls.slice(-2), ["PCM_STOP", "PCM_RELEASE"]);
   });
 });
 
@@ -104,17 +104,17 @@ Deno.test("jack events are followed, for jacks that there are", () => {
   const { port, session } = soundBench();
   session.probe(0);
   const isConnected = () => session.info.jacks[0]!.connected;
-  port.device.sendEvent(snd.EVT_JACK_DISCONNECTED, 0);
+  port.device.sound.sendEvent(snd.EVT_JACK_DISCONNECTED, 0);
   session.onInterrupt();
   assertEquals(isConnected(), false);
-  port.device.sendEvent(snd.EVT_JACK_CONNECTED, 0);
-  port.device.sendEvent(snd.EVT_JACK_DISCONNECTED, 7);
-  port.device.sendEvent(0x4242, 0);
+  port.device.sound.sendEvent(snd.EVT_JACK_CONNECTED, 0);
+  port.device.sound.sendEvent(snd.EVT_JACK_DISCONNECTED, 7);
+  port.device.sound.sendEvent(0x4242, 0);
   session.onInterrupt();
   assertEquals(isConnected(), true);
   // Each buffer goes back to the device.
   for (let i = 0; i < 300; i++) {
-    port.device.sendEvent(snd.EVT_JACK_DISCONNECTED, 0);
+    port.device.sound.sendEvent(snd.EVT_JACK_DISCONNECTED, 0);
     session.onInterrupt();
     port.device.run();
   }
@@ -183,7 +183,7 @@ Deno.test("a stream that makes no sense makes the probe fail", () => {
 Deno.test("a card may have nothing at all", () => {
   const { port, session } = soundBench({ script: { config: [0, 0, 0] } });
   session.probe(0);
-  assertEquals(port.device.controls, []);
+  assertEquals(port.device.sound.controls, []);
   const capture = { file: "/dev/null/x.wav", frames: 1, format: S16 };
   assertThrows(() => session.capture(capture), GuestError, "it has no such stream (ENODEV)");
 });
@@ -192,10 +192,10 @@ Deno.test("a device that lies in its used ring is found out", async () => {
   await withFolder((folder) => {
     const file = `${folder}/in.wav`;
     writeNumbered(file, S16, 1000);
-    for (const lie of ["usedHead", "usedIdx", "usedLength"] as const) {
+    for (const fault of ["usedHead", "usedIdx", "usedLength"] as const) {
       const { port, session } = soundBench();
       session.probe(0);
-      port.device.script.lie = lie;
+      port.device.script.corrupt = fault;
       assertThrows(() => session.play({ file }), RingError, "queue 0 of card0");
     }
   });
@@ -215,8 +215,8 @@ Deno.test("an order ends a playback in order, and what was played is told", asyn
     const result = session.play({ file, periodFrames: 500, periods: 4 });
     assertEquals(result.stopped, true);
     assertEquals(result.frames, 1500);
-    assertEquals(port.device.playedBytes, bytes.subarray(0, 6000));
-    assertEquals(port.device.controls.slice(-2), ["PCM_STOP", "PCM_RELEASE"]);
+    assertEquals(port.device.sound.playedBytes, bytes.subarray(0, 6000));
+    assertEquals(port.device.sound.controls.slice(-2), ["PCM_STOP", "PCM_RELEASE"]);
   });
 });
 
@@ -234,17 +234,17 @@ Deno.test("a reset in mid-play forgets everything, and the next play is whole", 
       };
       const buffer = { periodFrames: 500, periods: 4 };
       assertThrows(() => session.play({ file, ...buffer }), Error, "reset during the call");
-      assertEquals(port.device.controls.at(-1), "PCM_START");
+      assertEquals(port.device.sound.controls.at(-1), "PCM_START");
       progress.set("order", ORDER.none);
       port.device.run = run;
       session.reset();
-      port.device.played.length = 0;
-      port.device.grant(Infinity);
+      port.device.sound.played.length = 0;
+      port.device.sound.grant(Infinity);
       session.probe(0);
       assertEquals(session.play({ file, ...buffer }).frames, 5000);
-      assertEquals(port.device.playedBytes, bytes);
-      assertEquals(port.device.bad, []);
-      assertEquals(port.device.ringErrors, []);
+      assertEquals(port.device.sound.playedBytes, bytes);
+      assertEquals(port.device.log.bad, []);
+      assertEquals(port.device.log.ringErrors, []);
     }
   });
 });
@@ -257,9 +257,9 @@ Deno.test("however long the file, memory is one buffer", async () => {
     const { port, session } = soundBench({}, memorySize);
     session.probe(0);
     for (let i = 0; i < 3; i++) {
-      port.device.played.length = 0;
+      port.device.sound.played.length = 0;
       session.play({ file, periodFrames: 2000, periods: 4 });
-      assertEquals(port.device.playedBytes, bytes);
+      assertEquals(port.device.sound.playedBytes, bytes);
     }
     assert(bytes.length > 10 * memorySize);
   });
@@ -274,7 +274,7 @@ Deno.test("a reset that comes between two waits sends the device nothing more", 
     // The order comes within the interrupt that ends the wait for START's answer.
     const write = port.write.bind(port);
     port.write = (offset, size, value) => {
-      if (offset === 0x064 && port.device.controls.at(-1) === "PCM_START") {
+      if (offset === 0x064 && port.device.sound.controls.at(-1) === "PCM_START") {
         progress.set("order", ORDER.drop);
       }
       write(offset, size, value);

@@ -27,17 +27,17 @@ Deno.test("what is played is the file, whatever the rings and the registers", as
       const { port, session, progress } = soundBench(rings);
       session.probe(0);
       const result = session.play({ file, periodFrames: 960, periods: 4 });
-      assertEquals(port.device.playedBytes, bytes, JSON.stringify(rings));
+      assertEquals(port.device.sound.playedBytes, bytes, JSON.stringify(rings));
       assertEquals(result.frames, frames);
       assertEquals(result.periods, 11);
       assertEquals([result.xruns, result.ioErrors, result.stopped], [0, 0, false]);
       assertEquals(progress.state, "released");
       assertEquals(progress.snapshot().latencyBytes, 480);
-      assertEquals(port.device.controls.slice(-5), [
+      assertEquals(port.device.sound.controls.slice(-5), [
         ...["PCM_SET_PARAMS", "PCM_PREPARE", "PCM_START", "PCM_STOP", "PCM_RELEASE"],
       ]);
-      assertEquals(port.device.bad, []);
-      assertEquals(port.device.ringErrors, []);
+      assertEquals(port.device.log.bad, []);
+      assertEquals(port.device.log.ringErrors, []);
     }
   });
 });
@@ -50,7 +50,7 @@ Deno.test("only the last message is shorter than a period, and it holds no paddi
       const { port, session } = soundBench();
       session.probe(0);
       session.play({ file, periodFrames: 480, periods: 2 });
-      const lengths = port.device.messages.map(({ bytes }) => bytes / 4);
+      const lengths = port.device.sound.messages.map(({ bytes }) => bytes / 4);
       assertEquals(lengths.at(-1), last);
       assert(lengths.slice(0, -1).every((length) => length === 480));
     }
@@ -64,7 +64,11 @@ Deno.test("a file without sound is prepared and released, and never started", as
     const { port, session } = soundBench();
     session.probe(0);
     assertEquals(session.play({ file }).frames, 0);
-    assertEquals(port.device.controls.slice(-3), ["PCM_SET_PARAMS", "PCM_PREPARE", "PCM_RELEASE"]);
+    assertEquals(port.device.sound.controls.slice(-3), [
+      "PCM_SET_PARAMS",
+      "PCM_PREPARE",
+      "PCM_RELEASE",
+    ]);
   });
 });
 
@@ -76,11 +80,11 @@ Deno.test("a message is header, data page by page, status", async () => {
     session.probe(0);
     // 12,000 bytes: over three pages or four, as the second period begins within one.
     session.play({ file, periodFrames: 3000, periods: 2 });
-    assertEquals(port.device.messages, [
+    assertEquals(port.device.sound.messages, [
       { stream: 0, bytes: 12000, segments: 2 + 3 },
       { stream: 0, bytes: 7200, segments: 2 + 3 },
     ]);
-    const [params] = port.device.params;
+    const [params] = port.device.sound.params;
     assertEquals(params, {
       streamId: 0,
       bufferBytes: 24000,
@@ -104,9 +108,9 @@ Deno.test("every format that a WAV file can carry is played as it is", async () 
         const { port, session } = soundBench({ indirect: true });
         session.probe(0);
         session.play({ file, periodFrames: 100, periods: 3 });
-        assertEquals(port.device.playedBytes, bytes);
-        assertEquals(port.device.params[0]!.channels, channels);
-        assertEquals(snd.FRAME_RATES[port.device.params[0]!.rate], rate);
+        assertEquals(port.device.sound.playedBytes, bytes);
+        assertEquals(port.device.sound.params[0]!.channels, channels);
+        assertEquals(snd.FRAME_RATES[port.device.sound.params[0]!.rate], rate);
       }
     }
   });
@@ -119,11 +123,11 @@ Deno.test("a card plays one file after another, with other parameters", async ()
     for (let i = 1; i <= 5; i++) {
       const file = `${folder}/${i}.wav`;
       const bytes = writeNumbered(file, { ...S16, channels: i }, 500 * i);
-      port.device.played.length = 0;
+      port.device.sound.played.length = 0;
       session.play({ file, periodFrames: 64 * i, periods: 1 + i });
-      assertEquals(port.device.playedBytes, bytes);
+      assertEquals(port.device.sound.playedBytes, bytes);
     }
-    assertEquals(port.device.bad, []);
+    assertEquals(port.device.log.bad, []);
   });
 });
 
@@ -146,7 +150,7 @@ Deno.test("what a card cannot play is refused before the card is asked", async (
       session.probe(0);
       const error = assertThrows(() => session.play({ file, ...buffer }), GuestError, text);
       assertEquals(error.code, "EINVAL");
-      assertEquals(port.device.params, []);
+      assertEquals(port.device.sound.params, []);
     }
   });
 });
@@ -169,8 +173,8 @@ Deno.test("a period that the queue has no room for is refused, and the card stay
       "a message takes 6 descriptors, 4 of 16 are free (ENOSPC)",
     );
     assertEquals(error.code, "ENOSPC");
-    port.device.played.length = 0;
+    port.device.sound.played.length = 0;
     session.play({ file, periodFrames: 4096, periods: 2 });
-    assertEquals(port.device.playedBytes, bytes);
+    assertEquals(port.device.sound.playedBytes, bytes);
   });
 });
