@@ -61,7 +61,14 @@ type Step =
 
 const QUEUES = 2;
 const BIT_30 = 1n << 30n;
-const ALL = protocolFeatures("MQ", "REPLY_ACK", "CONFIG", "BACKEND_REQ", "RESET_DEVICE");
+const ALL = protocolFeatures(
+  "MQ",
+  "REPLY_ACK",
+  "CONFIG",
+  "BACKEND_REQ",
+  "RESET_DEVICE",
+  "INFLIGHT_SHMFD",
+);
 /** As the driver in the harness has it. */
 const USER = 0x7f00_0000_0000n;
 const GUEST = 0x4000_0000n;
@@ -86,6 +93,13 @@ const config = fc.record({
   offset: mostly(fc.nat({ max: 8 }), ANY_U32, ODD),
   flags: fc.nat({ max: 1 }),
   data: anyBytes(4),
+});
+/** For both queues, with 16 entries each: 320 bytes, or a multiple of it. */
+const inflight = fc.record({
+  size: mostly(fc.constantFrom(640n, 320n, 4096n), ANY_U64, ODD),
+  offset: mostly(fc.constantFrom(0xc000n, 0n), ANY_U64, ODD),
+  queues: mostly(fc.constantFrom(2, 2, 1), fc.nat({ max: 0xffff }), ODD),
+  queueSize: mostly(fc.constantFrom(16, 16, 64), fc.nat({ max: 0xffff }), ODD),
 });
 const NOTHING = fc.constant(undefined);
 type Bodies = Partial<
@@ -122,6 +136,8 @@ const BODIES: Bodies = {
   SET_CONFIG: () => config,
   SET_BACKEND_REQ_FD: () => NOTHING,
   RESET_DEVICE: () => NOTHING,
+  GET_INFLIGHT_FD: () => inflight,
+  SET_INFLIGHT_FD: () => inflight,
 };
 /** What usually comes with a message. */
 const FDS: Partial<Record<FrontEndMessage, Kind>> = {
@@ -130,6 +146,7 @@ const FDS: Partial<Record<FrontEndMessage, Kind>> = {
   SET_VRING_CALL: "call",
   SET_VRING_ERR: "call",
   SET_BACKEND_REQ_FD: "socket",
+  SET_INFLIGHT_FD: "memory",
 };
 const KINDS: Kind[] = ["memory", "kick", "call", "pipe", "socket"];
 
@@ -151,7 +168,7 @@ const NAMES = Object.keys(BODIES) as FrontEndMessage[];
 const USUAL: FrontEndMessage[] = [
   ...(["GET_FEATURES", "GET_QUEUE_NUM", "GET_CONFIG", "SET_CONFIG", "SET_BACKEND_REQ_FD"] as const),
   ...(["SET_VRING_CALL", "SET_VRING_ERR", "SET_VRING_ENABLE", "GET_VRING_BASE"] as const),
-  ...(["SET_MEM_TABLE", "RESET_DEVICE"] as const),
+  ...(["SET_MEM_TABLE", "RESET_DEVICE", "GET_INFLIGHT_FD"] as const),
 ];
 /** A ring is stopped, set up and started. */
 const ring = index.chain((one) => {
@@ -170,6 +187,7 @@ const opening = fc.tuple(
   sent("SET_PROTOCOL_FEATURES"),
   sent("SET_FEATURES"),
   sent("SET_MEM_TABLE"),
+  mostly<Step[]>(fc.constant([]), sent("SET_INFLIGHT_FD").map((one) => [one]), 2),
   ring,
 ).map((all) => all.flat());
 const step: fc.Arbitrary<Step> = fc.oneof(
@@ -324,10 +342,13 @@ class Run implements Disposable {
   #readReplies(): void {
     try {
       for (let reply = this.#replies.next(); reply !== null; reply = this.#replies.next()) {
-        assertEquals(reply.fds.length, 0);
+        const name = FRONT_END_NAMES.get(reply.request);
+        const most = name === undefined ? 0 : (FRONT_END_MESSAGES[name] as MessageRow).replyFds;
+        assert(reply.fds.length <= most, `${reply.fds.length} descriptors in reply to ${name}`);
+        for (const fd of reply.fds) fd.close();
         if (!this.#isFramed) continue;
         const at = this.#asked.indexOf(reply.request, this.#answered);
-        assert(at >= 0, `a reply to ${FRONT_END_NAMES.get(reply.request)}, which was not asked`);
+        assert(at >= 0, `a reply to ${name}, which was not asked`);
         this.#answered = at + 1;
       }
     } catch (error) {

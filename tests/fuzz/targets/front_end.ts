@@ -10,7 +10,9 @@ import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { Reactor } from "../../../ffi/mod.ts";
 import { VhostUserError } from "../../../lib/vhost_user/errors.ts";
-import { FrontEnd } from "../../../lib/vhost_user/front_end.ts";
+import { FrontEnd, INFLIGHT_MARGIN } from "../../../lib/vhost_user/front_end.ts";
+import type { Setup } from "../../../lib/vhost_user/front_end_types.ts";
+import { inflightBytes } from "../../../lib/vhost_user/inflight.ts";
 import {
   encodeMessage,
   FRONT_END_MESSAGES,
@@ -52,6 +54,8 @@ interface Input {
   queueCount: bigint;
   config: Uint8Array;
   lies: Lie[];
+  /** Whether requests in flight are tracked. */
+  tracksInflight: boolean;
   /** Sent on the channel, once there is one. */
   channel: Uint8Array;
 }
@@ -59,8 +63,10 @@ interface Input {
 /** Deadline for a reply, in milliseconds: silence is tried, too. */
 const DEADLINE_MS = 40;
 const RINGS = 4;
-const ALL = protocolFeatures("MQ", "REPLY_ACK", "CONFIG", "BACKEND_REQ", "RESET_DEVICE");
-const WANTED = ALL;
+const WANTED = protocolFeatures("MQ", "REPLY_ACK", "CONFIG", "BACKEND_REQ", "RESET_DEVICE");
+const ALL = WANTED | protocolFeatures("INFLIGHT_SHMFD");
+/** What in-flight memory is asked for, and how much more than it takes may be answered. */
+const SHAPE = { queues: RINGS, queueSize: 16 };
 
 const NAMED = { ...ODDITIES, ...FAULTS.lost, ...FAULTS.protocol };
 const SILENT = FAULTS.late;
@@ -103,6 +109,8 @@ const ASKED: FrontEndMessage[] = [
   ...(["SET_MEM_TABLE", "SET_VRING_NUM", "SET_VRING_BASE", "SET_VRING_ADDR"] as const),
   ...(["SET_VRING_CALL", "SET_VRING_KICK", "SET_VRING_ENABLE", "GET_VRING_BASE"] as const),
   "RESET_DEVICE",
+  "GET_INFLIGHT_FD",
+  "SET_INFLIGHT_FD",
 ];
 
 const input: fc.Arbitrary<Input> = fc.record({
@@ -114,6 +122,7 @@ const input: fc.Arbitrary<Input> = fc.record({
     fc.tuple(fc.constantFrom(...ASKED), lie).map(([message, one]) => ({ message, ...one })),
     { maxLength: 2 },
   ),
+  tracksInflight: fc.boolean(),
   channel: mostly<Uint8Array>(
     fc.constantFrom(new Uint8Array(), encodeMessage(2, VERSION, new Uint8Array())),
     anyBytes(40),
@@ -143,6 +152,7 @@ class Run implements AsyncDisposable {
       name: "card0",
       deviceClass: SOUND,
       deadlineMs: DEADLINE_MS,
+      tracksInflight: this.input.tracksInflight,
       onLost: (error) => this.#losses.push(error),
     });
     try {
@@ -167,7 +177,12 @@ class Run implements AsyncDisposable {
     await front.writeConfig(4, Uint8Array.of(1, 2));
     this.#checkProfile(front);
     const rings = this.#driver.rings();
-    await front.start({ features: VERSION_1, memory: this.#driver.memory, rings });
+    await front.start({
+      features: VERSION_1,
+      memory: this.#driver.memory,
+      rings,
+      inflight: await this.#inflight(front),
+    });
     const bases = await front.stop();
     assertEquals(bases.map(({ index }) => index), rings.map(({ index }) => index));
     assert(bases.every(({ base }) => base >= 0 && base <= 0xffff), "expected indices of 16 bits");
@@ -175,12 +190,21 @@ class Run implements AsyncDisposable {
     await front.ping();
   }
 
+  /** In-flight memory, where it is tracked: no more of it than is sensible. */
+  async #inflight(front: FrontEnd): Promise<Setup["inflight"]> {
+    if (!front.profile.tracksInflight) return undefined;
+    const size = await front.inflightSize(SHAPE);
+    const least = inflightBytes(SHAPE);
+    assert(size >= least && size <= least + INFLIGHT_MARGIN, `${size} bytes of in-flight memory`);
+    return { ...SHAPE, size, fd: this.#driver.fd.number };
+  }
+
   /** What a front-end knows of a back-end is what a card can be. */
   #checkProfile({ profile }: FrontEnd): void {
     const { features, protocolFeatures, queueCount, config } = profile;
     const { min, max } = SOUND.config;
     assertEquals(features & 1n << 30n, 0n);
-    assertEquals(protocolFeatures & ~WANTED, 0n);
+    assertEquals(protocolFeatures & ~(this.input.tracksInflight ? ALL : WANTED), 0n);
     assert(queueCount >= RINGS && queueCount <= 256, `${queueCount} queues`);
     assert(config.length >= min && config.length <= max, `${config.length} bytes of config`);
   }
