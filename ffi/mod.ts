@@ -7,6 +7,7 @@
  */
 export { closesPending } from "./aside.ts";
 export * from "./clock.ts";
+export * from "./disk.ts";
 export * from "./epoll.ts";
 export * from "./errno.ts";
 export * from "./fd.ts";

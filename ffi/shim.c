@@ -22,6 +22,7 @@
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <sys/vfs.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -321,6 +322,33 @@ EXPORT int32_t viola_unix_receive(int32_t fd, uint8_t *buffer, uint32_t offset, 
   fds[0] = (int32_t)count;
   if (count > max_fds) return -EMSGSIZE;
   return message.msg_flags & MSG_CTRUNC ? -EMFILE : (int32_t)n;
+}
+
+// ---- files as disks ----
+
+// Reads at a position; with RWF_NOWAIT, -EAGAIN instead of waiting for the medium.
+EXPORT int32_t viola_pread(int32_t fd, uint8_t *buffer, uint32_t at, uint32_t length, double position, int32_t flags) {
+  struct iovec iov = {.iov_base = buffer + at, .iov_len = length};
+  return RESULT(preadv2(fd, &iov, 1, (off_t)position, flags));
+}
+
+// Writes at a position; with RWF_DSYNC it returns when the data is on the medium.
+EXPORT int32_t viola_pwrite(int32_t fd, const uint8_t *buffer, uint32_t at, uint32_t length, double position,
+                            int32_t flags) {
+  struct iovec iov = {.iov_base = (void *)(buffer + at), .iov_len = length};
+  return RESULT(pwritev2(fd, &iov, 1, (off_t)position, flags));
+}
+
+EXPORT int32_t viola_fdatasync(int32_t fd) { return RESULT(fdatasync(fd)); }
+
+EXPORT int32_t viola_fallocate(int32_t fd, int32_t mode, double position, double length) {
+  return RESULT(fallocate(fd, mode, (off_t)position, (off_t)length));
+}
+
+// The file's st_mode: what kind of file it is.
+EXPORT int32_t viola_file_mode(int32_t fd) {
+  struct stat file;
+  return fstat(fd, &file) < 0 ? -errno : (int32_t)file.st_mode;
 }
 
 // ---- the calling thread ----

@@ -94,6 +94,20 @@ const SYMBOLS = {
     parameters: ["i32", "buffer", "u32", "u32", "buffer", /* int32_t *fds */ "u32" /* max_fds */],
     result: "i32",
   },
+  viola_pread: {
+    parameters: ["i32", "buffer", "u32", /* at */ "u32", "f64", /* position */ "i32" /* flags */],
+    result: "i32",
+  },
+  viola_pwrite: {
+    parameters: ["i32", "buffer", "u32", /* at */ "u32", "f64", /* position */ "i32" /* flags */],
+    result: "i32",
+  },
+  viola_fdatasync: { parameters: ["i32"], result: "i32" },
+  viola_fallocate: {
+    parameters: ["i32", "i32", /* mode */ "f64", /* position */ "f64" /* length */],
+    result: "i32",
+  },
+  viola_file_mode: { parameters: ["i32"], result: "i32" },
   viola_thread_pin: { parameters: ["f64" /* mask */], result: "i32" },
   viola_thread_realtime: { parameters: ["i32" /* priority */], result: "i32" },
   viola_spawn: {

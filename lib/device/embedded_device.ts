@@ -40,7 +40,8 @@ export interface Surroundings {
 }
 
 /** A device of some class, as the vhost-user back-end calls it. */
-export class EmbeddedDevice<C extends DeviceContract = DeviceContract> implements BackEndDevice {
+export class EmbeddedDevice<C extends DeviceContract = DeviceContract>
+  implements BackEndDevice, Disposable {
   readonly name: string;
   readonly deviceId: number;
   readonly features: bigint;
@@ -139,6 +140,15 @@ export class EmbeddedDevice<C extends DeviceContract = DeviceContract> implement
   disconnected(): void {
     this.device.reset?.();
     this.#arm();
+  }
+
+  /** Ends the device. Every ring was stopped before. */
+  close(): void {
+    this.device.close?.();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
   }
 
   // ---- a turn ----

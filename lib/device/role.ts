@@ -105,6 +105,8 @@ export interface VirtioDevice<C extends DeviceContract = DeviceContract> {
   stop?(queue: number, abandoned: boolean): void;
   /** The driver's life has ended: the device closes files and returns to its initial state. Every queue was stopped before. */
   reset?(): void;
+  /** The device ends: it frees what it has held since it was made. Absent: it holds nothing. */
+  close?(): void;
 }
 
 /**

@@ -59,7 +59,7 @@ serveBlocking<EmbeddedContract>(async (init, report) => {
   );
   const configChanged = (): void => server.configChanged();
   const around = { clock, watches, commands, report: onEvent, configChanged };
-  const device = new EmbeddedDevice(role, spec, around);
+  const device = parts.use(new EmbeddedDevice(role, spec, around));
   const server = parts.use(new BackEndServer(watches, socket, device, { onEvent }));
   const all = parts.move();
   return {

@@ -160,6 +160,7 @@ export class DeviceBench<C extends DeviceContract> implements Disposable {
 
   /** Ends what it runs. */
   [Symbol.dispose](): void {
+    this.device.close();
     this.commands.close();
     this.watches.close();
   }

@@ -45,6 +45,7 @@ export const WORKERS: Readonly<Record<string, readonly string[]>> = {
   "lib/bridge/ring_worker.ts": rolesNamed("replay"),
   "lib/device/worker.ts": rolesNamed("device"),
   "lib/guest/worker.ts": rolesNamed("driver"),
+  "lib/classes/block/io_worker.ts": [],
 };
 
 /** What is found by its place, in the groups that are bundled: a Worker's each, and what main loads. */

@@ -4,7 +4,16 @@
  *
  * @module
  */
-import type { BackEndProfile, DeviceClass, QueueClass, Roles } from "../../virtio/device_class.ts";
+import { asset } from "../../../ffi/assets.ts";
+import type { CliRole } from "../../device/cli_role.ts";
+import type { DeviceRole } from "../../device/role.ts";
+import type {
+  BackEndProfile,
+  DeviceClass,
+  QueueClass,
+  RoleUrl,
+} from "../../virtio/device_class.ts";
+import type { BlockDeviceContract, BlockSpec } from "./spec.ts";
 import {
   BLOCK_CONFIG_SIZE,
   decodeQueueCount,
@@ -34,8 +43,18 @@ function queues({ features, queueCount, config }: BackEndProfile): readonly Queu
   return Array.from({ length }, (_, i) => ({ name: `request ${i}`, kind: "request", size: 128 }));
 }
 
+/**
+ * The modules with the class's code.
+ *
+ * @internal
+ */
+export interface BlockRoles {
+  readonly device: RoleUrl<DeviceRole<BlockDeviceContract>>;
+  readonly cli: RoleUrl<CliRole<BlockSpec>>;
+}
+
 /** A disk. */
-export const block: DeviceClass<Roles> = {
+export const block: DeviceClass<BlockRoles> = {
   id: 2,
   name: "block",
   summary: "a disk",
@@ -64,5 +83,8 @@ export const block: DeviceClass<Roles> = {
   },
   // Their fields lie beyond the config space that every back-end gives.
   masked: 1n << BigInt(F_SECURE_ERASE) | 1n << BigInt(F_ZONED),
-  roles: {},
+  roles: {
+    device: asset("lib/classes/block/device.ts"),
+    cli: asset("lib/classes/block/cli.ts"),
+  },
 };

@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The requests that a block device is working on.
+ *
+ * @module
+ */
+import { OsError, readAt, RWF_NOWAIT, WOULD_BLOCK } from "../../../ffi/mod.ts";
+import type { DeviceHost } from "../../device/role.ts";
+import type { Chain } from "../../virtio/chain.ts";
+import type { Disk } from "./disk.ts";
+import { IoPool } from "./io_pool.ts";
+import { SLOT_BYTES } from "./io_slots.ts";
+import { EIO, OP, perform } from "./operations.ts";
+import { Request } from "./request.ts";
+import { REQUEST_HEADER_SIZE, S_IOERR, S_OK, STATUS_SIZE } from "./wire.ts";
+
+/** How long a queue that stops waits for the next of its requests to be done, in milliseconds; then the rest have failed. */
+const DRAIN_MS = 20_000;
+
+/** How often a device looks whether its threads have started, in nanoseconds. */
+const LOOK_NS = 1e9;
+
+/** What the operations are called in errors: by op, the stable ones like the others. */
+const NAMES = ["read", "write", "write", "flush", "discard", "discard"];
+
+/** An operation that a thread has. */
+interface Operation {
+  readonly request: Request;
+  readonly op: number;
+  readonly length: number;
+  /** Where its data is in the request's. */
+  readonly dataOffset: number;
+}
+
+/** The requests. */
+export class RequestRunner {
+  /** Whether a change is on the medium before it is answered. */
+  isStable = true;
+  readonly #host: Pick<DeviceHost, "complete" | "report" | "watch" | "now">;
+  #pool: IoPool | null = null;
+  /** By slot: what its operation is for. */
+  readonly #slots: (Operation | null)[] = [];
+  /** Requests with operations that have no slot yet, in the order they came. */
+  #waiting: Request[] = [];
+  /**
+   * Operations at work whose queue was taken from the device. Their requests are offered again, so nothing else is done before
+   * they have ended: a write that came late would undo a later one.
+   */
+  #orphans = 0;
+  /** A flush has failed: the host may have dropped what it could not write, and no later flush would tell. */
+  #hasLost = false;
+  /** Requests were answered outside a turn of the device. */
+  #hasNews = false;
+  readonly #status = new Uint8Array(STATUS_SIZE);
+  readonly #data = new Uint8Array(SLOT_BYTES);
+
+  constructor(
+    readonly disk: Disk,
+    host: Pick<DeviceHost, "complete" | "report" | "watch" | "now">,
+  ) {
+    this.#host = host;
+  }
+
+  /** Answers a request. @param written Bytes before the status that were written */
+  answer(queue: number, chain: Chain, status: number, written = 0): void {
+    const room = chain.writableBytes - STATUS_SIZE;
+    // The status lies at the end, and all before it counts as written: what was not is cleared.
+    const { length } = this.#data;
+    if (written < room) this.#data.fill(0);
+    for (let at = written; at < room; at += length) {
+      chain.scatter(at, this.#data, 0, Math.min(length, room - at));
+    }
+    this.#status[0] = status;
+    chain.scatter(room, this.#status);
+    this.#host.complete(queue, chain, chain.writableBytes);
+  }
+
+  /** Begins a request. */
+  run(request: Request): void {
+    if (this.#orphans === 0 && this.#waiting.length === 0) this.#runAtOnce(request);
+    if (!request.hasMore) return this.#finish(request);
+    this.#waiting.push(request);
+    this.#submit();
+  }
+
+  /** Commits what was written, without a request of the driver. */
+  flush(): void {
+    this.run(new Request(-1, null, [{ op: OP.flush, position: 0, length: 0 }]));
+  }
+
+  /** Does the operations that need not wait, up to the first that must. */
+  #runAtOnce(request: Request): void {
+    const { isMemory } = this.disk;
+    while (request.hasMore && (isMemory || request.op === OP.read)) {
+      if (request.op === OP.write) this.#gather(request, this.#data, 0);
+      const result = isMemory ? this.#performInMemory(request) : this.#readCached(request);
+      if (result === WOULD_BLOCK) return;
+      const { op, length, dataOffset } = request;
+      request.advance();
+      this.#done(request, op, result);
+      if (result === 0 && op === OP.read) {
+        request.chain!.scatter(dataOffset, this.#data, 0, length);
+      }
+    }
+  }
+
+  #performInMemory({ op, position, length }: Request): number {
+    // Memory has no ranges of zeros but those that are not there.
+    const served = op === OP.zero ? OP.zeroUnmap : op;
+    return perform(this.disk.fd.number, served, position, length, this.#data, 0);
+  }
+
+  /** @returns 0, or −EAGAIN where all of it is not in the host's cache, or the file system cannot tell */
+  #readCached({ position, length }: Request): number {
+    const n = readAt(this.disk.fd.number, this.#data, 0, length, position, RWF_NOWAIT);
+    return n === length ? 0 : WOULD_BLOCK;
+  }
+
+  #gather({ chain, dataOffset, length }: Request, target: Uint8Array, at: number): void {
+    chain!.gather(REQUEST_HEADER_SIZE + dataOffset, target, at, length);
+  }
+
+  // ---- operations for the threads ----
+
+  #startPool(): IoPool {
+    return this.#pool ??= new IoPool({
+      file: this.disk.fd.number,
+      watch: (number, events, onEvent) => this.#host.watch(number, events, onEvent),
+      onDone: (slot, result) => this.#slotDone(slot, result),
+    });
+  }
+
+  /** Queues operations for as many slots as there are. */
+  #submit(): void {
+    while (this.#orphans === 0 && this.#waiting.length > 0) {
+      const request = this.#waiting[0]!;
+      if (!request.hasMore) {
+        this.#waiting.shift();
+        continue;
+      }
+      const pool = this.#startPool();
+      const slot = pool.take();
+      if (slot < 0) return;
+      this.#queue(pool, slot, request);
+    }
+  }
+
+  #queue(pool: IoPool, slot: number, request: Request): void {
+    const { op, position, length, dataOffset } = request;
+    if (op === OP.write) this.#gather(request, pool.bytes, slot * SLOT_BYTES);
+    const isChange = op !== OP.read && op !== OP.flush;
+    pool.queue(slot, isChange && this.isStable ? op + 1 : op, position, length);
+    this.#slots[slot] = { request, op, length, dataOffset };
+    request.outstanding++;
+    request.advance();
+  }
+
+  #slotDone(slot: number, result: number): void {
+    const { request, op, length, dataOffset } = this.#slots[slot]!;
+    this.#slots[slot] = null;
+    request.outstanding--;
+    if (request.abandoned) {
+      this.#orphans--;
+    } else {
+      if (result === 0 && op === OP.read) {
+        request.chain!.scatter(dataOffset, this.#pool!.bytes, slot * SLOT_BYTES, length);
+      }
+      this.#done(request, op, result);
+      if (request.outstanding === 0 && !request.hasMore) this.#finish(request);
+    }
+    this.#submit();
+  }
+
+  /** An operation of a request is done. */
+  #done(request: Request, op: number, result: number): void {
+    if (op === OP.flush) {
+      if (result < 0) this.#hasLost = true;
+      else if (this.#hasLost) result = EIO;
+    }
+    if (result === 0) return;
+    request.fail();
+    const what = NAMES[op] ?? "write zeros";
+    const { message } = new OsError(`${what} ${this.disk.name}`, -result);
+    this.#host.report({ kind: "error", text: message });
+  }
+
+  #finish(request: Request): void {
+    const { chain, queue, status } = request;
+    if (chain === null) return;
+    this.answer(queue, chain, status, status === S_OK ? chain.writableBytes - STATUS_SIZE : 0);
+  }
+
+  // ---- the queues' life ----
+
+  /** Wakes threads for what was begun. @throws {Error} when there are none */
+  announce(now: number): void {
+    this.#hasNews = false;
+    this.#pool?.announce(now);
+  }
+
+  /** When {@linkcode announce} is due, in nanoseconds. */
+  deadline(): number {
+    if (this.#hasNews) return 0;
+    return this.#pool === null || this.#pool.hasStarted ? Infinity : this.#host.now() + LOOK_NS;
+  }
+
+  #requestsOf(queue: number): Set<Request> {
+    const atWork = this.#slots.flatMap((slot) => slot === null ? [] : [slot.request]);
+    const all = [...atWork, ...this.#waiting];
+    return new Set(all.filter((one) => one.queue === queue && !one.abandoned));
+  }
+
+  /** A queue stops: waits for its requests, which are answered. Those that take too long have failed. */
+  drain(queue: number): void {
+    for (;;) {
+      this.#submit();
+      this.#pool?.announce(this.#host.now());
+      const requests = this.#requestsOf(queue);
+      if (requests.size === 0) break;
+      if (this.#pool?.reapNext(DRAIN_MS)) continue;
+      this.#host.report({
+        kind: "error",
+        text: `Cannot finish ${requests.size} requests of queue ${queue} on ${this.disk.name}: ` +
+          `none was done within ${DRAIN_MS} ms`,
+      });
+      for (const { chain } of requests) this.answer(queue, chain!, S_IOERR);
+      return this.abandon(queue);
+    }
+    this.#hasNews = true; // requests of other queues may have been answered too
+  }
+
+  /** A queue was taken from the device: its requests are not answered. */
+  abandon(queue: number): void {
+    for (const request of this.#requestsOf(queue)) {
+      request.abandoned = true;
+      this.#orphans += request.outstanding;
+    }
+    this.#waiting = this.#waiting.filter((one) => one.queue !== queue);
+  }
+
+  /** The driver's life has ended. */
+  reset(): void {
+    this.#hasLost = false;
+  }
+
+  /** Ends the threads, and closes the disk. */
+  close(): void {
+    const hasEnded = this.#pool?.close() ?? true;
+    if (hasEnded) this.disk.fd.close();
+    else this.disk.fd.release(); // a thread that the medium holds would write to somebody else's file
+  }
+}
