@@ -48,7 +48,7 @@ export class Fd implements Disposable {
     return new Fd(unwrap(shim.viola_dup(this.number), `duplicate descriptor ${this.number}`));
   }
 
-  /** The file's size in bytes, by seeking to its end, which is how vhost-user back-ends ask. @throws {OsError} */
+  /** The file's size in bytes; 0 for what has none, such as an eventfd. @throws {OsError} */
   size(): number {
     return unwrap(shim.viola_size(this.number), `find the size of descriptor ${this.number}`);
   }

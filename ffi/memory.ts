@@ -31,6 +31,17 @@ export function createMemory(name: string, size: number): Fd {
   return new Fd(unwrap(shim.viola_memfd(cString(name), size), `create ${size} bytes of memory`));
 }
 
+const F_SEAL_SHRINK = 2;
+
+/**
+ * Whether a file is sealed against shrinking (F_SEAL_SHRINK, fcntl(2)). Any other can be cut short by whoever has it; an
+ * access to a mapping of it then ends this process with SIGBUS.
+ */
+export function cannotShrink(fd: Fd): boolean {
+  const seals = shim.viola_seals(fd.number);
+  return seals >= 0 && (seals & F_SEAL_SHRINK) !== 0;
+}
+
 /**
  * The whole pages that hold a range of a file.
  *

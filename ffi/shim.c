@@ -67,8 +67,13 @@ EXPORT int32_t viola_getdents(int32_t fd, uint8_t *entries, uint32_t length) {
   return RESULT(syscall(SYS_getdents64, fd, entries, length));
 }
 
-// The file's size, found as the vhost-user back-ends find it.
-EXPORT double viola_size(int32_t fd) { return RESULT(lseek(fd, 0, SEEK_END)); }
+// The file's size. Unlike fstat(2) it does not wait for a file system's server, unlike lseek(2) not for a thread of a peer
+// that is using the file's position.
+EXPORT double viola_size(int32_t fd) {
+  struct statx file;
+  int result = statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_SIZE, &file);
+  return result < 0 ? -errno : (double)file.stx_size;
+}
 
 EXPORT int32_t viola_ioctl(int32_t fd, uint32_t request, void *argument) {
   return RESULT(ioctl(fd, (unsigned long)request, argument));
@@ -171,6 +176,7 @@ EXPORT int32_t viola_seals(int32_t fd) { return RESULT(fcntl(fd, F_GET_SEALS)); 
 // Page size of a file: offsets and lengths of its mappings are multiples of it.
 EXPORT int32_t viola_file_page_size(int32_t fd) {
   struct statfs system;
+  if (fcntl(fd, F_GET_SEALS) < 0) return RESULT(sysconf(_SC_PAGESIZE)); // no file in memory: fstatfs could block
   if (fstatfs(fd, &system) < 0) return -errno;
   return system.f_type == HUGETLBFS_MAGIC ? (int32_t)system.f_bsize : RESULT(sysconf(_SC_PAGESIZE));
 }

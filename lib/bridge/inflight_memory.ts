@@ -19,6 +19,7 @@
  * @module
  */
 import {
+  cannotShrink,
   createMemory,
   type Fd,
   Mapping,
@@ -51,6 +52,9 @@ export class InflightMemory implements Disposable {
 
   private constructor(readonly fd: Fd, readonly shape: InflightShape) {
     const bytes = fileBytes(shape);
+    if (!cannotShrink(fd)) {
+      throw new RangeError("its in-flight memory is not sealed against shrinking (F_SEAL_SHRINK)");
+    }
     if (fd.size() !== bytes) {
       throw new RangeError(`its in-flight memory has ${fd.size()} bytes, expected ${bytes}`);
     }

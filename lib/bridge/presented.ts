@@ -6,6 +6,7 @@
  * @module
  */
 import {
+  cannotShrink,
   createMemory,
   EventFd,
   type Fd,
@@ -315,8 +316,11 @@ const STATE_FILE = "viola-state-";
 function mapState(memory: Fd): Mapping {
   // Checked before mapping: a node could be mapped as well, and on the AGL driver that changes it.
   const found = readSystemLink(`/proc/self/fd/${memory.number}`);
-  if (found.startsWith(`/memfd:${STATE_FILE}`)) return Mapping.create(memory, memory.size());
-  throw new TypeError(`the state is ${found}, expected a memory file ${STATE_FILE}…`);
+  if (!found.startsWith(`/memfd:${STATE_FILE}`)) {
+    throw new TypeError(`the state is ${found}, expected a memory file ${STATE_FILE}…`);
+  }
+  if (cannotShrink(memory)) return Mapping.create(memory, memory.size());
+  throw new TypeError("the state is not sealed against shrinking (F_SEAL_SHRINK)");
 }
 
 /** Opens a state. @throws {RangeError} when it does not belong to this device */

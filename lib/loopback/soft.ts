@@ -15,27 +15,31 @@ import {
   EventFd,
   Fd,
   Mapping,
-  OsError,
   osError,
   pageSize,
   PeerSignal,
   PeerSocket,
   type Reactor,
-  readSystemLink,
   UnixListener,
   UnixSocket,
   viewMemory,
   type Watch,
-  WOULD_BLOCK,
 } from "../../ffi/mod.ts";
 import { type Identity, SharedPage } from "./page.ts";
 import { type Loopback, type LoopbackPort, ring, type SharedRegion } from "./port.ts";
 import { mapNumber } from "./soft_guest_port.ts";
+import {
+  checkDescriptors,
+  EBUSY,
+  GUEST_BASE,
+  HELLO_BYTES,
+  HELLO_MAGIC,
+  receiveHello,
+} from "./soft_hello.ts";
 
 export { SoftGuestPort } from "./soft_guest_port.ts";
+export { GUEST_BASE };
 
-/** The guest address of a soft device's memory, as on an arm64 machine. */
-export const GUEST_BASE = 0x4000_0000;
 /** The default size of that memory in bytes. Pages are allocated only when touched. */
 export const GUEST_MEMORY = 64 * 2 ** 20;
 
@@ -56,11 +60,6 @@ export interface SoftWires {
   /** eventfd: an interrupt, or the device was started */
   interrupt: number;
 }
-
-/** How an open goes: the node's hello is one message, 24 bytes: u32 magic, u32 errno (0: welcome), f64 base, f64 size. */
-const HELLO_MAGIC = 0x414c4956;
-const HELLO_BYTES = 24;
-const EBUSY = 16;
 
 /** The driver's side of the device: owns memory and eventfds, and admits one adapter at a time. */
 export class SoftNode implements Disposable {
@@ -251,18 +250,7 @@ export class SoftLoopback implements Loopback {
    */
   static restore(path: string, fds: Fd[]): SoftLoopback | null {
     const name = `soft:${path}`;
-    if (fds.length !== KEPT) {
-      throw osError(
-        `restore ${name} with ${fds.length} descriptors instead of ${KEPT}`,
-        "EPROTO",
-      );
-    }
-    fds.forEach(({ number }, i) => {
-      const kind = readSystemLink(`/proc/self/fd/${number}`);
-      if (kind.startsWith(KINDS[i]!)) return;
-      const expected = `${KINDS[i]}… as number ${i + 1}`;
-      throw osError(`restore ${name} with ${kind}, expected ${expected}`, "EPROTO");
-    });
+    checkDescriptors(`restore ${name}`, fds);
     using epoll = Epoll.create();
     epoll.add(fds[0]!.number, EPOLLRDHUP, 0);
     if (epoll.wait(0) > 0) return null;
@@ -285,17 +273,6 @@ export class SoftLoopback implements Loopback {
     this.close();
   }
 }
-
-/** The descriptors of an open node, as /proc names them: the connection, page and memory, three eventfds. */
-const KINDS = [
-  "socket:",
-  "/memfd:viola-page",
-  "/memfd:viola-memory",
-  "anon_inode:[eventfd]",
-  "anon_inode:[eventfd]",
-  "anon_inode:[eventfd]",
-];
-const KEPT = KINDS.length;
 
 function wiresOf(fds: readonly Fd[], guestBase: number): SoftWires {
   const [page, memory, doorbell, answer, interrupt] = fds.slice(1);
@@ -329,39 +306,4 @@ export function checkSoftNode(path: string): void {
     throw osError(`open soft:${path}`, "ENOENT");
   }
   if (!isSocket) throw osError(`open soft:${path}`, "ENOTSOCK");
-}
-
-function receiveHello(socket: UnixSocket, name: string, fds: Fd[]): DataView {
-  const bytes = new Uint8Array(HELLO_BYTES);
-  const length = receiveInto(socket, name, bytes, fds);
-  const hello = new DataView(bytes.buffer);
-  if (length === WOULD_BLOCK) throw osError(`open ${name} (it sends no reply)`, "EPROTO");
-  if (length !== HELLO_BYTES || hello.getUint32(0, true) !== HELLO_MAGIC) {
-    throw osError(`open ${name} (it is not a soft loopback device)`, "EPROTO");
-  }
-  const errno = hello.getUint32(4, true);
-  if (errno === EBUSY) throw new OsError(`open ${name} (another adapter has it open)`, EBUSY);
-  if (errno !== 0) throw new OsError(`open ${name}`, errno);
-  const [, page, memory] = fds;
-  const size = hello.getFloat64(16, true);
-  const valid = fds.length === KEPT && page!.size() >= pageSize() &&
-    size > 0 && memory!.size() === size;
-  if (valid) return hello;
-  throw osError(`open ${name} (its descriptors are not those of a loopback device)`, "EPROTO");
-}
-
-/** Receives without waiting. @returns the number of bytes @throws {OsError} that names the device */
-function receiveInto(
-  socket: UnixSocket,
-  name: string,
-  bytes: Uint8Array<ArrayBuffer>,
-  fds: Fd[],
-): number {
-  try {
-    const received = socket.receive(bytes, 0, bytes.length);
-    fds.push(...received.fds);
-    return received.length;
-  } catch (error) {
-    throw new OsError(`open ${name} (its first message cannot be read)`, (error as OsError).errno);
-  }
 }

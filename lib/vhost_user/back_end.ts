@@ -164,6 +164,7 @@ export class BackEndServer implements Disposable {
       clock: this.#clock,
       signal: this.#signal,
       report,
+      notice: (text) => this.#report("notice", text),
       onEnd,
     });
     met.move();

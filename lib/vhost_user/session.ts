@@ -72,6 +72,8 @@ export interface FrontEndSessionHost {
   readonly signal: PeerSignal;
   /** Called with an error that ended the session or a ring. */
   report(error: Error): void;
+  /** Called with what whoever runs the device should know of this front-end. */
+  notice(text: string): void;
   /** Called once if the session ends by itself. */
   onEnd(): void;
 }
@@ -269,6 +271,8 @@ export class FrontEndSession {
   /** Stops running rings before their memory is unmapped, and starts them again in the new memory. */
   #setMemory(regions: readonly Region[], fds: readonly Fd[]): void {
     const shared = SharedMemory.map(regions, fds);
+    const remark = this.#shared === null ? shared.remark(this.device.name) : null;
+    if (remark !== null) this.host.notice(remark);
     for (const vring of this.#vrings) vring.stop();
     this.#unmap();
     this.#shared = shared;

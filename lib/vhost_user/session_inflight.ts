@@ -4,7 +4,14 @@
  *
  * @module
  */
-import { createMemory, type Fd, Mapping, pageSize, viewMemory } from "../../ffi/mod.ts";
+import {
+  cannotShrink,
+  createMemory,
+  type Fd,
+  Mapping,
+  pageSize,
+  viewMemory,
+} from "../../ffi/mod.ts";
 import type { InflightLog } from "../virtio/device_ring.ts";
 import type { BackEndDevice } from "./back_end.ts";
 import { VhostUserError } from "./errors.ts";
@@ -41,6 +48,10 @@ export class SessionInflight implements Disposable {
   constructor(inflight: Inflight, fd: Fd, readonly device: InflightDevice) {
     checkShape("SET_INFLIGHT_FD", inflight, device);
     const { size, offset } = inflight;
+    if (!cannotShrink(fd)) {
+      const text = "it is not sealed against shrinking (F_SEAL_SHRINK)";
+      throw refusal("SET_INFLIGHT_FD", device, text);
+    }
     const least = inflightBytes(inflight);
     const available = BigInt(fd.size());
     const isFit = size >= BigInt(least) && offset + size <= available;

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { type Fd, Mapping, pageSize, viewMemory } from "../../ffi/mod.ts";
+import { cannotShrink, type Fd, Mapping, pageSize, viewMemory } from "../../ffi/mod.ts";
 import { GuestMemory, type MemoryRegion } from "../virtio/memory.ts";
 import { VhostUserError } from "./errors.ts";
 import type { Region } from "./payloads.ts";
@@ -19,11 +19,13 @@ interface UserRange {
 const hex = (value: bigint | number): string => `0x${value.toString(16)}`;
 
 /**
- * Mapped regions. A front-end can truncate a file after it was checked; an access then ends the process by SIGBUS, and
- * with it only the device that this front-end uses.
+ * Mapped regions. A file that is not sealed (a plain file, hugetlbfs, a char device, some memfds) can be cut short after it
+ * was checked. An access then ends the process by SIGBUS, and with it only the device that this front-end uses, as long as
+ * each device has a process of its own.
  */
 export class SharedMemory implements Disposable {
   readonly memory: GuestMemory;
+  readonly #unsealed: readonly number[];
   #mappings: readonly Mapping[];
   #users: readonly UserRange[];
 
@@ -31,8 +33,10 @@ export class SharedMemory implements Disposable {
     memory: GuestMemory,
     mappings: readonly Mapping[],
     users: readonly UserRange[],
+    unsealed: readonly number[],
   ) {
     this.memory = memory;
+    this.#unsealed = unsealed;
     this.#mappings = mappings;
     this.#users = users;
   }
@@ -52,12 +56,21 @@ export class SharedMemory implements Disposable {
       const users = regions.map(userRange);
       checkOverlap(users);
       const parts = regions.map((region, i) => mapRegion(region, i, fds[i]!, mappings));
-      return new SharedMemory(new GuestMemory(parts), mappings, users);
+      const unsealed = [...fds.keys()].filter((i) => !cannotShrink(fds[i]!));
+      return new SharedMemory(new GuestMemory(parts), mappings, users, unsealed);
     } catch (cause) {
       for (const mapping of mappings) mapping.close();
       if (cause instanceof VhostUserError) throw cause;
       throw refusal((cause as Error).message);
     }
+  }
+
+  /** What to say of memory that the front-end can cut short; null when it is sealed. @param name The device's */
+  remark(name: string): string | null {
+    if (this.#unsealed.length === 0) return null;
+    return `Memory region ${this.#unsealed.join(", ")} of the front-end of ${name} is not sealed ` +
+      "against shrinking (F_SEAL_SHRINK): if its file is cut short, this process ends (SIGBUS). " +
+      "QEMU seals the memory of memory-backend-memfd";
   }
 
   /**

@@ -221,7 +221,8 @@ function wires(stack: DisposableStack, changes: Record<number, EventFd | number>
     const change = changes[i];
     if (typeof change === "object") return stack.use(change).number;
     const size = change ?? sizes[i];
-    return stack.use(size === undefined ? EventFd.create() : createMemory("peer", size)).number;
+    const name = i === 0 ? "viola-page" : "viola-memory";
+    return stack.use(size === undefined ? EventFd.create() : createMemory(name, size)).number;
   });
 }
 
@@ -257,36 +258,57 @@ const PEERS: Record<string, { act: Act; code: string; text: string }> = {
     text: "not a soft",
   },
   "refuses": { act: sends(hello({ errno: 13 })), code: "EACCES", text: "permission denied" },
-  "sends no descriptors": { act: sends(hello()), code: "EPROTO", text: "its descriptors" },
+  "sends no descriptors": {
+    act: sends(hello()),
+    code: "EPROTO",
+    text: "with 1 descriptors instead of 6",
+  },
   "sends too few descriptors": {
     act: (socket, stack) => {
       socket.send(hello(), 0, 24, wires(stack).slice(1));
     },
     code: "EPROTO",
-    text: "its descriptors",
+    text: "with 5 descriptors instead of 6",
   },
   "sends too many descriptors": {
     act: (socket, stack) => {
       socket.send(hello(), 0, 24, [...wires(stack), ...wires(stack)]);
     },
     code: "EPROTO",
-    text: "its descriptors",
+    text: "with 11 descriptors instead of 6",
   },
-  "has a page of nothing": { act: sends(hello(), { 0: 0 }), code: "EPROTO", text: "descriptors" },
+  "has a page of nothing": {
+    act: sends(hello(), { 0: 0 }),
+    code: "EPROTO",
+    text: "with a page of 0 bytes",
+  },
   "has less memory than it says": {
     act: sends(hello(), { 1: MEMORY / 2 }),
     code: "EPROTO",
-    text: "its descriptors",
+    text: "bytes of memory at",
   },
-  "has no memory": { act: sends(hello({ size: 0 }), { 1: 0 }), code: "EPROTO", text: "its" },
-  "says NaN": { act: sends(hello({ size: NaN }), {}), code: "EPROTO", text: "its descriptors" },
+  "has no memory": {
+    act: sends(hello({ size: 0 }), { 1: 0 }),
+    code: "EPROTO",
+    text: "0 bytes of memory at",
+  },
+  "says NaN": {
+    act: sends(hello({ size: NaN }), {}),
+    code: "EPROTO",
+    text: "NaN bytes of memory at",
+  },
+  "has its memory elsewhere": {
+    act: sends(hello({ base: NaN }), {}),
+    code: "EPROTO",
+    text: "bytes of memory at NaN",
+  },
   "has an eventfd for memory": {
     act: (socket, stack) => {
       const changes = { 1: EventFd.create() };
       socket.send(hello({ size: 0 }), 0, 24, wires(stack, changes));
     },
     code: "EPROTO",
-    text: "its descriptors",
+    text: "with anon_inode:[eventfd], expected /memfd:viola-memory",
   },
 };
 

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-import { assert, assertEquals, assertThrows } from "@std/assert";
-import { EventFd, OsError, UnixSocket, Watches } from "../../ffi/mod.ts";
+import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
+import { EventFd, Fd, OsError, UnixSocket, Watches } from "../../ffi/mod.ts";
 import { BackEndServer } from "../../lib/vhost_user/back_end.ts";
 import { MessageReader } from "../../lib/vhost_user/framing.ts";
 import { encodeMessage } from "../../lib/vhost_user/messages.ts";
 import { until } from "../support/process.ts";
 import { Driver, EchoDevice, openDescriptors, SocketFolder } from "./harness.ts";
-import { Bench, mappings } from "./back_end_fixture.ts";
+import { Bench, mappings, table } from "./back_end_fixture.ts";
 
 Deno.test("one front-end after another; a second one waits until the first is gone", async () => {
   await using bench = new Bench();
@@ -129,4 +129,38 @@ Deno.test("a socket in use is refused", async () => {
     OsError,
   );
   assertEquals(error.code, "EADDRINUSE");
+});
+
+Deno.test("memory that the front-end can cut short is used, and a notice says what that can do", async () => {
+  await using bench = new Bench();
+  using driver = new Driver(1);
+  const path = bench.folder.socket("memory");
+  Deno.writeFileSync(path, new Uint8Array(2 ** 16));
+  using plain = Fd.open(path, 2);
+  const raw = await bench.agreed();
+  const notices = () => bench.events.filter(({ kind }) => kind === "notice").map((e) => e.text);
+  assertEquals(await raw.ask("SET_MEM_TABLE", table(driver), [plain.number]), "0000000000000000");
+  assertEquals(notices().length, 1);
+  assertMatch(notices()[0]!, /^Memory region 0 of the front-end of echo is not sealed/);
+  assertEquals(await raw.ask("SET_MEM_TABLE", table(driver), [plain.number]), "0000000000000000");
+  assertEquals(notices().length, 1);
+  raw.socket.close();
+  await bench.allGone();
+  const next = await bench.agreed(); // a memfd that is sealed
+  assertEquals(
+    await next.ask("SET_MEM_TABLE", table(driver), [driver.fd.number]),
+    "0000000000000000",
+  );
+  assertEquals(notices().length, 1);
+});
+
+Deno.test("in-flight memory that the front-end can cut short is refused", async () => {
+  await using bench = new Bench();
+  const path = bench.folder.socket("inflight");
+  Deno.writeFileSync(path, new Uint8Array(2 ** 16));
+  using plain = Fd.open(path, 2);
+  const raw = await bench.agreed();
+  const inflight = { size: 2n ** 16n, offset: 0n, queues: 1, queueSize: 16 };
+  assertEquals(await raw.ask("SET_INFLIGHT_FD", inflight, [plain.number]), "0100000000000000");
+  assertMatch(bench.errors[0]!, /SET_INFLIGHT_FD.*not sealed against shrinking/);
 });

@@ -276,6 +276,7 @@ class Run implements Disposable {
       clock: this.#clock,
       signal: SIGNAL,
       report: (error) => this.#report(error),
+      notice: () => {},
       onEnd: () => this.#ends++,
     });
   }
