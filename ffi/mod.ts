@@ -6,6 +6,7 @@
  * @module
  */
 export { closesPending } from "./aside.ts";
+export * from "./can.ts";
 export * from "./clock.ts";
 export * from "./disk.ts";
 export * from "./epoll.ts";

@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/aio_abi.h>
+#include <linux/can.h>
+#include <linux/can/raw.h>
 #include <linux/magic.h>
 #include <sched.h>
 #include <signal.h>
@@ -355,6 +357,38 @@ EXPORT int32_t viola_fallocate(int32_t fd, int32_t mode, double position, double
 EXPORT int32_t viola_file_mode(int32_t fd) {
   struct stat file;
   return fstat(fd, &file) < 0 ? -errno : (int32_t)file.st_mode;
+}
+
+// ---- CAN sockets ----
+
+EXPORT int32_t viola_can_socket(void) { return RESULT(socket(PF_CAN, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, CAN_RAW)); }
+
+EXPORT int32_t viola_can_bind(int32_t fd, int32_t interface) {
+  struct sockaddr_can address = {.can_family = AF_CAN, .can_ifindex = interface};
+  return RESULT(bind(fd, (struct sockaddr *)&address, sizeof address));
+}
+
+EXPORT int32_t viola_set_option(int32_t fd, int32_t level, int32_t option, int32_t value) {
+  return RESULT(setsockopt(fd, level, option, &value, sizeof value));
+}
+
+// One message, and out[0]: its flags; out[1]: how many the socket had no room for so far, 0 where it does not count them.
+EXPORT int32_t viola_receive_message(int32_t fd, uint8_t *buffer, uint32_t length, uint32_t *out) {
+  union {
+    char bytes[CMSG_SPACE(sizeof(uint32_t))];
+    struct cmsghdr align;
+  } control;
+  struct iovec iov = {.iov_base = buffer, .iov_len = length};
+  struct msghdr message = {
+      .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+  ssize_t received = recvmsg(fd, &message, MSG_DONTWAIT);
+  if (received < 0) return -errno;
+  out[0] = (uint32_t)message.msg_flags;
+  out[1] = 0;
+  struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+  if (header != NULL && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SO_RXQ_OVFL)
+    memcpy(&out[1], CMSG_DATA(header), sizeof out[1]);
+  return (int32_t)received;
 }
 
 // ---- the calling thread ----

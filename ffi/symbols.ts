@@ -108,6 +108,16 @@ const SYMBOLS = {
     result: "i32",
   },
   viola_file_mode: { parameters: ["i32"], result: "i32" },
+  viola_can_socket: { parameters: [], result: "i32" },
+  viola_can_bind: { parameters: ["i32", "i32" /* interface */], result: "i32" },
+  viola_set_option: {
+    parameters: ["i32", "i32", /* level */ "i32", /* option */ "i32" /* value */],
+    result: "i32",
+  },
+  viola_receive_message: {
+    parameters: ["i32", "buffer", "u32", /* length */ "buffer" /* uint32_t out[2] */],
+    result: "i32",
+  },
   viola_thread_pin: { parameters: ["f64" /* mask */], result: "i32" },
   viola_thread_realtime: { parameters: ["i32" /* priority */], result: "i32" },
   viola_spawn: {

@@ -98,7 +98,7 @@ forEachWith<CliRole>(
   "its options can be shown, and what is said of none is a device",
   async (cli, one) => {
     for (const { flags, description } of cli.options) {
-      assert(/^--[a-z][a-z-]* <[a-z]+>$/.test(flags) && flags.length <= 19, flags);
+      assert(/^--[a-z][a-z-]* <[a-z]+>$/.test(flags) && flags.length <= 17, flags);
       assert(!COMMON.includes(flags.split(" ")[0]!), flags);
       assert(description.split("\n").every((line) => line.length <= 60), description);
     }

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Frames on their way to the driver: they wait for its buffers, up to a number; those that come then are dropped, counted and
+ * told of.
+ *
+ * @module
+ */
+import type { DeviceHost } from "../../device/role.ts";
+import type { CanEvent } from "./spec.ts";
+import { type CanFrame, encodeFrame, MAX_FRAME_SIZE, RX, VQ_RX } from "./wire.ts";
+
+/** Most frames that wait for a buffer: a full bus of 1 Mbit/s has some 8000 in a second. */
+export const MOST_WAITING = 1024;
+
+/** So many that a bus which can hold frames back does. */
+const FULL = MOST_WAITING / 2;
+
+/** See the module. */
+export class Receiver {
+  #waiting: CanFrame[] = [];
+  readonly #bytes = new Uint8Array(MAX_FRAME_SIZE);
+  /** Frames given to the driver. */
+  received = 0;
+  /** Frames that were lost. */
+  dropped = 0;
+  /** Of these, those that the user was told of. */
+  #told = 0;
+  /** Frames are dropped at the moment: told at its beginning and its end. */
+  #isDropping = false;
+
+  constructor(readonly host: DeviceHost<CanEvent>) {}
+
+  /** Whether no frame waits for a buffer. */
+  get isEmpty(): boolean {
+    return this.#waiting.length === 0;
+  }
+
+  /** Whether the bus should hold frames back. */
+  get isFull(): boolean {
+    return this.#waiting.length >= FULL;
+  }
+
+  /** Puts a frame in line. */
+  add(frame: CanFrame): void {
+    if (this.#waiting.length < MOST_WAITING) this.#waiting.push(frame);
+    else this.lost(1);
+  }
+
+  /** Frames were lost, here or before they came here. */
+  lost(count: number): void {
+    this.dropped += count;
+    if (this.#isDropping) return;
+    this.#isDropping = true;
+    this.#tell("Received frames are dropped: the driver offers no buffers for them in time");
+  }
+
+  /** Gives the driver what it has buffers for. */
+  deliver(): void {
+    let count = 0;
+    for (; count < this.#waiting.length; count++) {
+      const chain = this.host.take(VQ_RX);
+      if (chain === null) break;
+      const length = encodeFrame(this.#bytes, RX, this.#waiting[count]!);
+      if (chain.writableBytes < length) {
+        this.host.refuse(VQ_RX, chain, length);
+        this.dropped++;
+      } else {
+        this.host.complete(VQ_RX, chain, chain.scatter(0, this.#bytes, 0, length));
+        this.received++;
+      }
+    }
+    this.#waiting.splice(0, count);
+    if (this.#isDropping && this.isEmpty) this.#endDropping();
+  }
+
+  #endDropping(): void {
+    this.#isDropping = false;
+    const count = this.dropped - this.#told;
+    this.#told = this.dropped;
+    this.#tell(`${count} received frames were dropped`);
+  }
+
+  #tell(text: string): void {
+    this.host.report({ kind: "dropped", text, frames: this.dropped });
+  }
+
+  /** What waits is of no use any more. */
+  clear(): void {
+    this.#waiting = [];
+    if (this.#isDropping) this.#endDropping();
+  }
+}
