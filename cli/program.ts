@@ -12,7 +12,7 @@ import { ascii, SCREEN } from "./plain.ts";
 import { oneOf } from "./options.ts";
 import { said } from "./report.ts";
 
-const CLASSES = oneOf(DEVICE_CLASSES.map(({ name, summary }) => `${name} (${summary})`));
+const CLASSES = oneOf(DEVICE_CLASSES.map(({ name }) => name));
 
 /** `viola --help`: one screen. */
 export const STORY =
