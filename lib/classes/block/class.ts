@@ -13,6 +13,8 @@ import type {
   QueueClass,
   RoleUrl,
 } from "../../virtio/device_class.ts";
+import type { DriverRole } from "../../guest/role.ts";
+import type { BlockDriverContract } from "./driver.ts";
 import type { BlockDeviceContract, BlockSpec } from "./spec.ts";
 import {
   BLOCK_CONFIG_SIZE,
@@ -51,6 +53,7 @@ function queues({ features, queueCount, config }: BackEndProfile): readonly Queu
 export interface BlockRoles {
   readonly device: RoleUrl<DeviceRole<BlockDeviceContract>>;
   readonly cli: RoleUrl<CliRole<BlockSpec>>;
+  readonly driver: RoleUrl<DriverRole<BlockDriverContract>>;
 }
 
 /** A disk. */
@@ -86,5 +89,6 @@ export const block: DeviceClass<BlockRoles> = {
   roles: {
     device: asset("lib/classes/block/device.ts"),
     cli: asset("lib/classes/block/cli.ts"),
+    driver: asset("lib/classes/block/driver.ts"),
   },
 };
