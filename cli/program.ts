@@ -12,7 +12,12 @@ import { ascii, SCREEN } from "./plain.ts";
 import { oneOf } from "./options.ts";
 import { said } from "./report.ts";
 
-const CLASSES = oneOf(DEVICE_CLASSES.map(({ name }) => name));
+const CLASSES = wrapped(`CLASS is ${oneOf(DEVICE_CLASSES.map(({ name }) => name))}.`, 80);
+
+/** A text in lines of at most `width` characters. */
+function wrapped(text: string, width: number): string {
+  return text.replaceAll(new RegExp(`(.{1,${width}})(?: |$)`, "g"), "$1\n").trimEnd();
+}
 
 /** `viola --help`: one screen. */
 export const STORY =
@@ -33,13 +38,12 @@ Usage: viola COMMAND [OPTION]...   (viola help COMMAND lists its options)
   viola forget NODE                close a node that attach keeps for the next viola
   viola --version
 
-CLASS is ${CLASSES}.
+${CLASSES}
 
 Called virtio-loopback-adapter, or with the options of AGL's program of that name
 (-d -s -l -qn -qs), viola replaces it.
 
-Exit status: 0 success, 1 wrong usage, 2 something cannot be reached,
-3 failed while running.
+Exit status: 0 success, 1 wrong usage, 2 cannot reach something, 3 failed later.
 `;
 
 /** Adds each subcommand; only the one that is used is loaded. */

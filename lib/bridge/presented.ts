@@ -29,7 +29,12 @@ import {
 } from "../virtio/state.ts";
 import { MainState } from "../virtio/state_writers.ts";
 import { VhostUserError } from "../vhost_user/mod.ts";
-import type { BackEndProfile, DeviceClass, QueueClass } from "../virtio/device_class.ts";
+import {
+  type BackEndProfile,
+  type DeviceClass,
+  maskedFeatures,
+  type QueueClass,
+} from "../virtio/device_class.ts";
 import type { DeviceSetup } from "./device_setup.ts";
 import { InflightMemory } from "./inflight_memory.ts";
 import { createMemoryUse } from "./memory_use.ts";
@@ -117,7 +122,7 @@ export class PresentedDevice {
       vendorId: VENDOR,
       mmioVersion,
       queueSizes,
-      deviceFeatures: features & OFFERED & ~deviceClass.masked,
+      deviceFeatures: features & OFFERED & ~maskedFeatures(deviceClass, config.length),
       profileFeatures: features,
       config,
       maxQueueSetups: mmioVersion === 1 && Number.isFinite(loopback.maxQueueSetups)
@@ -245,7 +250,7 @@ export class PresentedDevice {
   offer(features: bigint): void {
     const { memory, deviceClass } = this.#setup;
     const own = ownFeatures(memory);
-    const offered = features & OFFERED & ~deviceClass.masked;
+    const offered = features & OFFERED & ~maskedFeatures(deviceClass, this.state.configSize);
     this.state.offerFeatures((offered & ~own) | (this.state.deviceFeatures & own));
   }
 

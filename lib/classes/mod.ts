@@ -7,13 +7,36 @@
 import type { DeviceClass } from "../virtio/device_class.ts";
 import { block } from "./block/class.ts";
 import { can } from "./can/class.ts";
+import { console } from "./console/class.ts";
+import { fs } from "./fs/class.ts";
+import { gpio } from "./gpio/class.ts";
+import { i2c } from "./i2c/class.ts";
+import { input } from "./input/class.ts";
+import { net } from "./net/class.ts";
 import { rng } from "./rng/class.ts";
+import { scmi } from "./scmi/class.ts";
 import { sound } from "./sound/class.ts";
+import { spi } from "./spi/class.ts";
+import { vsock } from "./vsock/class.ts";
 
-export { block, can, rng, sound };
+export { block, can, console, fs, gpio, i2c, input, net, rng, scmi, sound, spi, vsock };
 
 /** The device classes that viola serves. */
-export const DEVICE_CLASSES: readonly DeviceClass[] = [sound, rng, can, block];
+export const DEVICE_CLASSES: readonly DeviceClass[] = [
+  sound,
+  rng,
+  can,
+  block,
+  gpio,
+  console,
+  input,
+  i2c,
+  vsock,
+  fs,
+  scmi,
+  spi,
+  net,
+];
 
 /** A device name of the C program that viola recognises and refuses. */
 export interface UnservedDropIn {
@@ -26,9 +49,6 @@ export interface UnservedDropIn {
 /** Names in the C program's `-d` that viola does not serve: `vrng` is built into the C program, the others have no class here. */
 export const UNSERVED_DROP_INS: readonly UnservedDropIn[] = [
   { name: "vrng", id: 4 },
-  { name: "vhuconsole", id: 3 },
-  { name: "vhuinput", id: 18 },
-  { name: "vhugpio", id: 41 },
 ];
 
 /** The class with this virtio device id. */

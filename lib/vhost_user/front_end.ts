@@ -88,7 +88,8 @@ export class FrontEnd implements Disposable {
     const queueCount = await this.#countQueues(agreed);
     await this.#conversation.ask("SET_OWNER", undefined);
     if (hasProtocolFeature(agreed, "BACKEND_REQ")) await this.#openChannel();
-    const config = await this.#fetchConfig(this.#configSize(features));
+    const size = hasProtocolFeature(agreed, "CONFIG") ? this.#configSize(features) : 0;
+    const config = await this.#fetchConfig(size);
     const tracksInflight = hasProtocolFeature(agreed, "INFLIGHT_SHMFD");
     const profile = { features, protocolFeatures: agreed, queueCount, config, tracksInflight };
     this.#checkQueues(profile);
@@ -272,7 +273,8 @@ export class FrontEnd implements Disposable {
     const counted = hasProtocolFeature(agreed, "MQ")
       ? await this.#conversation.ask("GET_QUEUE_NUM", undefined)
       : 1n;
-    return Number(counted < MAX_QUEUES ? counted : MAX_QUEUES);
+    const count = counted * BigInt(this.options.deviceClass.queueUnit ?? 1);
+    return Number(count < MAX_QUEUES ? count : MAX_QUEUES);
   }
 
   #checkQueues(profile: Profile): void {

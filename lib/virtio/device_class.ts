@@ -13,8 +13,9 @@ import type { FeatureNames } from "./features.ts";
  * - `request`: each as soon as possible
  * - `stream`: each at its time, by a clock
  * - `event`: each when there is an event to report
+ * - `watch`: each when what it asks to be told of happens; unlike an event's, the device must see it before
  */
-export type QueueKind = "request" | "stream" | "event";
+export type QueueKind = "request" | "stream" | "event" | "watch";
 
 /** One queue of a class. */
 export interface QueueClass {
@@ -49,6 +50,8 @@ export interface ConfigClass {
   readonly access: "cached" | "forwarded";
   /** Whether the driver fails without it. */
   readonly required: boolean;
+  /** Feature bits that are not passed on from a back-end without a config space; absent: none. */
+  readonly features?: bigint;
 }
 
 /**
@@ -128,14 +131,21 @@ export interface DeviceClass<R extends Roles = Roles> {
   readonly dropInNames: readonly string[];
   /** The queues of a device of this class, in virtqueue order. */
   queues(backEnd: BackEndProfile): readonly QueueClass[];
+  /** How many queues each one means that a back-end reports, and that one without MQ has. @default 1 */
+  readonly queueUnit?: number;
   /** The config space. */
   readonly config: ConfigClass;
   /** The class's own feature bits, 0 to 23. */
   readonly featureNames: FeatureNames;
-  /** Feature bits that are not passed on to the driver. */
+  /** Feature bits that are not passed on to the driver; see {@linkcode maskedFeatures}. */
   readonly masked: bigint;
   /** The modules that know more of the class. */
   readonly roles: R;
+}
+
+/** The feature bits that are not passed on to the driver. @param configSize Bytes of the device's config space */
+export function maskedFeatures({ masked, config }: DeviceClass, configSize: number): bigint {
+  return configSize === 0 ? masked | (config.features ?? 0n) : masked;
 }
 
 /**

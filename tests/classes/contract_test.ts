@@ -56,7 +56,7 @@ forEach("its data is what registers and transports can present", (one) => {
   assert(queues.length > 0);
   assertEquals(new Set(queues.map(({ name }) => name)).size, queues.length);
   for (const { kind, size } of queues) {
-    assert(["request", "stream", "event"].includes(kind), kind);
+    assert(["request", "stream", "event", "watch"].includes(kind), kind);
     assert(isQueueSize(size), `${size}`);
   }
   const { min, max, access, required } = one.config;
@@ -65,8 +65,30 @@ forEach("its data is what registers and transports can present", (one) => {
   assert(max > 0 || !required, "a config space of no bytes cannot be required");
   const bits = Object.keys(one.featureNames).map(Number);
   assert(bits.every((n) => n < 24), "bits 24 and above are not the class's");
-  assertEquals(one.masked & ~bits.reduce((all, n) => all | 1n << BigInt(n), 0n), 0n);
+  const own = bits.reduce((all, n) => all | 1n << BigInt(n), 0n);
+  assertEquals((one.masked | (one.config.features ?? 0n)) & ~own, 0n);
   assert(/^[a-z][a-z0-9_]*$/.test(one.name) && one.summary !== "");
+});
+
+forEach("whatever a back-end says of itself, there are queues, and not without end", (one) => {
+  const draws = seeded();
+  const { min, max } = one.config;
+  for (let round = 0; round < 200; round++) {
+    const config = round % 2 === 0 ? draws.bytes(max) : new Uint8Array(max).fill(0xff);
+    for (
+      const bytes of [
+        config,
+        config.subarray(0, min),
+        ...(one.config.required ? [] : [new Uint8Array()]),
+      ]
+    ) {
+      const features = BigInt(draws.word()) & 0xff_ffffn;
+      const queues = one.queues({ features, queueCount: 256, config: bytes.slice() });
+      // Refused later, where it is known what the back-end has.
+      assert(queues.length > 0 && queues.length <= 2 * 65535 + 1, `${queues.length}`);
+      assert(queues.every(({ size }) => isQueueSize(size)));
+    }
+  }
 });
 
 Deno.test("no two classes have an id or a name in common", () => {

@@ -14,6 +14,7 @@ import {
   VERSION,
 } from "../../lib/vhost_user/messages.ts";
 import { CONFIG, INFLIGHT, U64, VRING_STATE } from "../../lib/vhost_user/payloads.ts";
+import { deviceClassByName } from "../../lib/classes/mod.ts";
 import { FakeTime, turn } from "../support/fake_time.ts";
 import { until } from "../support/process.ts";
 import { Driver, openDescriptors, RNG, SocketFolder, SOUND, VERSION_1 } from "./harness.ts";
@@ -181,6 +182,17 @@ Deno.test("a back-end without protocol features gets no message that needs them"
     "GET_FEATURES",
     "GET_VRING_BASE",
   ]);
+});
+
+Deno.test("a class counts its queues in pairs, and may do without a config space", async () => {
+  const net = deviceClassByName("net")!;
+  for (const [names, queues] of [[["REPLY_ACK"], 2], [["MQ"], 8]] as const) {
+    const behaviour = { protocolFeatures: protocolFeatures(...names) };
+    await using bench = await Bench.create(behaviour, { deviceClass: net });
+    const { queueCount, config } = await bench.front.initialise();
+    assertEquals([queueCount, config.length], [queues, 0], names.join());
+    assert(!bench.back.log.some((line) => line.startsWith("GET_CONFIG")), bench.back.log.join());
+  }
 });
 
 Deno.test("of protocol features only those that are used are agreed on, whatever is offered", async () => {

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The console device (virtio 1.2, §5.3), as data.
+ *
+ * @module
+ */
+import { bit } from "../../virtio/features.ts";
+import type { BackEndProfile, DeviceClass, QueueClass, Roles } from "../../virtio/device_class.ts";
+import { CONSOLE_CONFIG_SIZE, F_EMERG_WRITE, F_MULTIPORT, F_SIZE, MAX_PORTS_AT } from "./wire.ts";
+
+const SIZE = 64;
+/** More than a back-end can have queues for. */
+const MAX_PORTS = 128;
+
+/** The receive and the transmit queue of port `i`. */
+function portQueues(i: number): QueueClass[] {
+  return [
+    { name: `rx ${i}`, kind: "event", size: SIZE },
+    { name: `tx ${i}`, kind: "request", size: SIZE },
+  ];
+}
+
+/** The control queues come after those of port 0. */
+function queuesOf({ features, config }: BackEndProfile): readonly QueueClass[] {
+  if ((features & bit(F_MULTIPORT)) === 0n || config.length === 0) return portQueues(0);
+  const view = new DataView(config.buffer, config.byteOffset, config.length);
+  const ports = Math.min(Math.max(view.getUint32(MAX_PORTS_AT, true), 1), MAX_PORTS);
+  return [
+    ...portQueues(0),
+    { name: "control rx", kind: "event", size: SIZE },
+    { name: "control tx", kind: "request", size: SIZE },
+    ...Array.from({ length: ports - 1 }, (_, i) => portQueues(i + 1)).flat(),
+  ];
+}
+
+/** A terminal, or several. */
+export const console: DeviceClass<Roles> = {
+  id: 3,
+  name: "console",
+  summary: "a console",
+  dropInNames: ["vhuconsole"],
+  queues: queuesOf,
+  config: {
+    min: CONSOLE_CONFIG_SIZE,
+    max: CONSOLE_CONFIG_SIZE,
+    access: "cached",
+    required: false,
+    features: bit(F_SIZE) | bit(F_MULTIPORT) | bit(F_EMERG_WRITE),
+  },
+  featureNames: {
+    [F_SIZE]: "VIRTIO_CONSOLE_F_SIZE",
+    [F_MULTIPORT]: "VIRTIO_CONSOLE_F_MULTIPORT",
+    [F_EMERG_WRITE]: "VIRTIO_CONSOLE_F_EMERG_WRITE",
+  },
+  masked: 0n,
+  roles: {},
+};
