@@ -40,6 +40,8 @@ interface BackEnd {
   phase: Phase;
   /** By queue: the eventfd that it listens on. */
   readonly kicks: number[];
+  /** Event queues with buffers that it was not kicked for, as the driver had not kicked yet. */
+  readonly unkicked: Set<number>;
   requeued: number;
   replayed: number;
 }
@@ -111,7 +113,9 @@ export class LaneRings implements Scheduled {
       this.#driver.endUse();
     }
     if (left !== 0) this.mark(queue.index, left);
-    if (queue.takeKick()) this.#kick(queue.index, (marks & KICK) !== 0);
+    const isKicked = (marks & KICK) !== 0;
+    const isOwed = isKicked && this.#backEnd?.unkicked.delete(queue.index) === true;
+    if (queue.takeKick() || isOwed) this.#kick(queue.index, isKicked);
     if (queue.takeInterrupt()) this.#driver.interrupt(INTERRUPT_USED_BUFFER);
   }
 
@@ -133,8 +137,9 @@ export class LaneRings implements Scheduled {
    * to send, and vhost-device-sound 0.3.0 loops endlessly when kicked without one.
    */
   #kick(index: number, driverKicked: boolean): void {
-    if (!driverKicked && this.#kinds[index] === "event") return;
-    this.#driver.signal.signal(this.#backEnd!.kicks[index]!);
+    const { kicks, unkicked } = this.#backEnd!;
+    if (!driverKicked && this.#kinds[index] === "event") unkicked.add(index);
+    else this.#driver.signal.signal(kicks[index]!);
   }
 
   /** Raises a config interrupt: the config space or the status changed. */
@@ -162,7 +167,13 @@ export class LaneRings implements Scheduled {
       if (!this.#isCurrent(activation)) return null;
       const kicks: number[] = [];
       for (const { index, kick } of rings) kicks[index] = kick;
-      this.#backEnd = { phase: { is: "attached" }, kicks, requeued: 0, replayed: 0 };
+      this.#backEnd = {
+        phase: { is: "attached" },
+        kicks,
+        unkicked: new Set(),
+        requeued: 0,
+        replayed: 0,
+      };
       return bases;
     } catch (error) {
       this.detach();
