@@ -32,7 +32,12 @@ export class Card implements AsyncDisposable {
   /** Whole playbacks, those that the driver ended, and frames that were found in files. */
   readonly counts = { playbacks: 0, ended: 0, frames: 0, repeated: 0 };
   readonly #stack: AsyncDisposableStack;
-  #output: string;
+  readonly #input: string;
+  readonly #output: string;
+  /** Number of the present playback's first frame: each playback has its own. */
+  #first = 0;
+  /** Whether the last application was killed: what the device has of it is heard in the next playback. */
+  #wasKilled = false;
   /** How the driver ends the present playback, and until it has. */
   #ending: Ending | null = null;
   #interrupting: Promise<void> | null = null;
@@ -52,14 +57,13 @@ export class Card implements AsyncDisposable {
     stack: AsyncDisposableStack,
   ) {
     this.#stack = stack;
+    this.#input = folder.file(`${name}-input.wav`);
     this.#output = folder.file(`${name}.wav`);
   }
 
   /** Starts the device process and the driver. @param node What the driver is at */
   static async start(name: string, folder: TempFolder, node: SoftNode): Promise<Card> {
     await using stack = new AsyncDisposableStack();
-    const input = folder.file("numbered.wav");
-    writeNumbered(input, FRAMES);
     const sink = `wav:${folder.file(`${name}.wav`)},append`;
     const device = stack.use(
       DeviceProcess.start(["sound", "--socket", folder.file(name), "--sink", sink, "--json"]),
@@ -146,10 +150,12 @@ export class Card implements AsyncDisposable {
   /** @returns whether the driver is still bound */
   async #play(): Promise<boolean> {
     removeFile(this.#output);
+    this.#first += FRAMES;
+    writeNumbered(this.#input, FRAMES, 0, this.#first);
     this.#ends = 0;
     this.#phase = "play";
     const options = {
-      file: this.folder.file("numbered.wav"),
+      file: this.#input,
       periodFrames: PERIOD_FRAMES,
       periods: PERIODS,
     };
@@ -169,7 +175,7 @@ export class Card implements AsyncDisposable {
 
   /** @param frames As many came back to the driver */
   #judge(ending: Ending | null, frames: number): void {
-    const numbers = existsFile(this.#output) ? numbersOf(readNumbered(this.#output)) : [];
+    const numbers = this.#heard();
     const heard = Math.max(0, numbers.reduce((most, n) => Math.max(most, n), -1) + 1);
     const expected = ending === null ? FRAMES : Math.max(frames, heard);
     // What is dropped by a reset may be noted as played and not be written.
@@ -187,9 +193,22 @@ export class Card implements AsyncDisposable {
     if (jumpsBack > this.#ends || repeated > this.#ends * PERIODS * PERIOD_FRAMES) {
       throw new Error(`${text}${repeated} frames twice in ${jumpsBack} places, ${this.#ends} ends`);
     }
+    this.#wasKilled = ending === "kill";
     this.counts[ending === null ? "playbacks" : "ended"]++;
     this.counts.frames += heard;
     this.counts.repeated += repeated;
+  }
+
+  /** The numbers of the present playback's frames in the file, counted from 0. */
+  #heard(): number[] {
+    if (!existsFile(this.#output)) return [];
+    const all = numbersOf(readNumbered(this.#output)).map((number) => number - this.#first);
+    const numbers = all.filter((number) => number >= 0);
+    const older = all.length - numbers.length;
+    if (older > (this.#wasKilled ? (1 + this.#ends) * PERIODS * PERIOD_FRAMES : 0)) {
+      throw new Error(`${this.name}: ${older} frames of an earlier playback are heard again`);
+    }
+    return numbers;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

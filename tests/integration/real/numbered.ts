@@ -16,8 +16,8 @@ const HEADER_BYTES = 44;
 /** "fmt " and "data", big-endian. */
 const [FMT, DATA] = [0x666d7420, 0x64617461];
 
-/** Writes a WAV file of `count` numbered frames, then `silence` frames of silence. */
-export function writeNumbered(path: string, count: number, silence = 0): void {
+/** Writes a WAV file of `count` frames numbered from `first` on, then `silence` frames of silence. */
+export function writeNumbered(path: string, count: number, silence = 0, first = 0): void {
   const bytes = new Uint8Array(HEADER_BYTES + 4 * (count + silence));
   const view = new DataView(bytes.buffer);
   const data = bytes.length - HEADER_BYTES;
@@ -31,7 +31,7 @@ export function writeNumbered(path: string, count: number, silence = 0): void {
   view.setUint16(32, 4, true); // bytes per frame
   view.setUint16(34, 16, true); // bits per sample
   view.setUint32(40, data, true);
-  for (let i = 0; i < count; i++) view.setUint32(HEADER_BYTES + 4 * i, FIRST + i, true);
+  for (let i = 0; i < count; i++) view.setUint32(HEADER_BYTES + 4 * i, FIRST + first + i, true);
   Deno.writeFileSync(path, bytes);
 }
 
