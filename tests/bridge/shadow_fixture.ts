@@ -99,7 +99,6 @@ export class BackEnd {
 
 export class ShadowBench {
   readonly memory: GuestMemory;
-  readonly bytes: Uint8Array<ArrayBuffer>;
   readonly state: RingState;
   readonly setUp: AccessQueue;
   readonly queueState: RingQueue;
@@ -114,7 +113,6 @@ export class ShadowBench {
     const { size = 8, eventIdx = false, replay = STATELESS, queue: index = 0 } = options;
     const { tables: entries = 16, start = 0 } = options;
     const buffer = new ArrayBuffer(DRIVER_BYTES);
-    this.bytes = new Uint8Array(buffer);
     this.memory = new GuestMemory([{ guest: DRIVER, buffer }]);
     const { desc, avail, used } = splitRingLayout(DRIVER, size);
     this.layout = { index, size, desc, avail, used };
@@ -145,6 +143,11 @@ export class ShadowBench {
     this.driver = new DriverQueue<string>(ring, entries > 0 ? tables : undefined);
     this.replay = new DeviceReplay(replay, this.state.replay, 0);
     this.queue = this.open();
+  }
+
+  /** The driver's memory. */
+  get bytes(): Uint8Array<ArrayBuffer> {
+    return this.memory.regions[0]!.u8;
   }
 
   /** By head: the mark of a chain in flight, to be damaged. */

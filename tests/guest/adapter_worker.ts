@@ -9,24 +9,22 @@ import { FakeDevice } from "./fake_device.ts";
 
 const DOORBELL = 1;
 
+/** Answers the access in the page. */
+function answer(page: SharedPage, { registers }: FakeDevice): void {
+  if (page.isRead) page.answer(registers.read(page.offset, page.size));
+  else registers.write(page.offset, page.size, page.data);
+  page.finish();
+}
+
 serveBlocking<AdapterContract>(({ port, options }) => {
   const page = new SharedPage(viewMemory(port.page));
-  const memory = new GuestMemory(
-    port.memory.map((range) => ({ guest: range.guest, buffer: viewMemory(range) })),
-  );
-  const device = new FakeDevice(memory, options);
+  const regions = port.memory.map((one) => ({ guest: one.guest, buffer: viewMemory(one) }));
+  const device = new FakeDevice(new GuestMemory(regions), options);
   const epoll = Epoll.create();
   const signal = PeerSignal.create();
   epoll.add(port.doorbell, EPOLLIN | EPOLLET, DOORBELL);
   let isDeaf = false;
 
-  const answer = (): void => {
-    const { registers } = device;
-    if (page.isRead) page.answer(registers.read(page.offset, page.size));
-    else registers.write(page.offset, page.size, page.data);
-    page.finish();
-    ring(port.wakeup, signal);
-  };
   const interrupt = (): void => {
     if (!device.interrupt) return;
     device.interrupt = false;
@@ -52,7 +50,8 @@ serveBlocking<AdapterContract>(({ port, options }) => {
     },
     turn() {
       if (isDeaf || !page.pending) return;
-      answer();
+      answer(page, device);
+      ring(port.wakeup, signal);
       device.run();
       interrupt();
     },

@@ -65,6 +65,8 @@ export interface DriverLog {
   resets: number;
 }
 
+const draws = new Draws(1);
+
 const IDS = { sound: snd.SOUND_DEVICE_ID, rng: 4 };
 
 export class FakeDevice {
@@ -80,7 +82,6 @@ export class FakeDevice {
   readonly sound: FakeSound;
   #rings: (DeviceRing | null)[] = [];
   #toServe = new Set<number>();
-  readonly #draws = new Draws(1);
   readonly #chain = new Chain();
 
   constructor(readonly memory: GuestMemory, readonly options: FakeOptions) {
@@ -173,7 +174,7 @@ export class FakeDevice {
 
   #entropy(ring: DeviceRing): void {
     const room = this.#chain.writableBytes;
-    const bytes = this.#draws.bytes(this.script.rngBytes ?? room);
+    const bytes = draws.bytes(this.script.rngBytes ?? room);
     this.#chain.scatter(0, bytes);
     ring.complete(this.#chain.head, bytes.length);
     this.corrupt(ring);

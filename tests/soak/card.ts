@@ -27,25 +27,48 @@ const HANG_MS = 5000;
 /** How a driver ends a playback. */
 export type Ending = "stop" | "kill" | "unbind" | "reset";
 
+/** Measures how long a card makes no progress. */
+class Watch {
+  #holds = 0;
+  #idleMs = 0;
+  #beat = "";
+
+  /** Progress is not expected until {@linkcode release}, again for each call. */
+  hold(): void {
+    this.#holds++;
+  }
+
+  release(): void {
+    this.#holds--;
+    this.restart();
+  }
+
+  restart(): void {
+    this.#idleMs = 0;
+  }
+
+  /** Lets time pass. @param beat Changes with each progress @returns milliseconds without progress */
+  idleAfter(ms: number, beat: string): number {
+    this.#idleMs = this.#holds > 0 || beat !== this.#beat ? 0 : this.#idleMs + ms;
+    this.#beat = beat;
+    return this.#idleMs;
+  }
+}
+
 /** See the module. */
 export class Card implements AsyncDisposable {
   /** Whole playbacks, those that the driver ended, and frames that were found in files. */
   readonly counts = { playbacks: 0, ended: 0, frames: 0, repeated: 0 };
   readonly #stack: AsyncDisposableStack;
-  readonly #input: string;
-  readonly #output: string;
-  /** Number of the present playback's first frame: each playback has its own. */
-  #first = 0;
-  /** Whether the last application was killed: what the device has of it is heard in the next playback. */
-  #wasKilled = false;
+  /**
+   * The present playback: the number of its first frame (each has its own), whether the last application was killed (what
+   * the device has of it is heard in this one), how often the device or viola ended.
+   */
+  readonly #playback = { first: 0, wasKilled: false, ends: 0 };
   /** How the driver ends the present playback, and until it has. */
   #ending: Ending | null = null;
   #interrupting: Promise<void> | null = null;
-  /** How often the device or viola ended since the playback began. */
-  #ends = 0;
-  #held = 0;
-  #idle = 0;
-  #beat = "";
+  readonly #watch = new Watch();
   #phase = "start";
   #over = false;
 
@@ -57,8 +80,6 @@ export class Card implements AsyncDisposable {
     stack: AsyncDisposableStack,
   ) {
     this.#stack = stack;
-    this.#input = folder.file(`${name}-input.wav`);
-    this.#output = folder.file(`${name}.wav`);
   }
 
   /** Starts the device process and the driver. @param node What the driver is at */
@@ -123,36 +144,41 @@ export class Card implements AsyncDisposable {
 
   /** The device or viola ends: what is in flight may be heard twice. */
   disturb(): void {
-    this.#ends++;
-    this.#idle = 0;
+    this.#playback.ends++;
+    this.#watch.restart();
   }
 
   /** Somebody that it depends on is stopped; again for each. */
   hold(): void {
-    this.#held++;
+    this.#watch.hold();
   }
 
   release(): void {
-    this.#held--;
-    this.#idle = 0;
+    this.#watch.release();
   }
 
   /** Lets quiet milliseconds pass. @throws {Error} when it stands still for too long */
   tick(ms: number): void {
     const beat = `${this.#phase} ${this.guest.progress.position} ${this.counts.playbacks}`;
-    this.#idle = this.#held > 0 || beat !== this.#beat ? 0 : this.#idle + ms;
-    this.#beat = beat;
-    if (this.#idle > HANG_MS) {
+    if (this.#watch.idleAfter(ms, beat) > HANG_MS) {
       throw new Error(`${this.state}: no progress for ${HANG_MS / 1000} s of a quiet machine`);
     }
+  }
+
+  get #input(): string {
+    return this.folder.file(`${this.name}-input.wav`);
+  }
+
+  get #output(): string {
+    return this.folder.file(`${this.name}.wav`);
   }
 
   /** @returns whether the driver is still bound */
   async #play(): Promise<boolean> {
     removeFile(this.#output);
-    this.#first += FRAMES;
-    writeNumbered(this.#input, FRAMES, 0, this.#first);
-    this.#ends = 0;
+    this.#playback.first += FRAMES;
+    writeNumbered(this.#input, FRAMES, 0, this.#playback.first);
+    this.#playback.ends = 0;
     this.#phase = "play";
     const options = {
       file: this.#input,
@@ -190,10 +216,14 @@ export class Card implements AsyncDisposable {
     if (missing.length > 0) {
       throw new Error(`${text}${missing.length} frames are missing, from ${missing[0]} on`);
     }
-    if (jumpsBack > this.#ends || repeated > this.#ends * PERIODS * PERIOD_FRAMES) {
-      throw new Error(`${text}${repeated} frames twice in ${jumpsBack} places, ${this.#ends} ends`);
+    if (
+      jumpsBack > this.#playback.ends || repeated > this.#playback.ends * PERIODS * PERIOD_FRAMES
+    ) {
+      throw new Error(
+        `${text}${repeated} frames twice in ${jumpsBack} places, ${this.#playback.ends} ends`,
+      );
     }
-    this.#wasKilled = ending === "kill";
+    this.#playback.wasKilled = ending === "kill";
     this.counts[ending === null ? "playbacks" : "ended"]++;
     this.counts.frames += heard;
     this.counts.repeated += repeated;
@@ -202,10 +232,14 @@ export class Card implements AsyncDisposable {
   /** The numbers of the present playback's frames in the file, counted from 0. */
   #heard(): number[] {
     if (!existsFile(this.#output)) return [];
-    const all = numbersOf(readNumbered(this.#output)).map((number) => number - this.#first);
+    const all = numbersOf(readNumbered(this.#output)).map((number) =>
+      number - this.#playback.first
+    );
     const numbers = all.filter((number) => number >= 0);
     const older = all.length - numbers.length;
-    if (older > (this.#wasKilled ? (1 + this.#ends) * PERIODS * PERIOD_FRAMES : 0)) {
+    if (
+      older > (this.#playback.wasKilled ? (1 + this.#playback.ends) * PERIODS * PERIOD_FRAMES : 0)
+    ) {
       throw new Error(`${this.name}: ${older} frames of an earlier playback are heard again`);
     }
     return numbers;

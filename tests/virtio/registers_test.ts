@@ -11,8 +11,8 @@ import {
 import { Driver, hex, NEGOTIATE_2, NEGOTIATE_LEGACY, setUp1, setUp2 } from "./register_fixture.ts";
 import { type Mistake, V1 } from "./register_fixture.ts";
 
-Deno.test("a version 1 device is probed, used and taken down as Linux does it", () => {
-  const driver = new Driver(V1);
+/** As Linux probes version 1. */
+function probe1(driver: Driver): void {
   driver.run(`
     r 000 74726976  # "virt"
     r 004 1
@@ -42,6 +42,10 @@ Deno.test("a version 1 device is probed, used and taken down as Linux does it", 
     "status 0x1 -> 0x3",
     "status 0x3 -> 0xb",
   ]);
+}
+
+/** As Linux sets the queues up, version 1. */
+function setUpQueues1(driver: Driver): void {
   for (let i = 0; i < 4; i++) {
     driver.run(`
       w 030 ${i}
@@ -60,6 +64,10 @@ Deno.test("a version 1 device is probed, used and taken down as Linux does it", 
     avail: 0x104d3400,
     used: 0x104d4000,
   });
+}
+
+/** As Linux uses and unbinds a device, version 1. */
+function use1(driver: Driver): void {
   driver.run(`
     r1 100 2        # jacks, byte by byte
     r1 101 0
@@ -86,6 +94,10 @@ Deno.test("a version 1 device is probed, used and taken down as Linux does it", 
   `);
   assertEquals(driver.events(), ["reset at status 0x0"]);
   assertEquals(driver.state.driverFeatures, 0n);
+}
+
+/** As Linux binds it again, and what was counted. */
+function rebind1(driver: Driver): void {
   driver.run(`
     w 070 1         # bind: no page size again
     w 070 3
@@ -107,10 +119,18 @@ Deno.test("a version 1 device is probed, used and taken down as Linux does it", 
   assertEquals(driver.state.counters[DEVICE_COUNTERS.badAccesses], 0);
   assertEquals(driver.state.counters[DEVICE_COUNTERS.notifications], 2);
   assertEquals(driver.state.counters[DEVICE_COUNTERS.resets], 2);
+}
+
+Deno.test("a version 1 device is probed, used and taken down as Linux does it", () => {
+  const driver = new Driver(V1);
+  probe1(driver);
+  setUpQueues1(driver);
+  use1(driver);
+  rebind1(driver);
 });
 
-Deno.test("a version 2 device is probed, used and taken down as Linux does it", () => {
-  const driver = new Driver();
+/** As Linux probes version 2. */
+function probe2(driver: Driver): void {
   driver.run(`
     r 000 74726976
     r 004 2
@@ -144,6 +164,10 @@ Deno.test("a version 2 device is probed, used and taken down as Linux does it", 
     r 0b0 ffffffff  # no shared memory
     r 0b4 ffffffff
   `);
+}
+
+/** As Linux sets the queues up, version 2. */
+function setUpQueues2(driver: Driver): void {
   for (let i = 0; i < 4; i++) {
     driver.run(`
       w 030 ${i}
@@ -167,6 +191,10 @@ Deno.test("a version 2 device is probed, used and taken down as Linux does it", 
     avail: 0x1_0004_2200,
     used: 0x2_0004_2400,
   });
+}
+
+/** As Linux uses and unbinds a device, version 2. */
+function use2(driver: Driver): void {
   driver.events();
   driver.run(`
     r 070 b
@@ -190,6 +218,13 @@ Deno.test("a version 2 device is probed, used and taken down as Linux does it", 
   `);
   assertEquals(driver.events(), ["reset at status 0x0"]);
   assertEquals(driver.state.counters[DEVICE_COUNTERS.badAccesses], 0);
+}
+
+Deno.test("a version 2 device is probed, used and taken down as Linux does it", () => {
+  const driver = new Driver();
+  probe2(driver);
+  setUpQueues2(driver);
+  use2(driver);
 });
 
 Deno.test("a legacy driver goes from DRIVER to DRIVER_OK without FEATURES_OK", () => {

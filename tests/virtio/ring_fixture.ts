@@ -74,14 +74,35 @@ export class RawRing {
     return this.view.getUint16(at, true);
   }
 
-  // Each reads a field, and sets it first when given a value.
-  availFlags = (value?: number): number => this.#u16(0x1000, value);
-  availIdx = (value?: number): number => this.#u16(0x1002, value);
-  availRing = (i: number, value?: number): number => this.#u16(0x1004 + 2 * i, value);
-  usedEvent = (value?: number): number => this.#u16(0x1004 + 2 * this.size, value);
-  usedFlags = (value?: number): number => this.#u16(0x2000, value);
-  usedIdx = (value?: number): number => this.#u16(0x2002, value);
-  availEvent = (value?: number): number => this.#u16(0x2004 + 8 * this.size, value);
+  // ---- each reads a field, and sets it first when given a value ----
+
+  availFlags(value?: number): number {
+    return this.#u16(0x1000, value);
+  }
+
+  availIdx(value?: number): number {
+    return this.#u16(0x1002, value);
+  }
+
+  availRing(i: number, value?: number): number {
+    return this.#u16(0x1004 + 2 * i, value);
+  }
+
+  usedEvent(value?: number): number {
+    return this.#u16(0x1004 + 2 * this.size, value);
+  }
+
+  usedFlags(value?: number): number {
+    return this.#u16(0x2000, value);
+  }
+
+  usedIdx(value?: number): number {
+    return this.#u16(0x2002, value);
+  }
+
+  availEvent(value?: number): number {
+    return this.#u16(0x2004 + 8 * this.size, value);
+  }
 
   usedRing(i: number, element?: [id: number, length: number]): [number, number] {
     const at = 0x2004 + 8 * i;

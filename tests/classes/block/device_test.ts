@@ -87,6 +87,49 @@ forBoth("many requests at once are all answered, each with its own data", {}, (m
   reads.forEach((token, i) => assertEquals(disk.wait(token).data, datas[i]));
 });
 
+/** Requests that break a rule, and their status. */
+function badRequests(
+  capacity: number,
+  block: Uint8Array,
+): [name: string, pieces: Uint8Array[], rooms: number[], status: number][] {
+  return [
+    ["a head cut short", [head(T_IN).subarray(0, 15)], [4096, 1], S_IOERR],
+    ["no head", [], [1], S_IOERR],
+    ["an unknown type", [head(99)], [1], S_UNSUPP],
+    ["SCSI", [head(2)], [1], S_UNSUPP],
+    ["secure erase", [head(14), rangesOf({ sectors: 8 })], [1], S_UNSUPP],
+    ["a read of half a block", [head(T_IN)], [2048, 1], S_IOERR],
+    ["a read of parts of a sector", [head(T_IN)], [4097, 1], S_IOERR],
+    ["a read between blocks", [head(T_IN, 4)], [4096, 1], S_IOERR],
+    ["a read at the end", [head(T_IN, capacity)], [4096, 1], S_IOERR],
+    ["a read over the end", [head(T_IN, capacity - 8)], [8192, 1], S_IOERR],
+    ["a read far beyond", [head(T_IN, 2 ** 52)], [4096, 1], S_IOERR],
+    ["a write over the end", [head(T_OUT, capacity), block], [1], S_IOERR],
+    ["a write of half a block", [head(T_OUT), block.subarray(2048)], [1], S_IOERR],
+    ["no ranges", [head(T_DISCARD)], [1], S_IOERR],
+    ["half a range", [head(T_DISCARD), rangesOf({ sectors: 8 }).subarray(8)], [1], S_IOERR],
+    ["too many ranges", [head(T_DISCARD), rangesOf(...new Array(17).fill({}))], [1], S_IOERR],
+    [
+      "a range over the end",
+      [head(T_DISCARD), rangesOf({ sector: capacity, sectors: 8 })],
+      [1],
+      S_IOERR,
+    ],
+    ["parts of a block", [head(T_WRITE_ZEROES), rangesOf({ sectors: 1 })], [1], S_IOERR],
+    ["too many zeros", [head(T_WRITE_ZEROES), rangesOf({ sectors: 32776 })], [1], S_IOERR],
+    // §5.2.6.2: "The device MUST set the status byte to VIRTIO_BLK_S_UNSUPP for discard, secure erase and write zeroes
+    // commands if any unknown flag is set", and "for discard commands if the unmap flag is set".
+    [
+      "an unknown flag",
+      [head(T_WRITE_ZEROES), rangesOf({ sectors: 8, flags: 2 })],
+      [1],
+      S_UNSUPP,
+    ],
+    ["a discard to unmap", [head(T_DISCARD), rangesOf({ sectors: 8, flags: 1 })], [1], S_UNSUPP],
+    ["an identifier without room", [head(T_GET_ID)], [19, 1], S_IOERR],
+  ];
+}
+
 forBoth(
   "bad requests are refused with a status, and the next is served",
   { blockSize: 4096 },
@@ -94,44 +137,8 @@ forBoth(
     using disk = make();
     const { capacity } = disk.config;
     const block = new Uint8Array(4096);
-    const cases: [name: string, pieces: Uint8Array[], rooms: number[], status: number][] = [
-      ["a head cut short", [head(T_IN).subarray(0, 15)], [4096, 1], S_IOERR],
-      ["no head", [], [1], S_IOERR],
-      ["an unknown type", [head(99)], [1], S_UNSUPP],
-      ["SCSI", [head(2)], [1], S_UNSUPP],
-      ["secure erase", [head(14), rangesOf({ sectors: 8 })], [1], S_UNSUPP],
-      ["a read of half a block", [head(T_IN)], [2048, 1], S_IOERR],
-      ["a read of parts of a sector", [head(T_IN)], [4097, 1], S_IOERR],
-      ["a read between blocks", [head(T_IN, 4)], [4096, 1], S_IOERR],
-      ["a read at the end", [head(T_IN, capacity)], [4096, 1], S_IOERR],
-      ["a read over the end", [head(T_IN, capacity - 8)], [8192, 1], S_IOERR],
-      ["a read far beyond", [head(T_IN, 2 ** 52)], [4096, 1], S_IOERR],
-      ["a write over the end", [head(T_OUT, capacity), block], [1], S_IOERR],
-      ["a write of half a block", [head(T_OUT), block.subarray(2048)], [1], S_IOERR],
-      ["no ranges", [head(T_DISCARD)], [1], S_IOERR],
-      ["half a range", [head(T_DISCARD), rangesOf({ sectors: 8 }).subarray(8)], [1], S_IOERR],
-      ["too many ranges", [head(T_DISCARD), rangesOf(...new Array(17).fill({}))], [1], S_IOERR],
-      [
-        "a range over the end",
-        [head(T_DISCARD), rangesOf({ sector: capacity, sectors: 8 })],
-        [1],
-        S_IOERR,
-      ],
-      ["parts of a block", [head(T_WRITE_ZEROES), rangesOf({ sectors: 1 })], [1], S_IOERR],
-      ["too many zeros", [head(T_WRITE_ZEROES), rangesOf({ sectors: 32776 })], [1], S_IOERR],
-      // §5.2.6.2: "The device MUST set the status byte to VIRTIO_BLK_S_UNSUPP for discard, secure erase and write zeroes
-      // commands if any unknown flag is set", and "for discard commands if the unmap flag is set".
-      [
-        "an unknown flag",
-        [head(T_WRITE_ZEROES), rangesOf({ sectors: 8, flags: 2 })],
-        [1],
-        S_UNSUPP,
-      ],
-      ["a discard to unmap", [head(T_DISCARD), rangesOf({ sectors: 8, flags: 1 })], [1], S_UNSUPP],
-      ["an identifier without room", [head(T_GET_ID)], [19, 1], S_IOERR],
-    ];
     disk.write(0, block.fill(9));
-    for (const [name, pieces, rooms, status] of cases) {
+    for (const [name, pieces, rooms, status] of badRequests(capacity, block)) {
       const answer = disk.do(pieces, rooms);
       assertEquals(answer.status, status, name);
       const room = rooms.reduce((sum, n) => sum + n, 0);

@@ -258,9 +258,8 @@ class Run implements Disposable {
   readonly #session: FrontEndSession;
   readonly #replies: MessageReader;
   readonly #spare: Fd[] = [];
-  /** Requests that were sent, in order; those before this one were answered, or never will be. */
+  /** Requests that were sent, in order, after the last one that was answered. */
   readonly #asked: number[] = [];
-  #answered = 0;
   /** Whether all that was sent are messages: only then is it known what was asked. */
   #isFramed = true;
   #ends = 0;
@@ -348,9 +347,9 @@ class Run implements Disposable {
         assert(reply.fds.length <= most, `${reply.fds.length} descriptors in reply to ${name}`);
         for (const fd of reply.fds) fd.close();
         if (!this.#isFramed) continue;
-        const at = this.#asked.indexOf(reply.request, this.#answered);
+        const at = this.#asked.indexOf(reply.request);
         assert(at >= 0, `a reply to ${name}, which was not asked`);
-        this.#answered = at + 1;
+        this.#asked.splice(0, at + 1);
       }
     } catch (error) {
       expectError(error, VhostUserError);

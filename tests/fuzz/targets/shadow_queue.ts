@@ -48,21 +48,9 @@ const words = fc.array(mostly(fc.nat({ max: 9 }), ANY_U32), { minLength: 1, maxL
 const ringNoise = fc.tuple(words, fc.constantFrom(Uint16Array, Uint32Array))
   .map(([all, Words]) => new Uint8Array(Words.from(all).buffer));
 
-/** @param ring The ring that the hostile side writes @param most Where else noise goes: up to so many bytes from the rings on */
-function inputs(ring: "avail" | "used", most: number): fc.Arbitrary<Input> {
-  const noise: fc.Arbitrary<Noise> = fc.oneof(
-    fc.record({
-      part: fc.constantFrom(ring, ring, "desc" as const),
-      at: fc.constantFrom(0, 2, 2, 4, 8, 12, 16, 20),
-      bytes: ringNoise,
-    }),
-    fc.record({
-      part: fc.constant("anywhere" as const),
-      at: fc.nat({ max: most }),
-      bytes: anyBytes(16),
-    }),
-  );
-  const step: fc.Arbitrary<Step> = fc.oneof(
+/** One step of a run. @param noise What the hostile side writes */
+function stepsWith(noise: fc.Arbitrary<Noise>): fc.Arbitrary<Step> {
+  return fc.oneof(
     {
       weight: 5,
       arbitrary: fc.record({
@@ -99,12 +87,28 @@ function inputs(ring: "avail" | "used", most: number): fc.Arbitrary<Input> {
       arbitrary: noise.map((one): Step => ({ do: "noise", ...one })),
     },
   );
+}
+
+/** @param ring The ring that the hostile side writes @param most Where else noise goes: up to so many bytes from the rings on */
+function inputs(ring: "avail" | "used", most: number): fc.Arbitrary<Input> {
+  const noise: fc.Arbitrary<Noise> = fc.oneof(
+    fc.record({
+      part: fc.constantFrom(ring, ring, "desc" as const),
+      at: fc.constantFrom(0, 2, 2, 4, 8, 12, 16, 20),
+      bytes: ringNoise,
+    }),
+    fc.record({
+      part: fc.constant("anywhere" as const),
+      at: fc.nat({ max: most }),
+      bytes: anyBytes(16),
+    }),
+  );
   return fc.record({
     size: fc.constantFrom(4, 8),
     tables: fc.constantFrom(0, 8),
     eventIdx: fc.boolean(),
     start: fc.constantFrom(0, 1000),
-    steps: fc.array(step, { maxLength: 50, size: "max" }),
+    steps: fc.array(stepsWith(noise), { maxLength: 50, size: "max" }),
   });
 }
 

@@ -39,19 +39,7 @@ function run(port: SoftGuestPort, { play, record, frames, format }: DuplexOption
   const [output, input] = [card.stream(D_OUTPUT), card.stream(D_INPUT)];
   using reader = WavReader.open(play);
   using writer = WavWriter.create(record, format);
-  const { code } = formatOfWav(format)!;
-  const rate = FRAME_RATES.indexOf(format.rate);
-  const { channels } = format;
-  for (const stream of [output, input]) {
-    stream.setParams({
-      format: code,
-      rate,
-      channels,
-      periodFrames: PERIOD_FRAMES,
-      periods: PERIODS,
-    });
-    stream.prepare();
-  }
+  for (const stream of [output, input]) prepare(stream, format);
   const fill = (message: PcmMessage): boolean => {
     message.length = message.views.reduce((sum, view) => sum + reader.read(view), 0);
     return message.length > 0;
@@ -75,6 +63,17 @@ function run(port: SoftGuestPort, { play, record, frames, format }: DuplexOption
   }
   card.shutDown();
   device.remove();
+}
+
+function prepare(stream: PcmStream, format: DuplexOptions["format"]): void {
+  stream.setParams({
+    format: formatOfWav(format)!.code,
+    rate: FRAME_RATES.indexOf(format.rate),
+    channels: format.channels,
+    periodFrames: PERIOD_FRAMES,
+    periods: PERIODS,
+  });
+  stream.prepare();
 }
 
 function awaitAny(device: SoundMmioDevice, streams: PcmStream[]): void {

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The device process dies at any moment, twenty times in one playback, and nothing is lost.
 import { assert, assertEquals } from "@std/assert";
+import type { Bridge } from "../../../lib/bridge/mod.ts";
+import type { sound } from "../../../lib/classes/mod.ts";
+import type { Guest } from "../../../lib/guest/mod.ts";
 import { attach } from "../../support/attachment.ts";
 import { socketsIn, withoutLeaks } from "../../support/leaks.ts";
 import { TempFolder } from "../../support/process.ts";
@@ -25,6 +28,44 @@ function randomFrames(draws: Draws, count: number): number[] {
   return frames.sort((a, b) => a - b);
 }
 
+/** Kills a device at random moments of a playback. @returns how many frames had come back at each kill */
+async function killRandomly(
+  device: DeviceProcess,
+  guest: Guest<typeof sound>,
+  playing: Promise<unknown>,
+): Promise<number[]> {
+  const draws = seeded();
+  const kills: number[] = [];
+  let hasEnded = false;
+  playing.catch(() => {}).finally(() => hasEnded = true);
+  const kill = async () => {
+    kills.push(guest.progress.position);
+    await device.killAndRestart();
+  };
+  for (const frame of randomFrames(draws, KILLS / 2)) {
+    while (guest.progress.position < frame && !hasEnded) await delay(1);
+    await delay(draws.number(1000 * PERIOD_FRAMES / RATE)); // Anywhere in a period.
+    await kill();
+    await delay(draws.number(SOON_MS));
+    await kill();
+  }
+  return kills;
+}
+
+/** Checks the recording: nothing is missing, and only what was in flight may be heard twice. @returns what was found */
+function judge(output: string, bridge: Bridge): string {
+  const [counters] = bridge.counters() as { losses: number; queues: { requeued: number }[] }[];
+  const requeued = counters!.queues[2]!.requeued;
+  const found = coverageOf(numbersOf(readNumbered(output)), SECONDS * RATE);
+  assertEquals(found.missing.slice(0, 10), []);
+  assert(found.jumpsBack <= KILLS, `${found.jumpsBack} repeats after ${KILLS} kills`);
+  // The bridge counted what was in flight; it is at most the driver's whole buffer.
+  assert(found.repeated <= requeued * PERIOD_FRAMES, `${found.repeated} frames twice`);
+  assert(requeued <= KILLS * PERIODS, `${requeued} periods offered again`);
+  return `${counters!.losses} losses, ${requeued} periods in flight offered again, ` +
+    `${found.repeated} frames heard twice in ${found.jumpsBack} places`;
+}
+
 for (const memory of ["isolated", "direct"] as const) {
   Deno.test(`a sound device killed ${KILLS} times in one playback loses nothing, ${memory}`, async () => {
     await withoutLeaks(async () => {
@@ -39,51 +80,15 @@ for (const memory of ["isolated", "direct"] as const) {
         ]);
         await using attachment = await attach({ kind: "sound", socket: socket!, memory });
         const { guest, bridge, events } = attachment;
-        const playing = guest.call("play", {
-          file: input!,
-          periodFrames: PERIOD_FRAMES,
-          periods: PERIODS,
-        });
-        let hasEnded = false;
-        playing.catch(() => {}).finally(() => hasEnded = true);
-        /** How many frames had come back at each kill. */
-        const kills: number[] = [];
-        const kill = async () => {
-          kills.push(guest.progress.position);
-          await device.killAndRestart();
-        };
-        const draws = seeded();
-        const killing = (async () => {
-          for (const frame of randomFrames(draws, KILLS / 2)) {
-            while (guest.progress.position < frame && !hasEnded) await delay(1);
-            await delay(draws.number(1000 * PERIOD_FRAMES / RATE)); // Anywhere in a period.
-            await kill();
-            await delay(draws.number(SOON_MS));
-            await kill();
-          }
-        })();
-        const [result] = await Promise.all([playing, killing]);
+        const buffer = { periodFrames: PERIOD_FRAMES, periods: PERIODS };
+        const playing = guest.call("play", { file: input!, ...buffer });
+        const [result, kills] = await Promise.all([playing, killRandomly(device, guest, playing)]);
         assertEquals(result.ioErrors, 0);
         assertEquals(result.frames, SECONDS * RATE, events.map(({ text }) => text).join("\n"));
         assert(kills.every((position) => position < SECONDS * RATE), `played out: ${kills}`);
-        const [counters] = bridge.counters() as {
-          losses: number;
-          queues: { requeued: number }[];
-        }[];
-        const requeued = counters!.queues[2]!.requeued;
-        const found = coverageOf(numbersOf(readNumbered(output!)), SECONDS * RATE);
+        const found = judge(output!, bridge);
         // deno-lint-ignore no-console -- the report that this test is for
-        console.log(
-          `${memory}: ${kills.length} kills, ${
-            counters!.losses
-          } losses, ${requeued} periods in flight offered again, ` +
-            `${found.repeated} frames heard twice in ${found.jumpsBack} places`,
-        );
-        assertEquals(found.missing.slice(0, 10), []);
-        assert(found.jumpsBack <= KILLS, `${found.jumpsBack} repeats after ${KILLS} deaths`);
-        // Only what was in flight may be heard twice: the bridge counted it. It is at most the driver's whole buffer.
-        assert(found.repeated <= requeued * PERIOD_FRAMES, `${found.repeated} frames twice`);
-        assert(requeued <= KILLS * PERIODS, `${requeued} periods offered again`);
+        console.log(`${memory}: ${kills.length} kills, ${found}`);
       }
       assertEquals(socketsIn(folder.path), []);
     });

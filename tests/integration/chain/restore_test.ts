@@ -146,6 +146,35 @@ Deno.test("what a store process or systemd held is refused with a reason when it
   });
 });
 
+/** Descriptors from systemd that cannot be used, by the environment that it gives a service. */
+function misused(
+  fds: Fd[],
+  names: readonly string[],
+): [name: string, reason: RegExp, options: Parameters<Place["assertRefused"]>[1]][] {
+  const busy = /EBUSY/;
+  const all = names.join(":");
+  const others = names.map(() => "stored").join(":");
+  const twice = /systemd held 1of7, 2of7, 3of7, 4of7, 5of7, 6of7, 7of7, 7of7, expected all/;
+  return [
+    ["for another process: not at all", busy, { env: { LISTEN_PID: `${Deno.pid}` } }],
+    ["for no process: not at all", busy, { env: { LISTEN_PID: "" } }],
+    ["without names: not at all", busy, { env: { LISTEN_FDNAMES: "" } }],
+    ["under others' names: not at all", busy, { env: { LISTEN_FDNAMES: others } }],
+    ["a count that is no number: not at all", busy, { env: { LISTEN_FDS: "some" } }],
+    ["fewer names than descriptors", /systemd held 4of7, 5of7, 6of7, 7of7, expected all/, {
+      env: { LISTEN_FDNAMES: names.slice(0, 4).join(":") },
+    }],
+    ["fewer descriptors than names", /systemd held 6of7, 7of7, expected all/, {
+      env: { LISTEN_FDS: "7", LISTEN_FDNAMES: all },
+      fds: fds.slice(0, 2),
+    }],
+    ["one of them twice", twice, {
+      env: { LISTEN_FDNAMES: `${all}:${names[0]}` },
+      fds: [...fds, fds[0]!],
+    }],
+  ];
+}
+
 Deno.test("what systemd passes is taken as it says, or not at all", async (t) => {
   await withoutLeaks(async () => {
     await using place = await Place.create();
@@ -154,53 +183,9 @@ Deno.test("what systemd passes is taken as it says, or not at all", async (t) =>
     const fds = manager.stored.map(({ fd }) => fd);
     const names = manager.stored.map(({ name }) => name);
     const LISTEN_FDNAMES = names.join(":");
-    const busy = /EBUSY/;
-    await t.step(
-      "for another process: not at all",
-      () => place.assertRefused(busy, { env: { LISTEN_PID: `${Deno.pid}` } }),
-    );
-    await t.step(
-      "for no process: not at all",
-      () => place.assertRefused(busy, { env: { LISTEN_PID: "" } }),
-    );
-    await t.step(
-      "without names: not at all",
-      () => place.assertRefused(busy, { env: { LISTEN_FDNAMES: "" } }),
-    );
-    await t.step(
-      "under others' names: not at all",
-      () => place.assertRefused(busy, { env: { LISTEN_FDNAMES: names.fill("stored").join(":") } }),
-    );
-    await t.step(
-      "a count that is none: not at all",
-      () => place.assertRefused(busy, { env: { LISTEN_FDS: "some" } }),
-    );
-    await t.step(
-      "fewer names than descriptors",
-      () =>
-        place.assertRefused(/systemd held 4of7, 5of7, 6of7, 7of7, expected all/, {
-          env: { LISTEN_FDNAMES: LISTEN_FDNAMES.split(":").slice(0, 4).join(":") },
-        }),
-    );
-    await t.step(
-      "fewer descriptors than names",
-      () =>
-        place.assertRefused(/systemd held 6of7, 7of7, expected all/, {
-          env: { LISTEN_FDS: "7", LISTEN_FDNAMES },
-          fds: fds.slice(0, 2),
-        }),
-    );
-    await t.step(
-      "one of them twice",
-      () =>
-        place.assertRefused(
-          /systemd held 1of7, 2of7, 3of7, 4of7, 5of7, 6of7, 7of7, 7of7, expected all/,
-          {
-            env: { LISTEN_FDNAMES: `${LISTEN_FDNAMES}:${LISTEN_FDNAMES.split(":")[0]}` },
-            fds: [...fds, fds[0]!],
-          },
-        ),
-    );
+    for (const [name, reason, options] of misused(fds, names)) {
+      await t.step(name, () => place.assertRefused(reason, options));
+    }
     await t.step("among others that are not viola's: they stay as they are", async () => {
       using other = EventFd.create();
       using socket = UnixSocket.datagram(manager.address);

@@ -45,6 +45,26 @@ const onSocket = (name: string, test: (folder: string, reactor: Reactor) => Prom
       })
     ));
 
+/** Plays whole periods, four of them in flight. */
+async function playPeriods(driver: RemoteDriver, samples: Uint8Array): Promise<void> {
+  const count = samples.length / PERIOD;
+  let offered = 0;
+  let done = 0;
+  const offer = (): void => {
+    if (offered === count) return;
+    const period = samples.subarray(offered * PERIOD, (offered + 1) * PERIOD);
+    driver.offer(VQ_TX, offered, xfer(0, period), 8);
+    offered++;
+  };
+  for (let i = 0; i < 4; i++) offer();
+  while (done < count) {
+    for (const { token } of await driver.next(VQ_TX)) {
+      assertEquals(token, done++);
+      offer();
+    }
+  }
+}
+
 onSocket(
   "a card at a socket plays and captures, and leaves no socket",
   async (folder, reactor) => {
@@ -61,25 +81,7 @@ onSocket(
       );
       const samples = noise(30 * PERIOD);
       await driver.startPlayback(PARAMS);
-      let offered = 0;
-      let done = 0;
-      const offer = (): void => {
-        if (offered === 30) return;
-        driver.offer(
-          VQ_TX,
-          offered,
-          xfer(0, samples.subarray(offered * PERIOD, (offered + 1) * PERIOD)),
-          8,
-        );
-        offered++;
-      };
-      for (let i = 0; i < 4; i++) offer();
-      while (done < 30) {
-        for (const { token } of await driver.next(VQ_TX)) {
-          assertEquals(token, done++);
-          offer();
-        }
-      }
+      await playPeriods(driver, samples);
       assertEquals(await driver.control(word(snd.R_PCM_STOP)), snd.S_OK);
       assertEquals(samplesOf(path), samples);
 
@@ -191,8 +193,27 @@ onSocket(
   },
 );
 
+/** Bytes of a buffer whose words are its number, so that missing or repeated buffers are found. */
+const PIECE = 1000;
+/** How often the device is killed. */
+const LIVES = 8;
+
+/** Checks that a file has whole buffers, none of them missing. @returns how many there are, and how many are repeated */
+function checkPieces(path: string): { count: number; repeated: number } {
+  const samples = samplesOf(path);
+  const found = new Uint32Array(samples.buffer, 0, samples.length / 4);
+  assertEquals(samples.length % PIECE, 0);
+  let count = 0;
+  for (let at = 0; at < found.length; at += PIECE / 4) {
+    const n = found[at]!;
+    assert(found.subarray(at, at + PIECE / 4).every((word) => word === n), "a torn buffer");
+    assert(n <= count, `buffer ${count} is missing`);
+    count = n + 1;
+  }
+  return { count, repeated: found.length / (PIECE / 4) - count };
+}
+
 Deno.test("killed at any moment, a card leaves a valid file with every buffer it gave back, and goes on in it", async () => {
-  const PIECE = 1000;
   const params = {
     ...PARAMS,
     channels: 1,
@@ -201,7 +222,6 @@ Deno.test("killed at any moment, a card leaves a valid file with every buffer it
     periodBytes: PIECE,
     bufferBytes: 64 * PIECE,
   };
-  // Each buffer's bytes are its number, so that what is missing or double shows.
   const numbered = (n: number): Uint8Array => {
     const words = new Uint32Array(PIECE / 4).fill(n);
     return new Uint8Array(words.buffer);
@@ -213,8 +233,7 @@ Deno.test("killed at any moment, a card leaves a valid file with every buffer it
     const draws = seeded();
     let next = 0; // the first buffer that has not come back
     let doubled = 0;
-    const lives = 8;
-    for (let life = 0; life < lives; life++) {
+    for (let life = 0; life < LIVES; life++) {
       await using reactor = new Reactor();
       await using process = Process.start(Deno.execPath(), args);
       await using driver = new RemoteDriver(reactor, "sound");
@@ -230,22 +249,13 @@ Deno.test("killed at any moment, a card leaves a valid file with every buffer it
       process.signal("SIGKILL");
       await process.ended;
       for (const { token } of driver.take(VQ_TX)) assertEquals(token, next++);
-      const samples = samplesOf(path);
-      const found = new Uint32Array(samples.buffer, 0, samples.length / 4);
-      assertEquals(samples.length % PIECE, 0);
-      let expected = 0;
-      for (let at = 0; at < found.length; at += PIECE / 4) {
-        const n = found[at]!;
-        assert(found.subarray(at, at + PIECE / 4).every((word) => word === n), "a torn buffer");
-        assert(n <= expected, `buffer ${expected} is missing`);
-        expected = n + 1;
-      }
-      assert(expected >= next, `${next} buffers came back, ${expected} are in the file`);
-      doubled = found.length / (PIECE / 4) - expected;
+      const { count, repeated } = checkPieces(path);
+      assert(count >= next, `${next} buffers came back, ${count} are in the file`);
+      doubled = repeated;
     }
-    assert(next > lives, "nothing was played");
+    assert(next > LIVES, "nothing was played");
     // One buffer is being given back when the process dies, or a ring's worth that had not been shown.
-    assert(doubled <= lives * 16, `${doubled} of ${next} buffers are there twice`);
+    assert(doubled <= LIVES * 16, `${doubled} of ${next} buffers are there twice`);
   });
 });
 

@@ -35,6 +35,11 @@ const FIELDS: Record<string, block.BlockConfig> = {
   "write_zeroes_may_unmap": { ...ZEROS, writeZeroes: { ...ZEROS.writeZeroes, mayUnmap: 1 } },
 };
 
+const SIZES = [
+  ["virtio_blk_outhdr", block.REQUEST_HEADER_SIZE],
+  ["virtio_blk_discard_write_zeroes", block.RANGE_SIZE],
+] as const;
+
 Deno.test("sizes, offsets and codes are those of <linux/virtio_blk.h>", async () => {
   const header = (fields: Partial<block.RequestHeader>) => (view: DataView) =>
     block.encodeRequestHeader(view, 0, { type: 0, sector: 0, ...fields });
@@ -54,10 +59,6 @@ Deno.test("sizes, offsets and codes are those of <linux/virtio_blk.h>", async ()
       placeOf(60, (view) => block.encodeBlockConfig(view, config)),
     ]),
   ];
-  const sizes = [
-    ["virtio_blk_outhdr", block.REQUEST_HEADER_SIZE],
-    ["virtio_blk_discard_write_zeroes", block.RANGE_SIZE],
-  ] as const;
   // Each export that has the kernel's name without its prefix; zoned devices came with Linux 6.3.
   const names = Object.entries(block).filter(([name, value]) =>
     typeof value === "number" && name !== "F_ZONED" &&
@@ -65,7 +66,7 @@ Deno.test("sizes, offsets and codes are those of <linux/virtio_blk.h>", async ()
   );
   assertEquals(names.length, 23);
   const expected = [
-    ...sizes.map(([, size]) => size),
+    ...SIZES.map(([, size]) => size),
     ...offsets.map(([, , offset]) => offset),
     ...names.map(([, value]) => value as number),
   ];
@@ -74,7 +75,7 @@ Deno.test("sizes, offsets and codes are those of <linux/virtio_blk.h>", async ()
     #include <stdio.h>
     #include <linux/virtio_blk.h>
     int main(void) {
-      ${sizes.map(([name]) => `printf("%zu ", sizeof(struct ${name}));`).join("\n")}
+      ${SIZES.map(([name]) => `printf("%zu ", sizeof(struct ${name}));`).join("\n")}
       ${offsets.map(([s, f]) => `printf("%zu ", offsetof(struct ${s}, ${f}));`).join("\n")}
       ${names.map(([name]) => `printf("%d ", (int)VIRTIO_BLK_${name});`).join("\n")}
       return 0;

@@ -49,15 +49,16 @@ function offsetOf(field: keyof can.FrameHeader): number {
   return new Uint8Array(view.buffer).indexOf(1);
 }
 
+const STRUCTURES = [
+  ["virtio_can_config", can.CAN_CONFIG_SIZE],
+  ["virtio_can_control_out", can.CONTROL_SIZE],
+  ["virtio_can_control_in", can.RESULT_SIZE],
+  ["virtio_can_tx_in", can.RESULT_SIZE],
+  ["virtio_can_tx_out", can.FRAME_HEADER_SIZE],
+  ["virtio_can_rx", can.FRAME_HEADER_SIZE],
+] as const;
+
 Deno.test("sizes, offsets and codes are those of <linux/virtio_can.h>", async () => {
-  const structures = [
-    ["virtio_can_config", can.CAN_CONFIG_SIZE],
-    ["virtio_can_control_out", can.CONTROL_SIZE],
-    ["virtio_can_control_in", can.RESULT_SIZE],
-    ["virtio_can_tx_in", can.RESULT_SIZE],
-    ["virtio_can_tx_out", can.FRAME_HEADER_SIZE],
-    ["virtio_can_rx", can.FRAME_HEADER_SIZE],
-  ] as const;
   const offsets = ["virtio_can_tx_out", "virtio_can_rx"].flatMap((structure) =>
     [
       [structure, "msg_type", offsetOf("type")],
@@ -74,7 +75,7 @@ Deno.test("sizes, offsets and codes are those of <linux/virtio_can.h>", async ()
   );
   assertEquals(names.length, 15);
   const expected = [
-    ...structures.map(([, size]) => size),
+    ...STRUCTURES.map(([, size]) => size),
     ...offsets.map(([, , offset]) => offset),
     ...names.map(([, value]) => value),
     canClass.id,
@@ -89,7 +90,7 @@ Deno.test("sizes, offsets and codes are those of <linux/virtio_can.h>", async ()
     ${STANDARD}
     #endif
     int main(void) {
-      ${structures.map(([name]) => `printf("%zu ", sizeof(struct ${name}));`).join("\n")}
+      ${STRUCTURES.map(([name]) => `printf("%zu ", sizeof(struct ${name}));`).join("\n")}
       ${offsets.map(([s, f]) => `printf("%zu ", offsetof(struct ${s}, ${f}));`).join("\n")}
       ${names.map(([name]) => `printf("%d ", (int)VIRTIO_CAN_${name});`).join("\n")}
       printf("%d ", VIRTIO_ID_CAN);

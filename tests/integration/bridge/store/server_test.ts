@@ -329,6 +329,21 @@ Deno.test("it listens in a folder of its own alone, whatever the umask is", asyn
   }
 });
 
+/** Puts devices, one by each client, until one is refused. @returns the names held, and the last reply */
+async function putMany(
+  clients: readonly Client[],
+  fds: readonly number[],
+): Promise<{ names: string[]; reply: string }> {
+  const names: string[] = [];
+  let reply = "done";
+  for (const [i, client] of clients.entries()) {
+    reply = await client.ask("put", `${i}`, fds);
+    if (reply !== "done") break;
+    names.push(`${i}`);
+  }
+  return { names, reply };
+}
+
 Deno.test("a store process without a free descriptor holds what it has, says so, and goes on when one is free", async () => {
   await withoutLeaks(async () => {
     await using folder = await TempFolder.create();
@@ -357,13 +372,7 @@ Deno.test("a store process without a free descriptor holds what it has, says so,
     // Filled by descriptors: what fits is held, the rest refused.
     for (const client of connected.splice(8)) client.socket.close();
     const many = Array<number>(MAX_DESCRIPTORS).fill(event.number);
-    const names: string[] = [];
-    let reply = "done";
-    for (const [i, client] of connected.entries()) {
-      reply = await client.ask("put", `${i}`, many);
-      if (reply !== "done") break;
-      names.push(`${i}`);
-    }
+    const { names, reply } = await putMany(connected, many);
     assert(names.length > 0 && names.length * MAX_DESCRIPTORS < limit, `${names}`);
     assertEquals(reply, "exhausted: it has no descriptor left");
     const [first, ...rest] = connected as [Client, ...Client[]];
