@@ -6,6 +6,7 @@
  */
 import type { Target } from "../target.ts";
 import { BACK_END_SESSIONS } from "./back_end.ts";
+import { CAN_FRAMES, CAN_SOCKET_FRAMES, CANDUMP_LINES } from "./can.ts";
 import { DEVICE_RINGS } from "./device_ring.ts";
 import { DRIVER_RINGS } from "./driver_ring.ts";
 import { FRONT_END_REPLIES } from "./front_end.ts";
@@ -27,4 +28,7 @@ export const TARGETS: readonly Target[] = [
   SHADOW_DRIVERS,
   WAV_HEADERS,
   WAV_WRITER,
+  CAN_FRAMES,
+  CAN_SOCKET_FRAMES,
+  CANDUMP_LINES,
 ];
