@@ -28,7 +28,6 @@ import {
   STATUS_FAILED,
 } from "../virtio/state.ts";
 import { MainState } from "../virtio/state_writers.ts";
-import { VhostUserError } from "../vhost_user/mod.ts";
 import {
   type BackEndProfile,
   type DeviceClass,
@@ -37,6 +36,7 @@ import {
 } from "../virtio/device_class.ts";
 import type { DeviceSetup } from "./device_setup.ts";
 import { InflightMemory } from "./inflight_memory.ts";
+import { chooseVersion } from "./mmio_version.ts";
 import { createMemoryUse } from "./memory_use.ts";
 import type { LaneListener } from "./lane.ts";
 import { type ReplaySource, replaySource } from "./replay.ts";
@@ -283,22 +283,6 @@ export class PresentedDevice {
     this.#resources.memory.close();
     return holder;
   }
-}
-
-/**
- * The version of the virtio-mmio registers to present.
- *
- * @throws {VhostUserError} for version 2 with a back-end that has no VIRTIO_F_VERSION_1, which version 2 demands
- */
-function chooseVersion({ mmioVersion, name }: DeviceSetup, features: bigint): 1 | 2 {
-  const isModern = (features & bit(VIRTIO_F_VERSION_1)) !== 0n;
-  if (mmioVersion === "auto") return isModern ? 2 : 1;
-  if (mmioVersion === 1 || isModern) return mmioVersion;
-  throw new VhostUserError(
-    "unfit",
-    `Cannot use the back-end of ${name} with virtio-mmio version 2: it does not offer ` +
-      "VIRTIO_F_VERSION_1 (use --mmio-version 1)",
-  );
 }
 
 /** Creates a device's in-flight memory, or takes over what the store had; null with isolated memory. */

@@ -45,6 +45,8 @@ export class FrontEnd implements Disposable {
   #channel: BackEndChannel | null = null;
   #profile: Profile | null = null;
   /** Whether the back-end has protocol features at all; then rings need to be enabled. */
+  /** Whether the back-end offers the protocol feature CONFIG. */
+  #offersConfig = false;
   #extended = false;
   #running: readonly number[] = [];
 
@@ -83,7 +85,7 @@ export class FrontEnd implements Disposable {
     const features = offered & ~PROTOCOL_FEATURES_BIT;
     this.#checkClassBits(features);
     this.#extended = features !== offered;
-    if (!this.#extended) this.#checkConfig(false);
+    if (!this.#extended) this.#checkConfig();
     const agreed = this.#extended ? await this.#agree() : 0n;
     const queueCount = await this.#countQueues(agreed);
     await this.#conversation.ask("SET_OWNER", undefined);
@@ -246,7 +248,8 @@ export class FrontEnd implements Disposable {
   async #agree(): Promise<bigint> {
     const { deviceClass, tracksInflight } = this.options;
     const offered = await this.#conversation.ask("GET_PROTOCOL_FEATURES", undefined);
-    this.#checkConfig(hasProtocolFeature(offered, "CONFIG"));
+    this.#offersConfig = hasProtocolFeature(offered, "CONFIG");
+    this.#checkConfig();
     const config = deviceClass.config.max > 0 ? CONFIG : 0n;
     const inflight = tracksInflight === true ? INFLIGHT : 0n;
     const agreed = offered & (WANTED | config | inflight);
@@ -255,18 +258,12 @@ export class FrontEnd implements Disposable {
     return agreed;
   }
 
-  #checkConfig(has: boolean): void {
+  #checkConfig(): void {
     const { name, config } = this.options.deviceClass;
-    if (config.required && !has) {
-      throw this.#unfit(
-        `it has no config space (protocol feature CONFIG), a ${name} device needs one`,
-      );
-    }
-    if (config.max === 0 && has) {
-      throw this.#unfit(
-        `it has a config space (protocol feature CONFIG), no ${name} device has one`,
-      );
-    }
+    if (!config.required || this.#offersConfig) return;
+    throw this.#unfit(
+      `it has no config space (protocol feature CONFIG), a ${name} device needs one`,
+    );
   }
 
   async #countQueues(agreed: bigint): Promise<number> {
@@ -280,9 +277,14 @@ export class FrontEnd implements Disposable {
   #checkQueues(profile: Profile): void {
     const { deviceClass } = this.options;
     const needed = deviceClass.queues(profile).length;
-    if (profile.queueCount >= needed) return;
+    const { queueCount } = profile;
+    // Some back-ends offer CONFIG in every class. With other queues besides it is another device.
+    const isOther = deviceClass.config.max === 0 && this.#offersConfig && queueCount !== needed;
+    if (queueCount >= needed && !isOther) return;
+    const config = isOther ? " and a config space (protocol feature CONFIG)" : "";
+    const none = isOther ? " and has none" : "";
     throw this.#unfit(
-      `it has ${profile.queueCount} queues, a ${deviceClass.name} device needs ${needed}`,
+      `it has ${queueCount} queues${config}, a ${deviceClass.name} device needs ${needed}${none}`,
     );
   }
 

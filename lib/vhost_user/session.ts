@@ -375,16 +375,14 @@ export class FrontEndSession {
   #setKick(body: VringFd, fds: Fd[]): void {
     const { index } = body;
     const vring = this.#vring("SET_VRING_KICK", index);
-    if (body.noFd) {
-      throw this.#refusal(`SET_VRING_KICK for queue ${index}`, "polling is not offered");
-    }
     if (vring.size === 0 || vring.layout === null) {
       throw this.#refusal(
         `SET_VRING_KICK for queue ${index}`,
         "its size and addresses are not all set, expected them before",
       );
     }
-    this.#setEvent("kick", body, fds);
+    if (body.noFd && fds.length === 0) vring.poll();
+    else this.#setEvent("kick", body, fds);
     this.#run(vring);
   }
 

@@ -11,8 +11,10 @@ import {
   EPOLLET,
   EPOLLIN,
   type Fd,
+  monotonicNs,
   type PeerSignal,
   readSystemLink,
+  TimerFd,
   type Watch,
 } from "../../ffi/mod.ts";
 import type { GuestMemory } from "../virtio/memory.ts";
@@ -29,6 +31,9 @@ import { VhostUserError } from "./errors.ts";
 export type VringEvent = "kick" | "call" | "error";
 
 const NOBODY = -1;
+
+/** Between two looks at a ring that is polled, in nanoseconds. */
+const POLL_NS = 1e6;
 
 /** A running ring, as the device uses it. */
 class LiveRing implements BackEndRing {
@@ -89,9 +94,21 @@ export class Vring {
     return this.#live !== null;
   }
 
-  /** Whether the front-end started the ring: it has a kick eventfd. */
+  /** Whether the front-end started the ring: it has a kick eventfd, or is polled. */
   get started(): boolean {
     return this.#events.kick !== null;
+  }
+
+  /** Starts the ring without a kick eventfd: its available ring is looked at each millisecond. @throws {OsError} */
+  poll(): void {
+    this.#setKick(TimerFd.create());
+  }
+
+  #setKick(fd: Fd | null): void {
+    this.#unwatch();
+    this.#events.kick?.close();
+    this.#events.kick = fd;
+    this.#watchKick();
   }
 
   /**
@@ -101,10 +118,9 @@ export class Vring {
    */
   setEvent(which: VringEvent, fd: Fd | null): void {
     if (fd !== null) checkEventFd(fd, `${which} descriptor of queue ${this.index}`);
-    if (which === "kick") this.#unwatch();
+    if (which === "kick") return this.#setKick(fd);
     this.#events[which]?.close();
     this.#events[which] = fd;
-    if (which === "kick") this.#watchKick();
     if (which === "call") this.#callAnew();
   }
 
@@ -153,15 +169,18 @@ export class Vring {
     }
   }
 
-  /** Edge-triggered: each kick is an edge, so the eventfd never needs to be read. */
+  /** Edge-triggered: each kick is an edge, so the eventfd never needs to be read, nor does the timer of a polled ring. */
   #watchKick(): void {
     const { kick } = this.#events;
     if (kick === null || this.#live === null || this.#live.failed) return;
-    this.#watch = this.host.watches.watch(
-      kick.number,
-      EPOLLIN | EPOLLET,
-      () => this.#attempt((live) => live.onKick()),
-    );
+    const arm = (): void => {
+      if (kick instanceof TimerFd) kick.set(monotonicNs() + POLL_NS);
+    };
+    this.#watch = this.host.watches.watch(kick.number, EPOLLIN | EPOLLET, () => {
+      arm();
+      this.#attempt((live) => live.onKick());
+    });
+    arm();
   }
 
   #unwatch(): void {

@@ -139,6 +139,8 @@ export interface DeviceClass<R extends Roles = Roles> {
   readonly featureNames: FeatureNames;
   /** Feature bits that are not passed on to the driver; see {@linkcode maskedFeatures}. */
   readonly masked: bigint;
+  /** Whether Linux's driver fails without VIRTIO_F_VERSION_1, with version 1 of the registers too. */
+  readonly needsVersion1?: boolean;
   /** The modules that know more of the class. */
   readonly roles: R;
 }

@@ -4,6 +4,7 @@ import { EventFd, signalEvent, takeEvent, UnixSocket } from "../../ffi/mod.ts";
 import { MessageReader } from "../../lib/vhost_user/framing.ts";
 import { BACK_END_MESSAGES, encodeMessage } from "../../lib/vhost_user/messages.ts";
 import { Driver, openDescriptors, rung, VERSION_1 } from "./harness.ts";
+import { until } from "../support/process.ts";
 import { ALL, Bench, table } from "./back_end_fixture.ts";
 
 // ---- what it does ----
@@ -224,4 +225,33 @@ Deno.test("a channel that is no socket is let go of when it is needed", async ()
   assertEquals(bench.errors.length, 1);
   assert(bench.errors[0]!.includes("ENOTSOCK"), bench.errors[0]);
   assertEquals(openDescriptors(), before);
+});
+
+Deno.test("a ring without a kick eventfd is polled", async () => {
+  await using bench = new Bench();
+  using driver = new Driver(1);
+  const raw = await bench.agreed();
+  await raw.ring(driver, 0, ["SET_VRING_KICK", "SET_VRING_ENABLE"]);
+  assertEquals(await raw.ask("SET_VRING_KICK", { index: 0, noFd: true }), "0000000000000000");
+  assertEquals(await raw.ask("SET_VRING_ENABLE", { index: 0, num: 1 }), "0000000000000000");
+  for (const text of ["one", "two", "three"]) {
+    driver.offer(0, text); // and nothing signals it
+    assertEquals(await driver.answer(0, bench.reactor), text);
+  }
+  assertEquals(await raw.ask("GET_VRING_BASE", { index: 0, num: 0 }), "0000000003000000");
+  driver.offer(0, "four");
+  assertEquals(await raw.ask("GET_QUEUE_NUM", undefined), "0400000000000000");
+  assertEquals(driver.usedIdx(0), 3);
+});
+
+Deno.test("a ring without a call eventfd is served, and nothing is signalled", async () => {
+  await using bench = new Bench();
+  using driver = new Driver(1);
+  const raw = await bench.agreed();
+  await raw.ring(driver, 0, ["SET_VRING_CALL"]);
+  assertEquals(await raw.ask("SET_VRING_CALL", { index: 0, noFd: true }), "0000000000000000");
+  driver.offer(0, "quiet");
+  signalEvent(driver.kicks[0]!.number);
+  await until(() => driver.usedIdx(0) === 1, "the answer");
+  assertEquals(takeEvent(driver.calls[0]!.number), 0);
 });

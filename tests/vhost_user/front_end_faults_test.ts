@@ -194,7 +194,12 @@ Deno.test("a back-end that is not what the class needs is unfit, and why is said
     ],
     ["no config space", { protocolFeatures: protocolFeatures("MQ") }, "it has no config space"],
     ["no protocol features", { features: VERSION_1 }, "it has no config space"],
-    ["a config space too many", {}, "no rng device has one", { deviceClass: RNG }],
+    [
+      "another class's queues and config space",
+      {},
+      "it has 4 queues and a config space (protocol feature CONFIG), a rng device needs 1 and has none",
+      { deviceClass: RNG },
+    ],
     [
       "another class's features",
       { features: 0x1_4000_0006n },
@@ -417,4 +422,12 @@ Deno.test("a back-end that reads nothing is late; one that reads again is not", 
   while (await write());
   time.pass(1000);
   assertEquals(bench.losses.map(({ fault }) => fault), ["late"]);
+});
+
+Deno.test("CONFIG that is offered by a class without a config space is not used", async () => {
+  await using bench = await Bench.create({ queueCount: 1n }, { deviceClass: RNG });
+  const profile = await bench.front.initialise();
+  assertEquals([profile.queueCount, profile.config.length], [1, 0]);
+  assertEquals(profile.protocolFeatures & protocolFeatures("CONFIG"), 0n);
+  assert(!bench.back.log.some((line) => line.startsWith("GET_CONFIG")));
 });

@@ -158,7 +158,6 @@ const OFFENCES: Offence[] = [
     "not all set",
     offend("SET_VRING_KICK", { index: 0, noFd: false }, kickOf),
   ],
-  ["polling", "polling is not offered", offend("SET_VRING_KICK", { index: 0, noFd: true })],
   [
     "a call without its descriptor",
     "0 came, expected 1",

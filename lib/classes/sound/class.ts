@@ -40,6 +40,7 @@ export const sound: DeviceClass<SoundRoles> = {
   config: { min: 12, max: 16, access: "cached", required: true },
   featureNames: { 0: "VIRTIO_SND_F_CTLS" },
   masked: 0n,
+  needsVersion1: true,
   roles: {
     device: asset("lib/classes/sound/device.ts"),
     cli: asset("lib/classes/sound/cli.ts"),

@@ -249,8 +249,8 @@ const UNFIT: readonly [behaviour: Behaviour, says: RegExp][] = [
   [{ features: 0x1_4000_0001n }, /no rng device has \(bit 0\)/],
   [{ queueCount: 0n }, /it has 0 queues, a rng device needs 1/],
   [
-    { protocolFeatures: protocolFeatures("MQ", "CONFIG") },
-    /it has a config space .*, no rng device has one/,
+    { protocolFeatures: protocolFeatures("MQ", "CONFIG"), queueCount: 4n },
+    /it has 4 queues and a config space .*, a rng device needs 1 and has none/,
   ],
 ];
 
