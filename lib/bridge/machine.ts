@@ -128,8 +128,9 @@ const IDLE: { [P in PhaseName]?: (d: Draft) => void } = {
   "announcing": leaveIfOver,
   "waiting": (d) => {
     if (d.end !== null || d.loss !== null) leave(d);
-    else if (d.driver.isReady) activate(d);
-    else syncConfig(d);
+    // What the driver has written comes first: it may change what becomes of its requests.
+    else if (d.config.writes.length > 0 || !d.driver.isReady) syncConfig(d);
+    else activate(d);
   },
   "attaching": unwind,
   "starting": unwind,
@@ -181,7 +182,7 @@ export function begin(rules: Rules): [State, Action[]] {
     device: null,
     driver: { epoch: -1, isReady: false, isFaulty: false, isServed: false, features: 0n },
     held: null,
-    config: { writes: [], sent: [], isStale: false },
+    config: { writes: [], sent: [], written: [], isStale: false },
     isConnected: false,
     backEnd: null,
     loss: null,

@@ -120,8 +120,13 @@ const ON_DONE: DoneHandlers = {
     d.phase = { ...d.phase, isSlow: true };
   },
   "write config": (d) => {
-    const { writes, isStale } = d.config;
-    d.config = { writes, sent: [], isStale: isStale || d.rules.config === "forwarded" };
+    const { sent, isStale } = d.config;
+    if (d.rules.config === "forwarded") {
+      d.config = { ...d.config, sent: [], isStale: true };
+    } else {
+      const written = sent.reduce(withWrite, d.config.written);
+      d.config = { ...d.config, sent: [], written, isStale };
+    }
   },
   "read config": (d, config) => {
     // A driver that waits in an access for this config needs no interrupt.
@@ -168,7 +173,10 @@ function acceptBackEnd(d: Draft, backEnd: Offer): void {
     d.loss = problemOf(`Cannot use the back-end of ${name}: it has ${text}`);
     return;
   }
-  d.actions.push({ do: "publish config", config: backEnd.config, interrupt: "if changed" });
+  const writes = d.config.writes.reduce(withWrite, d.config.written);
+  d.config = { ...d.config, writes };
+  const config = withWrites(backEnd.config, writes);
+  d.actions.push({ do: "publish config", config, interrupt: "if changed" });
   d.actions.push({ do: "offer", features: backEnd.features });
   report(d, "connected", `${socket} accepted a new connection`);
   enterWaiting(d);
@@ -221,8 +229,8 @@ function failed(d: Draft, job: JobName, problem: Problem): void {
   else if (!isFromReset) d.loss ??= problem;
   if (job === "start" && problem.fault !== "late" && isCurrent(d) && d.end === null) shrinkRings(d);
   if (job !== "write config") return;
-  const { sent, writes, isStale } = d.config;
-  d.config = { writes: writes.reduce(withWrite, sent), sent: [], isStale };
+  const { sent, writes } = d.config;
+  d.config = { ...d.config, writes: writes.reduce(withWrite, sent), sent: [] };
 }
 
 // ---- the driver ----
@@ -230,6 +238,16 @@ function failed(d: Draft, job: JobName, problem: Problem): void {
 /** Adds a write, replacing an earlier one to the same field, so that the list stays bounded. */
 function withWrite(writes: readonly ConfigWrite[], write: ConfigWrite): readonly ConfigWrite[] {
   return [...writes.filter(({ offset }) => offset !== write.offset), write];
+}
+
+/** A config space after the driver's writes. */
+function withWrites(
+  config: Uint8Array,
+  writes: readonly ConfigWrite[],
+): Uint8Array<ArrayBuffer> {
+  const written = Uint8Array.from(config);
+  for (const { offset, bytes } of writes) written.set(bytes, offset);
+  return written;
 }
 
 /** The driver waits in an access, which is answered at once if there is nothing to wait for. */
@@ -265,6 +283,8 @@ function noteAccess(d: Draft): void {
 function noteDriver(d: Draft, { driver, needsReset, held }: EventOf<"driver">): void {
   const isNew = driver.epoch !== d.driver.epoch;
   if (isNew && d.driver.isServed) report(d, "reset", "the driver reset the device");
+  // A reset undoes what the driver has written; it must read what the back-end has then.
+  if (isNew && d.config.written.length > 0) d.config = { ...d.config, written: [], isStale: true };
   const { isFaulty, isServed } = isNew ? { isFaulty: false, isServed: false } : d.driver;
   d.driver = { ...driver, isReady: driver.isReady && !isFaulty, isFaulty, isServed };
   // Virtio 1.2 §2.1.2: a device that sets DEVICE_NEEDS_RESET notifies the driver.

@@ -263,7 +263,7 @@ export function unwind(d: Draft): void {
 export function syncConfig(d: Draft): boolean {
   const { writes, isStale } = d.config;
   if (writes.length > 0) {
-    d.config = { writes: [], sent: writes, isStale };
+    d.config = { ...d.config, writes: [], sent: writes };
     run(d, { do: "write config", writes });
   } else if (isStale) {
     d.config = { ...d.config, isStale: false }; // a change from here on needs another read

@@ -50,6 +50,8 @@ export interface ConfigSync {
   readonly writes: readonly ConfigWrite[];
   /** The writes that are being sent. */
   readonly sent: readonly ConfigWrite[];
+  /** Cached only: the writes of the driver's present life that a back-end has; the next one is sent them again. */
+  readonly written: readonly ConfigWrite[];
   /** The back-end's config space must be read again. */
   readonly isStale: boolean;
 }

@@ -30,8 +30,31 @@ Deno.test("cached: what the driver writes is passed on, the last of each field",
 Deno.test("what a back-end was not told before it was lost is told to the next", () => {
   const scene = new Scene().runs();
   scene.happens({ on: "config written", write: WRITE, isHeld: false }).fails("write config");
+  scene.did();
   scene.ends("detach").expires("retry").ends("connect", "negotiate");
-  assertEquals(scene.world.state.config.writes, [WRITE]);
+  assertEquals(scene.world.state.config.sent, [WRITE]);
+  assertEquals(scene.did().at(-1), "write config");
+});
+
+Deno.test("cached: the next back-end is told what the last one was, before it is given requests", () => {
+  const scene = new Scene().runs();
+  scene.happens({ on: "config written", write: WRITE, isHeld: false }).ends("write config");
+  scene.happens({ on: "back-end lost", problem: problem("lost") });
+  const publish = scene.ends("detach").expires("retry").ends("connect", "negotiate").world.actions
+    .find((action) => action.do === "publish config");
+  // What the driver reads meanwhile is what it wrote.
+  assertEquals(publish?.config, Uint8Array.of(7, 0, 0, 0));
+  assertEquals(scene.world.state.config.sent, [WRITE]);
+  scene.did();
+  scene.ends("write config");
+  assertEquals(scene.did().at(-1), "attach");
+});
+
+Deno.test("cached: what a driver has written ends with its life, and it is told what there is then", () => {
+  const scene = new Scene().runs();
+  scene.happens({ on: "config written", write: WRITE, isHeld: false }).ends("write config");
+  scene.reset();
+  assertEquals(scene.world.state.config, { writes: [], sent: [], written: [], isStale: true });
 });
 
 Deno.test("forwarded: a write is answered when the back-end has it and its config was read back", () => {

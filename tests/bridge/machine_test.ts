@@ -45,7 +45,7 @@ function keyOf(w: World): string {
     device !== null,
     { ...driver, epoch: 0, features: Number(driver.features) },
     held,
-    [config.writes.length > 0, config.sent.length > 0, config.isStale],
+    [config.writes.length > 0, config.sent.length > 0, config.written.length > 0, config.isStale],
     [isConnected, Number(backEnd?.features ?? 0n)],
     loss?.fault,
     end === null ? "" : end === "close" ? end : "problem",

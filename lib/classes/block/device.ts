@@ -59,10 +59,14 @@ class BlockDevice implements VirtioDevice<BlockDeviceContract> {
     return writeConfigOf(this.#runner.disk, this.#settings, this.#writeback);
   }
 
-  /** Of the config space only `writeback` can be written, and 0 and 1 only. */
+  /**
+   * Of the config space only `writeback` can be written, and 0 and 1 only. Before the features are known it is what a front-end
+   * tells on behalf of a driver that goes on.
+   */
   writeConfig(offset: number, bytes: Uint8Array): void {
     const value = bytes[CONFIG_WRITEBACK - offset];
-    if (value !== 0 && value !== 1 || (this.#accepted & CONFIG_WCE) === 0n) return;
+    const mayWrite = this.#accepted === 0n || (this.#accepted & CONFIG_WCE) !== 0n;
+    if (value !== 0 && value !== 1 || !mayWrite) return;
     const wasWriteback = this.#writeback;
     this.#writeback = value === 1;
     this.#applyCache();

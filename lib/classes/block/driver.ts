@@ -169,6 +169,10 @@ class BlockDriver {
       throw new GuestError("EOPNOTSUPP", `switch the write cache of ${this.device.name}`);
     }
     this.device.port.write(REGISTER.config + CONFIG_WRITEBACK, 1, Number(isOn));
+    return this.writeCache;
+  }
+
+  get writeCache(): boolean {
     return this.device.readConfig(CONFIG_WRITEBACK, 1) === 1;
   }
 
@@ -198,6 +202,8 @@ export interface BlockDriverContract extends DriverContract {
     identify(): string;
     /** Switches the write cache. @returns whether it is on */
     setWriteCache(isOn: boolean): boolean;
+    /** Whether the write cache is on. */
+    writeCache(): boolean;
     /** Writes and reads at random, and verifies. @throws when a block is not as its last write left it */
     hammer(options: HammerOptions): HammerResult;
     /** Measures reads. @returns nanoseconds of all */
@@ -223,6 +229,7 @@ export const driver: DriverRole<BlockDriverContract> = {
         writeZeroes: (ranges) => disk.ranges(T_WRITE_ZEROES, ranges),
         identify: () => disk.identify(),
         setWriteCache: (isOn) => disk.setWriteCache(isOn),
+        writeCache: () => disk.writeCache,
         hammer: (options) => hammer(disk.transfers, device.progress, options, isToEnd),
         measureReads: (options) => measureReads(disk.transfers, options),
       },

@@ -278,6 +278,9 @@ Deno.test("only the write cache can be set, only by a driver that may, and for i
   assertEquals(disk.config.writeback, 1);
   device.featuresAccepted(device.features & ~(1n << BigInt(wire.F_CONFIG_WCE)));
   assertEquals(set(32, 0), 1);
+  // A front-end that goes on with a driver tells what that has set before it tells the features.
+  device.disconnected();
+  assertEquals(set(32, 0), 0);
 });
 
 Deno.test("what cannot be a disk is refused before it listens", () => {
