@@ -53,7 +53,7 @@ export interface BusSpec {
 }
 
 /** A bus with no other controller on it. */
-export const LONELY_BUS: BusSpec = {
+export const PRIVATE_BUS: BusSpec = {
   name: "can",
   hasFd: true,
   connect: () => ({ send: () => "sent", [Symbol.dispose]: () => {} }),

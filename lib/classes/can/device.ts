@@ -76,7 +76,7 @@ class CanDevice implements VirtioDevice<CanDeviceContract> {
     this.features = bit(F_CAN_CLASSIC) | bit(F_RTR_FRAMES) | bit(F_LATE_TX_ACK) |
       (bus.hasFd ? bit(F_CAN_FD) : 0n);
     this.calls = {
-      busOff: () => this.#busOff(`The controller of ${bus.name} is told to be bus-off`),
+      busOff: () => this.#busOff(`The controller of ${bus.name} was set to bus-off`),
       counters: () => this.#counters(),
     };
   }

@@ -128,27 +128,27 @@ export class LogSource implements Disposable {
     try {
       for (let bad = 0; bad < MOST_BAD;) {
         const line = this.#lines.next();
-        if (line === null) return this.#end("is over");
+        if (line === null) return this.#end("ended");
         const parsed = parseLine(line.trim());
         if (parsed !== null && parsed !== "error frame") return parsed;
         bad++;
         if (parsed === null && line.trim() !== "") this.#countBad();
       }
-      return this.#end(`is left: no frame in ${MOST_BAD} lines`);
+      return this.#end(`ended early, no frame in ${MOST_BAD} lines`);
     } catch (error) {
-      return this.#end(`cannot be read further: ${(error as Error).message}`);
+      return this.#end(`ended early, ${(error as Error).message}`);
     }
   }
 
   #countBad(): void {
     this.#bad++;
     if (this.#bad > 1) return;
-    this.report.notice(`Line ${this.#lines.number} of log ${this.path} is no frame: left out`);
+    this.report.notice(`Line ${this.#lines.number} of log ${this.path} is not a frame: skipped`);
   }
 
   #end(why: string): null {
-    const bad = this.#bad === 0 ? "" : `, ${this.#bad} lines that are none`;
-    this.report.notice(`Log ${this.path} ${why}; ${this.#count} frames${bad}`);
+    const bad = this.#bad === 0 ? "" : `, ${this.#bad} lines skipped`;
+    this.report.notice(`Log ${this.path} ${why}: ${this.#count} frames${bad}`);
     return null;
   }
 

@@ -184,17 +184,19 @@ export class SharedBus implements Bus {
 
   #acceptAll(): void {
     const failed = (code: string): void =>
-      this.events.notice(`Cannot hear a controller that came to ${this.folder} (${code})`);
+      this.events.notice(
+        `Cannot accept the connection of a controller on ${this.folder} (${code})`,
+      );
     for (;;) {
       const socket = attempt(() => this.#listener.accept(), failed);
       if (socket === null) break;
-      if (this.#incoming.size < MOST_PEERS) this.#hear(socket);
+      if (this.#incoming.size < MOST_PEERS) this.#receiveFrom(socket);
       else socket.close();
     }
     this.#look();
   }
 
-  #hear(socket: UnixSocket): void {
+  #receiveFrom(socket: UnixSocket): void {
     const onFrame = (frame: CanFrame): void => this.events.received(frame);
     const isFull = (): boolean => this.events.isFull();
     const incoming: Incoming = new Incoming(socket, this.host, isFull, onFrame, () => {
@@ -209,7 +211,11 @@ export class SharedBus implements Bus {
     encodeFrame(this.#record.fill(0), RX, frame);
     this.#each((peer) => {
       peer.send(this.#record);
-      if (peer.missed === 1) this.events.notice(`A controller on ${this.folder} does not read`);
+      if (peer.missed === 1) {
+        this.events.notice(
+          `A controller on ${this.folder} does not receive: frames to it are dropped until it does`,
+        );
+      }
     });
     return "sent";
   }

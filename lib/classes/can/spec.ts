@@ -10,7 +10,7 @@ import {
   type DeviceHost,
   SpecError,
 } from "../../device/role.ts";
-import { type BusSpec, LONELY_BUS } from "./bus.ts";
+import { type BusSpec, PRIVATE_BUS } from "./bus.ts";
 import { parseFilters } from "./filter.ts";
 import { checkLogOut } from "./log_sink.ts";
 import { checkLogIn } from "./log_source.ts";
@@ -97,5 +97,5 @@ export function busOf({ interface: name, bus }: CanSpec, host: DeviceHost<CanEve
   if (name !== undefined) {
     return socketBus(name, (number, events, onEvent) => host.watch(number, events, onEvent));
   }
-  return bus === undefined ? LONELY_BUS : sharedBus(bus, host);
+  return bus === undefined ? PRIVATE_BUS : sharedBus(bus, host);
 }

@@ -45,12 +45,12 @@ inFolder("a log is received at its own times, from START on", (folder) => {
   assertEquals(ids(bench), []);
   clock.pass(1);
   assertEquals(ids(bench), [2, 3]);
-  assertEquals(bench.told("notice"), [`Line 6 of log ${logIn} is no frame: left out`]);
+  assertEquals(bench.told("notice"), [`Line 6 of log ${logIn} is not a frame: skipped`]);
   clock.pass(490);
   assertEquals(ids(bench), [4]);
   assertEquals(
     bench.told("notice").at(-1),
-    `Log ${logIn} is over; 4 frames, 1 lines that are none`,
+    `Log ${logIn} ended: 4 frames, 1 lines skipped`,
   );
   assertEquals(clock.alarm, Infinity);
   bench.stop();
@@ -91,12 +91,12 @@ inFolder("a file that is no log is left soon", (folder) => {
   lines.start();
   assertEquals(
     lines.told("notice").at(-1),
-    `Log ${logIn} is left: no frame in 1000 lines; 0 frames`,
+    `Log ${logIn} ended early, no frame in 1000 lines: 0 frames`,
   );
   Deno.writeFileSync(logIn, new Uint8Array(3_000_000).fill(65));
   using line = new CanBench({ logIn });
   line.start();
-  assert(line.told("notice").at(-1)!.startsWith(`Log ${logIn} is over; 0 frames`));
+  assert(line.told("notice").at(-1)!.startsWith(`Log ${logIn} ended: 0 frames`));
 });
 
 inFolder("what is sent and received is noted, as candump does", async (folder) => {

@@ -126,6 +126,31 @@ for (const memory of ["isolated", "direct"] as const) {
 
   inMode(
     mode,
+    "processes share a bus, and one that is killed is back on it by itself",
+    async (chain) => {
+      const bus = `test-${crypto.randomUUID().slice(0, 8)}`;
+      const [a, b] = ["a", "b"].map((name) => {
+        const args = ["can", "--socket", chain.file(`${name}.socket`), "--bus", bus];
+        return chain.use(DeviceProcess.start(args));
+      });
+      const [from, to] = [await drive(chain, "a", mode), await drive(chain, "b", mode)];
+      await from.call("start");
+      await to.call("start");
+      const isHeard = async (): Promise<boolean> => {
+        const { received } = to.progress;
+        assertEquals(await from.call("send", [frame(1)]), 1);
+        return to.progress.received > received;
+      };
+      await until(isHeard, "a frame from process to process");
+      for (const device of [b!, a!]) {
+        await device.killAndRestart();
+        await until(isHeard, "a frame after a process was killed");
+      }
+    },
+  );
+
+  inMode(
+    mode,
     "a device that is killed again and again loses no frame that it said was sent",
     async (chain) => {
       const log = chain.file("log");
