@@ -34,7 +34,7 @@ export function createMemory(name: string, size: number): Fd {
 const F_SEAL_SHRINK = 2;
 
 /**
- * Whether a file is sealed against shrinking (F_SEAL_SHRINK, fcntl(2)). Any other can be cut short by whoever has it; an
+ * Whether a file is sealed against shrinking (F_SEAL_SHRINK, fcntl(2)). Any holder can shrink other files; an
  * access to a mapping of it then ends this process with SIGBUS.
  */
 export function cannotShrink(fd: Fd): boolean {

@@ -45,7 +45,7 @@ export class PeerSignal implements Disposable {
     if (result < 0) unwrap(result, `signal eventfd ${number}`);
   }
 
-  /** Frees it, for which the kernel takes some 30 ms; again is no harm, and {@linkcode signal} fails afterwards. */
+  /** Frees it, which takes the kernel about 30 ms. Calling it again does nothing; {@linkcode signal} fails afterwards. */
   close(): void {
     if (this.#context === 0) return;
     const context = this.#context;

@@ -98,7 +98,7 @@ export class InflightMemory implements Disposable {
     rings: readonly ActivationRing[],
   ): Promise<InflightOffer> {
     if (!frontEnd.profile.tracksInflight) {
-      this.#header[0] = 0; // nobody notes anything from here on
+      this.#header[0] = 0; // no chain is noted from here on
       return { slot: null, isResumed: false };
     }
     const { shape, fd: { number: fd } } = this;

@@ -46,7 +46,7 @@ export interface LaneDevice {
   readonly replay: ReplaySource | null;
   /**
    * eventfd per queue, signalled by the access Worker for QUEUE_NOTIFY: that of a shadow queue is watched by the ring Worker,
-   * that of a direct queue by nobody, it stands in while there is no back-end.
+   * that of a direct queue by none, it is used while there is no back-end.
    */
   readonly kicks: readonly number[];
 }

@@ -285,7 +285,7 @@ export class PresentedDevice {
   }
 }
 
-/** Creates a device's in-flight memory, or takes over what the store had; null with isolated memory. */
+/** Creates a device's in-flight memory, or maps that from the store; null with isolated memory. */
 function createInflight(
   { name, memory }: DeviceSetup,
   queueSizes: readonly number[],

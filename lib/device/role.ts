@@ -83,7 +83,7 @@ export interface VirtioDevice<C extends DeviceContract = DeviceContract> {
   readonly features?: bigint;
   /** Calls of the owner. After each call the device takes a turn. */
   readonly calls?: DeviceCalls<C>;
-  /** What the driver chose of the features, told before its first queue starts; absent: they make no difference. */
+  /** The features that the driver accepted; called before its first queue starts. Absent: they make no difference. */
   featuresAccepted?(features: bigint): void;
   /** The config space, whole; absent for a class without one. */
   readConfig?(): Uint8Array<ArrayBuffer>;

@@ -88,7 +88,7 @@ export class Guest<D extends DeviceClass = DeviceClass> implements AsyncDisposab
     this.#signal.signal(this.#wires.interrupt); // wakes the thread; it finds no interrupt pending
     try {
       await this.#running;
-    } catch { /* whoever made the call is told */ }
+    } catch { /* reported to the caller */ }
   }
 
   /** Ends a playback or recording in order: the stream is stopped and released, and the call returns its result. */

@@ -281,7 +281,7 @@ export class MmioDevice<L extends ProgressLayout = ProgressLayout> {
     try {
       if (this.#queues.length > 0) this.remove();
       this.addStatus(STATUS_FAILED);
-    } catch { /* told by the first error */ }
+    } catch { /* the first error is reported */ }
   }
 
   /**

@@ -54,14 +54,14 @@ export class SoftGuestPort implements Disposable {
   /**
    * Reads a register.
    *
-   * @throws {Error} when nobody answers within the deadline
+   * @throws {Error} when there is no answer within the deadline
    */
   read(offset: number, size: number): number {
     this.#access(offset, size, true, 0);
     return this.#page.data;
   }
 
-  /** Writes a register. @throws {Error} when nobody answers within the deadline */
+  /** Writes a register. @throws {Error} when there is no answer within the deadline */
   write(offset: number, size: number, value: number): void {
     this.#access(offset, size, false, value);
   }

@@ -35,7 +35,7 @@ const KINDS = [
 const KEPT = KINDS.length;
 
 /**
- * Checks the descriptors of a node before any is used: what they are, and that nobody can cut the mapped files short.
+ * Checks the descriptors of a node before any is used: their kinds, and that the mapped files are sealed against shrinking.
  *
  * @param what The attempt, as it continues "Cannot …"
  * @throws {OsError} EPROTO

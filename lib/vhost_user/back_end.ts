@@ -128,18 +128,18 @@ export class BackEndServer implements Disposable {
   /** Edge-triggered and set up anew, so that each new connection is reported, and one that is pending already. */
   #listen(): void {
     this.#listening?.close();
-    const watcher = (): void => this.#session === null ? this.#accept() : this.#tellWaiting();
+    const watcher = (): void => this.#session === null ? this.#accept() : this.#reportWaiting();
     this.#listening = this.watches.watch(this.#listener.number, EPOLLIN | EPOLLET, watcher);
   }
 
-  #tellWaiting(): void {
+  #reportWaiting(): void {
     const text = `A front-end waits for ${this.device.name}, which serves another: one at a time`;
     this.#report("notice", text);
   }
 
   #accept(): void {
     try {
-      this.#meet();
+      this.#startSession();
       this.#failing = false;
     } catch (error) {
       // Most likely out of descriptors. Nothing would report the pending connection again, so a timer does.
@@ -150,11 +150,11 @@ export class BackEndServer implements Disposable {
     }
   }
 
-  #meet(): void {
-    using met = new DisposableStack();
+  #startSession(): void {
+    using undo = new DisposableStack();
     const socket = this.#listener.accept();
     if (socket === null) return;
-    met.use(socket);
+    undo.use(socket);
     const report = (error: Error): void => this.#report("error", error.message);
     const onEnd = (): void => this.#ended();
     const { watches, device } = this;
@@ -167,7 +167,7 @@ export class BackEndServer implements Disposable {
       notice: (text) => this.#report("notice", text),
       onEnd,
     });
-    met.move();
+    undo.move();
     this.#report("connected", `A front-end is connected to ${this.device.name}`);
     this.#listen();
   }

@@ -196,7 +196,7 @@ export class FrontEnd implements Disposable {
 
   /**
    * Asks how much memory the back-end needs to note the chains in flight. The memory that it returns is not used: viola
-   * gives it memory of its own, which nobody can cut short before the next back-end has it.
+   * gives it memory of its own, which nobody can shrink before the next back-end has it.
    *
    * @returns bytes, for {@linkcode InflightSlot.size}
    * @throws {VhostUserError} and the connection is closed

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * What a front-end is told by its back-end, and what it is told by its owner.
+ * What a front-end gets from its back-end, and from its owner.
  *
  * @module
  */

@@ -72,7 +72,7 @@ export interface FrontEndSessionHost {
   readonly signal: PeerSignal;
   /** Called with an error that ended the session or a ring. */
   report(error: Error): void;
-  /** Called with what whoever runs the device should know of this front-end. */
+  /** Called with a sentence about this front-end for the user. */
   notice(text: string): void;
   /** Called once if the session ends by itself. */
   onEnd(): void;

@@ -13,7 +13,7 @@ import type { FeatureNames } from "./features.ts";
  * - `request`: each as soon as possible
  * - `stream`: each at its time, by a clock
  * - `event`: each when there is an event to report
- * - `watch`: each when what it asks to be told of happens; unlike an event's, the device must see it before
+ * - `watch`: each when the event that it asks for happens; unlike an `event` buffer, the device must see it before
  */
 export type QueueKind = "request" | "stream" | "event" | "watch";
 

@@ -46,7 +46,7 @@ Deno.test("devices share lanes by name, have names of their own, and end with th
   });
 });
 
-Deno.test("a lane whose threads cannot be placed says so", async () => {
+Deno.test("a lane whose threads cannot be placed fails with the reason", async () => {
   await withoutLeaks(async () => {
     const lanes = [{ name: "fast", cpus: [4095] }];
     await using bridge = await Bridge.start({ lanes, onEvent: () => {} });

@@ -139,7 +139,7 @@ Deno.test("a queue that was reset is not current", () => {
   assert(!queue.current);
 });
 
-Deno.test("a chain is due when none came back since this was last asked, and its class says so", () => {
+Deno.test("a chain is due when none was returned since the last check, and its class says so", () => {
   const ring = ringAt(3, 4);
   let isDue = true;
   const { queue } = queueOf(ring, ({ readableBytes }) => isDue && readableBytes === 16);
@@ -167,7 +167,7 @@ Deno.test("looking changes nothing", () => {
   assertEquals(ring.hex(0, ring.bytes.length), before);
 });
 
-Deno.test("a driver's ring that is malformed is told", () => {
+Deno.test("a driver's malformed ring is reported", () => {
   const ring = ringAt(0, 1);
   ring.availIdx(20);
   const { queue } = queueOf(ring);

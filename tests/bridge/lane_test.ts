@@ -241,7 +241,7 @@ Deno.test("a lane that is closed refuses in words, and closing again is no harm"
   });
 });
 
-Deno.test("a lane's threads run where they are told", async () => {
+Deno.test("a lane's threads run on their CPUs", async () => {
   await withoutLeaks(async () => {
     await using lane = new Lane({ name: "test", cpus: [0, 0] });
     await lane.ready;

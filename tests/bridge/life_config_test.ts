@@ -27,7 +27,7 @@ Deno.test("cached: what the driver writes is passed on, the last of each field",
   assertEquals([scene.phase, scene.world.state.job], ["running", null]);
 });
 
-Deno.test("what a back-end was not told before it was lost is told to the next", () => {
+Deno.test("config writes that a lost back-end has not had go to the next", () => {
   const scene = new Scene().runs();
   scene.happens({ on: "config written", write: WRITE, isHeld: false }).fails("write config");
   scene.did();
@@ -71,7 +71,7 @@ Deno.test("forwarded: a write is answered when the back-end has it and its confi
   ]);
 });
 
-Deno.test("forwarded: nobody waits for a back-end that is slow, lost, or not there", () => {
+Deno.test("forwarded: no access waits for a back-end that is slow, lost, or absent", () => {
   const scene = new Scene({ config: "forwarded" }).runs();
   scene.happens({ on: "config written", write: WRITE, isHeld: true }).expires("held");
   assertEquals(scene.did().at(-1), "release config");
@@ -86,7 +86,7 @@ Deno.test("forwarded: nobody waits for a back-end that is slow, lost, or not the
   assertEquals(scene.did(), ["no timer held", "release config"]);
 });
 
-Deno.test("a back-end whose config space changed is asked, and the driver told", () => {
+Deno.test("a back-end's changed config space is read, and the driver interrupted", () => {
   const scene = new Scene().runs().happens({ on: "config changed" });
   // Another change, while the first is being read.
   scene.happens({ on: "config changed" }).ends("read config", "read config");

@@ -13,7 +13,7 @@ Deno.test("a first back-end that is no such device ends it; one that went is wai
   assertEquals(scene.phase, "failed");
 });
 
-Deno.test("a node that cannot be opened, or a kernel that cannot be told, ends it", () => {
+Deno.test("a node that cannot be opened or started ends the device", () => {
   const scene = new Scene().ends("restore", "connect", "negotiate", "prepare");
   scene.fails("present", "other").ends("free");
   assertEquals([scene.phase, scene.world.hasFrontEnd], ["failed", false]);

@@ -6,7 +6,7 @@ import { Scene } from "./life_scene.ts";
 
 // ---- patience ----
 
-Deno.test("who answers too late has longer the next time, up to minutes; one line says so", () => {
+Deno.test("a late reply lengthens the next deadline, up to minutes, and is reported once", () => {
   const scene = new Scene().runs();
   scene.happens({ on: "back-end lost", problem: problem("lost") }).ends("detach").expires("retry");
   const waits: number[] = [];
@@ -52,7 +52,7 @@ Deno.test("a back-end that does not last is waited for longer each time; one tha
   assert(scene.did().includes("timer retry 50"));
 });
 
-Deno.test("the same loss again and again is told the 1st, the 10th, the 100th time", () => {
+Deno.test("the same loss is reported the 1st, the 10th, the 100th time", () => {
   const scene = new Scene().runs();
   scene.happens({ on: "back-end lost", problem: problem("lost", "gone") }).ends("detach");
   for (let i = 1; i < 100; i++) {
@@ -66,7 +66,7 @@ Deno.test("the same loss again and again is told the 1st, the 10th, the 100th ti
   ]);
 });
 
-Deno.test("a look that finds a slow queue says so once; one that finds it stuck lets the back-end go", () => {
+Deno.test("a slow queue is reported once; a stuck one ends the connection", () => {
   const scene = new Scene().runs();
   for (let i = 0; i < 3; i++) {
     scene.expires("look").endsWith("look", { kind: "slow", text: "queue 0 takes its time" });

@@ -6,7 +6,7 @@ import type { JobName, Residue, Rules } from "../../lib/bridge/states.ts";
 import { COMMON, problem, RARE } from "./machine_world.ts";
 import { Scene } from "./life_scene.ts";
 
-Deno.test("a device begins: its back-end is met, the node opened, the driver served", () => {
+Deno.test("a device begins: its back-end connects, the node is opened, the driver served", () => {
   const scene = new Scene();
   scene.ends("restore", "connect", "negotiate", "prepare", "present", "announce");
   assertEquals(scene.did(), [
@@ -114,7 +114,7 @@ Deno.test("isolated: a driver's reset is answered at once, and the back-end stop
   assertEquals(scene.phase, "waiting");
 });
 
-Deno.test("direct: a driver's reset is answered when the back-end has let go of its memory", () => {
+Deno.test("direct: a driver's reset is answered when the back-end has stopped using its memory", () => {
   const scene = new Scene({ memory: "direct" }).runs().reset("reset");
   assertEquals(scene.world.held, "reset");
   scene.ends("stop");
@@ -170,7 +170,7 @@ Deno.test("DRIVER_OK is answered after its deadline, whether a back-end is there
   assertEquals(scene.did(), ["no timer held", "release DRIVER_OK"]);
 });
 
-Deno.test("a driver that lies in its rings is told to reset, once, and is served after that", () => {
+Deno.test("a driver with malformed rings must reset, once, and is served after that", () => {
   const scene = new Scene().runs();
   scene.happens({ on: "driver error", text: "a lie", epoch: 0 });
   const { epoch } = scene.world;
@@ -217,7 +217,7 @@ Deno.test("a feature that no new back-end has: the driver must reset, and is off
   assertEquals(scene.phase, "attaching");
 });
 
-Deno.test("a feature that viola stands in for is none that a back-end must have", () => {
+Deno.test("a feature that viola implements need not be offered by a back-end", () => {
   const scene = new Scene({ ownFeatures: RARE });
   scene.ends("restore", "connect", "negotiate", "prepare", "present", "announce");
   scene.driverOk(COMMON | RARE);

@@ -68,7 +68,7 @@ Deno.test("a refusal goes to the driver as it is, unless the class knows better;
   assertEquals(none.observe(request(7), 0, done, 1), null);
 });
 
-Deno.test("a replay lies in its area: u32 epoch, u32 mark, 24 bytes, then the class's state", () => {
+Deno.test("layout of a replay: u32 epoch, u32 mark, 24 bytes, then the class's state", () => {
   const area = new Uint8Array(64);
   new DeviceReplay(COUNTER, area, 0x0102).observe(request(2), 2, done, 0xa0b0c0d0);
   assertEquals([...area.subarray(0, 8)], [2, 1, 0, 0, 0xd0, 0xc0, 0xb0, 0xa0]);
@@ -124,7 +124,7 @@ Deno.test("which queues are shadow queues", () => {
 
 // ---- over a ring ----
 
-Deno.test("requests are repeated one after the other, and a refusal is told", () => {
+Deno.test("requests are repeated one after the other, and a refusal is reported", () => {
   const bench = new ShadowBench({ replay: COUNTER });
   const back = bench.attach();
   const messages = [24, 8, 8].map((length) => new Uint8Array(length));

@@ -90,7 +90,7 @@ Deno.test("what the machine says is done, in its order, until the end", async ()
   assertEquals(runner.state.phase.at, "closed");
 });
 
-Deno.test("a job that fails is told with its error, and the error is the device's end", async () => {
+Deno.test("a job that fails is reported with its error, which ends the device", async () => {
   const fake = new FakePorts();
   const fault = new Error("no such node");
   fake.faults.set("present", fault);
@@ -99,7 +99,7 @@ Deno.test("a job that fails is told with its error, and the error is the device'
   assertEquals(runner.state.phase.at, "failed");
 });
 
-Deno.test("what is told while a job is under way waits for nothing but its turn", async () => {
+Deno.test("events during a job are handled in their turn", async () => {
   const fake = new FakePorts();
   const connected = Promise.withResolvers<void>();
   fake.faults.set("connect", connected.promise);
@@ -111,7 +111,7 @@ Deno.test("what is told while a job is under way waits for nothing but its turn"
   await runner.done;
 });
 
-Deno.test("timers are events; a config space that is another one is told by an interrupt", async () => {
+Deno.test("timers are events; a changed config space raises an interrupt", async () => {
   const fake = new FakePorts();
   const runner = await running(fake);
   const look = fake.timers.get("look")!;

@@ -18,7 +18,7 @@ function scheduleOf(...members: [name: string, priority: number][]) {
   return { schedule, byName, turns };
 }
 
-Deno.test("nobody's turn when there is nobody, or nobody is ready", () => {
+Deno.test("no turn when there is no device, or none is ready", () => {
   const { schedule, byName, turns } = scheduleOf(["a", 0]);
   byName["a"]!.ready = false;
   assertEquals(turns(2), "--");
@@ -62,7 +62,7 @@ Deno.test("members come and go between turns", () => {
   assertEquals(turns(3), "aca");
 });
 
-Deno.test("nobody starves among equals, whoever is ready when", () => {
+Deno.test("none of equal priority starves, whichever is ready when", () => {
   const names = ["a", "b", "c", "d", "e"];
   const { byName, turns } = scheduleOf(...names.map((name): [string, number] => [name, 0]));
   byName["e"]!.ready = false;

@@ -49,7 +49,7 @@ Deno.test("a chain without a table, one of a single segment, and both kinds afte
   }
 });
 
-Deno.test("segments come to lie where structures may, and the driver's addresses stay its own", () => {
+Deno.test("segments are placed aligned, and the driver's addresses stay its own", () => {
   const bench = new ShadowBench();
   const back = bench.attach();
   bench.offer("t", "a", "bcd", 5, 1);
@@ -74,7 +74,7 @@ Deno.test("what a back-end says it wrote counts up to what there was room for", 
   assertEquals(bench.queueState.counters[QUEUE_COUNTERS.errors], 1);
 });
 
-Deno.test("the whole writable part comes back, whatever length the back-end says", () => {
+Deno.test("all writable bytes are copied back, whatever length the back-end reports", () => {
   const bench = new ShadowBench();
   const back = bench.attach();
   const [segment] = bench.offer("t", 6);
@@ -102,7 +102,7 @@ Deno.test("a batch is no longer than it may be, and says that there is more", ()
   assertEquals(bench.taken().length, 8);
 });
 
-Deno.test("chains that find no room wait, in order, and move up as others come back", () => {
+Deno.test("chains that find no room wait, in order, until others are returned", () => {
   const bench = new ShadowBench({ room: 256 });
   const back = bench.attach();
   for (let i = 0; i < 8; i++) bench.offer(`${i}`, `${i}`.repeat(60));
@@ -123,7 +123,7 @@ Deno.test("chains that find no room wait, in order, and move up as others come b
   assertEquals(bench.taken().length, 8);
 });
 
-Deno.test("a chain that no room is enough for is told, once it is alone", () => {
+Deno.test("a chain that is too large for the memory is reported, once it is alone", () => {
   const bench = new ShadowBench({ room: 1024 });
   const back = bench.attach();
   bench.offer("small", "s");
@@ -140,7 +140,7 @@ Deno.test("a chain that no room is enough for is told, once it is alone", () => 
   assertEquals(bench.queue.blame, "driver");
 });
 
-Deno.test("segments that lie over each other may be more than all memory, and are told as much", () => {
+Deno.test("overlapping segments may be more than all memory, and are reported", () => {
   const bench = new ShadowBench({ room: 1 << 16 });
   bench.attach();
   const segment = { address: DATA, length: 0x40000, writable: true };
@@ -152,7 +152,7 @@ Deno.test("segments that lie over each other may be more than all memory, and ar
   );
 });
 
-Deno.test("a chain of more segments than a back-end without tables has descriptors is told, once it is alone", () => {
+Deno.test("a chain of more segments than a back-end without tables has descriptors is reported, once it is alone", () => {
   const bench = new ShadowBench();
   const back = bench.attach({ indirect: false });
   bench.offer("small", "s");
@@ -305,7 +305,7 @@ for (const [name, { lie, text }] of Object.entries(LIES)) {
   });
 }
 
-Deno.test("a driver that rewrites a chain in flight hurts nobody but itself", () => {
+Deno.test("a driver that rewrites a chain in flight harms only itself", () => {
   const bench = new ShadowBench();
   const back = bench.attach();
   bench.offer("t", 8);

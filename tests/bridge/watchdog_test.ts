@@ -74,7 +74,7 @@ Deno.test("one stuck queue is found beside others that work", async () => {
   assertEquals(found, [{ index: 3, ms: 5000, isStuck: true }]);
 });
 
-Deno.test("requests of a class without streams stand still for ever, unless the user says otherwise", async () => {
+Deno.test("requests of a class without streams may take for ever, unless the user sets a limit", async () => {
   const queues: QueueClass[] = [{ name: "request", kind: "request", size: 64 }];
   const patient = bench(() => true, queues);
   const found = await patient.looks(1000);

@@ -38,13 +38,13 @@ Deno.test("compareWav() finds the one sample that is another", async () => {
   }
 });
 
-Deno.test("compareWav() of a file that is not there says so", async () => {
+Deno.test("compareWav() of a file that does not exist fails", async () => {
   await using folder = await TempFolder.create();
   const there = write(folder.file("a.wav"), STEREO, new Uint8Array(4));
   assertThrows(() => compareWav(there, folder.file("b.wav")), WavError, "b.wav: no such file");
 });
 
-Deno.test("compareWav() finds 24-bit samples equal whether they lie in 3 bytes or in 4", async () => {
+Deno.test("compareWav() finds 24-bit samples equal in 3 bytes or 4", async () => {
   await using folder = await TempFolder.create();
   const format: WavFormat = { encoding: "pcm", bits: 24, channels: 1, rate: 48000 };
   const bytes = Uint8Array.from({ length: 3 * 100_000 }, (_, i) => i ^ (i >> 8));

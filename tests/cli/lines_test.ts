@@ -58,7 +58,7 @@ Deno.test("Lines keeps a thousand for a reader that stalls, then says how many w
   assertEquals(written.slice(1001), ["... 101 lines dropped", ""]);
 });
 
-Deno.test("Lines gives up on a reader that stalls, unless it is owed something", async () => {
+Deno.test("Lines drops lines for a reader that stalls, except a result", async () => {
   const { reader, go } = stalled();
   const lines = new Lines(reader);
   lines.put("idle talk\n");
@@ -72,7 +72,7 @@ Deno.test("Lines gives up on a reader that stalls, unless it is owed something",
   assertEquals(reader.text.split("\n").slice(-3), ["... 1000 lines dropped", "the result", ""]);
 });
 
-Deno.test("Lines goes on when a disk that was full has room again", async () => {
+Deno.test("Lines writes again when a disk that was full has room", async () => {
   const reader = new Reader(full);
   const lines = new Lines(reader);
   lines.tell = (lost) => `${lost} lost\n`;
@@ -102,7 +102,7 @@ Deno.test("Lines waits for room in a pipe that does not block", async () => {
   assertEquals([reader.text, tries], ["here\n", 4]);
 });
 
-Deno.test("Lines fails when what is owed cannot be written, but not when nobody wants it", async () => {
+Deno.test("Lines fails when a result cannot be written, but not when the pipe is closed", async () => {
   const lines = new Lines(new Reader(full));
   lines.put("idle talk\n");
   await lines.flush();

@@ -93,7 +93,7 @@ for (const queue of VQ_EVENTS) {
   });
 }
 
-Deno.test("a device is told which features the driver chose", () => {
+Deno.test("a device gets the features that the driver accepted", () => {
   const { bench, bell } = bellBench();
   using _ = bench;
   const chosen = bit(F_LOUD) | bit(VIRTIO_F_VERSION_1);

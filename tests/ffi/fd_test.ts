@@ -31,7 +31,7 @@ function isOpen(number: number): boolean {
   }
 }
 
-Deno.test("Fd closes its number once, so that a second close hits nobody else's", async () => {
+Deno.test("Fd closes its number once, so that a second close does not close another's", async () => {
   await withoutLeaks(() => {
     const first = EventFd.create();
     const { number } = first;
@@ -129,7 +129,7 @@ Deno.test("a timer expires once, at once when its moment is past, and never when
   assert(monotonicNs() - start >= 1e6);
 });
 
-Deno.test("a pipe: bytes, its end, and no wait when it is told so", async () => {
+Deno.test("a pipe: bytes, its end, and no wait when it is non-blocking", async () => {
   await withoutLeaks(() => {
     const { reader, writer } = createPipe();
     using _reader = reader;

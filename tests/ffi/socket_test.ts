@@ -68,7 +68,7 @@ Deno.test("descriptors come with the first byte of the message they were sent wi
   });
 });
 
-Deno.test("a sent descriptor lives on when its sender closes it, and when nobody receives it it ends", async () => {
+Deno.test("a sent descriptor stays open when its sender closes it, and is closed if it is not received", async () => {
   await withoutLeaks(() => {
     using stack = new DisposableStack();
     const [a, b] = pair(stack);
@@ -81,7 +81,7 @@ Deno.test("a sent descriptor lives on when its sender closes it, and when nobody
   });
 });
 
-Deno.test("surplus descriptors are all closed, and an error says so", async () => {
+Deno.test("surplus descriptors are all closed, with an error", async () => {
   await withoutLeaks(() => {
     using stack = new DisposableStack();
     const [a, b] = pair(stack);

@@ -78,20 +78,23 @@ benchTest("calls are done one after the other, and answered in order", async ({ 
   assertEquals(order, [3, 1, 2]);
 });
 
-benchTest("a call that fails is the caller's, and the Worker goes on", async ({ worker }) => {
-  await assertRejects(() => worker.call("fail", "as told"), Error, "as told");
-  await assertRejects(() => worker.call("failLater", "as told"), Error, "as told");
-  // @ts-expect-error: no such call; a caller of another version may know one
-  await assertRejects(() => worker.call("missing"), Error, "no such handler");
-  // @ts-expect-error: nor may it be one that every object has
-  await assertRejects(() => worker.call("toString"), Error, "no such handler");
-  await assertRejects(() => worker.call("function"), Error, "could not be cloned");
-  // @ts-expect-error: no number, and nothing that can be sent
-  await assertRejects(() => worker.call("add", 1, () => {}), Error, "could not be cloned");
-  assertEquals(await worker.call("add", 1, 1), 2);
-});
+benchTest(
+  "a call that fails rejects for its caller, and the Worker keeps serving",
+  async ({ worker }) => {
+    await assertRejects(() => worker.call("fail", "as told"), Error, "as told");
+    await assertRejects(() => worker.call("failLater", "as told"), Error, "as told");
+    // @ts-expect-error: no such call; a caller of another version may know one
+    await assertRejects(() => worker.call("missing"), Error, "no such handler");
+    // @ts-expect-error: nor may it be one that every object has
+    await assertRejects(() => worker.call("toString"), Error, "no such handler");
+    await assertRejects(() => worker.call("function"), Error, "could not be cloned");
+    // @ts-expect-error: no number, and nothing that can be sent
+    await assertRejects(() => worker.call("add", 1, () => {}), Error, "could not be cloned");
+    assertEquals(await worker.call("add", 1, 1), 2);
+  },
+);
 
-benchTest("a failure outside a call ends what is called, and is told once", async (bench) => {
+benchTest("a failure outside a call rejects pending calls, and is reported once", async (bench) => {
   const { worker } = bench;
   await bench.fail();
   assertEquals(bench.failures, ["out of turn"]);
@@ -130,7 +133,7 @@ benchTest("close() while a call is pending lets it end first", async ({ worker }
 });
 
 // What it holds is lost: its set-up's end is not run.
-Deno.test("close() of a Worker that hangs gives up, and leaves no caller waiting", async () => {
+Deno.test("close() of a Worker that hangs ends after its deadline, and rejects every call", async () => {
   await using bench = await Bench.start();
   using gate = EventFd.createBlocking();
   const waiting = bench.worker.callWithin(60_000, "block", gate.number).then(String, String);

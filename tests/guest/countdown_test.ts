@@ -15,7 +15,7 @@ Deno.test("a countdown ends after its time, waited for in slices", () => {
   assertEquals([slices, now], [[1000, 1000, 500], 1e6 + 2500]);
 });
 
-Deno.test("a countdown whose slices end early goes on as long as it is to", () => {
+Deno.test("a countdown whose slices end early lasts its whole time", () => {
   let now = 0;
   const countdown = new Countdown(100, () => now);
   let slices = 0;

@@ -79,7 +79,7 @@ Deno.test("a guest plays and records through a soft node", async () => {
   }
 });
 
-Deno.test("a guest waits for its device to appear, and for no longer than told", async () => {
+Deno.test("a guest waits for its device to appear, no longer than its timeout", async () => {
   await withoutLeaks(async () => {
     using node = new SoftNode(MEMORY);
     await using guest = await startGuest(sound, node.wires, { name: "card0" });
@@ -188,7 +188,7 @@ Deno.test("a guest is closed in mid-play", async () => {
   }, { script: { grant: 3 } });
 });
 
-Deno.test("a guest waits for a device that is slow, as long as it was told to", async () => {
+Deno.test("a guest waits for a slow device as long as its timeout", async () => {
   await withCard(async ({ adapter, guest, folder }) => {
     const file = `${folder}/in.wav`;
     const bytes = writeNumbered(file, S16, 10_000);
@@ -213,7 +213,7 @@ Deno.test("interrupts that come while nothing is asked of a guest are handled", 
   });
 });
 
-Deno.test("a device that lies while nothing is asked of a guest is told of", async () => {
+Deno.test("a malformed ring outside a call is reported", async () => {
   const trouble = Promise.withResolvers<string>();
   await withCard(
     async ({ adapter, guest, folder }) => {
@@ -239,7 +239,7 @@ Deno.test("a device that lies while nothing is asked of a guest is told of", asy
   );
 });
 
-Deno.test("a register that nobody answers is told by its offset", async () => {
+Deno.test("a register access without an answer is reported by its offset", async () => {
   await withCard(
     async ({ adapter, guest }) => {
       await guest.probe();

@@ -24,7 +24,7 @@ Deno.test("GuestPages hands out whole zeroed pages, none twice", () => {
   assert(all.bytes(again, PAGE_SIZE).every((byte) => byte === 0));
 });
 
-Deno.test("GuestPages takes what was just given back last", () => {
+Deno.test("GuestPages reuses freed pages last", () => {
   const all = pages(4);
   const first = all.allocate(1);
   all.free(first, 1);

@@ -168,7 +168,7 @@ Deno.test("unbind resets, takes the queues down and acknowledges the device agai
   }
 });
 
-Deno.test("reset forgets the device: probe identifies it again, and its rings lie elsewhere", () => {
+Deno.test("reset forgets the device: probe identifies it again, and its rings are elsewhere", () => {
   const { port, session } = entropyBench();
   session.probe(0);
   const first = port.device.state.queues[0]!.desc;

@@ -14,7 +14,7 @@ Deno.test("Patience waits for a machine that lives, however slow the host is", (
   assertEquals(patience.begin(30, { wall: 40_000, processor: 1500 }), 1490);
 });
 
-Deno.test("Patience gives up on a scenario that goes on behind its limit, by the machine's own time", () => {
+Deno.test("Patience ends a scenario over its limit, by the machine's own time", () => {
   const patience = new Patience({ wall: 0, processor: 0 });
   const now = { wall: 1, processor: 1 };
   patience.begin(30, now);
@@ -27,7 +27,7 @@ Deno.test("Patience gives up on a scenario that goes on behind its limit, by the
   assertEquals(patience.judge(now), null, "that was another's time");
 });
 
-Deno.test("Patience gives up on a machine that works, and gives no sign of life", () => {
+Deno.test("Patience ends a machine that is busy without progress", () => {
   const patience = new Patience({ wall: 0, processor: 0 });
   patience.begin(1000, { wall: 10, processor: 10 });
   assertEquals(patience.judge({ wall: 2000, processor: 1210 }), null);
@@ -37,7 +37,7 @@ Deno.test("Patience gives up on a machine that works, and gives no sign of life"
   );
 });
 
-Deno.test("Patience gives up on an emulator that does nothing", () => {
+Deno.test("Patience ends an emulator that is idle", () => {
   const patience = new Patience({ wall: 0, processor: 0 });
   assertEquals(patience.judge({ wall: 290, processor: 0.5 }), null);
   assertEquals(patience.judge({ wall: 310, processor: 1.1 }), null);

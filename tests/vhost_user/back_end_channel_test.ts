@@ -152,7 +152,7 @@ Deno.test("a channel that is held back for its flood can be closed", async () =>
   });
 });
 
-Deno.test("a channel whose answers nobody reads is closed", async () => {
+Deno.test("a channel whose answers are not read is closed", async () => {
   await withChannel({}, async (bench, channel) => {
     const { promise, resolve } = Promise.withResolvers<void>();
     const timer = setInterval(() => {

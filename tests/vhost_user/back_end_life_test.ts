@@ -26,7 +26,7 @@ Deno.test("one front-end after another; a second one waits until the first is go
   );
 });
 
-Deno.test("front-ends that came together are told of, and served one by one", async () => {
+Deno.test("front-ends that came together are reported, and served one by one", async () => {
   await using bench = new Bench();
   const raws = [bench.raw(), bench.raw(), bench.raw()];
   for (const raw of raws) {
@@ -50,7 +50,7 @@ for (
     ["all but a byte", encodeMessage(2, 0x1, new Uint8Array(8)).slice(0, 19), "19 of 20 bytes"],
   ] as const
 ) {
-  Deno.test(`a front-end that sends ${name} and no more is let go, and the next is served`, async () => {
+  Deno.test(`a front-end that sends ${name} and no more is disconnected, and the next is served`, async () => {
     await using bench = new Bench();
     const raw = await bench.agreed();
     const next = bench.raw();

@@ -31,7 +31,7 @@ Deno.test("a device without config space offers neither CONFIG nor a channel", a
   assertEquals(await bench.raw().ask("GET_PROTOCOL_FEATURES", undefined), "0930000000000000");
 });
 
-Deno.test("config space that is not there is refused by no payload, and the session goes on", async () => {
+Deno.test("a read outside the config space gets an empty reply, and the session continues", async () => {
   await using bench = new Bench();
   const raw = await bench.agreed();
   assertEquals(await raw.ask("GET_CONFIG", { offset: 1, flags: 0, data: new Uint8Array(12) }), "");
@@ -197,7 +197,7 @@ Deno.test("RESET_DEVICE stops and disables all rings, and the device forgets", a
   assertEquals(bench.device.log.at(-1), "start 0");
 });
 
-Deno.test("the channel carries CONFIG_CHANGE_MSG, and a blocking or full one holds nobody up", async () => {
+Deno.test("the channel carries CONFIG_CHANGE_MSG, and a blocking or full one blocks nothing", async () => {
   await using bench = new Bench();
   const raw = await bench.agreed();
   bench.server.configChanged(); // nobody listens: nothing happens
@@ -214,7 +214,7 @@ Deno.test("the channel carries CONFIG_CHANGE_MSG, and a blocking or full one hol
   assertEquals(await raw.ask("GET_QUEUE_NUM", undefined), "0400000000000000");
 });
 
-Deno.test("a channel that is no socket is let go of when it is needed", async () => {
+Deno.test("a channel that is not a socket is closed when it is used", async () => {
   await using bench = new Bench();
   const raw = await bench.agreed();
   using driver = new Driver(1);

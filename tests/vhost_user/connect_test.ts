@@ -8,7 +8,7 @@ import { HostileBackEnd } from "./hostile_back_end.ts";
 
 // ---- connecting ----
 
-Deno.test("connect() to nothing says so", async () => {
+Deno.test("connect() without a listener fails with its errno", async () => {
   await using reactor = new Reactor();
   using folder = new SocketFolder();
   const options = { reactor, name: "card0", deviceClass: SOUND };
@@ -19,7 +19,7 @@ Deno.test("connect() to nothing says so", async () => {
   assertEquals(error.code, "ENOENT");
 });
 
-Deno.test("connectWithBackoff() waits for a back-end, and says so after a second", async () => {
+Deno.test("connectWithBackoff() waits for a back-end, and reports it after a second", async () => {
   await using reactor = new Reactor();
   using folder = new SocketFolder();
   const path = folder.socket("late");
@@ -40,12 +40,12 @@ Deno.test("connectWithBackoff() waits for a back-end, and says so after a second
   back![Symbol.dispose]();
 });
 
-Deno.test("attempts to connect come the less often the longer nobody listens", () => {
+Deno.test("the longer there is no listener, the longer the time between attempts", () => {
   const waits = [[0, 5], [40, 5], [80, 10], [400, 50], [800, 100], [60_000, 100]] as const;
   for (const [elapsed, wait] of waits) assertEquals(waitAfter(elapsed), wait);
 });
 
-Deno.test("connectWithBackoff() gives up when told to, before, between and after attempts", async () => {
+Deno.test("connectWithBackoff() ends when aborted, before, between and after attempts", async () => {
   await using reactor = new Reactor();
   using folder = new SocketFolder();
   const path = folder.socket("none");

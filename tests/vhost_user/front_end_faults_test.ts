@@ -372,7 +372,7 @@ Deno.test("a back-end that goes while nothing is asked is noticed", async () => 
   assertEquals(await bench.front.readConfig().catch((error) => error), loss);
 });
 
-Deno.test("a reply that nobody asked for ends the connection", async () => {
+Deno.test("a reply without a request ends the connection", async () => {
   await using bench = await Bench.create();
   await bench.front.initialise();
   bench.back.send(encodeMessage(1, VERSION | REPLY, U64.encode(0n)));

@@ -105,7 +105,7 @@ Deno.test("of protocol features only those that are used are agreed on, whatever
   );
 });
 
-Deno.test("start() rings nobody, stop() tells where rings stopped", async () => {
+Deno.test("start() signals no eventfd, stop() returns where rings stopped", async () => {
   await using bench = await Bench.create();
   using driver = new Driver(2);
   await bench.front.initialise();

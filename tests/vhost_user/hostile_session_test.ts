@@ -50,7 +50,7 @@ Deno.test("a front-end that ends at every byte of a message leaves nothing behin
   assert(bench.errors.every((text) => text.includes("of a message")), bench.errors[0]);
 });
 
-Deno.test("a front-end that never reads its replies is let go", async () => {
+Deno.test("a front-end that never reads its replies is disconnected", async () => {
   await using bench = new Bench();
   const raw = bench.raw();
   const flood = encodeMessage(1, 0x1, new Uint8Array());
@@ -69,7 +69,7 @@ Deno.test("a front-end that never reads its replies is let go", async () => {
   await bench.expectService();
 });
 
-Deno.test("a ring that lies is given up: reported, its error eventfd rung, the session goes on", async () => {
+Deno.test("a malformed ring is not served: it is reported, its error eventfd signalled, the session continues", async () => {
   await using bench = new Bench();
   const raw = await bench.agreed();
   using driver = new Driver(2);

@@ -26,7 +26,7 @@ Deno.test("a block is a header of 16 bytes and 16 for each entry, in multiples o
   assertEquals(inflightBytes({ queues: 4, queueSize: 64 }), 4352);
 });
 
-Deno.test("a block of zeros is initialised; chains are noted as they are taken and given back", () => {
+Deno.test("a block of zeros is initialised; chains are noted as they are taken and returned", () => {
   const bytes = block();
   const queue = open(bytes, 0x1234);
   assertEquals(queue.heads, []);
@@ -124,7 +124,7 @@ function rawRing(): RawRing {
   return raw;
 }
 
-Deno.test("B4: given back out of order, then a crash: what is in flight is served again, once", () => {
+Deno.test("B4: returned out of order, then a crash: chains in flight are served again, once", () => {
   const [raw, bytes] = [rawRing(), block()];
   raw.offer(0, 0, 1, 2);
   const first = serve(raw, bytes);
@@ -139,7 +139,7 @@ Deno.test("B4: given back out of order, then a crash: what is in flight is serve
   assertEquals(popAll(serve(raw, bytes)), []);
 });
 
-Deno.test("whenever back-ends crash, each chain is given back once, the older ones first", () => {
+Deno.test("whenever back-ends crash, each chain is returned once, the older ones first", () => {
   const draws = seeded();
   for (let run = 0; run < 50; run++) {
     const [raw, bytes] = [rawRing(), block()];
@@ -192,7 +192,7 @@ class Dying extends InflightQueue {
   }
 }
 
-Deno.test("a crash between any two steps loses no chain and repeats none that was given back", () => {
+Deno.test("a crash between any two steps loses no chain and repeats none that was returned", () => {
   for (let steps = 0; steps < 10; steps++) {
     const [raw, bytes] = [rawRing(), block()];
     let log: Dying | undefined;

@@ -212,7 +212,7 @@ Deno.test("offsets, sizes and values that are no numbers of a register are harml
   }
 });
 
-Deno.test("a flood of bad accesses is counted, not told", () => {
+Deno.test("a flood of bad accesses is counted, and one of a kind is reported", () => {
   const driver = new Driver();
   for (let i = 0; i < 1000; i++) {
     driver.run("w 000 1\nr 070 0\nw 070 2\nw 070 4\nr 0c4 0\nr2 070 0\nr 1fc 0\nw 050 9");

@@ -10,7 +10,7 @@ function chainOf(pool: DescriptorPool, head: number, count: number): number[] {
   return chain;
 }
 
-Deno.test("descriptors are taken in linked runs and given back by their first", () => {
+Deno.test("descriptors are taken as linked lists and returned by the first of each list", () => {
   const pool = new DescriptorPool(8);
   const [a, b] = [pool.take(3), pool.take(5)];
   assertEquals([chainOf(pool, a, 3), chainOf(pool, b, 5)], [[0, 1, 2], [3, 4, 5, 6, 7]]);

@@ -75,7 +75,7 @@ Deno.test("a chain may take the whole table, and a table as many as the chain ha
 });
 
 /** A driver that lies: how it writes a ring of 8, of which entry 0 is taken, and the reason it is refused with. */
-const LIES: Record<string, [write: (raw: RawRing) => void, reason: string]> = {
+const FAULTS: Record<string, [write: (raw: RawRing) => void, reason: string]> = {
   "idx ahead by more than the size": [
     (raw) => raw.availIdx(9),
     "the available idx is 9, expected at most 8 ahead of 0",
@@ -210,8 +210,8 @@ const LIES: Record<string, [write: (raw: RawRing) => void, reason: string]> = {
   ],
 };
 
-for (const [lie, [write, reason]] of Object.entries(LIES)) {
-  Deno.test(`pop() refuses ${lie}, again and again, and leaves the ring as it was`, () => {
+for (const [fault, [write, reason]] of Object.entries(FAULTS)) {
+  Deno.test(`pop() refuses ${fault}, again and again, and leaves the ring as it was`, () => {
     const raw = new RawRing(8);
     raw.offer(0, 0);
     write(raw);
@@ -219,7 +219,7 @@ for (const [lie, [write, reason]] of Object.entries(LIES)) {
     const before = raw.bytes.slice();
     for (let round = 0; round < 2; round++) {
       const error = assertThrows(() => ring.pop(new Chain(12)), RingError, reason);
-      assert(error.message.startsWith("Cannot take a chain from queue 3 of card0: "), lie);
+      assert(error.message.startsWith("Cannot take a chain from queue 3 of card0: "), fault);
       assertEquals([error.device, error.queue], ["card0", 3]);
     }
     assertEquals([ring.nextAvail, ring.pending], [0, 0]);
@@ -347,7 +347,7 @@ Deno.test("the available idx may lie exactly the size ahead, across the wrap", (
   assertEquals([ring.pop(chain), ring.nextAvail, ring.pending], [false, 5, 8]);
 });
 
-Deno.test("a ring goes on where an earlier life left it", () => {
+Deno.test("a ring starts where an earlier life has stopped", () => {
   const raw = new RawRing(4);
   for (let i = 0; i < 4; i++) raw.desc(i, DATA + i, 1, WRITE);
   raw.usedIdx(65535);

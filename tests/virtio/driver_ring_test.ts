@@ -61,7 +61,7 @@ Deno.test("all indices of a driver's ring wrap at 65535", () => {
 });
 
 /** A device that lies to a ring of 8 with the heads 2, 3 and 5 in flight from index 65534 on. */
-const LIES: Record<string, [write: (raw: RawRing) => void, reason: string]> = {
+const FAULTS: Record<string, [write: (raw: RawRing) => void, reason: string]> = {
   "a used idx ahead of what is in flight": [
     (raw) => raw.usedIdx(2),
     "the used idx is 2, expected at most 3 ahead of 65534",
@@ -80,8 +80,8 @@ const LIES: Record<string, [write: (raw: RawRing) => void, reason: string]> = {
   "an id never offered": [(raw) => raw.usedRing(6, [4, 0]), "used element 65534 has id 4"],
 };
 
-for (const [lie, [write, reason]] of Object.entries(LIES)) {
-  Deno.test(`takeUsed() refuses ${lie}, again and again`, () => {
+for (const [fault, [write, reason]] of Object.entries(FAULTS)) {
+  Deno.test(`takeUsed() refuses ${fault}, again and again`, () => {
     const raw = new RawRing(8);
     const ring = raw.driver({ start: 65534 });
     for (const head of [2, 3, 5]) ring.offer(head);
@@ -97,7 +97,7 @@ for (const [lie, [write, reason]] of Object.entries(LIES)) {
   });
 }
 
-Deno.test("takeUsed() refuses an id given back twice, and a chain not yet published", () => {
+Deno.test("takeUsed() refuses an id returned twice, and a chain not yet published", () => {
   const raw = new RawRing(8);
   const ring = raw.driver();
   ring.offer(2);

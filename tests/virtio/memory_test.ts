@@ -21,7 +21,7 @@ Deno.test("GuestMemory finds each region up to its last byte, from any region fo
   }
 });
 
-Deno.test("GuestMemory refuses what does not lie in one region whole", () => {
+Deno.test("GuestMemory refuses a range outside one region", () => {
   const refused: [why: string, address: number, length: number][] = [
     ["before memory", 0xfff, 1],
     ["at 0", 0, 1],

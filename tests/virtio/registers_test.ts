@@ -379,7 +379,7 @@ Deno.test("feature words beyond the second read 0 and can be written 0", () => {
   assertEquals(driver.state.counters[DEVICE_COUNTERS.badAccesses], 0);
 });
 
-Deno.test("a driver that gives up says so at any time", () => {
+Deno.test("a driver may set FAILED at any time", () => {
   const driver = new Driver().run("w 070 80\nr 070 80\nw 070 0\nw 070 1\nw 070 81\nr 070 81");
   assertEquals(driver.state.counters[DEVICE_COUNTERS.badAccesses], 0);
 });

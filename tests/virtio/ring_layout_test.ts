@@ -41,7 +41,7 @@ Deno.test("a queue is set up only where one can be", () => {
   new RingAreas(memory, { ...layout, ...last }, "card0"); // Ends with memory: no harm.
 });
 
-Deno.test("the parts of a queue may lie in different regions", () => {
+Deno.test("the areas of a queue may lie in different regions", () => {
   const parts = [0x1000, 0x2000, 0x3000].map((guest) => ({ guest, buffer: new ArrayBuffer(4096) }));
   const memory = new GuestMemory(parts);
   const layout = { index: 0, size: 256, desc: 0x1000, avail: 0x2000, used: 0x3000 };

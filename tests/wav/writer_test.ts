@@ -31,7 +31,7 @@ Deno.test("WavWriter.rollback() forgets what was not committed", () => {
   });
 });
 
-Deno.test("WavWriter.append() goes on at what the header counts, whatever lies beyond", () => {
+Deno.test("WavWriter.append() appends after the samples that the header counts, and drops the rest", () => {
   withFile((path) => {
     const expected: number[] = [];
     for (let life = 0; life < 10; life++) {
@@ -166,7 +166,7 @@ function largeFile(path: string, data: number, junk: (string | number | number[]
 
 const JUNK = ["JUNK", 28, new Array<number>(28).fill(0xee)];
 
-Deno.test("WavWriter: a file that grows beyond 4 GiB becomes RF64, and goes on as such", () => {
+Deno.test("WavWriter: a file that grows beyond 4 GiB becomes RF64, and can be appended to", () => {
   withFile((path) => {
     const before = 4 * GIB - 10_000;
     const start = largeFile(path, before, JUNK);
@@ -194,7 +194,7 @@ Deno.test("WavWriter: a file that grows beyond 4 GiB becomes RF64, and goes on a
   });
 });
 
-Deno.test("WavWriter: a header without room for 64-bit sizes holds 4 GiB, and says so", () => {
+Deno.test("WavWriter: a header without room for 64-bit sizes holds 4 GiB at most, and reports when it is full", () => {
   withFile((path) => {
     const before = 4 * GIB - 20_000;
     largeFile(path, before, []);

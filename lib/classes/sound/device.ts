@@ -65,7 +65,7 @@ class SoundDevice implements VirtioDevice<SoundDeviceContract> {
   /** A buffer's header, a status or an event. */
   readonly #scratch = new DataView(new ArrayBuffer(8));
   readonly #scratchBytes = new Uint8Array(this.#scratch.buffer);
-  readonly #positions: { told: number; frames: number }[];
+  readonly #positions: { reported: number; frames: number }[];
 
   /** @throws {SpecError} @throws {WavError} when a source's file cannot be read */
   constructor(spec: SoundSpec, host: DeviceHost<SoundEvent>) {
@@ -92,7 +92,7 @@ class SoundDevice implements VirtioDevice<SoundDeviceContract> {
     this.#jacks = this.#streams.map((stream, i) => jackOf(stream.info, i));
     const chmaps = this.#streams.flatMap((stream) => chmapsOf(stream.info));
     this.#card = { jacks: this.#jacks, streams: this.#streams, chmaps };
-    this.#positions = this.#streams.map(() => ({ told: 0, frames: 0 }));
+    this.#positions = this.#streams.map(() => ({ reported: 0, frames: 0 }));
     this.calls = { setJack: (id, connected) => this.#setJack(id, connected) };
   }
 
@@ -104,11 +104,11 @@ class SoundDevice implements VirtioDevice<SoundDeviceContract> {
         this.#complete(chain, status, latency, bytes, stream.isPlayback),
       xrun: (stream, notify) => {
         if (notify) this.#sendEvent(EVT_PCM_XRUN, stream.id);
-        this.#tellXrun(stream);
+        this.#reportXrun(stream);
       },
       failed: (stream, error) =>
         host.report({ kind: "error", text: error.message, stream: stream.id }),
-      stateChanged: (stream) => this.#tellState(stream),
+      stateChanged: (stream) => this.#reportState(stream),
     };
   }
 
@@ -127,7 +127,7 @@ class SoundDevice implements VirtioDevice<SoundDeviceContract> {
   tick(now: number): void {
     for (const stream of this.#streams) {
       stream.tick(now);
-      if (stream.state === "running") this.#tellPosition(stream, now);
+      if (stream.state === "running") this.#reportPosition(stream, now);
     }
   }
 
@@ -222,7 +222,7 @@ class SoundDevice implements VirtioDevice<SoundDeviceContract> {
 
   // ---- reports ----
 
-  #tellState(stream: Stream): void {
+  #reportState(stream: Stream): void {
     const { id, state, frames } = stream;
     this.#host.report({
       kind: "state",
@@ -233,16 +233,16 @@ class SoundDevice implements VirtioDevice<SoundDeviceContract> {
     });
   }
 
-  #tellXrun({ id, xruns, isPlayback }: Stream): void {
+  #reportXrun({ id, xruns, isPlayback }: Stream): void {
     const what = isPlayback ? "had no samples to play" : "had no buffer for its samples";
     const text = `Stream ${id} ${what} (${xruns} times)`;
     this.#host.report({ kind: "xrun", text, stream: id, count: xruns });
   }
 
-  #tellPosition({ id, frames, rate }: Stream, now: number): void {
+  #reportPosition({ id, frames, rate }: Stream, now: number): void {
     const last = this.#positions[id]!;
-    if (frames === last.frames || now < last.told + POSITION_INTERVAL_NS) return;
-    last.told = now;
+    if (frames === last.frames || now < last.reported + POSITION_INTERVAL_NS) return;
+    last.reported = now;
     last.frames = frames;
     const seconds = frames / rate;
     const text = `Stream ${id} is at ${seconds.toFixed(1)} s`;

@@ -68,7 +68,7 @@ Deno.test("the folder of a path", () => {
 
 const ROOT = { "/": [0, 0o755], "/tmp": [0, 0o1777] } as Record<string, [number, number]>;
 
-Deno.test("a folder is ours alone, and nobody else can put another in its place", () => {
+Deno.test("a folder is the user's alone, and no other user can replace it", () => {
   const fine: Record<string, [number, number]>[] = [
     { ...ROOT, "/tmp/v": [US, 0o700] },
     { ...ROOT, "/tmp/v": [US, 0o755] },

@@ -59,7 +59,7 @@ Deno.test("rng gives a lying ring up, and takes it anew after a stop", () => {
   wiring.device.disconnected();
 });
 
-Deno.test("rng goes on by itself after a full ring", () => {
+Deno.test("rng serves the rest by itself after a full ring", () => {
   const { clock, wiring } = wire();
   wiring.rings[0]!.onKick = () => {};
   for (let i = 0; i < 64; i++) wiring.offer(0, i, [], [16]);

@@ -58,7 +58,7 @@ Deno.test("requests and accesses are measured one by one", () => {
   assertEquals(session.readEntropy(100).length, 100);
 });
 
-Deno.test("an entropy device that lies is found out", () => {
+Deno.test("a malformed used ring of an entropy device is found", () => {
   for (const fault of ["usedHead", "usedIdx", "usedLength"] as const) {
     const { session } = entropyBench({ script: { corrupt: fault } });
     session.probe(0);

@@ -62,7 +62,7 @@ Deno.test("formats: a WAV sink offers what a WAV file carries, a WAV source what
   });
 });
 
-Deno.test("info items lie as far apart as the driver says", () => {
+Deno.test("info items are as far apart as the driver asks", () => {
   using card = new Card();
   const wide = card.request(query(snd.R_JACK_INFO, 0, 2, 40));
   assertEquals(wide.length, 84);
@@ -100,7 +100,7 @@ for (const [name, bytes, room, status] of BAD_REQUESTS) {
   });
 }
 
-Deno.test("a control request without room for an answer comes back, and is reported", () => {
+Deno.test("a control request without room for a response is returned and reported", () => {
   using card = new Card();
   assertEquals(card.request(query(snd.R_PCM_INFO, 0, 1, 32), 3).length, 0);
   assertEquals(card.request(query(snd.R_PCM_INFO, 0, 1, 32), 0).length, 0);

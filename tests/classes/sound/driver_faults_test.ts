@@ -188,7 +188,7 @@ Deno.test("a card may have nothing at all", () => {
   assertThrows(() => session.capture(capture), GuestError, "it has no such stream (ENODEV)");
 });
 
-Deno.test("a device that lies in its used ring is found out", async () => {
+Deno.test("a malformed used ring is found", async () => {
   await withFolder((folder) => {
     const file = `${folder}/in.wav`;
     writeNumbered(file, S16, 1000);
@@ -201,7 +201,7 @@ Deno.test("a device that lies in its used ring is found out", async () => {
   });
 });
 
-Deno.test("an order ends a playback in order, and what was played is told", async () => {
+Deno.test("an order ends a playback in order, and the result says what was played", async () => {
   await withFolder((folder) => {
     const file = `${folder}/in.wav`;
     const bytes = writeNumbered(file, S16, 5000);

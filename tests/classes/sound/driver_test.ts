@@ -155,7 +155,7 @@ Deno.test("what a card cannot play is refused before the card is asked", async (
   });
 });
 
-Deno.test("a file that is none is refused by name", () => {
+Deno.test("a file that is not WAV is refused by name", () => {
   const { session } = soundBench();
   session.probe(0);
   assertThrows(() => session.play({ file: "/dev/null/x.wav" }), WavError, "/dev/null/x.wav");

@@ -16,7 +16,7 @@ import {
 
 // ---- a driver that lies ----
 
-Deno.test("buffers that can be none come back at once with BAD_MSG, and the stream goes on", () => {
+Deno.test("malformed buffers are returned at once with BAD_MSG, and the stream keeps running", () => {
   using card = new Card({ sinks: ["null"], sources: ["silence"] });
   const early = card.play(noise(PERIOD));
   assertEquals(card.done().map(({ id, status }) => [id, status]), [[early, S_BAD_MSG]]);
@@ -46,7 +46,7 @@ Deno.test("buffers that can be none come back at once with BAD_MSG, and the stre
   assertEquals(ids(card.done()), [good]);
 });
 
-Deno.test("buffers without a header or without room for a status come back, and are reported", () => {
+Deno.test("buffers without a header or without room for a status are returned and reported", () => {
   using card = new Card({ sinks: ["null"] });
   const { wiring } = card;
   wiring.offer(snd.VQ_TX, 1, [Uint8Array.of(0, 0, 0)], [8]);
@@ -61,7 +61,7 @@ Deno.test("buffers without a header or without room for a status come back, and 
   assertEquals(card.reported("error").length, 2);
 });
 
-Deno.test("a ring that lies is given up; the others go on", () => {
+Deno.test("a malformed ring is not served; the others are", () => {
   using card = new Card({ sinks: ["null"], sources: ["silence"] });
   card.prepare();
   card.prepare({ streamId: 1 });
@@ -81,7 +81,7 @@ Deno.test("a ring that lies is given up; the others go on", () => {
   assertEquals(card.control(snd.R_PCM_RELEASE, 0), S_OK);
 });
 
-Deno.test("an event queue that lies, or has no room, costs its events only", () => {
+Deno.test("a malformed event queue, or one without room, loses only events", () => {
   for (const lie of [true, false]) {
     using card = new Card({ sinks: ["null"] });
     if (lie) new DataView(card.wiring.buffer).setUint16(1 * 0x4000 + 64 * 16 + 2, 12345, true);
@@ -110,7 +110,7 @@ Deno.test("a driver that floods gets as much of a turn as its ring has room for"
 
 // ---- rings stop, front-ends go ----
 
-Deno.test("stopRing() gives back what is held, and start goes on", () => {
+Deno.test("stopRing() returns the buffers, and a later start continues", () => {
   using card = new Card({ sinks: ["null"], sources: ["silence"] });
   card.prepare();
   card.prepare({ streamId: 1 });
@@ -174,7 +174,7 @@ Deno.test("a jack is plugged in and out: an event, and what the next query says"
   silent.setJack(0, false);
 });
 
-Deno.test("chaos: random requests and buffers never break the card, and every buffer comes back once", () => {
+Deno.test("chaos: random requests and buffers never break the card, and every buffer is returned once", () => {
   for (let seed = 1; seed <= 20; seed++) {
     let state = seed;
     const random = (below: number): number => {

@@ -7,7 +7,7 @@ import { ids, PERIOD, S_IO_ERR, S_OK, samplesOf, statuses, withFolder } from "./
 
 // ---- playback ----
 
-Deno.test("playback: each buffer is in the file when it comes back, at the end of its time and not before", () => {
+Deno.test("playback: each buffer is in the file when it is returned, at the end of its time", () => {
   withFolder((folder) => {
     const path = `${folder}/out.wav`;
     using card = new Card({ sinks: [`wav:${path}`] });
@@ -125,7 +125,7 @@ Deno.test("a pause stops the clock where it is", () => {
   assertEquals(card.reported("xrun"), []);
 });
 
-Deno.test("an xrun is a buffer that comes late: counted once, told to the driver, and time begins anew", () => {
+Deno.test("an xrun is a buffer that arrives late: counted once, reported to the driver, and time starts anew", () => {
   using card = new Card({ sinks: ["null"] });
   card.offerEvents(2);
   card.prepare();
@@ -169,7 +169,7 @@ Deno.test("an xrun is a buffer that comes late: counted once, told to the driver
   assertEquals(card.reported("xrun").at(-1)!.count, 1);
 });
 
-Deno.test("xruns are told to a driver only if it wants to hear of them", () => {
+Deno.test("xruns are reported to a driver only if it asked for them", () => {
   using card = new Card({ sinks: ["null"] });
   card.offerEvents(1);
   card.prepare({ features: 0 });
@@ -227,7 +227,7 @@ Deno.test("--pace free: all at once, nothing before START, no xruns", () => {
   });
 });
 
-Deno.test("several streams at different rates keep their own time, and come back out of order", () => {
+Deno.test("several streams at different rates keep their own time, and return buffers out of order", () => {
   withFolder((folder) => {
     const paths = [0, 1, 2].map((i) => `${folder}/${i}.wav`);
     using card = new Card({ sinks: paths.map((path) => `wav:${path}`) });
@@ -296,7 +296,7 @@ Deno.test("a buffer of a megabyte arrives whole", () => {
   });
 });
 
-Deno.test("wav: begins the file anew with each playback, and only when one starts; append goes on", () => {
+Deno.test("wav: overwrites the file with each playback, when it starts; append appends", () => {
   withFolder((folder) => {
     for (const append of [false, true]) {
       const path = `${folder}/${append}.wav`;
@@ -347,7 +347,7 @@ Deno.test("append to a file of another format: START gets IO_ERR, and the file s
   });
 });
 
-Deno.test("latencyMs is told with each buffer", () => {
+Deno.test("latencyMs is reported with each buffer", () => {
   using card = new Card({ sinks: ["null"], latencyMs: 25 });
   card.prepare();
   card.play(noise(PERIOD));
@@ -356,7 +356,7 @@ Deno.test("latencyMs is told with each buffer", () => {
   assertEquals(card.done()[0]!.latency, 25 * 48 * 4);
 });
 
-Deno.test("positions are told at most ten times a second, and the state with its frames", () => {
+Deno.test("positions are reported at most ten times a second, and the state with its frames", () => {
   using card = new Card({ sinks: ["null"] });
   card.prepare();
   for (let i = 0; i < 4; i++) card.play(noise(PERIOD));

@@ -77,7 +77,7 @@ const CASES: [name: string, seen: Parameters<typeof after>, before: string[], th
 ];
 
 for (const [name, seen, before, then] of CASES) {
-  Deno.test(`sound: a new back-end is told of ${name}`, () => {
+  Deno.test(`sound: a new back-end gets the replay of ${name}`, () => {
     const { replay } = after(...seen);
     assertEquals(codes(replay.before()), before);
     assertEquals(codes(replay.after()), then);

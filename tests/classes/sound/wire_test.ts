@@ -164,7 +164,7 @@ Deno.test("each format's silence fills a sample, and a WAV file carries whole by
   assertEquals(sound.formatOfWav({ encoding: "pcm", bits: 64 }), undefined);
 });
 
-Deno.test("soundCodeName() names codes, and numbers what is none", () => {
+Deno.test("soundCodeName() names codes, and prints unknown ones as numbers", () => {
   assertEquals(sound.soundCodeName(0x101), "PCM_SET_PARAMS");
   assertEquals(sound.soundCodeName(0x8003), "IO_ERR");
   assertEquals(sound.soundCodeName(0x42), "0x0042");

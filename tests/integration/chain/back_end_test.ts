@@ -192,7 +192,7 @@ async function read({ guest }: Pick<Attached, "guest">): Promise<void> {
 }
 
 for (const { memory, mmioVersion } of DIAGONAL) {
-  Deno.test(`a back-end that fails while a driver is at work is replaced, ${memory}`, async () => {
+  Deno.test(`a back-end that fails while a driver uses it is replaced, ${memory}`, async () => {
     await withoutLeaks(async () => {
       await using chain = await WholeChain.create({ patience: { replyMs: 1000 } });
       const todo = rows();

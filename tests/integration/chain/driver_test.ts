@@ -120,7 +120,7 @@ const QUEUES = {
 
 for (const mode of DIAGONAL) {
   const { memory } = mode;
-  Deno.test(`a driver that lies in its rings is told to reset, ${memory}`, async () => {
+  Deno.test(`a driver with malformed rings must reset, ${memory}`, async () => {
     await withoutLeaks(async () => {
       await using bench = await Bench.create(mode);
       const { chain, hostile, card } = bench;
@@ -157,7 +157,7 @@ for (const mode of DIAGONAL) {
 
 for (const mode of MODES) {
   const { memory, mmioVersion } = mode;
-  Deno.test(`a driver whose rings lie nowhere is told to reset, ${memory}, mmio ${mmioVersion}`, async () => {
+  Deno.test(`a driver with rings outside memory must reset, ${memory}, mmio ${mmioVersion}`, async () => {
     await withoutLeaks(async () => {
       await using bench = await Bench.create(mode);
       const { chain, hostile } = bench;
@@ -236,7 +236,7 @@ async function bringUp(port: SoftGuestPort, placement: Placement | null): Promis
 }
 
 for (const mode of MODES.filter(({ mmioVersion }) => mmioVersion === 2)) {
-  Deno.test(`a driver that sets a queue up as none can be is told to reset, ${mode.memory}`, async () => {
+  Deno.test(`a driver that sets up a malformed queue must reset, ${mode.memory}`, async () => {
     await withoutLeaks(async () => {
       await using bench = await Bench.create(mode);
       const { chain, port, hostile } = bench;

@@ -54,7 +54,7 @@ for (const mode of DIAGONAL) {
   for (const at of ["SET_VRING_KICK", "SET_VRING_ENABLE"] as const) {
     for (const hangsUp of [false, true]) {
       const how = `at ${at}, ${hangsUp ? "and hangs up" : "and stays"}, ${mode.memory}`;
-      Deno.test(`a back-end that keeps its kick full holds nobody up: ${how}`, async () => {
+      Deno.test(`a back-end that keeps its kick full blocks nothing: ${how}`, async () => {
         await withoutLeaks(async () => {
           await using chain = await WholeChain.create({ patience: { requestMs: 1000 } });
           chain.use(new Filler(chain.reactor, chain.file("honest")));
@@ -81,7 +81,7 @@ for (const mode of DIAGONAL) {
   }
 }
 
-Deno.test("a node that keeps its bells full holds nobody up", async () => {
+Deno.test("a node that keeps its eventfds full blocks nothing", async () => {
   await withoutLeaks(async () => {
     await using chain = await WholeChain.create();
     const guests = [];

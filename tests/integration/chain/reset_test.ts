@@ -49,7 +49,7 @@ const BACK_ENDS = [
 for (const { memory, mmioVersion } of MODES) {
   for (const { resets, name } of BACK_ENDS) {
     if (!resets && mmioVersion === 2) continue;
-    Deno.test(`a card is let go and bound again, ${name}, ${memory}, mmio ${mmioVersion}`, async () => {
+    Deno.test(`a card is unbound and bound again, ${name}, ${memory}, mmio ${mmioVersion}`, async () => {
       await withoutLeaks(async () => {
         await using chain = await WholeChain.create();
         const [long, short, output] = ["long", "short", "out"].map((file) => chain.file(file));

@@ -139,7 +139,7 @@ function isAtWork(chain: WholeChain, { log }: HostileBackEnd): boolean {
 }
 
 for (const mode of MODES.filter(({ memory }) => memory === "isolated")) {
-  Deno.test(`a back-end that lies in its ring is replaced, mmio ${mode.mmioVersion}`, async () => {
+  Deno.test(`a back-end with a malformed ring is replaced, mmio ${mode.mmioVersion}`, async () => {
     await withoutLeaks(async () => {
       await using chain = await WholeChain.create();
       const { back, guest } = await working(chain, mode);
@@ -187,7 +187,7 @@ for (const mode of MODES.filter(({ memory }) => memory === "isolated")) {
 
 for (const mode of DIAGONAL) {
   const { memory } = mode;
-  Deno.test(`a back-end that stands still is replaced, ${memory}`, async () => {
+  Deno.test(`a back-end without progress is replaced, ${memory}`, async () => {
     const conducts: Record<string, Serve> = {
       "takes nothing": () => {},
       "takes and gives nothing back": (live) => void live.ring.pop(new Chain()),

@@ -13,7 +13,7 @@ import { TempFolder, until } from "../../support/process.ts";
 import { Filler } from "./back_ends.ts";
 import { KEPT, Place } from "./restore_fixture.ts";
 
-Deno.test("a store with too little room is told of where systemd says how much there is, else by the next viola", async () => {
+Deno.test("a store with too little room is reported if systemd says how much there is, else by the next viola", async () => {
   await withoutLeaks(async () => {
     await using place = await Place.create({ most: 3, saysMost: true });
     await using first = await place.start();
@@ -36,7 +36,7 @@ Deno.test("a store with too little room is told of where systemd says how much t
   });
 });
 
-Deno.test("what systemd held of a node that has ended is let go of, and the next node is held", async () => {
+Deno.test("descriptors of a node that has ended are removed from systemd, and those of the next node stored", async () => {
   await withoutLeaks(async () => {
     await using place = await Place.create();
     await place.leave();
@@ -54,7 +54,7 @@ Deno.test("what systemd held of a node that has ended is let go of, and the next
   });
 });
 
-Deno.test("viola forget has systemd let go of a device", async () => {
+Deno.test("viola forget removes a device from systemd", async () => {
   await withoutLeaks(async () => {
     await using place = await Place.create();
     await place.leave();

@@ -172,7 +172,7 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGQUIT", "SIGHUP"] as const) {
   });
 }
 
-Deno.test("a demo whose device is killed says so, and ends in order", async () => {
+Deno.test("a demo whose device is killed reports it, and ends in order", async () => {
   await using folder = await TempFolder.create();
   await using process = demo(folder, []);
   const children = await playing(process);
@@ -201,7 +201,7 @@ Deno.test("a demo whose disk is full names the cause", async () => {
   assert(!/verdict/.test(process.stdout), process.report());
 });
 
-Deno.test("a second demo does not write where one is at work; one that was killed is no hindrance", async () => {
+Deno.test("a second demo does not write to the folder of a running one; a killed one leaves no lock", async () => {
   await using folder = await TempFolder.create();
   await using first = demo(folder, []);
   const children = await playing(first);
@@ -251,7 +251,7 @@ Deno.test("a demo plays S24_LE, and what a killed recorder left, and says what i
   assertEquals(samples(folder.file("out/card1.wav")).bytes, Uint8Array.from(sound));
 });
 
-Deno.test("a demo of a file that is still being recorded plays what was there, and says so", async () => {
+Deno.test("a demo of a file that is still being recorded plays what was there, and reports it", async () => {
   await using folder = await TempFolder.create();
   const path = folder.file("in.wav");
   const format: WavFormat = { encoding: "pcm", bits: 16, channels: 2, rate: 48000 };

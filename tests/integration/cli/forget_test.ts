@@ -57,7 +57,7 @@ Deno.test("a soft device is known by its place, not by how that is spelled", asy
 /** The events that say that a viola has the device. */
 const HAS_DEVICE = ["started", "restored"];
 
-Deno.test("what viola forget let go of is restored by nobody, the rest is", async () => {
+Deno.test("a node that viola forget has released is not restored, the others are", async () => {
   await withoutLeaks(async () => {
     await using folder = await TempFolder.create();
     using store = new OwnStore(folder.file("store"));

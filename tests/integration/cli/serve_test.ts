@@ -135,7 +135,7 @@ async function fullPipe(path: string): Promise<Disposable> {
   return pipe;
 }
 
-Deno.test("viola device without a free descriptor says so once, and serves as soon as it has one", async () => {
+Deno.test("viola device without a free descriptor reports it once, and serves as soon as it has one", async () => {
   await using place = await Place.create();
   await using device = viola(["device", "rng", "--socket", place.socket, "--json"]);
   await reported(device, "listening");
@@ -200,7 +200,7 @@ Deno.test("viola attach and viola device serve although their reports cannot be 
   }
 });
 
-Deno.test("viola attach waits for a back-end, says so, and meets it when it comes", async () => {
+Deno.test("viola attach reports that it waits for a back-end, and connects when it listens", async () => {
   await using place = await Place.create();
   await using adapter = viola(["attach", "rng", ...place.here, "--json"]);
   await reported(adapter, "waiting");

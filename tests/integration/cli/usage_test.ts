@@ -319,7 +319,7 @@ Deno.test("a demo has its sockets elsewhere where TMPDIR is too long for them, a
   await assertFails(lost, 2, /Cannot make a temporary folder in \S*\/none: no such .*\(ENOENT\)$/m);
 });
 
-Deno.test("help goes out whole, or its absence is told", async (t) => {
+Deno.test("help is printed completely, or the failure is reported", async (t) => {
   const table: [string, string, number, RegExp][] = [
     ["a disk that is full", 'exec "$@" >/dev/full', 2, /^viola: Cannot write .*\(ENOSPC\)\n$/],
     ["a reader that is gone", 'exec "$@" > >(:)', 0, /^$/],

@@ -213,7 +213,7 @@ function checkPieces(path: string): { count: number; repeated: number } {
   return { count, repeated: found.length / (PIECE / 4) - count };
 }
 
-Deno.test("killed at any moment, a card leaves a valid file with every buffer it gave back, and goes on in it", async () => {
+Deno.test("killed at any moment, a card leaves a valid file with every returned buffer, and appends to it", async () => {
   const params = {
     ...PARAMS,
     channels: 1,

@@ -80,7 +80,7 @@ Deno.test("closing a child kills it and all it started, and reaps it", async () 
   });
 });
 
-Deno.test("a child's pipe that nobody reads ends it, as in a shell", async () => {
+Deno.test("a child whose pipe is not read ends by SIGPIPE, as in a shell", async () => {
   await withoutLeaks(() => {
     const { reader, writer } = createPipe();
     using child = Child.spawn("yes", null, writer);

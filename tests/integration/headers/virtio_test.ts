@@ -51,7 +51,7 @@ Deno.test("every feature bit is the one in the kernel's headers", async () => {
   assertEquals(printed, expected.join(""));
 });
 
-Deno.test("every register lies where <linux/virtio_mmio.h> has it", async () => {
+Deno.test("register offsets are those of <linux/virtio_mmio.h>", async () => {
   const printed = await runC(`
     #include <stdio.h>
     #include <linux/virtio_mmio.h>

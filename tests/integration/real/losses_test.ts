@@ -32,7 +32,7 @@ Deno.test("unexcused() names every other fault of what was heard", () => {
   for (const [heard, wrong] of cases) assertEquals(check(heard), wrong);
 });
 
-Deno.test("unexcused() does not excuse what the daemon never got, or let go", () => {
+Deno.test("unexcused() does not excuse samples that the daemon never got, or dropped", () => {
   assertEquals(check(FRAMES.slice(0, 8), REQUESTS.slice(1)), [
     "the daemon got 3 requests of 48 bytes, expected 4 of 64",
   ]);

@@ -46,7 +46,7 @@ for (const memory of ["isolated", "direct"] as const) {
     });
   });
 
-  Deno.test(`vhost-device-rng goes on after the driver's reset, ${memory}`, async () => {
+  Deno.test(`vhost-device-rng serves the driver after its reset, ${memory}`, async () => {
     await withoutLeaks(async () => {
       await using folder = await TempFolder.create();
       const [daemon, socket] = startDaemon(folder, "/dev/urandom");
@@ -65,7 +65,7 @@ for (const memory of ["isolated", "direct"] as const) {
 
 // In isolated memory only: made with vhost-user-backend 0.10, it takes the available index from SET_VRING_BASE and
 // begins its used index at 0, which is true of a ring of viola's own but not of the driver's.
-Deno.test("vhost-device-rng killed and started again goes on", async () => {
+Deno.test("vhost-device-rng killed and started again serves the driver", async () => {
   await withoutLeaks(async () => {
     await using folder = await TempFolder.create();
     const [first, socket] = startDaemon(folder, "/dev/zero");

@@ -74,7 +74,7 @@ Deno.test("Process.stop() kills what does not listen", async () => {
   assertEquals((await process.stop()).signal, "SIGKILL");
 });
 
-Deno.test("until() gives up", async () => {
+Deno.test("until() fails after its deadline", async () => {
   await assertRejects(() => until(() => false, "the end of time", 20), Error, "the end of time");
 });
 

@@ -73,7 +73,7 @@ Deno.test("WavWriter on a full disk throws, and the header stays true", () => {
   });
 });
 
-Deno.test("WavWriter killed at any instant leaves a valid file, and append() goes on in it", async () => {
+Deno.test("WavWriter killed at any instant leaves a valid file that append() continues", async () => {
   const directory = Deno.makeTempDirSync();
   const path = `${directory}/test.wav`;
   const draws = seeded();

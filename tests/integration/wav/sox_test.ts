@@ -85,7 +85,7 @@ Deno.test("WavReader reads Debian's recordings", () => {
     assertEquals(readAll(path).samples, sox(path, "-t", "raw", "-"));
   }
 });
-Deno.test("WavWriter.append() goes on in a file of sox's, its fact chunk and all", () => {
+Deno.test("WavWriter.append() appends to a file of sox with a fact chunk", () => {
   withFile((path) => {
     for (const { args, encoding, bits } of SOX_ENCODINGS) {
       sox(...["-n", "-r", "8000", "-c", "1"], ...args, path, "synth", "11s", "pluck");

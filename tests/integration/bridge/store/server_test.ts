@@ -344,7 +344,7 @@ async function putMany(
   return { names, reply };
 }
 
-Deno.test("a store process without a free descriptor holds what it has, says so, and goes on when one is free", async () => {
+Deno.test("a store process without a free descriptor keeps what it has, reports it, and works again when one is free", async () => {
   await withoutLeaks(async () => {
     await using folder = await TempFolder.create();
     await using reactor = new Reactor();

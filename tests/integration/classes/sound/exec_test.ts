@@ -77,7 +77,7 @@ Deno.test("exec: a command knows what it gets: sox makes the file that wav: woul
   });
 });
 
-Deno.test("exec: while the pipe is full the stream waits, and its latency is what lies in the pipe", () => {
+Deno.test("exec: while the pipe is full the stream waits, and its latency is that of the bytes in the pipe", () => {
   using card = new Card({ sinks: ["exec:sleep 60"] });
   card.prepare();
   card.control(snd.R_PCM_START, 0);
@@ -184,7 +184,7 @@ Deno.test("exec: a stalled stream whose command ends gets IO_ERR then", () => {
   assertEquals(card.done().map(({ status }) => status), [S_IO_ERR]);
 });
 
-Deno.test("exec: capture hears what a command writes, waits for it, and IO_ERR follows its end", () => {
+Deno.test("exec: a capture gets what a command writes, waits for it, and fails with IO_ERR after its end", () => {
   withFolder((folder) => {
     const path = `${folder}/in.raw`;
     const sound = noise(20 * PERIOD + 100);
