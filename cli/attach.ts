@@ -26,6 +26,7 @@ import {
   USAGE,
 } from "./exit.ts";
 import { choice, collect, forEach, oneEach, oneOf, whole, wholes } from "./options.ts";
+import { otherClasses, type OtherOptions } from "./other_class.ts";
 import { loadStoreStarter } from "./store.ts";
 import { Report } from "./report.ts";
 
@@ -40,7 +41,7 @@ export interface AttachPlan {
 }
 
 /** The options as given; each may occur several times. */
-export interface AttachOptions {
+export interface AttachOptions extends OtherOptions {
   socket?: string[];
   loopback?: string[];
   memory?: string[];
@@ -75,7 +76,7 @@ of viola at /run/viola/store, until viola forget NODE.`;
 export function addAttach(program: Command): void {
   program.command("attach")
     .description("Connect loopback devices to vhost-user back-ends, all in one process.")
-    .argument("<device...>", `${oneOf(CLASS_NAMES)}, one for each device`)
+    .argument("[device...]", `${oneOf(CLASS_NAMES)}, one for each device`)
     .option("--socket <path>", "the back-end's Unix socket (required)", collect)
     .option("--loopback <node>", "/dev/loopback-N, /dev/loopback or soft:PATH (required)", collect)
     .option(
@@ -108,6 +109,14 @@ export function addAttach(program: Command): void {
       "--no-keep",
       "close the nodes at the end. A second after an AGL\nnode is closed, its driver makes the kernel oops, and\nthe node is unusable until the machine is restarted",
     )
+    .option(
+      "--virtio-id <n>",
+      "a device of any other class, by its virtio id,\nbehind those that are named",
+      collect,
+    )
+    .option("--queues <sizes>", "sizes of its queues, such as 64,64", collect)
+    .option("--config-size <n>", "bytes of its config space, if its back-end has one", collect)
+    .option("--config <file>", "or the config space itself", collect)
     .option("--json", "report as JSON lines, with counters at the end")
     .option("--until-eof", "end at the end of standard input")
     .addHelpText("after", HELP)
@@ -126,11 +135,16 @@ const CLASS_NAMES = DEVICE_CLASSES.map(({ name }) => name);
 /**
  * Makes a plan from a command line.
  *
- * @param classes The DEVICE arguments
+ * @param named The DEVICE arguments
  * @throws {Failure} with status 1 when it is invalid
  */
-export function planAttach(classes: readonly string[], options: AttachOptions): AttachPlan {
+export function planAttach(named: readonly string[], options: AttachOptions): AttachPlan {
+  const classes = [...named.map(readClass), ...otherClasses(options)];
+  const names = classes.map(({ name }) => name);
   const n = classes.length;
+  if (n === 0) {
+    throw new Failure(USAGE, "Cannot attach: no device is named (see viola attach --help)");
+  }
   const sockets = oneEach("--socket", options.socket, n);
   const loopbacks = oneEach("--loopback", options.loopback, n);
   const memories = forEach("--memory", options.memory, n, "isolated" as const, readMemory);
@@ -138,9 +152,9 @@ export function planAttach(classes: readonly string[], options: AttachOptions): 
   const priorities = forEach("--priority", options.priority, n, 0, readPriority);
   const lanes = forEach("--lane", options.lane, n, "main", (text) => text);
   return {
-    devices: classes.map((name, i) => ({
-      name: deviceName(classes, i),
-      class: readClass(name),
+    devices: classes.map((deviceClass, i) => ({
+      name: deviceName(names, i),
+      class: deviceClass,
       socket: sockets[i]!,
       loopback: loopbacks[i]!,
       memory: memories[i]!,
@@ -169,10 +183,11 @@ function seconds(option: string, text: string): number {
 }
 
 /** "sound" for the only device of its class, else "sound0", "sound1" … */
-function deviceName(classes: readonly string[], i: number): string {
-  const name = classes[i]!;
-  const alone = classes.indexOf(name) === classes.lastIndexOf(name);
-  return alone ? name : `${name}${classes.slice(0, i).filter((other) => other === name).length}`;
+function deviceName(names: readonly string[], i: number): string {
+  const name = names[i]!;
+  const alone = names.indexOf(name) === names.lastIndexOf(name);
+  const before = names.slice(0, i).filter((other) => other === name).length;
+  return alone ? name : `${name}${before}`;
 }
 
 function readClass(text: string): DeviceClass {

@@ -5,16 +5,13 @@
  *
  * @module
  */
-import {
-  DEVICE_CLASSES,
-  deviceClassByDropInName,
-  deviceClassById,
-  UNSERVED_DROP_INS,
-  type UnservedDropIn,
-} from "../lib/classes/mod.ts";
+import { F_MQ } from "../lib/classes/block/wire.ts";
+import { block, DEVICE_CLASSES, deviceClassByDropInName, rng } from "../lib/classes/mod.ts";
 import type { DeviceClass } from "../lib/virtio/device_class.ts";
+import { isQueueSize } from "../lib/virtio/state.ts";
 import { attach, type AttachPlan } from "./attach.ts";
-import { Failure, messageOf, StopSignal, USAGE } from "./exit.ts";
+import { Failure, load, messageOf, StopSignal, USAGE } from "./exit.ts";
+import { makeFolder } from "./sockets_folder.ts";
 import { oneOf } from "./options.ts";
 import { Report } from "./report.ts";
 
@@ -25,12 +22,16 @@ const SERVED = DEVICE_CLASSES.flatMap((row) => row.dropInNames);
 
 /** The usage text, for bad arguments. */
 export const DROP_IN_USAGE = `Usage: ${C_PROGRAM} -d DEVICE -s SOCKET [-l N] [-qn N -qs N]
-  -d   the device: ${SERVED.join(", ")}
+  -d   the device: ${SERVED.join(", ")};
+       or vrng, a source of entropy in this process, without -s
   -s   the back-end's Unix socket, waited for up to 5 s
   -l   the N of /dev/loopback-N, or soft:PATH; without it /dev/loopback
-  -qn  number of queues (1 to 16), -qs their size (1 to 1024): accepted and ignored, as they
-       are for vhublk
+  -qn  of vhublk, 1 for a single queue, more (to 16) for those of the back-end;
+  -qs  their size, a power of 2 to 1024: only together, and ignored for other devices
 The node is kept open for the next viola, as by viola attach; viola forget closes it.`;
+
+/** The C program's own device. */
+const OWN_RNG = "vrng";
 
 /** How long to wait for the back-end, in milliseconds. */
 const BACK_END_MS = 5000;
@@ -50,11 +51,15 @@ export function isDropIn(executable: string, args: readonly string[]): boolean {
  */
 export function parseDropIn(args: readonly string[]): AttachPlan {
   const given = collect(args);
-  const deviceClass = classOf(given.get("-d"));
-  const { name } = deviceClass;
-  checkNumber(given, "-qn", 1, 16);
-  checkNumber(given, "-qs", 1, 1024);
-  const socket = given.get("-s") ?? refuse("Cannot start: -s SOCKET is missing");
+  const found = classOf(given.get("-d"));
+  const { name } = found;
+  const deviceClass = withQueues(
+    found,
+    readNumber(given, "-qn", 1, 16),
+    readNumber(given, "-qs", 1, 1024),
+  );
+  const isOwn = given.get("-d") === OWN_RNG;
+  const socket = isOwn ? "" : given.get("-s") ?? refuse("Cannot start: -s SOCKET is missing");
   const loopback = loopbackOf(given.get("-l"));
   return {
     devices: [{
@@ -87,26 +92,35 @@ function collect(args: readonly string[]): Map<Option, string> {
 
 function classOf(device: string | undefined): DeviceClass {
   if (device === undefined) refuse("Cannot start: -d DEVICE is missing");
-  const unserved = UNSERVED_DROP_INS.find(({ name }) => name === device);
-  if (unserved !== undefined) throw new Failure(USAGE, whyUnserved(unserved));
+  if (device === OWN_RNG) return rng;
   return deviceClassByDropInName(device) ??
     refuse(`Cannot serve "${device}": it is not a device, expected ${oneOf(SERVED)}`);
 }
 
-/** For some classes only the C program's built-in device is missing. */
-function whyUnserved({ name, id }: UnservedDropIn): string {
-  const [instead] = deviceClassById(id)?.dropInNames ?? [];
-  return instead === undefined
-    ? `Cannot serve ${name}: this version has no such device yet, expected ${oneOf(SERVED)}`
-    : `Cannot serve ${name}: that device is built into the C program; use -d ${instead} with a vhost-user back-end`;
+function readNumber(
+  given: Map<Option, string>,
+  option: Option,
+  min: number,
+  max: number,
+): number | undefined {
+  const text = given.get(option);
+  if (text === undefined) return undefined;
+  const number = Number(text);
+  if (/^\d+$/.test(text) && number >= min && number <= max) return number;
+  return refuse(`Cannot understand ${option} "${text}": expected a number from ${min} to ${max}`);
 }
 
-function checkNumber(given: Map<Option, string>, option: Option, min: number, max: number): void {
-  const text = given.get(option);
-  if (text === undefined) return;
-  if (!/^\d+$/.test(text) || Number(text) < min || Number(text) > max) {
-    refuse(`Cannot understand ${option} "${text}": expected a number from ${min} to ${max}`);
-  }
+/** A disk with queues as asked for; both numbers are needed, as in the C program. */
+function withQueues(found: DeviceClass, count?: number, size?: number): DeviceClass {
+  if (found !== block || count === undefined || size === undefined) return found;
+  if (!isQueueSize(size)) refuse(`Cannot use -qs ${size}: expected a power of 2`);
+  const masked = count === 1 ? 1n << BigInt(F_MQ) : 0n;
+  return {
+    ...block,
+    masked: block.masked | masked,
+    queues: ({ features, ...rest }) =>
+      block.queues({ ...rest, features: features & ~masked }).map((queue) => ({ ...queue, size })),
+  };
 }
 
 function loopbackOf(text: string | undefined): string {
@@ -122,6 +136,14 @@ function refuse(message: string): never {
   throw new Failure(USAGE, `${message}\n${DROP_IN_USAGE}`);
 }
 
+/** Starts viola's own source of entropy. @returns the path of its socket */
+async function startRng(stack: AsyncDisposableStack): Promise<string> {
+  const { startDevice } = await load(() => import("../lib/device/mod.ts"));
+  const socket = `${await makeFolder(stack)}/vrng`;
+  stack.use(await startDevice(rng, { socket }));
+  return socket;
+}
+
 /**
  * Runs as the C program would, until a signal ends it.
  *
@@ -131,6 +153,10 @@ export async function runDropIn(args: readonly string[]): Promise<void> {
   const plan = parseDropIn(args);
   try {
     using stop = await StopSignal.listen();
+    await using stack = new AsyncDisposableStack();
+    for (const device of plan.devices) {
+      if (device.socket === "") device.socket = await startRng(stack);
+    }
     await attach(plan, new Report(false), stop);
   } catch (error) {
     throw new Failure(USAGE, messageOf(error));

@@ -43,7 +43,7 @@ ${CLASSES}
 Called virtio-loopback-adapter, or with the options of AGL's program of that name
 (-d -s -l -qn -qs), viola replaces it.
 
-Exit status: 0 success, 1 wrong usage, 2 cannot reach something, 3 failed later.
+Exit status: 0 success, 1 wrong usage, 2 cannot reach something, 3 failed running.
 `;
 
 /** Adds each subcommand; only the one that is used is loaded. */

@@ -12,6 +12,7 @@ import { type Guest, startGuest } from "../lib/guest/mod.ts";
 import { SoftNode } from "../lib/loopback/mod.ts";
 import { ViolaChild } from "./child.ts";
 import { FAILED, Failure, messageOf, step, UNREACHABLE } from "./exit.ts";
+import { makeFolder } from "./sockets_folder.ts";
 import { type Report, tenths } from "./report.ts";
 import { liveLine, type Part } from "./verdict.ts";
 
@@ -121,19 +122,6 @@ function withErrors(error: unknown, devices: readonly ViolaChild[]): unknown {
   const said = devices.flatMap(({ name, errors }) => errors.map((text) => `; ${name}: ${text}`));
   if (error instanceof Failure || said.length === 0) return error;
   return new Failure(FAILED, messageOf(error) + said.join(""));
-}
-
-/** The longest path of a temporary folder whose sockets still have valid paths: at most 107 bytes. */
-const LONGEST_FOLDER = 107 - "/viola-0123456789abcdef/device99".length;
-
-/** A temporary folder, removed at the end; not in a `TMPDIR` whose path is too long for sockets. */
-async function makeFolder(stack: AsyncDisposableStack): Promise<string> {
-  const wanted = Deno.env.get("TMPDIR") || "/tmp";
-  const where = new TextEncoder().encode(wanted).length > LONGEST_FOLDER ? "/tmp" : wanted;
-  const make = () => Deno.makeTempDir({ dir: where, prefix: "viola-" });
-  const folder = await step(UNREACHABLE, `make a temporary folder in ${where}`, make);
-  stack.defer(() => Deno.remove(folder, { recursive: true }));
-  return folder;
 }
 
 /** A software loopback device for each part, which listens in the folder. */

@@ -46,15 +46,25 @@ export class VhostUserSide implements BackEndSide {
   /** The indices at which this connection's shadow rings were stopped; they start there again. */
   #bases: ReadonlyMap<number, number> = new Map();
 
+  /** With forwarded config: what the driver wrote last, by offset. */
+  readonly #written = new Map<number, Uint8Array>();
+  /** The back-end's socket: as it was given, or the one that was found in its place. */
+  #socket: string;
+  #hasConnected = false;
+
   constructor(options: VhostUserOptions) {
     this.#options = options;
+    this.#socket = options.setup.socket;
   }
 
   async connect(replyMs: number): Promise<void> {
     const { setup, dispatch } = this.#options;
-    const { name, socket, reactor, deviceClass, memory, connect, onEvent } = setup;
+    const { name, reactor, deviceClass, memory, connect } = setup;
+    const waiting = (text: string): void => {
+      setup.onEvent({ device: name, kind: "waiting", text, ms: performance.now() });
+    };
     this.#bases = new Map();
-    this.#frontEnd = await connect(socket, {
+    this.#frontEnd = await connect(this.#socket, {
       reactor,
       name,
       deviceClass,
@@ -64,13 +74,14 @@ export class VhostUserSide implements BackEndSide {
       onLost: (error) => dispatch({ on: "back-end lost", problem: problemFrom(error) }),
       onConfigChange: () => dispatch({ on: "config changed" }),
       onWaiting: (seconds, { message }) =>
-        onEvent({
-          device: name,
-          kind: "waiting",
-          text: `waiting for a back-end for ${seconds} s: ${message}`,
-          ms: performance.now(),
-        }),
+        waiting(`waiting for a back-end for ${seconds} s: ${message}`),
+      // Only for the first: a back-end that was there may be gone for a moment, and the other one be another device's.
+      onNumbered: this.#hasConnected ? undefined : (path) => {
+        waiting(`no socket at ${this.#socket}, using ${path}`);
+        this.#socket = path;
+      },
     });
+    this.#hasConnected = true;
   }
 
   abort(): void {
@@ -202,11 +213,25 @@ export class VhostUserSide implements BackEndSide {
     return await isClean(lane.replay, state.copyReplay(), epoch) ? "clean" : "used";
   }
 
+  /** A back-end for forwarded config is sent the whole of it: some ignore the offset (vhost-device-input 0.1.0). */
   async writeConfig(writes: readonly ConfigWrite[]): Promise<void> {
+    const { deviceClass } = this.#options.setup;
+    if (deviceClass.config.access === "forwarded") {
+      for (const { offset, bytes } of writes) this.#written.set(offset, bytes);
+      const { config } = this.#connection.profile;
+      return await this.#connection.writeConfig(0, this.#withWritten(config));
+    }
     for (const { offset, bytes } of writes) await this.#connection.writeConfig(offset, bytes);
   }
 
   async readConfig(): Promise<Uint8Array> {
-    return await this.#connection.readConfig();
+    return this.#withWritten(await this.#connection.readConfig());
+  }
+
+  /** A copy of a config space in which the driver finds what it wrote, whatever the back-end returns there. */
+  #withWritten(config: Uint8Array): Uint8Array {
+    const copy = config.slice();
+    for (const [offset, bytes] of this.#written) copy.set(bytes, offset);
+    return copy;
   }
 }

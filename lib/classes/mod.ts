@@ -38,19 +38,6 @@ export const DEVICE_CLASSES: readonly DeviceClass[] = [
   net,
 ];
 
-/** A device name of the C program that viola recognises and refuses. */
-export interface UnservedDropIn {
-  /** The class's name in the C program's `-d`. */
-  readonly name: string;
-  /** Virtio device id. */
-  readonly id: number;
-}
-
-/** Names in the C program's `-d` that viola does not serve: `vrng` is built into the C program, the others have no class here. */
-export const UNSERVED_DROP_INS: readonly UnservedDropIn[] = [
-  { name: "vrng", id: 4 },
-];
-
 /** The class with this virtio device id. */
 export function deviceClassById(id: number): DeviceClass | undefined {
   return DEVICE_CLASSES.find((one) => one.id === id);

@@ -13,6 +13,11 @@ export interface BackoffOptions extends FrontEndOptions {
   signal?: AbortSignal | undefined;
   /** Called after 1, 10 and 60 seconds without success, with the error of the last attempt. */
   onWaiting?: ((seconds: number, reason: Error) => void) | undefined;
+  /**
+   * Called when there is no socket at the path, and one that has a digit at its end as some daemons append; that one is
+   * connected to. Absent: it is not looked for.
+   */
+  onNumbered?: ((path: string) => void) | undefined;
 }
 
 /** Errors of connecting while a daemon starts, restarts, or serves another front-end. */
@@ -38,7 +43,7 @@ export function waitAfter(elapsed: number): number {
  * @throws what `signal` was aborted with
  */
 export async function connectWithBackoff(path: string, options: BackoffOptions): Promise<FrontEnd> {
-  const { signal, onWaiting } = options;
+  const { signal, onWaiting, onNumbered } = options;
   const start = performance.now();
   let reported = 0;
   while (true) {
@@ -48,6 +53,11 @@ export async function connectWithBackoff(path: string, options: BackoffOptions):
       return await FrontEnd.connect(path, options);
     } catch (error) {
       if (!TRANSIENT.has((error as OsError).code)) throw error;
+      const [numbered, ...others] = onNumbered === undefined ? [] : numberedSockets(path);
+      if (numbered !== undefined && others.length === 0) {
+        onNumbered!(numbered);
+        return await connectWithBackoff(numbered, { ...options, onNumbered: undefined });
+      }
       const due = REPORT_SECONDS[reported];
       if (due !== undefined && performance.now() - start >= due * 1000) {
         reported++;
@@ -66,6 +76,21 @@ function checkCloses(path: string): void {
     `connect to ${path} (${count} descriptors that it sent are still being closed)`,
     "EAGAIN",
   );
+}
+
+/** The sockets that are at a path with a digit appended, where nothing is at the path itself. */
+function numberedSockets(path: string): string[] {
+  if (isThere(path)) return [];
+  const paths = Array.from({ length: 10 }, (_, digit) => `${path}${digit}`);
+  return paths.filter((one) => isThere(one, ({ isSocket }) => isSocket === true));
+}
+
+function isThere(path: string, fits: (info: Deno.FileInfo) => boolean = () => true): boolean {
+  try {
+    return fits(Deno.lstatSync(path));
+  } catch {
+    return false;
+  }
 }
 
 /** Waits until the time is over or the signal is aborted. */

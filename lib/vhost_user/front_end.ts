@@ -91,7 +91,7 @@ export class FrontEnd implements Disposable {
     await this.#conversation.ask("SET_OWNER", undefined);
     if (hasProtocolFeature(agreed, "BACKEND_REQ")) await this.#openChannel();
     const size = hasProtocolFeature(agreed, "CONFIG") ? this.#configSize(features) : 0;
-    const config = await this.#fetchConfig(size);
+    const config = this.#fixedConfig ?? await this.#fetchConfig(size);
     const tracksInflight = hasProtocolFeature(agreed, "INFLIGHT_SHMFD");
     const profile = { features, protocolFeatures: agreed, queueCount, config, tracksInflight };
     this.#checkQueues(profile);
@@ -158,7 +158,7 @@ export class FrontEnd implements Disposable {
    * @throws {VhostUserError} and the connection is closed
    */
   async readConfig(): Promise<Uint8Array<ArrayBuffer>> {
-    const config = await this.#fetchConfig(this.profile.config.length);
+    const config = this.#fixedConfig ?? await this.#fetchConfig(this.profile.config.length);
     this.#profile = { ...this.profile, config };
     return config;
   }
@@ -178,6 +178,7 @@ export class FrontEnd implements Disposable {
         } of ${this.options.name}: it has ${length}`,
       );
     }
+    if (this.#fixedConfig !== undefined) return; // the back-end knows nothing of it
     await this.#conversation.ask("SET_CONFIG", { offset, flags: 0, data });
   }
 
@@ -250,12 +251,18 @@ export class FrontEnd implements Disposable {
     const offered = await this.#conversation.ask("GET_PROTOCOL_FEATURES", undefined);
     this.#offersConfig = hasProtocolFeature(offered, "CONFIG");
     this.#checkConfig();
-    const config = deviceClass.config.max > 0 ? CONFIG : 0n;
+    const hasConfig = deviceClass.config.max > 0 && this.#fixedConfig === undefined;
+    const config = hasConfig ? CONFIG : 0n;
     const inflight = tracksInflight === true ? INFLIGHT : 0n;
     const agreed = offered & (WANTED | config | inflight);
     await this.#conversation.ask("SET_PROTOCOL_FEATURES", agreed);
     this.#conversation.acknowledged = hasProtocolFeature(agreed, "REPLY_ACK");
     return agreed;
+  }
+
+  /** Undefined: the config space is the back-end's. */
+  get #fixedConfig(): Uint8Array<ArrayBuffer> | undefined {
+    return this.options.deviceClass.config.fixed;
   }
 
   #checkConfig(): void {

@@ -50,6 +50,8 @@ export interface ConfigClass {
   readonly access: "cached" | "forwarded";
   /** Whether the driver fails without it. */
   readonly required: boolean;
+  /** The config space itself, for a back-end that leaves it to its front-end; absent: it is the back-end's. */
+  readonly fixed?: Uint8Array<ArrayBuffer>;
   /** Feature bits that are not passed on from a back-end without a config space; absent: none. */
   readonly features?: bigint;
 }

@@ -78,6 +78,30 @@ benchTest(
   },
 );
 
+/** Takes what it is sent for its first bytes, wherever it was written, as vhost-device-input 0.1.0 does, and forgets it. */
+class Inattentive extends Selector {
+  readonly sent: string[] = [];
+
+  override writeConfig(_: number, bytes: Uint8Array): void {
+    this.sent.push(`${bytes.subarray(0, 2)} of ${bytes.length}`);
+    this.config[4] = 10 * bytes[0]! + bytes[1]!;
+  }
+}
+
+benchTest(
+  "forwarded: a back-end is sent the whole config space, and the driver reads what it wrote",
+  {},
+  async (bench) => {
+    const selector = new Inattentive(VERSION_1 | 1n, 1);
+    bench.start(selector);
+    await bench.event("started");
+    await bench.write(CONFIG, 1, 7);
+    await bench.write(CONFIG + 1, 1, 3);
+    assertEquals(selector.sent, ["7,0 of 8", "7,3 of 8"]);
+    assertEquals([0, 1, 4].map((at) => bench.port.read(CONFIG + at, 1)), [7, 3, 73]);
+  },
+);
+
 benchTest(
   "forwarded: a write is answered where no back-end is, and told to the next",
   {},

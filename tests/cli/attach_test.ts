@@ -115,3 +115,55 @@ Deno.test("planAttach() takes the same name in two folders for two places", () =
   const plan = planAttach(["sound", "rng"], { socket, loopback: ["soft:/tmp/a", "/tmp/a"] });
   assertEquals(plan.devices.map((device) => device.socket), socket);
 });
+
+Deno.test("planAttach() takes devices of other classes by their id, behind the named ones", async () => {
+  const file = await Deno.makeTempFile();
+  try {
+    await Deno.writeFile(file, Uint8Array.of(1, 2, 3));
+    const other = { virtioId: ["8", "20"], queues: ["64,64,128", "16"] };
+    const places = { socket: ["a", "b", "c"], loopback: ["soft:0", "soft:1", "soft:2"] };
+    const { devices } = planAttach(["sound"], { ...places, ...other, config: [file] });
+    assertEquals(devices.map(({ name }) => name), ["sound", "virtio8", "virtio20"]);
+    const [, scsi, crypto] = devices.map((device) => device.class);
+    const profile = { features: 0n, queueCount: 256, config: new Uint8Array() };
+    assertEquals(scsi!.queues(profile).map(({ size }) => size), [64, 64, 128]);
+    assertEquals([crypto!.id, crypto!.config.fixed], [20, Uint8Array.of(1, 2, 3)]);
+    const plain = planAttach([], { ...ONE, virtioId: ["8"], queues: ["64"] }).devices[0]!.class;
+    assertEquals([plain.config.max, plain.config.fixed], [0, new Uint8Array()]);
+    const sized = { ...ONE, virtioId: ["8"], queues: ["64"], configSize: ["36"] };
+    const { min, max, required } = planAttach([], sized).devices[0]!.class.config;
+    assertEquals([min, max, required], [36, 36, true]);
+  } finally {
+    await Deno.remove(file);
+  }
+});
+
+Deno.test("planAttach() refuses what no device of another class can be", () => {
+  const table: [AttachOptions, RegExp][] = [
+    [{}, /no device is named/],
+    [{ queues: ["64"] }, /--queues: it goes with --virtio-id/],
+    [{ config: ["x"] }, /--config: it goes with --virtio-id/],
+    [{ virtioId: ["8"] }, /--queues is missing/],
+    [{ virtioId: ["0"], queues: ["64"] }, /--virtio-id "0": expected a number from 1/],
+    [{ virtioId: ["25"], queues: ["64"] }, /--virtio-id 25: use viola attach sound/],
+    [{ virtioId: ["8"], queues: ["63"] }, /--queues "63": it has a size of 63/],
+    [{ virtioId: ["8"], queues: ["64;64"] }, /--queues "64;64": expected numbers/],
+    [{ virtioId: ["8"], queues: [Array(65).fill("1").join()] }, /it has 65 queues/],
+    [{ virtioId: ["8"], queues: ["64"], configSize: ["257"] }, /--config-size "257"/],
+    [
+      { virtioId: ["8"], queues: ["64"], config: ["/none"] },
+      /--config \/none: .*ENOENT|os error 2/,
+    ],
+    [{ virtioId: ["8"], queues: ["64"], config: ["/dev/null"] }, /\/dev\/null: it is not a file/],
+    [
+      { virtioId: ["8"], queues: ["64"], config: ["x"], configSize: ["1"] },
+      /both --config-size and --config/,
+    ],
+    [{ virtioId: ["8"], queues: ["1", "2"] }, /2 × --queues among 1 device/],
+  ];
+  for (const [options, message] of table) {
+    const error = assertThrows(() => planAttach([], { ...ONE, ...options }), Failure);
+    assertEquals(error.status, 1);
+    assert(message.test(error.message), error.message);
+  }
+});

@@ -3,7 +3,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { isDropIn, parseDropIn } from "../../cli/dropin.ts";
 import { Failure } from "../../cli/exit.ts";
 import { oneOf } from "../../cli/options.ts";
-import { DEVICE_CLASSES, UNSERVED_DROP_INS } from "../../lib/classes/mod.ts";
+import { block, DEVICE_CLASSES, rng } from "../../lib/classes/mod.ts";
 
 Deno.test("isDropIn() knows the C program by its name and by its options", () => {
   const table: [string, string[], boolean][] = [
@@ -72,14 +72,38 @@ Deno.test("parseDropIn() refuses the rest in words, with exit status 1", () => {
     [["-d", "vhusnd", "-s", "s", "-qn", "17"], /-qn "17"/],
     [["-d", "vhusnd", "-s", "s", "-qs", "1025"], /-qs "1025": expected a number from 1 to 1024/],
     [["-d", "vhusnd", "-s", "s", "-qs", "x"], /-qs "x"/],
+    [["-d", "vhublk", "-s", "s", "-qn", "1", "-qs", "65"], /-qs 65: expected a power of 2/],
   ];
-  table.push([["-d", "vrng", "-s", "s"], /Cannot serve vrng: .* use -d vhurng /]);
-  for (const { name } of UNSERVED_DROP_INS.filter(({ name }) => name !== "vrng")) {
-    table.push([["-d", name, "-s", "s"], new RegExp(`Cannot serve ${name}: .*${served}$`)]);
-  }
   for (const [args, message] of table) {
     const error = assertThrows(() => parseDropIn(args), Failure);
     assertEquals(error.status, 1);
     assert(message.test(error.message), `${args}: ${error.message}`);
   }
+});
+
+Deno.test("parseDropIn() takes -qn and -qs together, for disks", () => {
+  const profile = { features: 1n << 12n, queueCount: 256, config: new Uint8Array(60) };
+  profile.config[34] = 4;
+  const sizes = (line: string): number[] => {
+    const { devices: [device] } = parseDropIn(line.split(" "));
+    return device!.class.queues(profile).map(({ size }) => size);
+  };
+  const masked = (line: string): bigint =>
+    parseDropIn(line.split(" ")).devices[0]!.class.masked & ~block.masked;
+  assertEquals(sizes("-d vhublk -s s -qn 1 -qs 64"), [64]);
+  assertEquals(
+    masked("-d vhublk -s s -qn 1 -qs 64"),
+    1n << 12n,
+    "the driver must not use the others",
+  );
+  assertEquals(sizes("-d vhublk -s s -qn 16 -qs 32"), [32, 32, 32, 32]);
+  assertEquals(masked("-d vhublk -s s -qn 16 -qs 32"), 0n);
+  const own = sizes("-d vhublk -s s");
+  for (const rest of ["-qn 1", "-qs 16"]) assertEquals(sizes(`-d vhublk -s s ${rest}`), own);
+  assertEquals(sizes("-d vhurng -s s -qn 2 -qs 8"), [64]);
+});
+
+Deno.test("parseDropIn() needs no socket for vrng, which viola serves itself", () => {
+  const { devices: [device] } = parseDropIn(["-d", "vrng", "-l", "7"]);
+  assertEquals([device!.class, device!.socket, device!.loopback], [rng, "", "/dev/loopback-7"]);
 });

@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+import { connectWithBackoff } from "../../lib/vhost_user/connect.ts";
+import { turn } from "../support/fake_time.ts";
+import { HostileBackEnd } from "./hostile_back_end.ts";
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { takeEvent } from "../../ffi/mod.ts";
 import { protocolFeatures } from "../../lib/vhost_user/messages.ts";
@@ -94,6 +97,43 @@ Deno.test("a class counts its queues in pairs, and may do without a config space
     assertEquals([queueCount, config.length], [queues, 0], names.join());
     assert(!bench.back.log.some((line) => line.startsWith("GET_CONFIG")), bench.back.log.join());
   }
+});
+
+Deno.test("a config space that is the front-end's own is neither asked for nor sent", async () => {
+  const fixed = Uint8Array.of(1, 2, 3, 4);
+  const config = { min: 4, max: 4, access: "cached", required: false, fixed } as const;
+  await using bench = await Bench.create({
+    protocolFeatures: protocolFeatures("MQ", "CONFIG"),
+  }, { deviceClass: { ...RNG, config } });
+  const profile = await bench.front.initialise();
+  assertEquals([profile.config, profile.protocolFeatures], [fixed, protocolFeatures("MQ")]);
+  await bench.front.writeConfig(1, Uint8Array.of(9));
+  assertEquals(await bench.front.readConfig(), fixed);
+  assert(!bench.back.log.some((line) => line.includes("_CONFIG")), bench.back.log.join());
+});
+
+Deno.test("a socket with a digit at its end is found, unless there are several", async () => {
+  await using bench = await Bench.create();
+  const found: string[] = [];
+  const options = bench.options({});
+  const path = bench.folder.socket("numbered");
+  const onNumbered = (at: string) => void found.push(at);
+  const connect = (signal?: AbortSignal) =>
+    connectWithBackoff(path, { ...options, onNumbered, signal });
+  await Deno.writeTextFile(`${path}1`, ""); // no socket
+  const backs = [0, 3].map((digit) => new HostileBackEnd(bench.reactor, `${path}${digit}`, {}));
+  const late = new AbortController();
+  const waiting = connect(late.signal);
+  await turn();
+  late.abort(new Error("enough"));
+  await assertRejects(() => waiting, Error, "enough");
+  assertEquals(found, [], "which of the two cannot be known");
+  backs[0]![Symbol.dispose]();
+  using front = await connect();
+  assertEquals(found, [`${path}3`]);
+  await front.initialise();
+  front.close();
+  backs[1]![Symbol.dispose]();
 });
 
 Deno.test("of protocol features only those that are used are agreed on, whatever is offered", async () => {

@@ -90,7 +90,7 @@ const TABLE: [string, string[], number, RegExp][] = [
   ["nothing to forget", ["forget"], 1, /missing required argument 'node' \(see viola forget/],
   ["forgetting what is no node", ["forget", "rng"], 1, /"rng".*expected soft:PATH, \/dev\/loopb/],
   ["forgetting no path", ["forget", "soft:"], 1, /Cannot forget "soft:": not a loopback/],
-  ["nothing to attach", ["attach"], 1, /missing required argument 'device' \(see viola attach/],
+  ["nothing to attach", ["attach"], 1, /no device is named \(see viola attach --help/],
   ["nowhere to attach", ["attach", "sound"], 1, /--socket is missing/],
   ["half a pair", ["attach", "sound", "--socket", "s"], 1, /--loopback is missing/],
   ["one socket for two", ["attach", "sound", "rng", ...ONE], 1, /1 × --socket given, expected 2/],
@@ -155,7 +155,7 @@ const TABLE: [string, string[], number, RegExp][] = [
     /Cannot understand a second -d: expected one device/,
   ],
   ["a drop-in device unknown", ["-d", "vhutuba", "-s", "s"], 1, /"vhutuba"[\s\S]*Usage/],
-  ["the C program's own rng", ["-d", "vrng", "-s", "s"], 1, /Cannot serve vrng: .*-d vhurng/],
+  ["the C program's own rng, no node", ["-d", "vrng", "-l", "9999"], 1, /loopback-9999.*ENOENT/],
   ["a drop-in node that is absent", ["-d", "vhusnd", "-s", "s", "-l", "9999"], 1, /ENOENT/],
 ];
 

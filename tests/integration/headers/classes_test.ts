@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { assertEquals } from "@std/assert";
-import { DEVICE_CLASSES, UNSERVED_DROP_INS } from "../../../lib/classes/mod.ts";
+import { DEVICE_CLASSES, rng } from "../../../lib/classes/mod.ts";
 import { runC } from "./run_c.ts";
 
 Deno.test("class ids are the kernel's", async () => {
@@ -21,7 +21,7 @@ Deno.test("class ids are the kernel's", async () => {
     Object.entries(ids).map(([name, id]) => `printf("${name} %d\\n", ${id});`).join("\n")
   } return 0; }`);
   const known = new Map([
-    ...UNSERVED_DROP_INS.map(({ name, id }) => [name, id] as const),
+    ["vrng", rng.id] as const,
     ...DEVICE_CLASSES.flatMap((row) => row.dropInNames.map((name) => [name, row.id] as const)),
   ]);
   assertEquals(printed, Object.keys(ids).map((name) => `${name} ${known.get(name)}\n`).join(""));

@@ -7,6 +7,7 @@
 refuses 1 "Usage: virtio-loopback-adapter" virtio-loopback-adapter
 refuses 1 "Usage: virtio-loopback-adapter" virtio-loopback-adapter -d vhusnd
 refuses 1 "vhuscsi" virtio-loopback-adapter -s /run/scenario/none -d vhuscsi -qn 1 -qs 64
+refuses 1 "power of 2" virtio-loopback-adapter -s /run/scenario/none -d vhublk -qn 1 -qs 65
 refuses 1 "module loaded" virtio-loopback-adapter -s /run/scenario/none -d vhurng
 
 load
