@@ -10,14 +10,14 @@ import { Failure, load, step, UNREACHABLE, USAGE } from "./exit.ts";
 import { Report } from "./report.ts";
 
 const HELP = `
-NODE is what --loopback was, or another way to spell it. A viola that serves the node is
-not disturbed, but the next one finds nothing to go on from. It is of use when what is
-kept cannot be restored, and for nodes that are not to be served again.
+NODE is the value of --loopback, or another path of the same node. A viola that serves
+the node keeps running, but the next one cannot restore the device. Use it if the device
+cannot be restored, or for nodes that will not be served again.
 
-WARNING: AGL's driver cannot do without whoever opened a node. Forgotten while its viola
-is dead, the device ends, and there is no other until the machine is restarted.
+WARNING: if no viola serves a node of AGL's driver, forgetting it closes it: the device
+ends, and the node is unusable until the machine is restarted.
 
-What systemd keeps for a service it lets go of itself: systemctl stop SERVICE.`;
+Nodes that systemd keeps for a service are released by systemctl stop SERVICE.`;
 
 /** Adds the subcommand. */
 export function addForget(program: Command): void {

@@ -60,8 +60,8 @@ class BlockDevice implements VirtioDevice<BlockDeviceContract> {
   }
 
   /**
-   * Of the config space only `writeback` can be written, and 0 and 1 only. Before the features are known it is what a front-end
-   * tells on behalf of a driver that goes on.
+   * Of the config space only `writeback` can be written, and 0 and 1 only. Before the features are known, the write is from a
+   * front-end that restores a driver's setting.
    */
   writeConfig(offset: number, bytes: Uint8Array): void {
     const value = bytes[CONFIG_WRITEBACK - offset];

@@ -43,7 +43,7 @@ export class RequestRunner {
   /** Requests with operations that have no slot yet, in the order they came. */
   #waiting: Request[] = [];
   /**
-   * Operations at work whose queue was taken from the device. Their requests are offered again, so nothing else is done before
+   * Running operations whose queue was taken from the device. Their requests are offered again, so nothing else is done before
    * they have ended: a write that came late would undo a later one.
    */
   #orphans = 0;

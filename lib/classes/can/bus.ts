@@ -31,7 +31,7 @@ export interface BusEvents {
   lost(count: number): void;
   /** The controller is bus-off, or its interface is gone: nothing is sent or received until it is connected anew. */
   busOff(why: string): void;
-  /** Something that the user is to be told. */
+  /** Reports something to the user. */
   notice(text: string): void;
 }
 

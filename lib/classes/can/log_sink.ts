@@ -77,7 +77,7 @@ export class LogSink implements Disposable {
     if (this.#text.length > MOST_WAITING) this.flush();
   }
 
-  /** Writes what was noted. A log that cannot be written is told of once, and its frames are left out from then on. */
+  /** Writes the noted frames. A log that cannot be written is reported once, and further frames are left out. */
   flush(): void {
     if (this.#text === "") return;
     const bytes = this.#encoder.encode(this.#text);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Frames on their way to the driver: they wait for its buffers, up to a number; those that come then are dropped, counted and
- * told of.
+ * Received frames: they wait for the driver's buffers, up to a limit; further ones are dropped, counted and
+ * reported.
  *
  * @module
  */
@@ -23,9 +23,9 @@ export class Receiver {
   received = 0;
   /** Frames that were lost. */
   dropped = 0;
-  /** Of these, those that the user was told of. */
-  #told = 0;
-  /** Frames are dropped at the moment: told at its beginning and its end. */
+  /** Of these, those that were reported. */
+  #reported = 0;
+  /** Whether frames are being dropped, which is reported when it begins and ends. */
   #isDropping = false;
 
   constructor(readonly host: DeviceHost<CanEvent>) {}
@@ -75,8 +75,8 @@ export class Receiver {
 
   #endDropping(): void {
     this.#isDropping = false;
-    const count = this.dropped - this.#told;
-    this.#told = this.dropped;
+    const count = this.dropped - this.#reported;
+    this.#reported = this.dropped;
     this.#tell(`${count} received frames were dropped`);
   }
 

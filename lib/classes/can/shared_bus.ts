@@ -27,7 +27,7 @@ import { type CanFrame, decodeFrame, encodeFrame, MAX_FRAME_SIZE, RX } from "./w
 export const PATIENCE_NS = 1e9;
 /** Most controllers on a bus; others are not connected to. */
 const MOST_PEERS = 64;
-/** Bytes read from a connection before the device does something else; what is left is told of again. */
+/** Bytes read from a connection before the device does something else; the rest is reported again. */
 const PIECE_BYTES = 256 * MAX_FRAME_SIZE;
 
 /** A bus's name: a file name, of at most so many characters that its sockets' paths are no longer than they may be. */

@@ -27,7 +27,7 @@ export type RawCan = Pick<
 /** Has a descriptor watched. */
 type WatchFd = DeviceHost["watch"];
 
-/** Frames taken from the socket before the device does something else; what is left is told of again. */
+/** Frames taken from the socket before the device does something else; the rest is reported again. */
 const MOST_AT_ONCE = 256;
 /** Frames that were accepted and are not confirmed yet: more than any interface queues. */
 const MOST_UNCONFIRMED = 1024;

@@ -24,7 +24,7 @@ interface Outgoing {
 export interface TransmitterEvents {
   /** A frame was sent. */
   sent(frame: CanFrame): void;
-  /** The driver is to be told what became of a frame. */
+  /** The result of a frame is known, and returned to the driver. */
   result(chain: Chain, isSent: boolean): void;
 }
 
@@ -99,7 +99,7 @@ export class Transmitter {
     for (const { chain, isSent } of this.#done.splice(0)) this.events.result(chain, isSent);
   }
 
-  /** Nothing more is given to the bus: the driver is told of each frame that is not known to be sent. */
+  /** Stops sending: the driver gets an error for each frame that is not known to be sent. */
   cancel(): void {
     const unsent = [...this.#accepted, ...this.#waiting];
     for (const one of unsent) this.#end(one, false);
