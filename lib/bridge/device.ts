@@ -39,7 +39,7 @@ export class BridgedDevice {
       badAccess: (text) => dispatch({ on: "bad access", text }),
       problem: (text) => report("error", text),
     }, {
-      ring: (event) => backEnd.onRing(event),
+      ring: dispatch,
       failed: (error) => dispatch({ on: "lane failed", problem: problemFrom(error) }),
     });
     const timers = new IsolateTimers();

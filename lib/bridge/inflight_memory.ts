@@ -98,7 +98,7 @@ export class InflightMemory implements Disposable {
     rings: readonly ActivationRing[],
   ): Promise<InflightOffer> {
     if (!frontEnd.profile.tracksInflight) {
-      this.#header[0] = 0; // no chain is noted from here on
+      this.drop();
       return { slot: null, isResumed: false };
     }
     const { shape, fd: { number: fd } } = this;
@@ -109,6 +109,11 @@ export class InflightMemory implements Disposable {
       if (slots !== null) this.#blocks.fill(0, index * bytes, (index + 1) * bytes);
     }
     return { slot: { ...shape, size, fd }, isResumed };
+  }
+
+  /** Forgets what is noted: a back-end that notes nothing has the rings, or one refused the notes. */
+  drop(): void {
+    Atomics.store(this.#header, 0, 0);
   }
 
   /** Clears the memory, unless it is this epoch's already. @returns whether it was */

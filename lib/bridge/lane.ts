@@ -108,7 +108,7 @@ export class Lane implements AsyncDisposable {
     if (!this.#access.failed) await this.#access.call("detach", id);
   }
 
-  /** The back-end has started the shadow rings; "prepared" follows. */
+  /** The back-end has started the shadow rings; "replayed" follows. */
   prepare(id: number): Promise<void> {
     return this.#rings.call("prepare", id);
   }

@@ -12,6 +12,7 @@ import type { FeatureNames } from "../virtio/features.ts";
 import type { RingLayout } from "../virtio/split_ring.ts";
 import type { MemoryUse } from "./memory_use.ts";
 import type { ReplaySource } from "./replay.ts";
+import type { Event } from "./states.ts";
 
 /** How a lane's threads run. */
 export interface LaneOptions {
@@ -112,7 +113,7 @@ export interface RingContract {
     attach(activation: Activation): number[] | null;
     /** Detaches a back-end; the Worker does not touch its memory or eventfds afterwards. */
     detach(id: number): void;
-    /** The back-end has started the shadow rings; "prepared" follows. */
+    /** The back-end has started the shadow rings; "replayed" follows. */
     prepare(id: number): void;
     /** The back-end has started all rings; "live" follows. */
     go(id: number): void;
@@ -132,15 +133,7 @@ export type AccessEvent =
   | { id: number; kind: "config"; offset: number; bytes: Uint8Array; held: boolean }
   | { id: number; kind: "bad access"; text: string };
 
-/** What the ring Worker reports. */
-export type RingEvent =
-  /** A ring of the driver's is malformed. */
-  | { id: number; kind: "driver error"; text: string; epoch: number }
-  /** A ring of the back-end's is malformed. */
-  | { id: number; kind: "back-end error"; text: string }
-  /** All requests that must come before the driver's own rings start have been replayed. */
-  | { id: number; kind: "prepared" }
-  /** The chains in flight were resubmitted to a new back-end, which now serves the driver. */
-  | { id: number; kind: "live"; requeued: number; replayed: number }
-  /** The back-end refused a replayed request. */
-  | { id: number; kind: "replay refused"; text: string };
+/** What the ring Worker reports: events of the device's state machine. */
+export type RingEvent = { readonly id: number } & Extract<Event, { on: RingEventName }>;
+
+type RingEventName = "replayed" | "live" | "replay refused" | "driver error" | "back-end error";

@@ -9,7 +9,7 @@
  *
  * From `attaching` to `detaching` is one activation, within one epoch of the driver. Its steps: the ring Worker attaches
  * to the driver's rings; the shadow rings are started; control requests are replayed; the rings in the driver's memory are
- * started; requests in flight are resubmitted.
+ * started and requests in flight resubmitted.
  *
  * The table lists which event leads from which phase to which others; any other event leaves the phase as it is. A test
  * compares the table with what the machine does.
@@ -52,12 +52,10 @@
  * | replaying | driver error | stopping |
  * | replaying | driver | detaching, stopping |
  * | replaying | lane failed | detaching |
- * | replaying | replay done | detaching, starting rings, stopping |
+ * | replaying | replay done | detaching, resuming, stopping |
  * | replaying | replay failed | detaching, stopping |
- * | replaying | replayed | starting rings |
+ * | replaying | replayed | resuming |
  * | replaying | timer replay | detaching |
- * | starting rings | start rings done | detaching, resuming, stopping |
- * | starting rings | start rings failed | detaching |
  * | resuming | back-end error | detaching |
  * | resuming | back-end lost | detaching |
  * | resuming | close | detaching, stopping |
@@ -137,9 +135,10 @@ const IDLE: { [P in PhaseName]?: (d: Draft) => void } = {
   "replaying": (d) => {
     if (d.phase.at !== "replaying") return;
     if (isInterrupted(d)) unwind(d);
-    else if (d.phase.isReplayed) enter(d, { at: "starting rings", epoch: d.phase.epoch });
+    else if (d.phase.isReplayed) {
+      enter(d, { at: "resuming", epoch: d.phase.epoch, isDue: false, isSlow: false });
+    }
   },
-  "starting rings": unwind,
   "resuming": serve,
   "running": serve,
   "stopping": unwind,

@@ -42,7 +42,6 @@ const ACTIVE: ReadonlySet<PhaseName> = new Set<PhaseName>([
   "attaching",
   "starting",
   "replaying",
-  "starting rings",
   "resuming",
   "running",
   "stopping",
@@ -52,7 +51,6 @@ const ACTIVE: ReadonlySet<PhaseName> = new Set<PhaseName>([
 const STARTING: ReadonlySet<PhaseName> = new Set<PhaseName>([
   "starting",
   "replaying",
-  "starting rings",
   "resuming",
 ]);
 
@@ -105,11 +103,6 @@ const ON_DONE: DoneHandlers = {
   "start": (d) => {
     if (!isInterrupted(d)) {
       enter(d, { at: "replaying", epoch: epochOf(d), isReplayed: false });
-    }
-  },
-  "start rings": (d) => {
-    if (!isInterrupted(d)) {
-      enter(d, { at: "resuming", epoch: epochOf(d), isDue: false, isSlow: false });
     }
   },
   "look": (d, finding) => {
@@ -338,14 +331,18 @@ const TIMEOUTS: { [T in Timer]: (d: Draft) => void } = {
   "stop": (d) => closeFrontEnd(d),
 };
 
-/** DoneHandlers the device. */
+/** Ends the device. */
 function end(d: Draft, why: "close" | Problem): void {
   if (d.end !== null) return;
   d.end = why;
   if (why !== "close") report(d, "error", why.text);
   if (d.job === "connect") d.actions.push({ do: "abort connect" });
-  // A back-end that serves the driver is stopped in order instead.
-  else if (d.phase.at !== "resuming" && d.phase.at !== "running") closeFrontEnd(d);
+  else if (!isServing(d)) closeFrontEnd(d);
+}
+
+/** Whether the back-end has started all rings, so that it is stopped in order. */
+function isServing({ phase, job }: Draft): boolean {
+  return phase.at === "running" || (phase.at === "resuming" && job !== "resume");
 }
 
 type EventOf<On extends Event["on"]> = Extract<Event, { readonly on: On }>;
@@ -377,9 +374,9 @@ const HANDLERS: { [On in Event["on"]]: (d: Draft, event: EventOf<On>) => void } 
   },
   "live": noteLive,
   "replay refused": (d, { text }) => report(d, "error", text),
-  "back-end error": (d, { problem }) => {
-    report(d, "error", problem.text);
-    if (d.isConnected) d.loss ??= problem;
+  "back-end error": (d, { text }) => {
+    report(d, "error", text);
+    if (d.isConnected) d.loss ??= problemOf(text);
   },
   "back-end lost": (d, { problem }) => {
     if (d.isConnected) d.loss ??= problem;

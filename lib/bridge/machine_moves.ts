@@ -56,7 +56,6 @@ const TIMERS: Partial<Record<PhaseName, Timer>> = {
 const HAS_RINGS: ReadonlySet<PhaseName> = new Set<PhaseName>([
   "starting",
   "replaying",
-  "starting rings",
   "resuming",
   "running",
 ]);
@@ -118,7 +117,6 @@ const ENTRIES: { [P in PhaseName]?: (d: Draft) => void } = {
     setTimer(d, "replay", d.rules.replayMs);
     run(d, { do: "replay" });
   },
-  "starting rings": (d) => run(d, { do: "start rings" }),
   "resuming": (d) => {
     setTimer(d, "look", d.rules.lookMs);
     run(d, { do: "resume" });

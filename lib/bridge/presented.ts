@@ -292,7 +292,8 @@ function createInflight(
   kept?: Fd,
 ): InflightMemory | null {
   if (memory === "isolated") return null;
-  const shape = { queues: queueSizes.length, queueSize: Math.max(...queueSizes) };
+  // A shadow ring has at least two entries.
+  const shape = { queues: queueSizes.length, queueSize: Math.max(2, ...queueSizes) };
   return kept === undefined
     ? InflightMemory.create(name, shape)
     : InflightMemory.restore(kept, shape);

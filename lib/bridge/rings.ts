@@ -128,8 +128,8 @@ export class LaneRings implements Scheduled {
     const { id } = this.device;
     const { epoch } = this.#life!;
     this.detach();
-    if (queue.blame === "back-end") this.report({ id, kind: "back-end error", text });
-    else this.report({ id, kind: "driver error", text, epoch });
+    if (queue.blame === "back-end") this.report({ id, on: "back-end error", text });
+    else this.report({ id, on: "driver error", text, epoch });
   }
 
   /**
@@ -180,7 +180,7 @@ export class LaneRings implements Scheduled {
       // A ring read while the driver reset it may look malformed, and is no error.
       if (!this.#isCurrent(activation)) return null;
       const { message: text } = error as Error;
-      this.report({ id, kind: "driver error", text, epoch: activation.epoch });
+      this.report({ id, on: "driver error", text, epoch: activation.epoch });
       return null;
     }
   }
@@ -234,7 +234,7 @@ export class LaneRings implements Scheduled {
     const { queue } = requests;
     let done = false;
     try {
-      done = requests.step((text) => this.report({ id, kind: "replay refused", text }));
+      done = requests.step((text) => this.report({ id, on: "replay refused", text }));
     } catch (error) {
       return this.#reportMalformed(queue!, error as Error);
     }
@@ -247,7 +247,7 @@ export class LaneRings implements Scheduled {
     const backEnd = this.#backEnd!;
     if (backEnd.phase.is === "preparing") {
       backEnd.phase = { is: "prepared" };
-      this.report({ id: this.device.id, kind: "prepared" });
+      this.report({ id: this.device.id, on: "replayed" });
     } else if (this.#reoffer((queue) => queue === control)) this.#goLive(backEnd);
   }
 
@@ -275,7 +275,7 @@ export class LaneRings implements Scheduled {
   #goLive(backEnd: BackEnd): void {
     const { requeued, replayed } = backEnd;
     backEnd.phase = { is: "live" };
-    this.report({ id: this.device.id, kind: "live", requeued, replayed });
+    this.report({ id: this.device.id, on: "live", requeued, replayed });
     for (const queue of this.#life!.queues) {
       if (queue === undefined) continue;
       if (queue.mayMissInterrupt) this.#mayMissInterrupt = true;

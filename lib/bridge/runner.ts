@@ -43,7 +43,6 @@ export interface BackEndSide {
   attach(epoch: number, features: bigint, flatSize: number): Promise<boolean>;
   start(): Promise<void>;
   replay(): Promise<void>;
-  startRings(): Promise<void>;
   resume(): Promise<void>;
   look(): Promise<Finding>;
   stop(): Promise<void>;
@@ -82,7 +81,6 @@ const JOBS: {
     backEnd.attach(epoch, features, flatSize),
   "start": ({ backEnd }) => backEnd.start(),
   "replay": ({ backEnd }) => backEnd.replay(),
-  "start rings": ({ backEnd }) => backEnd.startRings(),
   "resume": ({ backEnd }) => backEnd.resume(),
   "look": ({ backEnd }) => backEnd.look(),
   "write config": ({ backEnd }, { writes }) => backEnd.writeConfig(writes),

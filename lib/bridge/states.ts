@@ -137,7 +137,6 @@ export type InactivePhase =
 export type ActivationPhase =
   | "attaching"
   | "starting"
-  | "starting rings"
   | "stopping"
   | "detaching"
   | "resetting";
@@ -189,9 +188,7 @@ export type Job =
   | { readonly do: "start" }
   /** Replays the requests that come before those in flight; `replayed` follows. */
   | { readonly do: "replay" }
-  /** Starts the rings that lie in the driver's memory. */
-  | { readonly do: "start rings" }
-  /** Resubmits the requests in flight; `live` follows. */
+  /** Starts the rings that lie in the driver's memory, and resubmits the requests in flight; `live` follows. */
   | { readonly do: "resume" }
   /** Checks that the lane answers and the back-end makes progress. */
   | { readonly do: "look" }
@@ -307,11 +304,14 @@ export type Event =
   | { readonly on: "bad access"; readonly text: string }
   /** A ring of the driver's is malformed. */
   | { readonly on: "driver error"; readonly text: string; readonly epoch: number }
+  /** All requests that must come before the driver's own rings start have been replayed. */
   | { readonly on: "replayed" }
+  /** The chains in flight were resubmitted to a new back-end, which now serves the driver. */
   | { readonly on: "live"; readonly requeued: number; readonly replayed: number }
+  /** The back-end refused a replayed request. */
   | { readonly on: "replay refused"; readonly text: string }
   /** A ring of the back-end's is malformed. */
-  | { readonly on: "back-end error"; readonly problem: Problem }
+  | { readonly on: "back-end error"; readonly text: string }
   | { readonly on: "back-end lost"; readonly problem: Problem }
   | { readonly on: "config changed" }
   /** A Worker of the lane failed. */

@@ -4,10 +4,14 @@
  *
  * @module
  */
-import type { FrontEnd, InflightSlot, RingSetup } from "../vhost_user/mod.ts";
+import {
+  type FrontEnd,
+  type InflightSlot,
+  type RingSetup,
+  VhostUserError,
+} from "../vhost_user/mod.ts";
 import { ActivationMemory } from "./activation_memory.ts";
 import type { DeviceSetup } from "./device_setup.ts";
-import type { RingEvent } from "./lane_messages.ts";
 import { MemoryGrant } from "./memory_grant.ts";
 import type { PresentedDevice } from "./presented.ts";
 import { isClean } from "./replay.ts";
@@ -32,7 +36,7 @@ export interface VhostUserOptions {
   readonly setup: DeviceSetup;
   /** The presented device. */
   presented(): PresentedDevice;
-  /** Receives the events of back-ends and of the ring Worker. */
+  /** Receives the events of back-ends. */
   dispatch(event: Event): void;
 }
 
@@ -130,12 +134,20 @@ export class VhostUserSide implements BackEndSide {
     const frontEnd = this.#connection;
     const slots = this.#grant.slots(frontEnd, memory, presented().loopback, setup.memory);
     const shadow = rings.filter(({ slots }) => slots !== null);
-    await frontEnd.start({
-      features,
-      memory: slots,
-      rings: shadow,
-      inflight: inflight ?? undefined,
-    });
+    await this.#begin(
+      frontEnd.start({ features, memory: slots, rings: shadow, inflight: inflight ?? undefined }),
+    );
+  }
+
+  /** A back-end that refuses to start may find the notes of the last one malformed: the next one gets none. */
+  async #begin(work: Promise<void>): Promise<void> {
+    try {
+      await work;
+    } catch (error) {
+      const isRefused = error instanceof VhostUserError && error.fault === "refused";
+      if (isRefused) this.#options.presented().inflight?.drop();
+      throw error;
+    }
   }
 
   get #activation(): Active {
@@ -148,31 +160,11 @@ export class VhostUserSide implements BackEndSide {
     await lane.prepare(id);
   }
 
-  async startRings(): Promise<void> {
-    const direct = this.#activation.rings.filter(({ slots }) => slots === null);
-    await this.#connection.startRings(direct);
-  }
-
   async resume(): Promise<void> {
     const { id, lane } = this.#options.setup;
+    const direct = this.#activation.rings.filter(({ slots }) => slots === null);
+    await this.#begin(this.#connection.startRings(direct));
     await lane.go(id);
-  }
-
-  /** Handles the ring Worker's events of this device. */
-  onRing(event: RingEvent): void {
-    const { dispatch } = this.#options;
-    switch (event.kind) {
-      case "prepared":
-        return dispatch({ on: "replayed" });
-      case "live":
-        return dispatch({ on: "live", requeued: event.requeued, replayed: event.replayed });
-      case "driver error":
-        return dispatch({ on: "driver error", text: event.text, epoch: event.epoch });
-      case "back-end error":
-        return dispatch({ on: "back-end error", problem: problemFrom(new Error(event.text)) });
-      case "replay refused":
-        return dispatch({ on: "replay refused", text: event.text });
-    }
   }
 
   /** Checks that the back-end makes progress. @throws {VhostUserError} if its socket is silent */

@@ -55,6 +55,7 @@ export class InflightQueue implements InflightLog {
   readonly #view: DataView<ArrayBuffer>;
   readonly #u16: Uint16Array<ArrayBuffer>;
   #counter = 0;
+  #taken = 0;
 
   /**
    * Opens a block: clears the flags of chains that were given back, and finds those in flight.
@@ -128,6 +129,10 @@ export class InflightQueue implements InflightLog {
     }
     this.#counter = Number(last) + 1;
     return found.map(({ head }) => head);
+  }
+
+  next(): number {
+    return this.#taken < this.heads.length ? this.heads[this.#taken++]! : -1;
   }
 
   taken(head: number): void {

@@ -60,6 +60,8 @@ export interface DeviceRingStart {
 export interface InflightLog {
   /** Heads of the chains that were in flight when it was opened, in the order in which they were taken. */
   readonly heads: readonly number[];
+  /** The next of these heads; −1 after the last. */
+  next(): number;
   /** A chain was taken. */
   taken(head: number): void;
   /** A chain is about to be given back: its used element is written, the used index is not. */
@@ -89,8 +91,6 @@ export class DeviceRing {
   readonly #areas: RingAreas;
   readonly #inFlight: Uint8Array<ArrayBuffer>;
   readonly #log: InflightLog | null;
-  /** Heads of the log that are still to be returned by {@linkcode pop}, the last one first. */
-  readonly #resubmitted: number[];
   #nextAvail: number;
   #usedIdx: number;
   // The driver's idx at its last load; loaded again only when every chain up to it is taken.
@@ -117,10 +117,7 @@ export class DeviceRing {
     this.#areas = new RingAreas(memory, layout, options.deviceName);
     this.#usedIdx = start.usedIdx ?? Atomics.load(this.#areas.used, IDX);
     this.#log = start.openLog?.(this.#usedIdx) ?? null;
-    this.#resubmitted = this.#log?.heads.toReversed() ?? [];
-    const nextAvail = this.#log === null
-      ? start.nextAvail
-      : this.#usedIdx + this.#resubmitted.length;
+    const nextAvail = this.#log === null ? start.nextAvail : this.#usedIdx + this.#log.heads.length;
     this.#nextAvail = this.#availIdx = nextAvail & 0xffff;
     this.#inFlight = new Uint8Array(layout.size);
     if (this.pending > this.size) {
@@ -130,7 +127,7 @@ export class DeviceRing {
           `expected the former ahead by at most ${this.size}`,
       );
     }
-    for (const head of start.inFlight ?? this.#resubmitted) {
+    for (const head of start.inFlight ?? this.#log?.heads ?? []) {
       if (this.#inFlight[head] !== 0) {
         const wanted = `expected each below ${this.size} once`;
         throw this.#error("set up", `head ${head} is in flight, ${wanted}`);
@@ -167,9 +164,9 @@ export class DeviceRing {
    * @throws {RingError} when the driver's ring, the chain or one of its descriptors is malformed
    */
   pop(chain: Chain): boolean {
-    if (this.#resubmitted.length > 0) {
-      this.#read(this.#resubmitted.at(-1)!, chain);
-      this.#resubmitted.pop();
+    const noted = this.#log?.next() ?? -1;
+    if (noted >= 0) {
+      this.#read(noted, chain);
       return true;
     }
     if (this.#nextAvail === this.#availIdx && !this.#lookForMore()) return false;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { assert, assertEquals } from "@std/assert";
+import { Mapping, viewMemory } from "../../ffi/mod.ts";
 import { BridgedDevice } from "../../lib/bridge/device.ts";
+import { InflightMemory } from "../../lib/bridge/inflight_memory.ts";
 import type { DeviceClass } from "../../lib/virtio/device_class.ts";
 import { bit } from "../../lib/virtio/features.ts";
 import { DriverRing, splitRingLayout } from "../../lib/virtio/split_ring.ts";
@@ -173,6 +175,33 @@ benchTest(
     await bench.event("restored");
     const { queues } = bench.device.counters() as { queues: { queue: string }[] };
     assertEquals(queues.map(({ queue }) => queue), ["always", "optional"]);
+  },
+);
+
+benchTest(
+  "notes that the next back-end refuses are dropped: what the rings show is resumed",
+  { memory: "direct", isKept: true },
+  async (bench) => {
+    const first = bench.selector;
+    first.keeps = true;
+    bench.start();
+    await bench.event("started");
+    await bench.bringUp();
+    const ring = driverRing(bench);
+    offer(bench, ring, 0, 1, 2);
+    await until(() => first.kept.length === 3, "three requests");
+    first.giveBack(0);
+    bench.stop();
+    await bench.event("lost");
+    const since = bench.events.length;
+    const store = bench.setup.store as FakeStore;
+    const notes = store.held.get(bench.setup.loopback)!.find((fd) => InflightMemory.isOne(fd))!;
+    using mapping = Mapping.create(notes, 4096);
+    new DataView(viewMemory(mapping.range)).setUint16(8, 9, true); // its version
+    const second = await keeping(bench, 2);
+    const { text } = await bench.event("lost", since);
+    assert(text.includes("refused"), text);
+    assertEquals(second.kept, [1, 2]);
   },
 );
 

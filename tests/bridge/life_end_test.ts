@@ -82,6 +82,13 @@ Deno.test("the end waits for no back-end that says nothing, wherever it is", () 
   assertEquals(other.did().at(-1), "close front-end");
   other.fails("negotiate").ends("free");
   assertEquals(other.phase, "closed");
+  const third = new Scene().runs();
+  third.happens({ on: "back-end lost", problem: problem("lost") }).ends("detach").expires("retry");
+  third.ends("connect", "negotiate", "attach", "start", "replay").happens({ on: "replayed" });
+  third.happens({ on: "close" }); // its rings are being started
+  assertEquals(third.did().at(-1), "close front-end");
+  third.fails("resume").ends("detach", "free");
+  assertEquals(third.phase, "closed");
 });
 
 Deno.test("a Worker of the lane that fails ends the device, with its reason", () => {

@@ -23,7 +23,7 @@ Deno.test("a device begins: its back-end connects, the node is opened, the drive
     "count connects",
   ]);
   scene.driverOk().ends("attach", "start", "replay").happens({ on: "replayed" });
-  scene.ends("start rings").happens({ on: "live", requeued: 0, replayed: 0 }).ends("resume");
+  scene.happens({ on: "live", requeued: 0, replayed: 0 }).ends("resume");
   assertEquals(scene.did(), [
     "timer held 2000",
     "attach",
@@ -31,7 +31,6 @@ Deno.test("a device begins: its back-end connects, the node is opened, the drive
     "timer replay 5000",
     "replay",
     "no timer replay",
-    "start rings",
     "timer look 1000",
     "resume",
     "count replays",
@@ -54,7 +53,7 @@ Deno.test("a back-end dies and comes back", () => {
     "timer retry 50",
   ]);
   scene.expires("retry").ends("connect", "negotiate", "attach", "start", "replay");
-  scene.happens({ on: "replayed" }).ends("start rings");
+  scene.happens({ on: "replayed" });
   scene.happens({ on: "live", requeued: 3, replayed: 1 }).ends("resume");
   assertEquals(scene.did(), [
     "no timer retry",
@@ -69,7 +68,6 @@ Deno.test("a back-end dies and comes back", () => {
     "timer replay 5000",
     "replay",
     "no timer replay",
-    "start rings",
     "timer look 1000",
     "resume",
     "count replays",
@@ -78,7 +76,7 @@ Deno.test("a back-end dies and comes back", () => {
 });
 
 Deno.test("a back-end dies while it is being started, at any step", () => {
-  const steps: JobName[] = ["attach", "start", "replay", "start rings", "resume"];
+  const steps: JobName[] = ["attach", "start", "replay", "resume"];
   for (const step of steps) {
     const scene = new Scene();
     const { world } = scene.runs();

@@ -97,7 +97,6 @@ const NEEDS: Record<JobName, (world: World) => boolean> = {
   "attach": (w) => w.hasDevice && w.hasFrontEnd && !w.hasSession,
   "start": (w) => w.hasFrontEnd && w.hasSession,
   "replay": (w) => w.hasFrontEnd && w.hasSession,
-  "start rings": (w) => w.hasFrontEnd && w.hasSession,
   "resume": (w) => w.hasFrontEnd && w.hasSession,
   "look": (w) => w.hasFrontEnd && w.hasSession,
   "write config": (w) => w.hasFrontEnd && w.hasDevice,
@@ -322,7 +321,7 @@ function backEndEvents(w: World): Event[] {
   const { epoch } = w;
   events.push({ on: "driver error", text: "lie", epoch }, { on: "replay refused", text: "no" });
   events.push({ on: "driver error", text: "lie", epoch: epoch - 1 });
-  events.push({ on: "back-end error", problem: problem("other") });
+  events.push({ on: "back-end error", text: "malformed" });
   return events;
 }
 

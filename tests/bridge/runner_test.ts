@@ -82,7 +82,7 @@ Deno.test("what the machine says is done, in its order, until the end", async ()
   await runner.done;
   assertEquals(fake.log, [
     ...["restore", "connect", "negotiate", "prepare", "present", "listen", "announce"],
-    ...["setBackEndConnected", "expectDriver", "count", "attach", "start", "replay", "startRings"],
+    ...["setBackEndConnected", "expectDriver", "count", "attach", "start", "replay"],
     ...["resume", "count", "release", "stop", "detach", "close", "free", "setBackEndConnected"],
   ]);
   assertEquals(fake.timers.size, 0);
