@@ -31,6 +31,12 @@ export function createMemory(name: string, size: number): Fd {
   return new Fd(unwrap(shim.viola_memfd(cString(name), size), `create ${size} bytes of memory`));
 }
 
+/** The size of a file's pages in bytes, which are large in hugetlbfs and with MFD_HUGETLB. @throws {OsError} */
+export function filePageSize(fd: Fd): number {
+  const what = `ask for the page size of descriptor ${fd.number}`;
+  return unwrap(shim.viola_file_page_size(fd.number), what);
+}
+
 const F_SEAL_SHRINK = 2;
 
 /**
@@ -89,10 +95,7 @@ export class Mapping implements Disposable, MappedRange {
    * @throws {OsError}
    */
   static createWithin(fd: Fd, length: number, offset: number): Mapping {
-    const page = unwrap(
-      shim.viola_file_page_size(fd.number),
-      `ask for the page size of descriptor ${fd.number}`,
-    );
+    const page = filePageSize(fd);
     const pages = pagesAround(offset, length, page);
     const address = map(fd, pages.length, pages.offset);
     return new Mapping(address, length, offset - pages.offset, pages.length);

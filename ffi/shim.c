@@ -272,6 +272,16 @@ EXPORT int32_t viola_unix_peer(int32_t fd, int32_t *out) {
   return 0;
 }
 
+// Whether it is a Unix stream socket, to which a send does not block; a peer can hold the lock of a TCP socket.
+EXPORT int32_t viola_is_unix_stream(int32_t fd) {
+  int domain, type;
+  socklen_t length = sizeof domain;
+  if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) < 0) return -errno;
+  length = sizeof type;
+  if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) < 0) return -errno;
+  return domain == AF_UNIX && type == SOCK_STREAM;
+}
+
 EXPORT int32_t viola_unix_pair(int32_t *fds) {
   int result = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds);
   return result < 0 ? -errno : inline_urgent(fds[0]) < 0 || inline_urgent(fds[1]) < 0 ? -EBADF : 0;

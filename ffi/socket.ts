@@ -171,6 +171,11 @@ export class UnixSocket extends Fd {
 
 /** A socket that another process sent, or that it may fill until it is closed: closed as a {@linkcode PeerFd}. */
 export class PeerSocket extends UnixSocket {
+  /** Whether a descriptor that a peer sent is a Unix stream socket: a send to it cannot block. */
+  static isOne(fd: Fd): boolean {
+    return shim.viola_is_unix_stream(fd.number) === 1;
+  }
+
   override close(): void {
     if (!this.closed) new PeerFd(this.release(), this.peerName).close();
   }

@@ -8,6 +8,7 @@
 import {
   cannotShrink,
   type Fd,
+  filePageSize,
   OsError,
   osError,
   pageSize,
@@ -50,11 +51,21 @@ export function checkDescriptors(what: string, fds: readonly Fd[]): void {
       const expected = `${KINDS[i]}… as number ${i + 1}`;
       throw osError(`${what} with ${kind}, expected ${expected}`, "EPROTO");
     }
-    if (!kind.startsWith("/memfd:") || cannotShrink(fd)) continue;
-    throw osError(`${what}: ${kind} is not sealed against shrinking (F_SEAL_SHRINK)`, "EPROTO");
+    if (kind.startsWith("/memfd:")) checkMemory(what, kind, fd);
   }
   if (fds[1]!.size() >= pageSize()) return;
   throw osError(`${what} with a page of ${fds[1]!.size()} bytes, expected ${pageSize()}`, "EPROTO");
+}
+
+/** Checks that no access to a mapping of the file can end this process with SIGBUS. @throws {OsError} EPROTO */
+function checkMemory(what: string, kind: string, fd: Fd): void {
+  if (!cannotShrink(fd)) {
+    throw osError(`${what}: ${kind} is not sealed against shrinking (F_SEAL_SHRINK)`, "EPROTO");
+  }
+  // A huge page that the node takes back (fallocate(2), FALLOC_FL_PUNCH_HOLE) may not be there when it is needed again.
+  const page = filePageSize(fd);
+  if (page === pageSize()) return;
+  throw osError(`${what}: ${kind} has pages of ${page} bytes, expected ${pageSize()}`, "EPROTO");
 }
 
 /**

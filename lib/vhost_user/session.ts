@@ -423,6 +423,10 @@ export class FrontEndSession {
     this.#channel?.close();
     this.#channel = null;
     if (fd === null) return;
+    if (!PeerSocket.isOne(fd)) {
+      fd.close();
+      throw this.#refusal("SET_BACKEND_REQ_FD", "it is not a Unix stream socket");
+    }
     this.#channel = new PeerSocket(fd.release(), this.#socket.peerName);
   }
 

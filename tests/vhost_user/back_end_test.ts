@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { assert, assertEquals } from "@std/assert";
+import { assertEquals } from "@std/assert";
 import { EventFd, signalEvent, takeEvent, UnixSocket } from "../../ffi/mod.ts";
 import { MessageReader } from "../../lib/vhost_user/framing.ts";
 import { BACK_END_MESSAGES, encodeMessage } from "../../lib/vhost_user/messages.ts";
@@ -212,19 +212,6 @@ Deno.test("the channel carries CONFIG_CHANGE_MSG, and a blocking or full one blo
   assertEquals(bench.errors.length, 1);
   ours.close();
   assertEquals(await raw.ask("GET_QUEUE_NUM", undefined), "0400000000000000");
-});
-
-Deno.test("a channel that is not a socket is closed when it is used", async () => {
-  await using bench = new Bench();
-  const raw = await bench.agreed();
-  using driver = new Driver(1);
-  const before = openDescriptors();
-  await raw.ask("SET_BACKEND_REQ_FD", undefined, [driver.fd.number]);
-  bench.server.configChanged();
-  bench.server.configChanged();
-  assertEquals(bench.errors.length, 1);
-  assert(bench.errors[0]!.includes("ENOTSOCK"), bench.errors[0]);
-  assertEquals(openDescriptors(), before);
 });
 
 Deno.test("a ring without a kick eventfd is polled", async () => {

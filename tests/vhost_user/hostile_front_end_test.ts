@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { assert, assertEquals } from "@std/assert";
-import { createPipe } from "../../ffi/mod.ts";
+import { createPipe, EventFd } from "../../ffi/mod.ts";
 import { type BodyOf, encodeMessage, type FrontEndMessage } from "../../lib/vhost_user/messages.ts";
 import { Driver, openDescriptors } from "./harness.ts";
 import { Bench, BIT_30, NACK, Raw, table } from "./back_end_fixture.ts";
@@ -110,6 +110,10 @@ const OFFENCES: Offence[] = [
     raw.tell("SET_MEM_TABLE", table(driver), [reader.number], 0x9);
     reader.close();
     writer.close();
+  }],
+  ["a channel that is an eventfd", "not a Unix stream socket", (raw) => {
+    using event = EventFd.create();
+    raw.tell("SET_BACKEND_REQ_FD", undefined, [event.number], 0x9);
   }],
   ["a queue of no entries", "its size is 0", offend("SET_VRING_NUM", { index: 0, num: 0 })],
   ["a queue of 63 entries", "its size is 63", offend("SET_VRING_NUM", { index: 0, num: 63 })],

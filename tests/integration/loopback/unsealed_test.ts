@@ -7,15 +7,17 @@ import { withoutLeaks } from "../../support/leaks.ts";
 import { Process, TempFolder } from "../../support/process.ts";
 
 const SCRIPT = `
-import array, fcntl, mmap, os, socket, struct, sys, time
+import array, sys
+path, unsealed = sys.argv[1], sys.argv[2]
+import fcntl, mmap, os, socket, struct, time
 def memory(name, size, seals):
-    fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    huge = os.MFD_HUGETLB if unsealed == "huge" and name == "viola-memory" else 0
+    fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING | huge)
     os.ftruncate(fd, size)
     fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
     return fd
-path, unsealed = sys.argv[1], sys.argv[2]
 def seals(name): return fcntl.F_SEAL_GROW if name == unsealed else fcntl.F_SEAL_SHRINK
-size = 1 << 20
+size = 1 << 21
 page = memory("viola-page", mmap.PAGESIZE, seals("page"))
 ram = memory("viola-memory", size, seals("memory"))
 bells = [os.eventfd(0) for _ in range(3)]
@@ -66,5 +68,16 @@ Deno.test("a soft node whose memory is sealed is opened", async () => {
     await node.until(() => node.stdout.includes("\n"), "the node");
     using loopback = await SoftLoopback.open(path, reactor, 5000);
     assertEquals(loopback.port.memory.length, 1);
+  });
+});
+
+Deno.test("a soft node whose memory has huge pages, which it could take back, is not opened", async () => {
+  await withoutLeaks(async () => {
+    await using folder = await TempFolder.create();
+    await using reactor = new Reactor();
+    const path = folder.file("node");
+    await using node = Process.start("python3", ["-c", SCRIPT, path, "huge"]);
+    await node.until(() => node.stdout.includes("\n"), "the node");
+    await assertRejects(() => SoftLoopback.open(path, reactor, 5000), OsError, "has pages of ");
   });
 });
