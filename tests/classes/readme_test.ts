@@ -2,6 +2,7 @@
 // What README says of the classes is what the list says.
 import { assertEquals } from "@std/assert";
 import { DEVICE_CLASSES } from "../../lib/classes/mod.ts";
+import { TRIED } from "./tried.ts";
 
 /** The cells of a table's rows, without its head. */
 function rowsBelow(heading: string, text: string): string[][] {
@@ -20,6 +21,13 @@ Deno.test("README's table of device classes is made of the list", async () => {
     has(roles.device),
     has(roles.driver),
     has(roles.replay),
+    TRIED[name]?.daemon ?? "",
+    TRIED[name]?.linux ?? "",
   ]);
   assertEquals(rowsBelow("Device classes", readme), expected);
+});
+
+Deno.test("what was tried is said of classes that there are", () => {
+  const names = DEVICE_CLASSES.map(({ name }) => name);
+  assertEquals(Object.keys(TRIED).filter((name) => !names.includes(name)), []);
 });
