@@ -275,17 +275,19 @@ export class ShadowQueue implements LaneQueue {
   /**
    * Sends a request of viola's own.
    *
-   * @param responseBytes Size of the buffer for its response
+   * @param responseBytes Size of the buffer for its response; 0: there is none
    */
   sendOwn(request: Uint8Array, responseBytes: number): void {
     this.blame = "back-end";
     const { layout } = this.#parts.scratch;
     const back = this.#back!;
-    const lengths = [request.length, responseBytes];
-    layout.lay(lengths, 2);
+    const lengths = ownLengths(request.length, responseBytes);
+    layout.lay(lengths, lengths.length);
     const head = back.place(layout, lengths, 1, OWN);
     back.write(head, layout.at[0]!, request, 0, request.length);
-    back.write(head, layout.at[1]!, new Uint8Array(responseBytes), 0, responseBytes);
+    if (responseBytes > 0) {
+      back.write(head, layout.at[1]!, new Uint8Array(responseBytes), 0, responseBytes);
+    }
     back.ring.enableInterrupts(); // for this request, the only one in the ring
     back.ring.publish();
   }
@@ -304,11 +306,17 @@ export class ShadowQueue implements LaneQueue {
     const back = this.#back!;
     while (!back.ring.takeUsed(this.#used)) if (!back.ring.enableInterrupts()) return false;
     const { head } = this.#used;
-    layout.lay([requestBytes, response.length], 2);
-    back.read(head, layout.at[1]!, response, 0, response.length);
+    const lengths = ownLengths(requestBytes, response.length);
+    layout.lay(lengths, lengths.length);
+    if (response.length > 0) back.read(head, layout.at[1]!, response, 0, response.length);
     back.release(head);
     return true;
   }
+}
+
+/** The segments of a request of viola's own. */
+function ownLengths(requestBytes: number, responseBytes: number): number[] {
+  return responseBytes > 0 ? [requestBytes, responseBytes] : [requestBytes];
 }
 
 /** A queue of the heads of chains that wait for room; allocated once, with the size of the ring. */

@@ -177,6 +177,25 @@ Deno.test("requests are repeated over a control queue of one descriptor, too", (
   }
 });
 
+Deno.test("a request without a response is repeated as one segment", () => {
+  const role = { ...COUNTER, responseBytes: 0, isOk: () => true };
+  const bench = new ShadowBench({ replay: role, size: 4 });
+  const back = bench.attach();
+  const replaying = new ReplayRequests(bench.queue, [new Uint8Array(8), new Uint8Array(8)], role);
+  for (const _ of replaying.messages) {
+    assertEquals(replaying.step(() => {}), false);
+    const [request] = back.take();
+    assertEquals([request!.text.length, request!.writable, back.chain.count], [8, 0, 1]);
+    back.give(request!.head);
+  }
+  assertEquals(replaying.step(() => {}), true);
+  bench.offer("next", "own", 4);
+  bench.turn();
+  back.give(back.take()[0]!.head, "done");
+  bench.turn();
+  assertEquals(bench.taken(), [["next", 4]]);
+});
+
 Deno.test("a response in several segments is watched whole", () => {
   const role = {
     ...COUNTER,

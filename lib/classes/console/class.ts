@@ -4,13 +4,29 @@
  *
  * @module
  */
+import { asset } from "../../../ffi/assets.ts";
 import { bit } from "../../virtio/features.ts";
-import type { BackEndProfile, DeviceClass, QueueClass, Roles } from "../../virtio/device_class.ts";
+import type {
+  BackEndProfile,
+  DeviceClass,
+  QueueClass,
+  ReplayRole,
+  RoleUrl,
+} from "../../virtio/device_class.ts";
 import { CONSOLE_CONFIG_SIZE, F_EMERG_WRITE, F_MULTIPORT, F_SIZE, MAX_PORTS_AT } from "./wire.ts";
 
 const SIZE = 64;
 /** More than a back-end can have queues for. */
-const MAX_PORTS = 128;
+const MOST_PORTS = 128;
+
+/**
+ * The modules with the class's code.
+ *
+ * @internal
+ */
+export interface ConsoleRoles {
+  readonly replay: RoleUrl<ReplayRole>;
+}
 
 /** The receive and the transmit queue of port `i`. */
 function portQueues(i: number): QueueClass[] {
@@ -24,7 +40,7 @@ function portQueues(i: number): QueueClass[] {
 function queuesOf({ features, config }: BackEndProfile): readonly QueueClass[] {
   if ((features & bit(F_MULTIPORT)) === 0n || config.length === 0) return portQueues(0);
   const view = new DataView(config.buffer, config.byteOffset, config.length);
-  const ports = Math.min(Math.max(view.getUint32(MAX_PORTS_AT, true), 1), MAX_PORTS);
+  const ports = Math.min(Math.max(view.getUint32(MAX_PORTS_AT, true), 1), MOST_PORTS);
   return [
     ...portQueues(0),
     { name: "control rx", kind: "event", size: SIZE },
@@ -34,7 +50,7 @@ function queuesOf({ features, config }: BackEndProfile): readonly QueueClass[] {
 }
 
 /** A terminal, or several. */
-export const console: DeviceClass<Roles> = {
+export const console: DeviceClass<ConsoleRoles> = {
   id: 3,
   name: "console",
   summary: "a console",
@@ -53,5 +69,5 @@ export const console: DeviceClass<Roles> = {
     [F_EMERG_WRITE]: "VIRTIO_CONSOLE_F_EMERG_WRITE",
   },
   masked: 0n,
-  roles: {},
+  roles: { replay: asset("lib/classes/console/replay.ts") },
 };

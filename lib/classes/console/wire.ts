@@ -16,3 +16,14 @@ export const F_EMERG_WRITE = 2;
 export const CONSOLE_CONFIG_SIZE = 12;
 /** Offset of max_nr_ports. */
 export const MAX_PORTS_AT = 4;
+
+/** struct virtio_console_control: u32 id, u16 event, u16 value. */
+export const CONTROL_SIZE = 8;
+/** Event of the driver: it is ready. */
+export const DEVICE_READY = 0;
+/** Event of the driver: it has set up port `id`. */
+export const PORT_READY = 3;
+/** Event of either side: port `id` was opened (value 1) or closed. */
+export const PORT_OPEN = 6;
+/** The most ports that a device can have queues for, with 64 queues: two for each, and two for control. */
+export const MAX_PORTS = 31;
