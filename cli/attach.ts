@@ -74,7 +74,7 @@ of viola at /run/viola/store, until viola forget NODE.`;
 
 /** Adds the subcommand. */
 export function addAttach(program: Command): void {
-  program.command("attach")
+  const command = program.command("attach")
     .description("Connect loopback devices to vhost-user back-ends, all in one process.")
     .argument("[device...]", `${oneOf(CLASS_NAMES)}, one for each device`)
     .option("--socket <path>", "the back-end's Unix socket (required)", collect)
@@ -109,18 +109,24 @@ export function addAttach(program: Command): void {
       "--no-keep",
       "close the nodes at the end. A second after an AGL\nnode is closed, its driver makes the kernel oops, and\nthe node is unusable until the machine is restarted",
     )
+    .addHelpText("after", HELP)
+    .action(runAttach);
+  addForeignOptions(command)
+    .option("--json", "report as JSON lines, with counters at the end")
+    .option("--until-eof", "end at the end of standard input");
+}
+
+/** Adds the options of devices of classes that are not in the list. */
+function addForeignOptions(command: Command): Command {
+  return command
     .option(
       "--virtio-id <n>",
-      "a device of any other class, by its virtio id,\nbehind those that are named",
+      "a device of any other class, by its virtio id,\nafter those that are named",
       collect,
     )
     .option("--queues <sizes>", "sizes of its queues, such as 64,64", collect)
     .option("--config-size <n>", "bytes of its config space, if its back-end has one", collect)
-    .option("--config <file>", "or the config space itself", collect)
-    .option("--json", "report as JSON lines, with counters at the end")
-    .option("--until-eof", "end at the end of standard input")
-    .addHelpText("after", HELP)
-    .action(runAttach);
+    .option("--config <file>", "or the config space itself", collect);
 }
 
 async function runAttach(classes: string[], options: AttachOptions): Promise<void> {
