@@ -86,7 +86,7 @@ export function addAttach(program: Command): void {
     )
     .option(
       "--mmio-version <version>",
-      "version of the registers: 1, 2 or auto (the default),\nwhich is 2 if the back-end offers VIRTIO_F_VERSION_1",
+      "version of the registers: 1, 2 or auto (default):\n2 if the back-end offers VIRTIO_F_VERSION_1",
       collect,
     )
     .option("--priority <n>", "a higher number is served first in its lane (0)", collect)
@@ -99,7 +99,7 @@ export function addAttach(program: Command): void {
     )
     .option(
       "--request-limit <s>",
-      "disconnect a back-end of a device without streams\nafter so many seconds without progress of a request\n(never, while its socket answers)",
+      "disconnect a back-end of a device without streams\nafter so many seconds without a completed request\n(never, while its socket answers)",
     )
     .option(
       "--keep",
@@ -107,7 +107,7 @@ export function addAttach(program: Command): void {
     )
     .option(
       "--no-keep",
-      "close the nodes at the end. A second after an AGL\nnode is closed, its driver makes the kernel oops, and\nthe node is unusable until the machine is restarted",
+      "close the nodes at the end. A second after an AGL\nnode is closed its driver makes the kernel oops;\nit is unusable until the machine is restarted",
     )
     .addHelpText("after", HELP)
     .action(runAttach);

@@ -8,16 +8,16 @@ import type { CliRole, CliValues } from "../../device/cli_role.ts";
 import type { SoundSpec } from "./spec.ts";
 
 const HELP = `
-A card that is given neither sinks nor sources has one stream of each: null, which drops
-what is played, and silence.
+A card without --sink and --source has one stream of each: null, which drops what is
+played, and silence.
 
-exec: gives COMMAND raw samples on its standard input, or hears its standard output;
-$RATE, $CHANNELS, $BITS and the format's names tell it what they are: $FORMAT for aplay,
-$PW_FORMAT for pw-cat, $SOX_FORMAT, $FFMPEG_FORMAT. A stream offers only the formats that
-have the name which its command uses.
+exec: writes raw samples to COMMAND's standard input, or captures its standard output.
+COMMAND's environment has $RATE, $CHANNELS, $BITS and the names of the format: $FORMAT for
+aplay, $PW_FORMAT for pw-cat, $SOX_FORMAT, $FFMPEG_FORMAT. A stream offers only formats
+for which every name that COMMAND uses exists.
   viola device sound --socket /run/card0 \\
     --sink 'exec:aplay -t raw -f $FORMAT -r $RATE -c $CHANNELS'
-When the device is to end while commands still work, another signal ends them at once.`;
+At its end the device waits for commands that are still running; a second signal kills them.`;
 
 /** Options as the command line gives them, each of its own type. */
 interface SoundOptions extends CliValues {
