@@ -5,7 +5,10 @@
  * @module
  */
 
-/** How many descriptors and mappings of files in memory a process has, and its share of memory in MiB. */
+/**
+ * How many descriptors and mappings of memory files a process has, and MiB of memory of its own. What it has touched of
+ * memory that is shared does not count: a driver's memory grows as the driver uses it.
+ */
 export interface Holdings {
   readonly descriptors: number;
   readonly mappings: number;
@@ -15,14 +18,16 @@ export interface Holdings {
 /** What a device takes while it has a back-end: at each moment others of the peers have one. */
 const DESCRIPTOR_SLACK = 12;
 const MAPPING_SLACK = 3;
-/** MiB by which memory may differ between two moments of a process: heaps that are not collected yet, compiled code. */
-const MEMORY_SLACK = 24;
+/** MiB by which memory may differ between two moments of a process: garbage, and compiled code. */
+const MEMORY_SLACK = 16;
 
 /** @throws {Deno.errors.NotFound} when there is no such process */
 export function holdingsOf(pid: number): Holdings {
   const descriptors = [...Deno.readDirSync(`/proc/${pid}/fd`)].length;
   const mappings = Deno.readTextFileSync(`/proc/${pid}/maps`).split("/memfd:").length - 1;
-  const [, kib] = /^Pss:\s+(\d+) kB/m.exec(Deno.readTextFileSync(`/proc/${pid}/smaps_rollup`))!;
+  const [, kib] = /^Pss_Anon:\s+(\d+) kB/m.exec(
+    Deno.readTextFileSync(`/proc/${pid}/smaps_rollup`),
+  )!;
   return { descriptors, mappings, memory: Number(kib) / 1024 };
 }
 
