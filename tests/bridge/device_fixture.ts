@@ -165,6 +165,8 @@ export interface BenchOptions {
   memory?: DeviceSetup["memory"];
   deviceClass?: DeviceClass;
   queueCount?: number;
+  /** See `PATIENCE`. */
+  streamMs?: number;
 }
 
 /** A node whose driver is a test, a device, and a back-end that may go and come. */
@@ -188,6 +190,7 @@ export class Bench implements AsyncDisposable {
 
   static async create(options: BenchOptions = {}): Promise<Bench> {
     const { memory = "isolated", deviceClass = SELECTOR, queueCount = 1, isKept } = options;
+    const { streamMs = PATIENCE.streamMs } = options;
     const stack = new AsyncDisposableStack();
     const folder = stack.use(await TempFolder.create());
     const reactor = stack.use(new Reactor());
@@ -207,7 +210,7 @@ export class Bench implements AsyncDisposable {
       priority: 0,
       loopbacks: { check: checkLoopback, checkUnopened: checkUnopenedLoopback, open: openLoopback },
       store: isKept ? stack.use(new FakeStore()) : null,
-      patience: { ...PATIENCE, streamMs: 100 },
+      patience: { ...PATIENCE, streamMs },
       lane,
       connect: connectWithBackoff,
       reactor,
