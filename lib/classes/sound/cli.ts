@@ -17,7 +17,8 @@ aplay, $PW_FORMAT for pw-cat, $SOX_FORMAT, $FFMPEG_FORMAT. A stream offers only 
 for which every name that COMMAND uses exists.
   viola device sound --socket /run/card0 \\
     --sink 'exec:aplay -t raw -f $FORMAT -r $RATE -c $CHANNELS'
-At its end the device waits for commands that are still running; a second signal kills them.`;
+At its end the device waits for commands that are still running; a second signal kills
+them.`;
 
 /** Options as the command line gives them, each of its own type. */
 interface SoundOptions extends CliValues {
