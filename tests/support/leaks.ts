@@ -53,11 +53,13 @@ async function warmUp(): Promise<void> {
   Deno.addSignalListener("SIGHUP", listener);
   Deno.removeSignalListener("SIGHUP", listener);
   await new Deno.Command("true").output();
+  const workers = (): number =>
+    [...threads()].filter((what) => what.startsWith("thread worker-")).length;
+  const before = workers();
   const worker = new Worker("data:text/javascript,postMessage(0)", { type: "module" });
   await new Promise((resolve) => worker.onmessage = resolve);
   worker.terminate();
-  const isThere = () => [...holdings().keys()].some((what) => what.startsWith("thread worker-"));
-  for (let i = 0; i < 100 && isThere(); i++) {
+  for (let i = 0; i < 100 && workers() > before; i++) {
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }
