@@ -40,6 +40,28 @@ for (const received of [true, false]) {
   });
 }
 
+Deno.test("descriptors of one peer that linger do not keep another peer's waiting", async () => {
+  await withoutLeaks(async () => {
+    await using folder = await TempFolder.create();
+    const paths = [folder.file("slow"), folder.file("quick")] as const;
+    using slow = UnixListener.listen(paths[0]);
+    using quick = UnixListener.listen(paths[1]);
+    const one = await metLingering(slow, paths[0], 12);
+    await using slowPeer = one.peer;
+    const other = await metLingering(quick, paths[1], 1);
+    await using quickPeer = other.peer;
+    for (const { socket } of [one, other]) {
+      for (const fd of socket.receive(new Uint8Array(1), 0, 1).fds) fd.close();
+    }
+    await quickPeer.stop("SIGKILL");
+    await until(() => closesPending(`clients of ${paths[1]}`) === 0, "the other peer's close");
+    assertEquals(closesPending(`clients of ${paths[0]}`), 12);
+    for (const { socket } of [one, other]) socket.hangUp();
+    await slowPeer.stop("SIGKILL");
+    await until(() => closesPending() === 0, "the closes");
+  });
+});
+
 Deno.test("descriptors that came out of band are received, not closed by the kernel in this thread", async () => {
   await withoutLeaks(async () => {
     await using folder = await TempFolder.create();
