@@ -8,6 +8,7 @@
 import { F_MQ } from "../lib/classes/block/wire.ts";
 import { block, DEVICE_CLASSES, deviceClassByDropInName, rng } from "../lib/classes/mod.ts";
 import type { DeviceClass } from "../lib/virtio/device_class.ts";
+import { bit } from "../lib/virtio/features.ts";
 import { isQueueSize } from "../lib/virtio/state.ts";
 import { attach, type AttachPlan } from "./attach.ts";
 import { Failure, load, messageOf, StopSignal, USAGE } from "./exit.ts";
@@ -114,7 +115,7 @@ function readNumber(
 function withQueues(found: DeviceClass, count?: number, size?: number): DeviceClass {
   if (found !== block || count === undefined || size === undefined) return found;
   if (!isQueueSize(size)) refuse(`Cannot use -qs ${size}: expected a power of 2`);
-  const masked = count === 1 ? 1n << BigInt(F_MQ) : 0n;
+  const masked = count === 1 ? bit(F_MQ) : 0n;
   return {
     ...block,
     masked: block.masked | masked,

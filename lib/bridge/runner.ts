@@ -91,9 +91,12 @@ const JOBS: {
   "free": ({ kernel }) => kernel.free(),
 };
 
+/** An effect that the ports carry out by themselves; a timer also needs the runner, to dispatch its event. */
+type PortEffect = Exclude<Effect, { do: "set timer" }>;
+
 /** How each effect is done; an error in one counts as a failure of the lane. */
 const EFFECTS: {
-  [D in Effect["do"]]: (ports: Ports, effect: Extract<Effect, { do: D }>) => unknown;
+  [D in PortEffect["do"]]: (ports: Ports, effect: Extract<Effect, { do: D }>) => unknown;
 } = {
   "listen": ({ kernel }) => kernel.listen(),
   "abort connect": ({ backEnd }) => backEnd.abort(),
@@ -111,7 +114,6 @@ const EFFECTS: {
   },
   "config interrupt": ({ kernel }) => kernel.configInterrupt(),
   "count": ({ kernel }, { counter, by }) => kernel.count(counter, by),
-  "set timer": () => {},
   "clear timer": ({ timers }, { timer }) => timers.clear(timer),
   "report": ({ report }, { kind, text }) => report(kind, text),
 };
@@ -170,7 +172,7 @@ export class Runner {
     for (const action of actions) {
       if (action.do === "set timer") this.#setTimer(action.timer, action.ms);
       else if (action.do in JOBS) void this.#run(action as Job);
-      else void this.#perform(action as Effect);
+      else void this.#perform(action as PortEffect);
     }
   }
 
@@ -188,9 +190,12 @@ export class Runner {
     }
   }
 
-  async #perform(effect: Effect): Promise<void> {
+  async #perform(effect: PortEffect): Promise<void> {
     try {
-      await (EFFECTS[effect.do] as (ports: Ports, effect: Effect) => unknown)(this.#ports, effect);
+      await (EFFECTS[effect.do] as (ports: Ports, effect: PortEffect) => unknown)(
+        this.#ports,
+        effect,
+      );
     } catch (error) {
       this.dispatch({ on: "lane failed", problem: problemFrom(error) });
     }

@@ -5,7 +5,7 @@
  * @module
  */
 import { monotonicNs, serveBlocking, TimerClock, Watches } from "../../ffi/mod.ts";
-import { loadRole } from "../virtio/device_class.ts";
+import { loadRoleOf } from "../virtio/device_class.ts";
 import { limitEvents } from "../virtio/event_limit.ts";
 import { BackEndServer } from "../vhost_user/back_end.ts";
 import { Commands } from "./command.ts";
@@ -34,17 +34,9 @@ export interface EmbeddedContract {
   event: DeviceEvent | { readonly finished: true };
 }
 
-/** @throws {TypeError} when the role is another class's */
-async function roleOf({ role: url, deviceId }: EmbeddedContract["init"]): Promise<DeviceRole> {
-  const role = await loadRole<DeviceRole>(url, "device");
-  const { id, name } = role.deviceClass;
-  if (id === deviceId) return role;
-  throw new TypeError(`Cannot use ${url}: it is a ${name} device (${id}), expected id ${deviceId}`);
-}
-
 serveBlocking<EmbeddedContract>(async (init, report) => {
   const { spec, socket } = init;
-  const role = await roleOf(init);
+  const role = await loadRoleOf<DeviceRole>(init, "device");
   role.check(spec);
   using parts = new DisposableStack();
   const watches = parts.use(new Watches());

@@ -5,7 +5,7 @@
  * @module
  */
 import { Epoll, EPOLLET, EPOLLIN, serveBlocking } from "../../ffi/mod.ts";
-import { loadRole } from "../virtio/device_class.ts";
+import { loadRoleOf } from "../virtio/device_class.ts";
 import { SoftGuestPort, type SoftWires } from "../loopback/soft.ts";
 import { Progress, type ProgressLayout } from "./progress.ts";
 import type { DriverRole, Patience } from "./role.ts";
@@ -44,17 +44,9 @@ export interface GuestContract {
 
 const INTERRUPT_KEY = 1;
 
-/** @throws {TypeError} when the role is another class's */
-async function roleOf({ role: url, deviceId }: GuestInit): Promise<DriverRole> {
-  const role = await loadRole<DriverRole>(url, "driver");
-  const { id, name } = role.deviceClass;
-  if (id === deviceId) return role;
-  throw new TypeError(`Cannot use ${url}: it is a ${name} driver (${id}), expected id ${deviceId}`);
-}
-
 serveBlocking<GuestContract>(async (init, report) => {
   const { wires, name, shared, accessTimeoutMs } = init;
-  const role = await roleOf(init);
+  const role = await loadRoleOf<DriverRole>(init, "driver");
   const port = new SoftGuestPort(wires, accessTimeoutMs);
   const session = new DriverSession(role, port, name, init, new Progress(role.progress, shared));
   const epoll = Epoll.create();

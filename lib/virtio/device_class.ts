@@ -121,6 +121,23 @@ export async function loadRole<Role>(url: string, name: RoleName): Promise<Role>
   throw new TypeError(`Cannot use ${url}: it exports no ${name}`);
 }
 
+/**
+ * Loads a role that says which class it is of.
+ *
+ * @throws {TypeError} when there is none at the URL, or it is another class's
+ */
+export async function loadRoleOf<Role extends { readonly deviceClass: DeviceClass }>(
+  { role: url, deviceId }: { readonly role: string; readonly deviceId: number },
+  name: RoleName,
+): Promise<Role> {
+  const role = await loadRole<Role>(url, name);
+  const { id, name: className } = role.deviceClass;
+  if (id === deviceId) return role;
+  throw new TypeError(
+    `Cannot use ${url}: it is a ${className} ${name} (${id}), expected id ${deviceId}`,
+  );
+}
+
 /** A device class, as data. */
 export interface DeviceClass<R extends Roles = Roles> {
   /** Virtio device id. */

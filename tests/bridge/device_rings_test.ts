@@ -46,6 +46,22 @@ function usedHeads(ring: DriverRing): number[] {
   return heads;
 }
 
+/** A back-end keeps the requests of these heads. @returns the driver's ring */
+async function threeInFlight(
+  bench: Bench,
+  ...heads: [number, number, number]
+): Promise<DriverRing> {
+  const { selector } = bench;
+  selector.keeps = true;
+  bench.start();
+  await bench.event("started");
+  await bench.bringUp();
+  const ring = driverRing(bench);
+  offer(bench, ring, ...heads);
+  await until(() => selector.kept.length === 3, "three requests");
+  return ring;
+}
+
 async function keeping(bench: Bench, count: number): Promise<Selector> {
   const selector = new Selector(VERSION_1 | RARE, 1);
   selector.keeps = true;
@@ -60,13 +76,7 @@ for (const memory of ["isolated", "direct"] as const) {
     { memory },
     async (bench) => {
       const first = bench.selector;
-      first.keeps = true;
-      bench.start();
-      await bench.event("started");
-      await bench.bringUp();
-      const ring = driverRing(bench);
-      offer(bench, ring, 0, 1, 2);
-      await until(() => first.kept.length === 3, "three requests");
+      const ring = await threeInFlight(bench, 0, 1, 2);
       first.giveBack(first.kept[1]!);
       let heads: number[] = [];
       await until(() => (heads.push(...usedHeads(ring)), heads.length === 1), "the second");
@@ -89,13 +99,7 @@ benchTest(
   { memory: "direct", isKept: true },
   async (bench) => {
     const first = bench.selector;
-    first.keeps = true;
-    bench.start();
-    await bench.event("started");
-    await bench.bringUp();
-    const ring = driverRing(bench);
-    offer(bench, ring, 5, 6, 7);
-    await until(() => first.kept.length === 3, "three requests");
+    const ring = await threeInFlight(bench, 5, 6, 7);
     first.giveBack(6);
     await bench.device.close();
     await bench.event("kept");
@@ -183,13 +187,7 @@ benchTest(
   { memory: "direct", isKept: true },
   async (bench) => {
     const first = bench.selector;
-    first.keeps = true;
-    bench.start();
-    await bench.event("started");
-    await bench.bringUp();
-    const ring = driverRing(bench);
-    offer(bench, ring, 0, 1, 2);
-    await until(() => first.kept.length === 3, "three requests");
+    await threeInFlight(bench, 0, 1, 2);
     first.giveBack(0);
     bench.stop();
     await bench.event("lost");
@@ -209,18 +207,13 @@ benchTest(
   "a queue that takes its time is waited for, as long as the socket answers",
   { streamMs: 100 },
   async (bench) => {
-    const { selector, port } = bench;
+    const { selector } = bench;
     selector.isSlow = true;
     bench.start();
     await bench.event("started");
     await bench.bringUp();
-    const layout = { index: 0, size: 16, ...splitRingLayout(port.guestBase, 16) };
-    const options = { indirect: false, eventIdx: false, deviceName: "the driver" };
-    const ring = new DriverRing(port.memory, layout, options);
-    ring.writeDescriptor(0, port.guestBase + 0x8000, 64, VIRTQ_DESC_F_WRITE, 0);
-    ring.offer(0);
-    ring.publish();
-    port.write(0x050, 4, 0);
+    const ring = driverRing(bench);
+    offer(bench, ring, 0);
     const { text } = await bench.event("waiting");
     assertEquals(
       text,

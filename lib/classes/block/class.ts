@@ -14,6 +14,7 @@ import type {
   RoleUrl,
 } from "../../virtio/device_class.ts";
 import type { DriverRole } from "../../guest/role.ts";
+import { bit, hasFeature } from "../../virtio/features.ts";
 import type { BlockDriverContract } from "./driver.ts";
 import type { BlockDeviceContract, BlockSpec } from "./spec.ts";
 import {
@@ -39,7 +40,7 @@ export const MAX_REQUEST_QUEUES = 16;
 
 /** One request queue, or with VIRTIO_BLK_F_MQ as many as the back-end's config space says. */
 function queues({ features, queueCount, config }: BackEndProfile): readonly QueueClass[] {
-  const isMulti = (features & 1n << BigInt(F_MQ)) !== 0n && config.length >= BLOCK_CONFIG_SIZE;
+  const isMulti = hasFeature(features, F_MQ) && config.length >= BLOCK_CONFIG_SIZE;
   const stated = isMulti ? decodeQueueCount(new DataView(config.buffer, config.byteOffset)) : 1;
   const length = Math.max(1, Math.min(stated, queueCount, MAX_REQUEST_QUEUES));
   return Array.from({ length }, (_, i) => ({ name: `request ${i}`, kind: "request", size: 128 }));
@@ -85,7 +86,7 @@ export const block: DeviceClass<BlockRoles> = {
     [F_ZONED]: "VIRTIO_BLK_F_ZONED",
   },
   // Their fields lie beyond the config space that every back-end gives.
-  masked: 1n << BigInt(F_SECURE_ERASE) | 1n << BigInt(F_ZONED),
+  masked: bit(F_SECURE_ERASE) | bit(F_ZONED),
   roles: {
     device: asset("lib/classes/block/device.ts"),
     cli: asset("lib/classes/block/cli.ts"),

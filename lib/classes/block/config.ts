@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { bit } from "../../virtio/features.ts";
 import type { Disk } from "./disk.ts";
 import { MAX_DISCARD_SECTORS, MAX_RANGES, MAX_ZEROES_SECTORS } from "./request.ts";
 import type { BlockSettings } from "./spec.ts";
@@ -33,7 +34,7 @@ export function offered({ isReadOnly }: Disk, { queues }: BlockSettings): bigint
   const always = [F_SIZE_MAX, F_SEG_MAX, F_BLK_SIZE, F_TOPOLOGY, F_FLUSH, F_CONFIG_WCE];
   const access = isReadOnly ? [F_RO] : [F_DISCARD, F_WRITE_ZEROES];
   const multi = queues > 1 ? [F_MQ] : [];
-  return [...always, ...access, ...multi].reduce((bits, n) => bits | 1n << BigInt(n), 0n);
+  return [...always, ...access, ...multi].reduce((bits, n) => bits | bit(n), 0n);
 }
 
 /** The config space. */

@@ -9,6 +9,7 @@
  */
 import type { DeviceHost, DeviceRole, VirtioDevice } from "../../device/role.ts";
 import type { Chain } from "../../virtio/chain.ts";
+import { bit } from "../../virtio/features.ts";
 import { block } from "./class.ts";
 import { offered, writeConfigOf } from "./config.ts";
 import { openDisk } from "./disk.ts";
@@ -30,8 +31,8 @@ import {
   T_GET_ID,
 } from "./wire.ts";
 
-const FLUSH = 1n << BigInt(F_FLUSH);
-const CONFIG_WCE = 1n << BigInt(F_CONFIG_WCE);
+const FLUSH = bit(F_FLUSH);
+const CONFIG_WCE = bit(F_CONFIG_WCE);
 
 /** A disk. */
 class BlockDevice implements VirtioDevice<BlockDeviceContract> {

@@ -8,7 +8,7 @@
 import { GuestError } from "../../guest/error.ts";
 import type { DriverContract, DriverRole } from "../../guest/role.ts";
 import { type MmioDevice, REGISTER } from "../../guest/transport.ts";
-import { hasFeature } from "../../virtio/features.ts";
+import { bit, hasFeature } from "../../virtio/features.ts";
 import { block, MAX_REQUEST_QUEUES } from "./class.ts";
 import { hammer, type HammerOptions, type HammerResult } from "./hammer.ts";
 import { type MeasureOptions, measureReads } from "./measure.ts";
@@ -45,7 +45,7 @@ import {
 const ACCEPTED = [
   ...[F_SIZE_MAX, F_SEG_MAX, F_RO, F_BLK_SIZE, F_FLUSH, F_TOPOLOGY, F_CONFIG_WCE, F_MQ],
   ...[F_DISCARD, F_WRITE_ZEROES],
-].reduce((bits, n) => bits | 1n << BigInt(n), 0n);
+].reduce((bits, n) => bits | bit(n), 0n);
 
 /** The largest block that Linux takes: a page. */
 const MAX_BLOCK = 4096;

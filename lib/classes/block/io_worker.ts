@@ -6,9 +6,8 @@
  */
 import { signalEvent } from "../../../ffi/mod.ts";
 import type { IoThread } from "./io_pool.ts";
-import { IoSlots } from "./io_slots.ts";
+import { IoSlots, SLOT_BYTES } from "./io_slots.ts";
 import { EIO, perform } from "./operations.ts";
-import { SLOT_BYTES } from "./io_slots.ts";
 
 // The Worker global scope's own names, which the window's types lack.
 const scope = globalThis as unknown as {

@@ -19,8 +19,8 @@ import {
   type CanEvent,
   type CanSpec,
   type CanState,
+  checkCan,
 } from "./spec.ts";
-import { checkCan } from "./spec.ts";
 import { Transmitter } from "./transmitter.ts";
 import {
   CAN_CONFIG_SIZE,
