@@ -45,10 +45,15 @@ class Outgoing implements Disposable {
   #since = 0;
   /** While a record is left: waits for room. */
   #watch: Watch | null = null;
-  /** Frames that were not sent to it. */
-  missed = 0;
+  /** Frames that were dropped since it received the last. */
+  #dropped = 0;
 
-  constructor(readonly socket: UnixSocket, readonly host: BusHost) {}
+  /** @param notice Called with a sentence about it for the user, after "A controller" */
+  constructor(
+    readonly socket: UnixSocket,
+    readonly host: BusHost,
+    readonly notice: (text: string) => void,
+  ) {}
 
   /** Whether it takes frames, or is not waited for any more. */
   get isReady(): boolean {
@@ -58,7 +63,9 @@ class Outgoing implements Disposable {
   /** Sends a record; called when it is ready. @throws {OsError} when it is gone */
   send(record: Uint8Array<ArrayBuffer>): void {
     if (this.#left > 0) {
-      this.missed++;
+      if (this.#dropped++ === 0) {
+        this.notice("does not receive: frames to it are dropped until it does");
+      }
       return;
     }
     this.#record.set(record);
@@ -69,8 +76,16 @@ class Outgoing implements Disposable {
 
   #write(): void {
     this.#left -= this.socket.send(this.#record, MAX_FRAME_SIZE - this.#left, this.#left);
-    if (this.#left === 0) this.#endWatch();
+    if (this.#left === 0) this.#written();
     else this.#watch ??= this.host.watch(this.socket.number, EPOLLOUT, () => this.#writeRest());
+  }
+
+  #written(): void {
+    this.#endWatch();
+    if (this.#dropped === 0) return;
+    const frames = `${this.#dropped} frame${this.#dropped === 1 ? "" : "s"}`;
+    this.#dropped = 0;
+    this.notice(`receives again: ${frames} dropped meanwhile`);
   }
 
   /** Whoever is gone is found so by the next frame. */
@@ -166,11 +181,13 @@ export class SharedBus implements Bus {
     this.#own = crypto.randomUUID().slice(0, 8);
     this.#listener = listenIn(folder, this.#own);
     this.#watch = host.watch(this.#listener.number, EPOLLIN | EPOLLET, () => this.#acceptAll());
-    this.#look();
+    this.#connectAll();
   }
 
   /** Connects to those that are in the folder and not connected to yet. */
-  #look(): void {
+  #connectAll(): void {
+    const notice = (text: string): void =>
+      this.events.notice(`A controller on ${this.folder} ${text}`);
     for (const { name, isSocket } of filesOf(this.folder)) {
       if (!isSocket || name === this.#own || this.#outgoing.has(name)) continue;
       if (this.#outgoing.size >= MOST_PEERS) return;
@@ -178,7 +195,7 @@ export class SharedBus implements Bus {
       const socket = attempt(() => UnixSocket.connect(path), (code) => {
         if (code === "ECONNREFUSED") attempt(() => Deno.removeSync(path)); // one that was killed
       });
-      if (socket !== null) this.#outgoing.set(name, new Outgoing(socket, this.host));
+      if (socket !== null) this.#outgoing.set(name, new Outgoing(socket, this.host, notice));
     }
   }
 
@@ -193,7 +210,7 @@ export class SharedBus implements Bus {
       if (this.#incoming.size < MOST_PEERS) this.#receiveFrom(socket);
       else socket.close();
     }
-    this.#look();
+    this.#connectAll();
   }
 
   #receiveFrom(socket: UnixSocket): void {
@@ -209,14 +226,7 @@ export class SharedBus implements Bus {
   send(frame: CanFrame): Sending {
     for (const peer of this.#outgoing.values()) if (!peer.isReady) return "full";
     encodeFrame(this.#record.fill(0), RX, frame);
-    this.#each((peer) => {
-      peer.send(this.#record);
-      if (peer.missed === 1) {
-        this.events.notice(
-          `A controller on ${this.folder} does not receive: frames to it are dropped until it does`,
-        );
-      }
-    });
+    this.#each((peer) => peer.send(this.#record));
     return "sent";
   }
 
