@@ -49,7 +49,7 @@ export async function addDevice(program: Command): Promise<void> {
     .option("--until-eof", "end at the end of standard input");
   for (const option of optionsOf(choices)) command.addOption(option);
   command
-    .addHelpText("after", choices.map(helpOf).join(""))
+    .addHelpText("after", ({ command: { args } }) => helpOf(choices, args))
     .action((name: string, options: DeviceOptions & CliValues) =>
       runDevice(planDevice(choices, name, options), options)
     );
@@ -67,7 +67,13 @@ function optionsOf(choices: readonly Choice[]): Option[] {
 /** Width of the column of options, as in commander's help. */
 const COLUMN = 21;
 
-function helpOf({ deviceClass: { name, summary }, cli: { options, help } }: Choice): string {
+/** The options of the class that the command line names, or else of all. */
+function helpOf(choices: readonly Choice[], args: readonly string[]): string {
+  const named = choices.filter(({ deviceClass: { name } }) => args.includes(name)).slice(0, 1);
+  return (named.length === 0 ? choices : named).map(helpOfClass).join("");
+}
+
+function helpOfClass({ deviceClass: { name, summary }, cli: { options, help } }: Choice): string {
   if (options.length === 0) return `\n${name}, ${summary}, has no options of its own.\n`;
   const lines = options.map(({ flags, description }) =>
     `  ${flags.padEnd(COLUMN - 2)}${description.replaceAll("\n", `\n${" ".repeat(COLUMN)}`)}`

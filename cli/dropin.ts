@@ -27,8 +27,9 @@ export const DROP_IN_USAGE = `Usage: ${C_PROGRAM} -d DEVICE -s SOCKET [-l N] [-q
        or vrng, a source of entropy in this process, without -s
   -s   the back-end's Unix socket, waited for up to 5 s
   -l   the N of /dev/loopback-N, or soft:PATH; without it /dev/loopback
-  -qn  of vhublk, 1 for a single queue, more (to 16) for those of the back-end;
-  -qs  their size, a power of 2 to 1024: only together, and ignored for other devices
+  -qn  number of vhublk's queues: 1, or 2 to 16 for as many as the back-end has
+  -qs  size of each, a power of 2 up to 1024
+       -qn and -qs count only together, and only for vhublk
 The node is kept open for the next viola, as by viola attach; viola forget closes it.`;
 
 /** The C program's own device. */
@@ -134,7 +135,7 @@ function loopbackOf(text: string | undefined): string {
 }
 
 function refuse(message: string): never {
-  throw new Failure(USAGE, `${message}\n${DROP_IN_USAGE}`);
+  throw new Failure(USAGE, message, DROP_IN_USAGE.split("\n"));
 }
 
 /** Starts viola's own source of entropy. @returns the path of its socket */

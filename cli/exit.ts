@@ -20,9 +20,10 @@ export class Failure extends Error {
 
   /**
    * @param status Exit status, 1 to 3
-   * @param message One sentence, as in "Cannot <action>: <current>, expected <…>"
+   * @param message One line, as in "Cannot <action>: <current>, expected <…>"
+   * @param usage Lines of viola's own to print below it
    */
-  constructor(readonly status: number, message: string) {
+  constructor(readonly status: number, message: string, readonly usage: readonly string[] = []) {
     super(message);
   }
 }
@@ -30,6 +31,11 @@ export class Failure extends Error {
 /** The exit status of an error. */
 export function statusOf(error: unknown): number {
   return error instanceof Failure ? error.status : FAILED;
+}
+
+/** The lines to print below an error's message. */
+export function usageOf(error: unknown): readonly string[] {
+  return error instanceof Failure ? error.usage : [];
 }
 
 /** Deno's message for a file that it does not let an executable open, whatever the user's permissions are. */

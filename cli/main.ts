@@ -6,7 +6,7 @@
  */
 import { argv0 } from "node:process";
 import { isDropIn, runDropIn } from "./dropin.ts";
-import { messageOf, statusOf, step, UNREACHABLE, USAGE } from "./exit.ts";
+import { messageOf, statusOf, step, UNREACHABLE, USAGE, usageOf } from "./exit.ts";
 import { complain, complaints, said } from "./report.ts";
 
 // Not Deno.execPath(): that is the file's own name, not that of the link.
@@ -26,7 +26,7 @@ function end(error?: unknown): Promise<never> {
     let failure = error;
     const flush = () => said.flush();
     await step(UNREACHABLE, "write to standard output", flush).catch((late) => failure ??= late);
-    if (failure !== undefined) complain(messageOf(failure));
+    if (failure !== undefined) complain(messageOf(failure), usageOf(failure));
     await complaints.flush();
     Deno.exit(failure === undefined ? 0 : dropIn ? USAGE : statusOf(failure));
   })();

@@ -93,12 +93,12 @@ export async function runProgram(args: readonly string[]): Promise<void> {
   }
 }
 
-/** `viola help attach` is `viola attach --help`; no command at all, or `help` alone, is `viola --help`. */
+/** `viola help device can` is `viola device can --help`; no command at all, or `help` alone, is `viola --help`. */
 function withHelp(args: readonly string[]): readonly string[] {
-  const [first = "help", second] = args;
+  const [first = "help", second, ...rest] = args;
   if (first !== "help") return args;
   if (second === undefined) return ["--help"];
-  return NAMES.includes(second) ? [second, "--help"] : [second];
+  return NAMES.includes(second) ? [second, ...rest, "--help"] : [second];
 }
 
 /** "error: unknown option '--x'" as a sentence that names the help. */

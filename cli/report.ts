@@ -12,9 +12,15 @@ export const said = new Lines(Deno.stdout);
 /** Standard error. */
 export const complaints = new Lines(Deno.stderr);
 
-/** Reports a failure to the user, on standard error. */
-export function complain(message: string): void {
-  complaints.put(`viola: ${lineFor(message, SCREEN)}\n`);
+/**
+ * Reports a failure to the user, on standard error.
+ *
+ * @param message One line: line ends in it, as in a file's name, are written as `\n`
+ * @param usage Further lines
+ */
+export function complain(message: string, usage: readonly string[] = []): void {
+  const lines = [`viola: ${message}`, ...usage];
+  complaints.put(lines.map((line) => `${lineFor(line, SCREEN)}\n`).join(""));
 }
 
 /** A fact for scripts: `event` is its kind. */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import metadata from "../../../deno.json" with { type: "json" };
+import { DROP_IN_USAGE } from "../../../cli/dropin.ts";
 import { oneOf } from "../../../cli/options.ts";
 import { DEVICE_CLASSES } from "../../../lib/classes/mod.ts";
 import { Process, run, TempFolder } from "../../support/process.ts";
@@ -40,6 +41,20 @@ Deno.test("each command has help", async () => {
     assert(process.stdout.startsWith(`Usage: viola ${command} `), process.stdout);
     assert(process.stdout.split("\n").every((line) => line.length <= 90), process.stdout);
   }
+});
+
+Deno.test("viola device CLASS --help lists the options of that class only", async () => {
+  const listed = async (...args: string[]) => {
+    await using process = viola(args);
+    assertEquals((await process.end()).code, 0, process.report());
+    return process.stdout.matchAll(/^Options of (\w+)|^(\w+), .* no options of its own/gm)
+      .map(([, some, none]) => some ?? none).toArray();
+  };
+  const all = DEVICE_CLASSES.filter(({ roles }) => roles.device).map(({ name }) => name);
+  assertEquals(await listed("device", "--help"), all);
+  for (const name of ["can", "rng"]) assertEquals(await listed("device", name, "--help"), [name]);
+  assertEquals(await listed("help", "device", "sound"), ["sound"]);
+  assertEquals(await listed("device", "--socket", "rng", "can", "--help"), ["can"]);
 });
 
 const ONE = ["--socket", "/tmp/viola-none", "--loopback", "soft:/tmp/viola-none"];
@@ -172,9 +187,13 @@ Deno.test("bad usage ends with one message and its exit status", async (t) => {
 });
 
 Deno.test("the executable called virtio-loopback-adapter takes the C program's command line", async () => {
-  for (const args of [[], ["--help"], ["demo"]]) {
+  for (const args of [[], ["--help"], ["demo"], ["-d", "a\nb"]]) {
     await using process = violaAs("/usr/bin/virtio-loopback-adapter", args);
-    await assertFails(process, 1, /Usage: virtio-loopback-adapter/);
+    await assertFails(process, 1, /^Usage: virtio-loopback-adapter/m);
+    const [message, ...usage] = process.stderr.trimEnd().split("\n");
+    assertMatch(message!, /^viola: Cannot /);
+    assertEquals(usage, DROP_IN_USAGE.split("\n"), "one line of usage is one line on the screen");
+    assert(usage.every((line) => line.length <= 90), process.stderr);
   }
 });
 
