@@ -334,7 +334,8 @@ class Answers {
 
 const PROBLEMS: readonly BridgeEvent["kind"][] = ["waiting", "lost", "error"];
 
-function reportEvent(report: Report, { kind, device, text, ms }: BridgeEvent): void {
+/** Reports what happened to an attached device. */
+export function reportEvent(report: Report, { kind, device, text, ms }: BridgeEvent): void {
   const fact = { event: kind, device, text, ms };
   if (PROBLEMS.includes(kind)) report.problem(fact, `${device}: ${text}`);
   else report.fact(fact, `${(ms / 1000).toFixed(3)} s  ${device}: ${text}`);

@@ -6,9 +6,14 @@
  */
 import { type Command, Option } from "commander";
 import { DEVICE_CLASSES } from "../lib/classes/mod.ts";
-import type { CliOption, CliRole, CliValues } from "../lib/device/cli_role.ts";
+import {
+  type CliOption,
+  type CliRole,
+  type CliValues,
+  loadCliRole,
+} from "../lib/device/cli_role.ts";
 import type { DeviceEvent } from "../lib/device/mod.ts";
-import { type DeviceClass, loadRole } from "../lib/virtio/device_class.ts";
+import type { DeviceClass } from "../lib/virtio/device_class.ts";
 import { check, Failure, load, step, StopSignal, UNREACHABLE, USAGE } from "./exit.ts";
 import { choice, collect, oneOf, whole } from "./options.ts";
 import { Report } from "./report.ts";
@@ -26,16 +31,11 @@ interface Choice {
   readonly cli: CliRole;
 }
 
-/** A class without the role has no options. */
-const NO_OPTIONS: CliRole = { options: [], parse: () => ({}) };
-
 async function loadChoices(): Promise<readonly Choice[]> {
   const own = DEVICE_CLASSES.filter(({ roles }) => roles.device !== undefined);
-  return await Promise.all(own.map(async (deviceClass) => {
-    const { cli: url } = deviceClass.roles;
-    const cli = url === undefined ? NO_OPTIONS : await loadRole<CliRole>(url.href, "cli");
-    return { deviceClass, cli };
-  }));
+  return await Promise.all(
+    own.map(async (deviceClass) => ({ deviceClass, cli: await loadCliRole(deviceClass) })),
+  );
 }
 
 /** Adds the subcommand. */

@@ -123,10 +123,13 @@ export class StopSignal implements Disposable {
   #again = new AbortController();
   #listeners: { name: Deno.Signal; listener: () => void }[];
 
-  private constructor(staysOn: boolean) {
+  private constructor(staysOn: boolean, onHangUp: (() => void) | null) {
     this.#listeners = (["SIGINT", "SIGTERM", "SIGQUIT", "SIGHUP"] as const).map((name) => {
       const isIgnored = name === "SIGHUP" && staysOn;
-      const listener = () => isIgnored || this.#abort(name);
+      const listener = () => {
+        if (name === "SIGHUP" && onHangUp !== null) onHangUp();
+        else if (!isIgnored) this.#abort(name);
+      };
       Deno.addSignalListener(name, listener);
       return { name, listener };
     });
@@ -134,10 +137,15 @@ export class StopSignal implements Disposable {
     Deno.addSignalListener("SIGXFSZ", ignore);
   }
 
-  /** Begins to listen. @throws {Failure} with status 2 when viola cannot be loaded */
-  static async listen(): Promise<StopSignal> {
+  /**
+   * Begins to listen.
+   *
+   * @param onHangUp What SIGHUP means where it is no request to end, as in daemons with a file of settings
+   * @throws {Failure} with status 2 when viola cannot be loaded
+   */
+  static async listen(onHangUp: (() => void) | null = null): Promise<StopSignal> {
     // Read before there is a listener: with the first one Deno handles SIGHUP, ignored or not.
-    return new StopSignal(await ignoresHangUp());
+    return new StopSignal(await ignoresHangUp(), onHangUp);
   }
 
   /** Aborted by the first signal, with its name as the reason. */

@@ -30,11 +30,11 @@ hypervisor.
 
 Usage: viola COMMAND [OPTION]...   (viola help COMMAND lists its options)
 
-  viola demo                       play two pieces into two virtual cards, without
-                                   a kernel module or sound hardware
+  viola demo                       play two pieces into two cards, without a kernel module
   viola device CLASS --socket S    run a device that listens on S
   viola attach CLASS --socket S --loopback /dev/loopback-N
                                    connect the kernel's device to the one at S
+  viola up FILE                    run all devices of a file (viola schema: its format)
   viola forget NODE                close a node that attach keeps for the next viola
   viola --version
 
@@ -51,6 +51,8 @@ const COMMANDS: Record<string, () => Promise<(program: Command) => void | Promis
   demo: async () => (await import("./demo.ts")).addDemo,
   device: async () => (await import("./device.ts")).addDevice,
   attach: async () => (await import("./attach.ts")).addAttach,
+  up: async () => (await import("./up.ts")).addUp,
+  schema: async () => (await import("./schema.ts")).addSchema,
   forget: async () => (await import("./forget.ts")).addForget,
   store: async () => (await import("./store.ts")).addStore,
 };

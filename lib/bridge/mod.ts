@@ -27,6 +27,7 @@ import {
 import { Lane } from "./lane.ts";
 import type { LaneOptions } from "./lane_messages.ts";
 import { type DescriptorStore, findStore, type StoreOptions } from "./store/mod.ts";
+import { notifySystemd } from "./store/notify.ts";
 import type { QueueLimits } from "./watchdog.ts";
 
 export type {
@@ -41,7 +42,7 @@ export type {
   QueueLimits,
   StoreOptions,
 };
-export { findStore };
+export { findStore, notifySystemd };
 
 /** Options of a bridged device. */
 export interface BridgeDeviceOptions {
@@ -151,6 +152,18 @@ export class Bridge implements AsyncDisposable {
     });
     this.#devices.push(device);
     return device;
+  }
+
+  /** Sets up a lane for devices that are added later. @throws {OsError} when there are no descriptors left for it */
+  addLane({ name, ...wishes }: LaneOptions): void {
+    this.#lane(name, wishes);
+  }
+
+  /** Ends a device, and forgets it. */
+  async remove(device: BridgedDevice): Promise<void> {
+    await device.close();
+    const at = this.#devices.indexOf(device);
+    if (at >= 0) this.#devices.splice(at, 1);
   }
 
   #findStore(): DescriptorStore {

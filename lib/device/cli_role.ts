@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { type DeviceClass, loadRole } from "../virtio/device_class.ts";
 
 /** An option of a class's device. */
 export interface CliOption {
@@ -30,4 +31,12 @@ export interface CliRole<Spec extends object = object> {
   readonly help?: string;
   /** Makes a specification from the options; the device role's `check` validates it. */
   parse(values: CliValues): Spec;
+}
+
+/** A class without the role has no options. */
+const NO_OPTIONS: CliRole = { options: [], parse: () => ({}) };
+
+/** The options of a class's embedded device. */
+export async function loadCliRole({ roles: { cli } }: DeviceClass): Promise<CliRole> {
+  return cli === undefined ? NO_OPTIONS : await loadRole<CliRole>(cli.href, "cli");
 }

@@ -5,11 +5,10 @@
  *
  * @module
  */
-import { Fd, osError, readSystemFile, UnixSocket } from "../../../ffi/mod.ts";
+import { Fd, readSystemFile } from "../../../ffi/mod.ts";
 import type { DescriptorStore } from "./descriptor_store.ts";
+import { notifySystemd } from "./notify.ts";
 
-/** Deadline for systemd to accept a message, in milliseconds. */
-const SEND_MS = 3000;
 /** The first descriptor passed to a process that systemd starts (sd_listen_fds(3)). */
 const LISTEN_FDS_START = 3;
 const O_CLOEXEC = 0o2000000;
@@ -133,15 +132,8 @@ export class SystemdStore implements DescriptorStore {
     this.#inherited.delete(device);
   }
 
-  async #send(text: string, fds: readonly number[]): Promise<void> {
-    const bytes = new TextEncoder().encode(text);
-    using socket = UnixSocket.datagram(this.socket);
-    for (const deadline = performance.now() + SEND_MS; performance.now() < deadline;) {
-      if (socket.send(bytes, 0, bytes.length, fds) === bytes.length) return;
-      // systemd's queue is full, with at least ten messages.
-      await new Promise((resolve) => setTimeout(resolve, 10));
-    }
-    throw osError(`send descriptors to systemd at ${this.socket}`, "EAGAIN");
+  #send(text: string, fds: readonly number[]): Promise<void> {
+    return notifySystemd(this.socket, text, fds);
   }
 }
 
