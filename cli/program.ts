@@ -30,11 +30,11 @@ hypervisor.
 
 Usage: viola COMMAND [OPTION]...   (viola help COMMAND lists its options)
 
-  viola demo                       play two pieces into two cards, without a kernel module
+  viola demo                       play two pieces into two virtual cards
   viola device CLASS --socket S    run a device that listens on S
   viola attach CLASS --socket S --loopback /dev/loopback-N
                                    connect the kernel's device to the one at S
-  viola up FILE                    run all devices of a file (viola schema: its format)
+  viola up FILE                    run the devices of a file (viola schema: format)
   viola forget NODE                close a node that attach keeps for the next viola
   viola --version
 

@@ -50,10 +50,10 @@ export class Report {
     else if (text !== "") this.#lines([text]);
   }
 
-  /** Reports a fact that the user must see although the command keeps running: on standard error too. */
-  problem(fact: Fact, text: string): void {
+  /** Reports a fact that the user must see although the command keeps running: on standard error too, with `more` lines. */
+  problem(fact: Fact, text: string, more: readonly string[] = []): void {
     this.endLive();
-    complain(text);
+    complain(text, more);
     this.object(fact);
   }
 

@@ -27,6 +27,7 @@ import {
   StopSignal,
   UNREACHABLE,
   USAGE,
+  usageOf,
 } from "./exit.ts";
 import { counted, Report } from "./report.ts";
 import { partsOf } from "./scene_parts.ts";
@@ -99,7 +100,7 @@ async function readFile(path: string): Promise<Scene> {
   } catch (error) {
     if (!(error instanceof SceneError)) throw error;
     const lines = error.problems.map(({ line, text }) => `${path}:${line}: ${text}`);
-    throw new Failure(USAGE, lines.join("\n"));
+    throw new Failure(USAGE, `Cannot use ${path}: ${counted(lines.length, "mistake")}`, lines);
   }
 }
 
@@ -172,8 +173,9 @@ async function reload(
     await running.change(await readFile(path));
     report.fact({ event: "reloaded", text: path }, `${path} was read again`);
   } catch (error) {
-    const { message } = error as Error;
-    report.problem({ event: "failed", text: message }, `${message}\nThe scene stays as it was.`);
+    const text = messageOf(error);
+    const lines = usageOf(error);
+    report.problem({ event: "failed", text, lines }, `${text}; the scene stays as it was`, lines);
   } finally {
     await systemd.ready();
   }

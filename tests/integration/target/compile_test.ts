@@ -63,7 +63,14 @@ Deno.test("the drop-in command line loads no package, and no more of viola than 
 });
 
 Deno.test("viola attach does not load what other subcommands are made of", async () => {
-  const others = ["./demo.ts", "./device.ts", "./forget.ts", "./store.ts", "./up.ts"];
+  const others = [
+    "./demo.ts",
+    "./device.ts",
+    "./forget.ts",
+    "./store.ts",
+    "./up.ts",
+    "./schema.ts",
+  ];
   const loaded = await loadedWith("cli/program.ts", (specifier) => !others.includes(specifier));
   assert(loaded.has("cli/attach.ts") && loaded.has("lib/bridge/mod.ts"), [...loaded].join("\n"));
   const unwanted =
