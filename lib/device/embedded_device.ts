@@ -54,6 +54,8 @@ export class EmbeddedDevice<C extends DeviceContract = DeviceContract>
   readonly #rings: (BackEndRing | null)[];
   /** Free chains: they are made once and reused. */
   readonly #chains: Chain[] = [];
+  /** Queues that are to stop: no more of their chains are taken. */
+  readonly #draining = new Set<number>();
   /** A queue has more chains than one turn serves: the next turn must follow at once. */
   #again = false;
 
@@ -130,7 +132,15 @@ export class EmbeddedDevice<C extends DeviceContract = DeviceContract>
     this.turn();
   }
 
+  drainRing(index: number): boolean {
+    this.#draining.add(index);
+    const isDrained = this.device.drain?.(index) ?? true;
+    this.#arm();
+    return isDrained;
+  }
+
   stopRing(index: number, abandoned: boolean): void {
+    this.#draining.delete(index);
     this.device.stop?.(index, abandoned);
     this.#rings[index]?.call();
     this.#rings[index] = null;
@@ -160,8 +170,10 @@ export class EmbeddedDevice<C extends DeviceContract = DeviceContract>
       if (this.#queues[index]!.kind !== "event") this.#pump(index);
     }
     this.device.tick?.(this.#around.clock.now());
+    const drained = [...this.#draining].filter((index) => this.device.drain?.(index) ?? true);
     for (const ring of this.#rings) ring?.call();
     this.#arm();
+    for (const index of drained) this.#rings[index]?.drained(); // the ring may stop by this
   }
 
   #arm(): void {
@@ -169,10 +181,15 @@ export class EmbeddedDevice<C extends DeviceContract = DeviceContract>
     this.#around.clock.arm(this.#again ? 0 : deadline);
   }
 
+  /** A ring that chains are taken from. */
+  #served(index: number): BackEndRing | null {
+    return this.#draining.has(index) ? null : this.#rings[index] ?? null;
+  }
+
   /** Serves at most as many chains as the ring has room for, so that one busy driver cannot occupy the device for ever. */
   #pump(index: number): void {
-    const live = this.#rings[index];
-    if (live === null || live === undefined) return;
+    const live = this.#served(index);
+    if (live === null) return;
     const { ring } = live;
     try {
       for (let budget = ring.size; budget > 0;) {
@@ -198,8 +215,8 @@ export class EmbeddedDevice<C extends DeviceContract = DeviceContract>
   }
 
   #take(index: number): Chain | null {
-    const live = this.#rings[index];
-    if (live === null || live === undefined) return null;
+    const live = this.#served(index);
+    if (live === null) return null;
     const chain = this.#chains.pop() ?? new Chain();
     try {
       do {

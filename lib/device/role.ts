@@ -74,7 +74,7 @@ export type DeviceCalls<C extends DeviceContract> = {
 };
 
 /**
- * One device. All calls come from one event loop and must not block. An error that a call throws stops the queue concerned.
+ * One device. All calls come from one event loop and must not block; only `close` may wait for threads of the device's own. An error that a call throws stops the queue concerned.
  *
  * @internal
  */
@@ -98,6 +98,13 @@ export interface VirtioDevice<C extends DeviceContract = DeviceContract> {
   tick?(now: number): void;
   /** When something is due next, in nanoseconds of the same clock; Infinity or absent: nothing is. */
   deadline?(): number;
+  /**
+   * A queue is to stop: it brings no more chains. A device whose chains take time says by this when it has completed them; it
+   * must complete them by a deadline of its own. Absent: {@linkcode stop} completes them at once.
+   *
+   * @returns whether all are completed; if not, it is called again after each turn until they are
+   */
+  drain?(queue: number): boolean;
   /**
    * A queue stops. The device completes its chains now, unless they are `abandoned`: then it forgets them, and the device that
    * serves the queue next is offered them again.

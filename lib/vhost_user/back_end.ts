@@ -30,6 +30,8 @@ export interface BackEndRing {
   call(): void;
   /** Stops serving the ring after an error in it: reports the error, signals the error eventfd, ignores further kicks. */
   fail(error: Error): void;
+  /** Call it when {@linkcode BackEndDevice.drainRing} has become true. */
+  drained(): void;
   /** Called on each kick; set by the device in {@linkcode BackEndDevice.startRing}. An error that it throws is passed to {@linkcode fail}. */
   onKick: () => void;
 }
@@ -51,6 +53,13 @@ export interface BackEndDevice {
   featuresAccepted?(features: bigint): void;
   /** A ring is started and enabled: the device sets `onKick` and looks for chains. */
   startRing(ring: BackEndRing): void;
+  /**
+   * The ring is to stop: the device takes no more chains from it. Absent: {@linkcode stopRing} completes them at once.
+   *
+   * @returns whether all that it took are completed. If not, the device calls {@linkcode BackEndRing.drained} when they are,
+   * which has a deadline of the device's; until then the front-end's further messages wait
+   */
+  drainRing?(index: number): boolean;
   /**
    * The ring stops: its memory may be unmapped when this returns. The device completes its chains now, unless the ring is
    * `abandoned`: then the front-end has disconnected, and the next back-end starts at the ring's used index.

@@ -24,3 +24,8 @@ export class VhostUserError extends Error {
     super(message, options);
   }
 }
+
+/** The error of a back-end's device for a message that it refuses. */
+export function refusal(what: string, device: string, why: string): VhostUserError {
+  return new VhostUserError("protocol", `Cannot handle ${what} for ${device}: ${why}`);
+}

@@ -20,7 +20,7 @@ import {
   VIRTIO_F_RING_INDIRECT_DESC,
 } from "../virtio/features.ts";
 import type { BackEndDevice, Loop } from "./back_end.ts";
-import { VhostUserError } from "./errors.ts";
+import { refusal, VhostUserError } from "./errors.ts";
 import { type RawMessage, sendWhole } from "./framing.ts";
 import { Inbox } from "./inbox.ts";
 import {
@@ -38,7 +38,7 @@ import {
   type ReplyOf,
   VERSION,
 } from "./messages.ts";
-import { type Inflight, type Region, U64, type VringAddress, type VringFd } from "./payloads.ts";
+import { type Inflight, type Region, U64, type VringFd } from "./payloads.ts";
 import {
   checkFeatures,
   checkProtocolFeatures,
@@ -48,8 +48,9 @@ import {
 } from "./session_features.ts";
 import { readConfig, writeConfig } from "./session_config.ts";
 import { createInflight, SessionInflight } from "./session_inflight.ts";
+import { SessionRings } from "./session_rings.ts";
 import { SharedMemory } from "./shared_memory.ts";
-import { Vring, type VringEvent } from "./vring.ts";
+import type { Vring } from "./vring.ts";
 
 const DONE = 0n;
 const FAILED = 1n;
@@ -82,14 +83,16 @@ export interface FrontEndSessionHost {
 export class FrontEndSession {
   #socket: UnixSocket;
   #inbox: Inbox;
-  #watch: Watch;
+  /** Null when the session has ended. */
+  #watch: Watch | null;
   #channel: PeerSocket | null = null;
   #shared: SharedMemory | null = null;
   #inflight: SessionInflight | null = null;
   #features = 0n;
   #agreed = 0n;
-  #vrings: readonly Vring[];
-  #closed = false;
+  readonly #rings: SessionRings;
+  /** A message that stops rings which the device still has chains of: it is handled when they are completed. */
+  #held: RawMessage | null = null;
 
   /** Takes ownership of the socket and serves it. @throws {OsError} and the caller still owns the socket */
   constructor(socket: UnixSocket, readonly host: FrontEndSessionHost) {
@@ -98,12 +101,14 @@ export class FrontEndSession {
     const peer = `the front-end of ${device.name}`;
     this.#inbox = new Inbox(socket, peer, clock, (error) => this.#end(error));
     const reportFailure = (error: Error): void => host.report(error);
-    const vringHost = { watches, device, signal, reportFailure };
-    this.#vrings = Array.from(
-      { length: device.queueCount },
-      (_, index) => new Vring(index, vringHost),
-    );
-    this.#watch = watches.watch(socket.number, EPOLLIN | EPOLLRDHUP, () => this.#turn());
+    const onDrained = (): void => this.#resume();
+    this.#rings = new SessionRings({ watches, device, signal, reportFailure, onDrained });
+    this.#watch = this.#listen();
+  }
+
+  #listen(): Watch {
+    const { number } = this.#socket;
+    return this.host.watches.watch(number, EPOLLIN | EPOLLRDHUP, () => this.#turn());
   }
 
   get device(): BackEndDevice {
@@ -132,14 +137,15 @@ export class FrontEndSession {
 
   /** Stops all rings, resets the device, and frees everything. Calling it again does nothing. */
   close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
+    if (this.#watch === null) return;
     this.#watch.close();
-    for (const vring of this.#vrings) vring.close(true);
+    this.#watch = null;
+    for (const vring of this.#rings.all) vring.close(true);
     this.#resetDevice();
     this.#setChannel(null);
     this.#dropInflight();
     this.#unmap();
+    closeAll(this.#held?.fds ?? []);
     this.#inbox.close();
     this.#socket.hangUp();
   }
@@ -149,8 +155,36 @@ export class FrontEndSession {
       for (let i = 0; i < MESSAGES_PER_TURN; i++) {
         const message = this.#inbox.next();
         if (message === null) return;
-        this.#serve(message);
+        if (!this.#serve(message)) return this.#hold(message);
       }
+    } catch (error) {
+      this.#end(error as Error);
+    }
+  }
+
+  /** Until the rings are drained nothing more is read; only the end of the connection is noticed. */
+  #hold(message: RawMessage): void {
+    this.#held = message;
+    this.#watch?.close();
+    const { number } = this.#socket;
+    this.#watch = this.host.watches.watch(number, EPOLLRDHUP, () => {
+      this.close();
+      this.host.onEnd();
+    });
+  }
+
+  /** Handles the message that was held, if its rings are drained. */
+  #resume(): void {
+    const message = this.#held;
+    if (message === null) return;
+    this.#held = null;
+    try {
+      if (!this.#serve(message)) {
+        this.#held = message;
+        return;
+      }
+      this.#watch?.close();
+      this.#watch = this.#listen();
     } catch (error) {
       this.#end(error as Error);
     }
@@ -168,17 +202,25 @@ export class FrontEndSession {
     return isLost && error.cause === undefined && this.#inbox.idle;
   }
 
-  #serve(message: RawMessage): void {
+  /** @returns whether the message was handled; else rings that it stops must be drained first */
+  #serve(message: RawMessage): boolean {
     const { request, flags, fds } = message;
+    let isHeld = false;
     try {
-      const { row, reply } = this.#handle(message);
+      const { name, row, body } = this.#check(message);
+      isHeld = !this.#rings.drain(name, body);
+      if (isHeld) return false;
+      // The table's types say that handler, body and reply are of one message.
+      const handler = this.#handlers[name] as (body: unknown, fds: Fd[]) => unknown;
+      const reply = handler(body, fds);
       if (row.reply !== null) this.#answer(request, row.reply.encode(reply), fds);
       else if (this.#acknowledges(flags)) this.#answer(request, U64.encode(DONE));
+      return true;
     } catch (error) {
       if (this.#acknowledges(flags)) this.#refuse(request);
       throw error;
     } finally {
-      for (const fd of fds) fd.close();
+      if (!isHeld) closeAll(fds);
     }
   }
 
@@ -198,11 +240,12 @@ export class FrontEndSession {
     sendWhole(this.#socket, encodeMessage(request, VERSION | REPLY, body), numbers);
   }
 
-  /** Checks a message against its row in the table, and calls its handler. */
-  #handle({ request, body, fds }: RawMessage): { row: MessageRow; reply: unknown } {
+  /** Checks a message against its row in the table. */
+  #check(
+    { request, body, fds }: RawMessage,
+  ): { name: FrontEndMessage; row: MessageRow; body: unknown } {
     const name = FRONT_END_NAMES.get(request);
-    const handler = name === undefined ? undefined : this.#handlers[name];
-    if (name === undefined || handler === undefined) {
+    if (name === undefined || this.#handlers[name] === undefined) {
       throw this.#refusal(name ?? `request ${request}`, "it is not offered here");
     }
     const row = FRONT_END_MESSAGES[name] as MessageRow;
@@ -211,8 +254,7 @@ export class FrontEndSession {
     if (fds.length < min || fds.length > max) {
       throw this.#refusal(name, `${fds.length} descriptors came, expected ${min} to ${max}`);
     }
-    const value = decodeBody(`${name} of ${this.device.name}`, row.body, body);
-    return { row, reply: (handler as (body: unknown, fds: Fd[]) => unknown)(value, fds) };
+    return { name, row, body: decodeBody(`${name} of ${this.device.name}`, row.body, body) };
   }
 
   #checkNegotiated(name: string, { feature }: MessageRow): void {
@@ -221,7 +263,7 @@ export class FrontEndSession {
   }
 
   #refusal(what: string, why: string): VhostUserError {
-    return new VhostUserError("protocol", `Cannot handle ${what} for ${this.device.name}: ${why}`);
+    return refusal(what, this.device.name, why);
   }
 
   readonly #handlers: Handlers = {
@@ -236,12 +278,12 @@ export class FrontEndSession {
     },
     GET_QUEUE_NUM: () => BigInt(this.device.queueCount),
     SET_MEM_TABLE: (regions, fds) => this.#setMemory(regions, fds),
-    SET_VRING_NUM: ({ index, num }) => this.#setSize(index, num),
-    SET_VRING_BASE: ({ index, num }) => this.#setBase(index, num),
-    SET_VRING_ADDR: (address) => this.#setAddress(address),
+    SET_VRING_NUM: ({ index, num }) => this.#rings.setSize(index, num),
+    SET_VRING_BASE: ({ index, num }) => this.#rings.setBase(index, num),
+    SET_VRING_ADDR: (address) => this.#rings.setAddress(this.#shared, address),
     SET_VRING_KICK: (body, fds) => this.#setKick(body, fds),
-    SET_VRING_CALL: (body, fds) => this.#setEvent("call", body, fds),
-    SET_VRING_ERR: (body, fds) => this.#setEvent("error", body, fds),
+    SET_VRING_CALL: (body, fds) => this.#rings.setEvent("call", body, fds),
+    SET_VRING_ERR: (body, fds) => this.#rings.setEvent("error", body, fds),
     SET_VRING_ENABLE: ({ index, num }) => this.#enable(index, num),
     GET_VRING_BASE: ({ index }) => this.#stopRing(index),
     GET_CONFIG: (part) => readConfig(this.device, part),
@@ -256,13 +298,13 @@ export class FrontEndSession {
 
   #setFeatures(features: bigint): void {
     checkFeatures(this.device, features);
-    if (features !== this.#features && this.#vrings.some(({ running }) => running)) {
+    if (features !== this.#features && this.#rings.anyRuns) {
       throw this.#refusal("SET_FEATURES", "rings are running, expected them stopped");
     }
     this.#features = features;
     this.device.featuresAccepted?.(features & ~PROTOCOL_FEATURES_BIT);
     if ((features & PROTOCOL_FEATURES_BIT) !== 0n) return;
-    for (const vring of this.#vrings) vring.enabled = true; // without protocol features there is no SET_VRING_ENABLE
+    for (const vring of this.#rings.all) vring.enabled = true; // without protocol features there is no SET_VRING_ENABLE
     this.#runAll();
   }
 
@@ -273,7 +315,7 @@ export class FrontEndSession {
     const shared = SharedMemory.map(regions, fds);
     const remark = this.#shared === null ? shared.remark(this.device.name) : null;
     if (remark !== null) this.host.notice(remark);
-    for (const vring of this.#vrings) vring.stop();
+    for (const vring of this.#rings.all) vring.stop();
     this.#unmap();
     this.#shared = shared;
     this.#runAll();
@@ -289,7 +331,7 @@ export class FrontEndSession {
   }
 
   #runAll(): void {
-    for (const vring of this.#vrings) this.#run(vring);
+    for (const vring of this.#rings.all) this.#run(vring);
   }
 
   #run(vring: Vring): void {
@@ -311,7 +353,7 @@ export class FrontEndSession {
   }
 
   #setInflight(inflight: Inflight, fd: Fd): void {
-    if (this.#vrings.some(({ running }) => running)) {
+    if (this.#rings.anyRuns) {
       throw this.#refusal("SET_INFLIGHT_FD", "rings are running, expected them stopped");
     }
     const memory = new SessionInflight(inflight, fd, this.device);
@@ -326,80 +368,12 @@ export class FrontEndSession {
 
   // ---- rings ----
 
-  #vring(what: string, index: number): Vring {
-    const vring = this.#vrings[index];
-    if (vring !== undefined) return vring;
-    throw this.#refusal(`${what} for queue ${index}`, `it has ${this.#vrings.length} queues`);
-  }
-
-  #stoppedVring(what: string, index: number): Vring {
-    const vring = this.#vring(what, index);
-    if (!vring.running) return vring;
-    throw this.#refusal(`${what} for queue ${index}`, "the ring is running, expected it stopped");
-  }
-
-  #setSize(index: number, size: number): void {
-    const vring = this.#stoppedVring("SET_VRING_NUM", index);
-    const { maxQueueSize } = this.device;
-    if (size < 1 || size > maxQueueSize || (size & (size - 1)) !== 0) {
-      throw this.#refusal(
-        `SET_VRING_NUM for queue ${index}`,
-        `its size is ${size}, expected a power of two up to ${maxQueueSize}`,
-      );
-    }
-    vring.size = size;
-  }
-
-  #setBase(index: number, base: number): void {
-    const vring = this.#stoppedVring("SET_VRING_BASE", index);
-    if (base > 0xffff) {
-      throw this.#refusal(`SET_VRING_BASE for queue ${index}`, `${base}, expected up to 65535`);
-    }
-    vring.base = base;
-  }
-
-  #setAddress({ index, desc, avail, used }: VringAddress): void {
-    const vring = this.#stoppedVring("SET_VRING_ADDR", index);
-    const shared = this.#shared;
-    if (shared === null) {
-      throw this.#refusal(`SET_VRING_ADDR for queue ${index}`, "there is no memory table yet");
-    }
-    const of = `of queue ${index} of ${this.device.name}`;
-    vring.layout = {
-      desc: shared.guestAddress(desc, `the descriptors ${of}`),
-      avail: shared.guestAddress(avail, `the available ring ${of}`),
-      used: shared.guestAddress(used, `the used ring ${of}`),
-    };
-  }
-
   #setKick(body: VringFd, fds: Fd[]): void {
-    const { index } = body;
-    const vring = this.#vring("SET_VRING_KICK", index);
-    if (vring.size === 0 || vring.layout === null) {
-      throw this.#refusal(
-        `SET_VRING_KICK for queue ${index}`,
-        "its size and addresses are not all set, expected them before",
-      );
-    }
-    if (body.noFd && fds.length === 0) vring.poll();
-    else this.#setEvent("kick", body, fds);
-    this.#run(vring);
-  }
-
-  #setEvent(which: VringEvent, { index, noFd }: VringFd, fds: Fd[]): void {
-    const vring = this.#vring(`the ${which} descriptor`, index);
-    if (noFd !== (fds.length === 0)) {
-      throw this.#refusal(
-        `the ${which} descriptor for queue ${index}`,
-        `${fds.length} came, expected ${noFd ? 0 : 1}`,
-      );
-    }
-    vring.setEvent(which, fds[0] ?? null);
-    fds.length = 0;
+    this.#run(this.#rings.setKick(body, fds));
   }
 
   #enable(index: number, value: number): void {
-    const vring = this.#vring("SET_VRING_ENABLE", index);
+    const vring = this.#rings.at("SET_VRING_ENABLE", index);
     if (value > 1 || (this.#features & PROTOCOL_FEATURES_BIT) === 0n) {
       throw this.#refusal(
         `SET_VRING_ENABLE for queue ${index}`,
@@ -412,7 +386,7 @@ export class FrontEndSession {
   }
 
   #stopRing(index: number): { index: number; num: number } {
-    const vring = this.#vring("GET_VRING_BASE", index);
+    const vring = this.#rings.at("GET_VRING_BASE", index);
     vring.close();
     return { index, num: vring.base };
   }
@@ -431,7 +405,7 @@ export class FrontEndSession {
   }
 
   #reset(): void {
-    for (const vring of this.#vrings) {
+    for (const vring of this.#rings.all) {
       vring.close();
       vring.enabled = false;
     }
@@ -446,4 +420,8 @@ export class FrontEndSession {
       this.report(error as Error);
     }
   }
+}
+
+function closeAll(fds: readonly Fd[]): void {
+  for (const fd of fds) fd.close();
 }

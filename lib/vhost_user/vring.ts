@@ -46,6 +46,7 @@ class LiveRing implements BackEndRing {
     readonly ring: DeviceRing,
     readonly memory: GuestMemory,
     readonly signal: PeerSignal,
+    readonly drained: () => void,
     readonly onFail: (error: Error) => void,
   ) {}
 
@@ -74,6 +75,8 @@ export interface VringHost {
   readonly signal: PeerSignal;
   /** Called when the device has failed on a ring. */
   reportFailure(error: Error): void;
+  /** Called when the device has completed the chains of a ring that is drained. */
+  onDrained(): void;
 }
 
 /** One ring of a connection. */
@@ -135,10 +138,17 @@ export class Vring {
     if (this.running || !this.started || !this.enabled || this.layout === null) return;
     const layout = { index: this.index, size: this.size, ...this.layout };
     const ring = new DeviceRing(memory, layout, options, { nextAvail: this.base, openLog });
-    this.#live = new LiveRing(ring, memory, this.host.signal, (error) => this.#fail(error));
+    const { signal, onDrained } = this.host;
+    this.#live = new LiveRing(ring, memory, signal, onDrained, (error) => this.#fail(error));
     this.#live.callNumber = this.#events.call?.number ?? NOBODY;
     this.#watchKick();
     this.#attempt((live) => this.host.device.startRing(live));
+  }
+
+  /** Has the device complete its chains. @returns whether it has; else {@linkcode VringHost.onDrained} is called when it has */
+  drain(): boolean {
+    if (this.#live === null || this.#live.failed) return true;
+    return this.host.device.drainRing?.(this.index) ?? true;
   }
 
   /**

@@ -51,12 +51,18 @@ export class FakeClock implements Clock {
 export class TestRing implements BackEndRing {
   onKick: () => void = () => {};
   calls = 0;
+  /** The device has said that what it had is completed. */
+  isDrained = false;
   failure: Error | null = null;
 
   constructor(readonly index: number, readonly ring: DeviceRing, readonly memory: GuestMemory) {}
 
   call(): void {
     if (this.ring.needsInterrupt()) this.calls++;
+  }
+
+  drained(): void {
+    this.isDrained = true;
   }
 
   fail(error: Error): void {
@@ -156,6 +162,12 @@ export class DeviceBench<C extends DeviceContract> implements Disposable {
       report: (event) => this.events.push(event),
       configChanged: () => this.configChanges++,
     });
+  }
+
+  /** Stops a queue as the back-end's session does, when the device has completed what it has of it. */
+  stop(queue: number): void {
+    while (!this.device.drainRing(queue)) this.watches.dispatch(this.watches.epoll.wait(-1));
+    this.device.stopRing(queue, false);
   }
 
   /** Ends what it runs. */

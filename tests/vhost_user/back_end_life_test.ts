@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
-import { EventFd, Fd, OsError, UnixSocket, Watches } from "../../ffi/mod.ts";
+import { EventFd, Fd, OsError, signalEvent, UnixSocket, Watches } from "../../ffi/mod.ts";
 import { BackEndServer } from "../../lib/vhost_user/back_end.ts";
 import { MessageReader } from "../../lib/vhost_user/framing.ts";
 import { encodeMessage } from "../../lib/vhost_user/messages.ts";
 import { until } from "../support/process.ts";
 import { Driver, EchoDevice, openDescriptors, SocketFolder } from "./harness.ts";
-import { Bench, mappings, table } from "./back_end_fixture.ts";
+import { Bench, mappings, type Raw, table } from "./back_end_fixture.ts";
 
 Deno.test("one front-end after another; a second one waits until the first is gone", async () => {
   await using bench = new Bench();
@@ -90,6 +90,73 @@ Deno.test("a message's time is its own: bytes that trickle do not lengthen it, w
   bench.clock.pass(1000);
   assertEquals(bench.errors.length, 1);
 });
+
+/** A front-end with two rings of which the device drains the first slowly, and what comes of it. */
+async function whileDraining(
+  test: (bench: Bench, raw: Raw, driver: Driver) => Promise<void>,
+): Promise<void> {
+  const before = openDescriptors();
+  {
+    await using bench = new Bench();
+    const raw = await bench.agreed();
+    using driver = new Driver(2);
+    for (const index of [0, 1]) await raw.ring(driver, index);
+    bench.device.slow.add(0);
+    bench.device.log.length = 0;
+    await test(bench, raw, driver);
+  }
+  assertEquals(openDescriptors(), before);
+}
+
+Deno.test("a ring stops when the device has completed its chains: other rings are served, later messages wait", () =>
+  whileDraining(async (bench, raw, driver) => {
+    const { device, reactor } = bench;
+    raw.tell("GET_VRING_BASE", { index: 0, num: 0 });
+    raw.tell("GET_QUEUE_NUM", undefined);
+    await until(() => device.log.length > 0, "the drain");
+    driver.offer(1, "meanwhile");
+    signalEvent(driver.kicks[1]!.number);
+    assertEquals(await driver.answer(1, reactor), "meanwhile");
+    assertEquals(device.log, ["drain 0"], "asked once, and not stopped");
+    device.finishDrain(0);
+    assertEquals(await raw.reply(), "0000000000000000", "where the ring stopped");
+    assertEquals(await raw.reply(), "0400000000000000", "then the next message's reply");
+    assertEquals(device.log, ["drain 0", "stop 0"]);
+  }));
+
+Deno.test("each message that stops rings has them drained first", async () => {
+  const messages: [(raw: Raw, driver: Driver) => void, string[]][] = [
+    [(raw) => raw.tell("SET_VRING_ENABLE", { index: 0, num: 0 }, [], 0x9), ["stop 0"]],
+    [
+      (raw, driver) => raw.tell("SET_MEM_TABLE", table(driver), [driver.fd.number], 0x9),
+      ["stop 0", "stop 1", "start 0", "start 1"],
+    ],
+    [
+      (raw) => raw.tell("RESET_DEVICE", undefined, [], 0x9),
+      ["stop 0", "stop 1", "disconnected, 0 rings left"],
+    ],
+  ];
+  for (const [tell, then] of messages) {
+    await whileDraining(async ({ device }, raw, driver) => {
+      tell(raw, driver);
+      await until(() => device.log.length > 0, "the drain");
+      device.finishDrain(0);
+      assertEquals(await raw.reply(), "0000000000000000");
+      assertEquals(device.log, ["drain 0", ...then]);
+    });
+  }
+});
+
+Deno.test("a front-end that goes while a ring is drained abandons it", () =>
+  whileDraining(async (bench, raw, driver) => {
+    const { device } = bench;
+    raw.tell("SET_MEM_TABLE", table(driver), [driver.fd.number]);
+    await until(() => device.log.length > 0, "the drain");
+    raw.socket.close();
+    await until(() => bench.events.at(-1)!.kind === "disconnected", "the end");
+    const gone = ["abandon 0", "abandon 1", "disconnected, 0 rings left"];
+    assertEquals([device.log, bench.errors], [["drain 0", ...gone], []]);
+  }));
 
 Deno.test("close() in the middle stops, unmaps and closes everything, and removes the socket", async () => {
   const before = openDescriptors();

@@ -47,6 +47,8 @@ export class EchoDevice implements BackEndDevice {
   readonly log: string[] = [];
   /** Not null: requests are kept, and their heads lie here by queue, until they are given back. */
   held: Map<number, number[]> | null = null;
+  /** Rings that take their time to be drained. */
+  readonly slow = new Set<number>();
   readonly #rings = new Map<number, BackEndRing>();
   readonly #chain = new Chain(64);
 
@@ -68,6 +70,17 @@ export class EchoDevice implements BackEndDevice {
     this.#rings.set(ring.index, ring);
     ring.onKick = () => this.#serve(ring);
     this.#serve(ring);
+  }
+
+  drainRing(index: number): boolean {
+    if (this.slow.has(index)) this.log.push(`drain ${index}`);
+    return !this.slow.has(index);
+  }
+
+  /** Says that a slow ring is drained. */
+  finishDrain(index: number): void {
+    this.slow.delete(index);
+    this.#rings.get(index)!.drained();
   }
 
   stopRing(index: number, abandoned: boolean): void {

@@ -108,9 +108,12 @@ class BlockDevice implements VirtioDevice<BlockDeviceContract> {
     return this.#runner.deadline();
   }
 
-  stop(queue: number, abandoned: boolean): void {
-    if (abandoned) this.#runner.abandon(queue);
-    else this.#runner.drain(queue);
+  drain(queue: number): boolean {
+    return this.#runner.drain(queue);
+  }
+
+  stop(queue: number): void {
+    this.#runner.abandon(queue);
   }
 
   reset(): void {

@@ -55,7 +55,7 @@ export class IoPool implements Disposable {
     this.#options = options;
     this.#watch = options.watch(this.#done.number, EPOLLIN, () => {
       takeEvent(this.#done.number);
-      this.reap();
+      this.#reap();
     });
   }
 
@@ -103,26 +103,14 @@ export class IoPool implements Disposable {
     worker.postMessage({ shared, file: this.#options.file, done: this.#done.number } as IoThread);
   }
 
-  /** Reports the operations that are done. @returns how many */
-  reap(): number {
-    let count = 0;
+  /** Reports the operations that are done. */
+  #reap(): void {
     for (const slot of this.#busy) {
       if (!this.#slots.isDone(slot)) continue;
-      count++;
       this.#busy.delete(slot);
       this.#options.onDone(slot, this.#slots.result(slot));
       this.#free.push(slot);
     }
-    return count;
-  }
-
-  /** Blocks until an operation is done, and reports it. @returns false when none was done in the time */
-  reapNext(timeoutMs: number): boolean {
-    const { done } = this.#slots; // read first: what is done after this ends the wait
-    if (this.reap() > 0 || this.#busy.size === 0) return true;
-    if (!this.#slots.awaitDone(done, timeoutMs)) return false;
-    this.reap();
-    return true;
   }
 
   /**

@@ -25,8 +25,6 @@ const IDLE = 3;
 /** Operations taken, and operations queued, both modulo 2^32. The device alone writes the second. */
 const HEAD = 4;
 const TAIL = 5;
-/** Operations done, modulo 2^32. */
-const DONE = 6;
 const QUEUE = 8;
 /** Of each slot: whether it is done, its operation, its result. */
 const STATES = QUEUE + SLOTS;
@@ -99,16 +97,6 @@ export class IoSlots {
     return Atomics.load(this.#words, RESULTS + slot);
   }
 
-  /** How many operations were done, modulo 2^32: for {@linkcode awaitDone}. */
-  get done(): number {
-    return Atomics.load(this.#words, DONE);
-  }
-
-  /** Blocks until more than `seen` operations are done. @returns false when that took longer than the time */
-  awaitDone(seen: number, timeoutMs: number): boolean {
-    return Atomics.wait(this.#words, DONE, seen, timeoutMs) !== "timed-out";
-  }
-
   /** Has every thread end after its present operation, and waits for that. @returns false when one did not end in time */
   end(timeoutMs: number): boolean {
     const words = this.#words;
@@ -165,8 +153,6 @@ export class IoSlots {
     const words = this.#words;
     Atomics.store(words, RESULTS + slot, result);
     Atomics.store(words, STATES + slot, 1);
-    Atomics.add(words, DONE, 1);
-    Atomics.notify(words, DONE);
   }
 
   /** Notes that this thread has ended. */

@@ -14,8 +14,8 @@ import { EIO, OP, perform } from "./operations.ts";
 import { Request } from "./request.ts";
 import { REQUEST_HEADER_SIZE, S_IOERR, S_OK, STATUS_SIZE } from "./wire.ts";
 
-/** How long a queue that stops waits for the next of its requests to be done, in milliseconds; then the rest have failed. */
-const DRAIN_MS = 20_000;
+/** How long a queue that is to stop waits for the next operation to be done, in nanoseconds; then its requests have failed. */
+const DRAIN_NS = 20e9;
 
 /** How often a device looks whether its threads have started, in nanoseconds. */
 const LOOK_NS = 1e9;
@@ -49,8 +49,10 @@ export class RequestRunner {
   #orphans = 0;
   /** A flush has failed: the host may have dropped what it could not write, and no later flush would tell. */
   #hasLost = false;
-  /** Requests were answered outside a turn of the device. */
-  #hasNews = false;
+  /** Queues that are to stop, and since when, in nanoseconds. */
+  readonly #draining = new Map<number, number>();
+  /** When an operation was last done, in nanoseconds. */
+  #lastDone = -Infinity;
   readonly #status = new Uint8Array(STATUS_SIZE);
   readonly #data = new Uint8Array(SLOT_BYTES);
 
@@ -158,6 +160,7 @@ export class RequestRunner {
   #slotDone(slot: number, result: number): void {
     const { request, op, length, dataOffset } = this.#slots[slot]!;
     this.#slots[slot] = null;
+    this.#lastDone = this.#host.now();
     request.outstanding--;
     if (request.abandoned) {
       this.#orphans--;
@@ -194,14 +197,18 @@ export class RequestRunner {
 
   /** Wakes threads for what was begun. @throws {Error} when there are none */
   announce(now: number): void {
-    this.#hasNews = false;
     this.#pool?.announce(now);
   }
 
-  /** When {@linkcode announce} is due, in nanoseconds. */
+  /** When something is due next, in nanoseconds. */
   deadline(): number {
-    if (this.#hasNews) return 0;
-    return this.#pool === null || this.#pool.hasStarted ? Infinity : this.#host.now() + LOOK_NS;
+    const hasStarted = this.#pool?.hasStarted ?? true;
+    const drains = this.#draining.values().map((since) => this.#drainDeadline(since));
+    return Math.min(hasStarted ? Infinity : this.#host.now() + LOOK_NS, ...drains);
+  }
+
+  #drainDeadline(since: number): number {
+    return Math.max(since, this.#lastDone) + DRAIN_NS;
   }
 
   #requestsOf(queue: number): Set<Request> {
@@ -210,27 +217,28 @@ export class RequestRunner {
     return new Set(all.filter((one) => one.queue === queue && !one.abandoned));
   }
 
-  /** A queue stops: waits for its requests, which are answered. Those that take too long have failed. */
-  drain(queue: number): void {
-    for (;;) {
-      this.#submit();
-      this.#pool?.announce(this.#host.now());
-      const requests = this.#requestsOf(queue);
-      if (requests.size === 0) break;
-      if (this.#pool?.reapNext(DRAIN_MS)) continue;
-      this.#host.report({
-        kind: "error",
-        text: `Cannot finish ${requests.size} requests of queue ${queue} on ${this.disk.name}: ` +
-          `none was done within ${DRAIN_MS} ms`,
-      });
-      for (const { chain } of requests) this.answer(queue, chain!, S_IOERR);
-      return this.abandon(queue);
-    }
-    this.#hasNews = true; // requests of other queues may have been answered too
+  /** A queue is to stop. @returns whether all its requests are answered; those that take too long have failed */
+  drain(queue: number): boolean {
+    const requests = this.#requestsOf(queue);
+    const now = this.#host.now();
+    const since = this.#draining.get(queue) ?? now;
+    this.#draining.set(queue, since);
+    if (requests.size > 0 && now < this.#drainDeadline(since)) return false;
+    this.#draining.delete(queue);
+    if (requests.size === 0) return true;
+    this.#host.report({
+      kind: "error",
+      text: `Cannot finish ${requests.size} requests of queue ${queue} on ${this.disk.name}: ` +
+        `none was done within ${DRAIN_NS / 1e9} s`,
+    });
+    for (const { chain } of requests) this.answer(queue, chain!, S_IOERR);
+    this.abandon(queue);
+    return true;
   }
 
   /** A queue was taken from the device: its requests are not answered. */
   abandon(queue: number): void {
+    this.#draining.delete(queue);
     for (const request of this.#requestsOf(queue)) {
       request.abandoned = true;
       this.#orphans += request.outstanding;

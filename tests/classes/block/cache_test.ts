@@ -90,7 +90,7 @@ Deno.test("after a flush that failed all fail until the driver resets the device
     statuses.push(disk.flush(), disk.write(0, new Uint8Array(512)), disk.read(0, 512).status);
     assertEquals(statuses, [wire.S_IOERR, wire.S_IOERR, S_OK, S_OK]);
     const { device } = disk.bench;
-    device.stopRing(0, false);
+    disk.bench.stop(0);
     device.disconnected();
     device.featuresAccepted(ALL);
     disk.wiring.start();

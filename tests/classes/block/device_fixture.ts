@@ -118,7 +118,7 @@ export class Disk implements Disposable {
 
   [Symbol.dispose](): void {
     const { device } = this.bench;
-    for (let i = 0; i < device.queueCount; i++) device.stopRing(i, false);
+    for (let i = 0; i < device.queueCount; i++) this.bench.stop(i);
     device.disconnected();
     this.bench[Symbol.dispose]();
   }

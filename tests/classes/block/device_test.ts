@@ -273,7 +273,7 @@ Deno.test("only the write cache can be set, only by a driver that may, and for i
     0,
   ]);
   assertEquals(disk.config.capacity, capacity);
-  device.stopRing(0, false);
+  disk.bench.stop(0);
   device.disconnected();
   assertEquals(disk.config.writeback, 1);
   device.featuresAccepted(device.features & ~(1n << BigInt(wire.F_CONFIG_WCE)));
@@ -316,11 +316,41 @@ Deno.test("a queue that stops has its requests answered first", () => {
     const data = new Uint8Array(150_000 - 150_000 % 512).fill(i + 1);
     return wiring.offer(0, i + 1, [head(T_OUT, 300 * i), data], [1])[0]!;
   });
-  device.stopRing(0, false);
+  bench.stop(0);
   for (let i = 0; i < 20; i++) assert(wiring.queues[0]!.take() !== null, `${i}`);
   assertEquals(places.map((at) => wiring.bytes[at]), places.map(() => S_OK));
   const written = Deno.readFileSync(file.path);
   for (let i = 0; i < 20; i++) assertEquals(written[300 * 512 * i + 100], i + 1);
+  device.disconnected();
+});
+
+Deno.test("a queue that is to stop waits for a slow medium without blocking, and 20 s for the next operation", () => {
+  using file = new TestFile(2 ** 24);
+  using bench = new DeviceBench(role, { file: file.path, queues: 2 });
+  const { clock, device, events } = bench;
+  device.featuresAccepted(device.features);
+  const wiring = new Wiring(device);
+  wiring.start();
+  const { isDone } = IoSlots.prototype;
+  IoSlots.prototype.isDone = () => false; // the medium is stuck
+  try {
+    const [place] = wiring.offer(0, 1, [head(T_OUT), new Uint8Array(512)], [1]);
+    assertEquals(device.drainRing(0), false);
+    wiring.offer(0, 2, [head(wire.T_GET_ID)], [20, 1]);
+    assertEquals(wiring.queues[0]!.take(), null, "no more of its chains are taken");
+    wiring.offer(1, 1, [head(wire.T_GET_ID)], [20, 1]);
+    assertEquals(wiring.queues[1]!.take()?.token, 1, "the other queue is served meanwhile");
+    clock.pass(19_999);
+    assertEquals([wiring.rings[0]!.isDrained, events], [false, []]);
+    clock.pass(1);
+    assertEquals([wiring.rings[0]!.isDrained, device.drainRing(0)], [true, true]);
+    assertEquals([wiring.queues[0]!.take()?.token, wiring.bytes[place!]], [1, wire.S_IOERR]);
+    const text = `Cannot finish 1 requests of queue 0 on ${file.path}: none was done within 20 s`;
+    assertEquals(events, [{ kind: "error", text }]);
+  } finally {
+    IoSlots.prototype.isDone = isDone;
+  }
+  for (const index of [0, 1]) bench.stop(index);
   device.disconnected();
 });
 
@@ -348,7 +378,7 @@ Deno.test("nothing is begun while a thread has a request of a queue that was tak
     const [place] = second.offer(0, 2, [head(T_IN, 0)], [512, 1]);
     assertEquals(spy.ops.length, 8);
     IoSlots.prototype.isDone = isDone;
-    device.stopRing(0, false);
+    bench.stop(0);
     device.disconnected();
     assertEquals(spy.ops.length, 10);
     assertEquals([second.queues[0]!.take()?.length, second.queues[0]!.take()?.length].sort(), [

@@ -94,6 +94,7 @@ class MortalCard implements Disposable {
         ring,
         call: () => live.call(),
         fail: (error) => live.fail(error),
+        drained: () => live.drained(),
         onKick: () => {},
       };
       live.onKick = () => seen.onKick();
