@@ -75,8 +75,13 @@ class BlockDevice implements VirtioDevice<BlockDeviceContract> {
     if (wasWriteback && !this.#writeback) this.#runner.flush();
   }
 
+  /** §5.2.5.2: a driver that can switch the cache but not flush it finds it off. */
   featuresAccepted(features: bigint): void {
     this.#accepted = features;
+    if ((features & (CONFIG_WCE | FLUSH)) === CONFIG_WCE && this.#writeback) {
+      this.#writeback = false;
+      this.#host.configChanged();
+    }
     this.#applyCache();
   }
 

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // What is on the medium when a request is answered: which operations the device has its threads do.
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { IoSlots } from "../../../lib/classes/block/io_slots.ts";
 import type { BlockSpec } from "../../../lib/classes/block/spec.ts";
 import * as wire from "../../../lib/classes/block/wire.ts";
+import { bit } from "../../../lib/virtio/features.ts";
 import { Disk, head, rangesOf, Spy } from "./device_fixture.ts";
 
 const { S_OK, T_DISCARD, T_OUT, T_WRITE_ZEROES } = wire;
 const ALL = (1n << 24n) - 1n;
-const FLUSH = 1n << BigInt(wire.F_FLUSH);
-const WCE = 1n << BigInt(wire.F_CONFIG_WCE);
+const FLUSH = bit(wire.F_FLUSH);
+const WCE = bit(wire.F_CONFIG_WCE);
 
 /** Does a request of each kind that changes the disk. @returns the operations that were done */
 function change(disk: Disk, spy: Spy): string[] {
@@ -96,3 +97,22 @@ Deno.test("after a flush that failed all fail until the driver resets the device
     disk.wiring.start();
     assertEquals(disk.flush(), S_OK);
   }));
+
+Deno.test("a driver that can switch the cache but not flush finds it off", () => {
+  for (const [accepted, writeback] of [[ALL & ~FLUSH, 0], [ALL, 1], [ALL & ~WCE, 1]] as const) {
+    onFile("writeback", accepted, (disk) => {
+      assertEquals(disk.config.writeback, writeback);
+      assertEquals(disk.bench.configChanges, 1 - writeback);
+    });
+  }
+});
+
+Deno.test("features that a disk may offer, and their requirements", () => {
+  const [lifetime, secureErase, zoned] = [15, 16, 17].map(bit);
+  for (const access of ["read-write", "read-only"] as const) {
+    using disk = new Disk({ access });
+    const { features } = disk.bench.device;
+    assert((features & WCE) === 0n || (features & FLUSH) !== 0n, "CONFIG_WCE needs FLUSH");
+    assertEquals(features & (lifetime! | secureErase! | zoned!), 0n);
+  }
+});

@@ -116,6 +116,7 @@ const BAD_PARAMS: [params: Partial<snd.PcmParams>, status: number][] = [
   [{ channels: 0 }, S_NOT_SUPP],
   [{ channels: 9 }, S_NOT_SUPP],
   [{ features: 1 << snd.PCM_F_MSG_POLLING }, S_NOT_SUPP],
+  [{ features: 1 << snd.PCM_F_SHMEM_HOST | 1 << snd.PCM_F_SHMEM_GUEST }, S_NOT_SUPP],
   [{ features: 0xffffffff }, S_NOT_SUPP],
   [{ bufferBytes: 2 ** 24 + 1920 }, S_NOT_SUPP],
   [{ bufferBytes: 0xffffffff }, S_NOT_SUPP],
