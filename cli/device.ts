@@ -16,11 +16,14 @@ import type { DeviceEvent } from "../lib/device/mod.ts";
 import type { DeviceClass } from "../lib/virtio/device_class.ts";
 import { check, Failure, load, step, StopSignal, UNREACHABLE, USAGE } from "./exit.ts";
 import { choice, collect, oneOf, whole } from "./options.ts";
-import { Report } from "./report.ts";
+import { Report, said } from "./report.ts";
 
 /** The options of every device, as given. */
 export interface DeviceOptions {
   socket?: string;
+  socketPath?: string;
+  socketFd?: string;
+  printCapabilities?: boolean;
   json?: boolean;
   untilEof?: boolean;
 }
@@ -44,15 +47,31 @@ export async function addDevice(program: Command): Promise<void> {
   const command = program.command("device")
     .description("Run a vhost-user device, for one front-end after another.")
     .argument("<class>", oneOf(choices.map(({ deviceClass }) => deviceClass.name)))
-    .option("--socket <path>", "Unix socket to listen on (required)")
+    .option("--socket <path>", "Unix socket to listen on; --socket-path is the same")
+    .addOption(new Option("--socket-path <path>").hideHelp())
+    .option(
+      "--socket-fd <n>",
+      "or a listening socket that viola was started with;\nby default that of the service (Sockets= in its unit)",
+    )
+    .option(
+      "--print-capabilities",
+      "print what the device is, as QEMU's vhost-user.json\nhas it, and end",
+    )
     .option("--json", "report as JSON lines")
     .option("--until-eof", "end at the end of standard input");
   for (const option of optionsOf(choices)) command.addOption(option);
   command
     .addHelpText("after", ({ command: { args } }) => helpOf(choices, args))
-    .action((name: string, options: DeviceOptions & CliValues) =>
-      runDevice(planDevice(choices, name, options), options)
-    );
+    .action(async (name: string, options: DeviceOptions & CliValues) => {
+      if (options.printCapabilities) printCapabilities(choices, name);
+      else await runDevice(planDevice(choices, name, options), options);
+    });
+}
+
+/** What a program that looks for back-ends asks each of them. */
+function printCapabilities(choices: readonly Choice[], name: string): void {
+  choice("CLASS", name, choices.map(({ deviceClass }) => deviceClass.name));
+  said.owe(`${JSON.stringify({ type: name, features: [] })}\n`);
 }
 
 /** The options of all classes, each once; the help lists them by class. */
@@ -96,14 +115,36 @@ function planDevice(
   options: DeviceOptions & CliValues,
 ): DevicePlan {
   const names = choices.map(({ deviceClass }) => deviceClass.name);
-  choice("DEVICE", name, names);
+  choice("CLASS", name, names);
   const { deviceClass, cli } = choices[names.indexOf(name)]!;
-  const { socket } = options;
-  if (socket === undefined) {
-    throw new Failure(USAGE, "Cannot start the device: --socket is missing");
-  }
+  const socket = socketOf(options);
   for (const other of choices) refuseOptions(other, cli, name, options);
   return { deviceClass, spec: { ...cli.parse(valuesOf(cli.options, options)), socket } };
+}
+
+/** Where to listen: a path, or `fd:N`. @throws {Failure} unless it is given in one way */
+function socketOf({ socket, socketPath, socketFd }: DeviceOptions): string {
+  const fd = socketFd === undefined ? undefined : whole("--socket-fd", socketFd, 0, MAX_FD);
+  const given = [socket, socketPath, fd === undefined ? undefined : `fd:${fd}`]
+    .filter((one) => one !== undefined);
+  if (given.length > 1) {
+    throw new Failure(
+      USAGE,
+      "Cannot listen at several places: expected one of --socket, --socket-path and --socket-fd",
+    );
+  }
+  const [place = serviceSocket()] = given;
+  if (place !== undefined) return place;
+  throw new Failure(USAGE, "Cannot start the device: --socket is missing");
+}
+
+/** The largest descriptor that Linux has. */
+const MAX_FD = 2 ** 20;
+
+/** The socket of a service that systemd activates by one (sd_listen_fds(3)): its first descriptor, number 3. */
+function serviceSocket(): string | undefined {
+  const isOurs = Number(Deno.env.get("LISTEN_PID")) === Deno.pid;
+  return isOurs && Number(Deno.env.get("LISTEN_FDS")) >= 1 ? "fd:3" : undefined;
 }
 
 /** @throws {Failure} when an option of another class is given */

@@ -282,6 +282,14 @@ EXPORT int32_t viola_is_unix_stream(int32_t fd) {
   return domain == AF_UNIX && type == SOCK_STREAM;
 }
 
+// Whether it is a socket that listens.
+EXPORT int32_t viola_is_listening(int32_t fd) {
+  int listening;
+  socklen_t length = sizeof listening;
+  int result = getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &length);
+  return result < 0 ? -errno : listening != 0;
+}
+
 EXPORT int32_t viola_unix_pair(int32_t *fds) {
   int result = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds);
   return result < 0 ? -errno : inline_urgent(fds[0]) < 0 || inline_urgent(fds[1]) < 0 ? -EBADF : 0;

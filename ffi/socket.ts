@@ -5,8 +5,8 @@
  * @module
  */
 import { closeAside } from "./aside.ts";
-import { cString, type OsError, unwrap, WOULD_BLOCK } from "./errno.ts";
-import { checkRange, Fd, O_RDONLY } from "./fd.ts";
+import { cString, type OsError, osError, unwrap, WOULD_BLOCK } from "./errno.ts";
+import { checkRange, Fd, O_RDONLY, setNonblocking } from "./fd.ts";
 import { PeerFd } from "./peer_fd.ts";
 import { shim } from "./symbols.ts";
 
@@ -191,6 +191,41 @@ export class UnixListener extends Fd {
   #clients = "";
   /** Inode of the socket file that this listener made: another process may have replaced it since. */
   #inode: number | null = null;
+  /** Another process made the socket, and may use it when this one is gone. */
+  #isAdopted = false;
+
+  /**
+   * Listens at an address: a path, or `fd:N`, a listening socket that this process was started with.
+   *
+   * @throws {OsError} as {@linkcode listen} and {@linkcode adopt}
+   */
+  static at(address: string): UnixListener {
+    const [, number] = /^fd:(\d{1,9})$/.exec(address) ?? [];
+    return number === undefined ? UnixListener.listen(address) : UnixListener.adopt(Number(number));
+  }
+
+  /**
+   * Takes a listening socket that this process was started with, such as a service's (sd_listen_fds(3)). The socket stays
+   * open in whoever made it.
+   *
+   * @param number Its descriptor, which is closed: children of this process do not inherit the new one
+   * @throws {OsError} EBADF, or EINVAL when it is no Unix stream socket that listens
+   */
+  static adopt(number: number): UnixListener {
+    const doing = `listen on descriptor ${number}`;
+    const isStream = unwrap(shim.viola_is_unix_stream(number), doing) === 1;
+    if (!isStream || unwrap(shim.viola_is_listening(number), doing) !== 1) {
+      throw osError(`${doing}: it is no Unix stream socket that listens`, "EINVAL");
+    }
+    using original = new Fd(number);
+    using copy = original.duplicate();
+    setNonblocking(copy);
+    const listener = new UnixListener(copy.release());
+    listener.#path = `descriptor ${number}`;
+    listener.#clients = `clients of descriptor ${number}`;
+    listener.#isAdopted = true;
+    return listener;
+  }
 
   /**
    * Listens at `path`. A stale socket file, left by a process that was killed, is replaced; the folder is locked
@@ -226,9 +261,13 @@ export class UnixListener extends Fd {
     return new UnixSocket(unwrap(result, `accept on ${this.#path}`), this.#clients);
   }
 
-  /** Removes the socket's file, and ends the connections that wait as {@linkcode UnixSocket.hangUp} does. */
+  /**
+   * Removes the socket's file, and ends the connections that wait as {@linkcode UnixSocket.hangUp} does; those of an adopted
+   * socket wait for its next user.
+   */
   override close(): void {
     if (this.closed) return;
+    if (this.#isAdopted) return super.close();
     if (this.#inode !== null && inodeOf(this.#path) === this.#inode) Deno.removeSync(this.#path);
     shim.viola_shutdown(this.number); // from here on nobody connects
     try {

@@ -85,6 +85,7 @@ const SYMBOLS = {
   viola_unix_accept: { parameters: ["i32"], result: "i32" },
   viola_unix_peer: { parameters: ["i32", "buffer" /* int32_t out[3] */], result: "i32" },
   viola_is_unix_stream: { parameters: ["i32" /* fd */], result: "i32" },
+  viola_is_listening: { parameters: ["i32" /* fd */], result: "i32" },
   viola_unix_pair: { parameters: ["buffer" /* int32_t fds[2] */], result: "i32" },
   viola_unix_send: {
     parameters: ["i32", "buffer", "u32", "u32", "buffer", /* const int32_t *fds */ "u32"],

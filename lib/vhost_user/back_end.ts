@@ -109,7 +109,7 @@ export class BackEndServer implements Disposable {
   ) {
     this.#onEvent = onEvent ?? (() => {});
     using made = new DisposableStack();
-    this.#listener = made.use(UnixListener.listen(socketPath));
+    this.#listener = made.use(UnixListener.at(socketPath));
     this.#clock = clock ?? made.use(new TimerClock(watches));
     this.#signal = made.use(PeerSignal.create());
     this.#listen();

@@ -2,6 +2,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import {
   EventFd,
+  Fd,
   MAX_FDS,
   OsError,
   signalEvent,
@@ -231,4 +232,43 @@ Deno.test("a path has 107 bytes at most", async () => {
   for (const open of [UnixListener.listen, UnixSocket.connect]) {
     assertEquals(assertThrows(() => open(fill(108)), OsError).code, "ENAMETOOLONG");
   }
+});
+
+Deno.test("a listening socket that somebody else made is used, and left as it is", async () => {
+  await using folder = await TempFolder.create();
+  const path = folder.file("socket");
+  await withoutLeaks(() => {
+    using maker = UnixListener.listen(path);
+    {
+      using listener = UnixListener.at(`fd:${maker.duplicate().release()}`);
+      using client = UnixSocket.connect(path);
+      using server = listener.accept()!;
+      assertEquals(client.send(BYTES, 0, 8), 8);
+      assertEquals(server.receive(new Uint8Array(8), 0, 8).length, 8);
+    }
+    assert(Deno.lstatSync(path).isSocket, "the file is its maker's");
+    using client = UnixSocket.connect(path);
+    using server = maker.accept()!;
+    assertEquals(server.send(BYTES, 0, 8) + client.receive(new Uint8Array(8), 0, 8).length, 16);
+  });
+});
+
+Deno.test("what is no listening socket is not listened at", async () => {
+  await withoutLeaks(() => {
+    using stack = new DisposableStack();
+    const [connected] = pair(stack);
+    const event = stack.use(EventFd.create());
+    const closed = event.duplicate().release();
+    new Fd(closed).close();
+    const table: [number, string][] = [
+      [connected.number, "EINVAL"],
+      [event.number, "ENOTSOCK"],
+      [closed, "EBADF"],
+    ];
+    for (const [number, code] of table) {
+      const error = assertThrows(() => UnixListener.at(`fd:${number}`), OsError);
+      assertEquals(error.code, code);
+    }
+    assertEquals(connected.closed, false);
+  });
 });

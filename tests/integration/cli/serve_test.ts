@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // viola attach, viola device and the drop-in command line, as processes, with good and bad company.
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { Reactor } from "../../../ffi/mod.ts";
+import { Reactor, UnixListener } from "../../../ffi/mod.ts";
 import { rng, sound } from "../../../lib/classes/mod.ts";
 import { startGuest } from "../../../lib/guest/mod.ts";
 import { SoftNode } from "../../../lib/loopback/mod.ts";
@@ -10,9 +10,10 @@ import { type BackEndDevice, BackEndServer, FrontEnd } from "../../../lib/vhost_
 import { bit, VIRTIO_F_VERSION_1 } from "../../../lib/virtio/features.ts";
 import { type WavFormat, WavReader, WavWriter } from "../../../lib/wav/mod.ts";
 import { socketsIn } from "../../support/leaks.ts";
+import { ServiceManager } from "../../support/service_manager.ts";
 import { run, TempFolder } from "../../support/process.ts";
 import { Driver, VERSION_1 } from "../../vhost_user/harness.ts";
-import { assertFails, facts, reported, viola, violaAs, violaBy } from "./viola.ts";
+import { assertFails, facts, reported, RUN, viola, violaAs, violaBy } from "./viola.ts";
 
 /** A folder, a soft node in it at `node`, and room for sockets. */
 class Place implements AsyncDisposable {
@@ -399,4 +400,33 @@ Deno.test("the drop-in command line fails with 1 when the back-end does not fit"
   const args = ["-d", "vhusnd", "-s", place.socket, "-l", place.loopback];
   await using adapter = violaAs("virtio-loopback-adapter", args);
   await assertFails(adapter, 1, /Cannot use the back-end of sound/);
+});
+
+Deno.test("viola device serves at the socket that its service was activated by, and leaves it open", async () => {
+  await using folder = await TempFolder.create();
+  await using manager = await ServiceManager.create(folder);
+  const path = folder.file("socket");
+  await using reactor = new Reactor();
+  using listener = UnixListener.listen(path);
+  for (const args of [[], ["--socket-fd", "3"]]) {
+    const command = [...RUN, "device", "rng", "--json", ...args];
+    await using device = await manager.start(Deno.execPath(), command, { fds: [listener] });
+    await reported(device, "listening");
+    const options = { reactor, name: "rng", deviceClass: rng, deadlineMs: 20_000 };
+    using frontEnd = await FrontEnd.connect(path, options);
+    assertEquals((await frontEnd.initialise()).queueCount, 1);
+    device.signal("SIGTERM");
+    assertEquals((await device.end(5000)).code, 0, device.report());
+  }
+  assertEquals(socketsIn(folder.path).includes("socket"), true);
+});
+
+Deno.test("viola device tells its capabilities, and listens at one place only", async () => {
+  await using asked = viola(["device", "rng", "--print-capabilities"]);
+  assertEquals((await asked.end(5000)).code, 0, asked.report());
+  assertEquals(JSON.parse(asked.stdout), { type: "rng", features: [] });
+  await using twice = viola(["device", "rng", "--socket", "/tmp/a", "--socket-path", "/tmp/b"]);
+  await assertFails(twice, 1, /expected one of --socket, --socket-path and --socket-fd/);
+  await using wrong = viola(["device", "rng", "--socket-fd", "0"]);
+  await assertFails(wrong, 2, /listen on descriptor 0: .*ENOTSOCK/);
 });

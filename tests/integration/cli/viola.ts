@@ -8,7 +8,8 @@ import { assert, assertEquals } from "@std/assert";
 import { Process, type ProcessOptions } from "../../support/process.ts";
 
 const MAIN = new URL("../../../cli/main.ts", import.meta.url).pathname;
-const RUN = ["run", "-A", "--no-prompt", "--no-check", MAIN];
+/** Arguments of Deno that run viola from source. */
+export const RUN: readonly string[] = ["run", "-A", "--no-prompt", "--no-check", MAIN];
 
 /** Whoever runs the tests, viola speaks UTF-8 unless a test says otherwise. */
 function withLocale(options: ProcessOptions = {}): ProcessOptions {
