@@ -21,9 +21,10 @@ import {
   run,
   setTimer,
   shrinkRings,
+  withWrite,
 } from "./machine_moves.ts";
+import { withWrites } from "./states.ts";
 import type {
-  ConfigWrite,
   Done,
   Event,
   Held,
@@ -114,14 +115,14 @@ const ON_DONE: DoneHandlers = {
   },
   "write config": (d) => {
     const { sent, isStale } = d.config;
-    if (d.rules.config === "forwarded") {
-      d.config = { ...d.config, sent: [], isStale: true };
-    } else {
-      const written = sent.reduce(withWrite, d.config.written);
-      d.config = { ...d.config, sent: [], written, isStale };
-    }
+    const written = sent.reduce(withWrite, d.config.written);
+    const isForwarded = d.rules.config === "forwarded";
+    d.config = { ...d.config, sent: [], written, isStale: isStale || isForwarded };
   },
-  "read config": (d, config) => {
+  "read config": (d, found) => {
+    // With forwarded config the driver finds what it wrote, whatever the back-end returns there.
+    const isForwarded = d.rules.config === "forwarded";
+    const config = isForwarded ? withWrites(found, d.config.written) : found;
     // A driver that waits in an access for this config needs no interrupt.
     const interrupt = d.held === "config" ? "never" : "always";
     d.actions.push({ do: "publish config", config, interrupt });
@@ -227,21 +228,6 @@ function failed(d: Draft, job: JobName, problem: Problem): void {
 }
 
 // ---- the driver ----
-
-/** Adds a write, replacing an earlier one to the same field, so that the list stays bounded. */
-function withWrite(writes: readonly ConfigWrite[], write: ConfigWrite): readonly ConfigWrite[] {
-  return [...writes.filter(({ offset }) => offset !== write.offset), write];
-}
-
-/** A config space after the driver's writes. */
-function withWrites(
-  config: Uint8Array,
-  writes: readonly ConfigWrite[],
-): Uint8Array<ArrayBuffer> {
-  const written = Uint8Array.from(config);
-  for (const { offset, bytes } of writes) written.set(bytes, offset);
-  return written;
-}
 
 /** The driver waits in an access, which is answered at once if there is nothing to wait for. */
 function hold(d: Draft, held: Held): void {

@@ -8,6 +8,7 @@ import { describeFeatures, hasFeature, VIRTIO_F_RING_INDIRECT_DESC } from "../vi
 import { MAX_SEGMENTS } from "../virtio/split_ring.ts";
 import type {
   Action,
+  ConfigWrite,
   Held,
   Job,
   Phase,
@@ -257,10 +258,21 @@ export function unwind(d: Draft): void {
   enter(d, { at: canStop && !isLeft(d) ? "stopping" : "detaching", epoch });
 }
 
+/** Adds a write, replacing an earlier one to the same field, so that the list stays bounded. */
+export function withWrite(
+  writes: readonly ConfigWrite[],
+  write: ConfigWrite,
+): readonly ConfigWrite[] {
+  return [...writes.filter(({ offset }) => offset !== write.offset), write];
+}
+
 /** Sends the driver's config writes to the back-end, or reads a changed config. @returns whether a job was started */
 export function syncConfig(d: Draft): boolean {
-  const { writes, isStale } = d.config;
-  if (writes.length > 0) {
+  const { isStale, written } = d.config;
+  if (d.config.writes.length > 0) {
+    // A back-end with forwarded config is sent the whole of it, so it gets the earlier writes too.
+    const isForwarded = d.rules.config === "forwarded";
+    const writes = isForwarded ? d.config.writes.reduce(withWrite, written) : d.config.writes;
     d.config = { ...d.config, writes: [], sent: writes };
     run(d, { do: "write config", writes });
   } else if (isStale) {

@@ -44,13 +44,23 @@ export interface ConfigWrite {
   readonly bytes: Uint8Array;
 }
 
+/** A config space after the driver's writes. */
+export function withWrites(
+  config: Uint8Array,
+  writes: readonly ConfigWrite[],
+): Uint8Array<ArrayBuffer> {
+  const written = Uint8Array.from(config);
+  for (const { offset, bytes } of writes) written.set(bytes, offset);
+  return written;
+}
+
 /** The work left until driver and back-end see the same config space. */
 export interface ConfigSync {
   /** The driver's writes that are not sent to the back-end yet: the last one of each field. */
   readonly writes: readonly ConfigWrite[];
   /** The writes that are being sent. */
   readonly sent: readonly ConfigWrite[];
-  /** Cached only: the writes of the driver's present life that a back-end has; the next one is sent them again. */
+  /** The writes of the driver's present life that a back-end has; the next one is sent them again. */
   readonly written: readonly ConfigWrite[];
   /** The back-end's config space must be read again. */
   readonly isStale: boolean;

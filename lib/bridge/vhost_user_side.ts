@@ -16,7 +16,14 @@ import { MemoryGrant } from "./memory_grant.ts";
 import type { PresentedDevice } from "./presented.ts";
 import { isClean } from "./replay.ts";
 import { type BackEndSide, problemFrom } from "./runner.ts";
-import type { ConfigWrite, Event, Finding, Offer, Residue } from "./states.ts";
+import {
+  type ConfigWrite,
+  type Event,
+  type Finding,
+  type Offer,
+  type Residue,
+  withWrites,
+} from "./states.ts";
 import { Watchdog } from "./watchdog.ts";
 
 /** One activation. */
@@ -49,9 +56,6 @@ export class VhostUserSide implements BackEndSide {
   #active: Active | null = null;
   /** The indices at which this connection's shadow rings were stopped; they start there again. */
   #bases: ReadonlyMap<number, number> = new Map();
-
-  /** With forwarded config: what the driver wrote last, by offset. */
-  readonly #written = new Map<number, Uint8Array>();
   /** The back-end's socket: as it was given, or the one that was found in its place. */
   #socket: string;
   #hasConnected = false;
@@ -209,21 +213,13 @@ export class VhostUserSide implements BackEndSide {
   async writeConfig(writes: readonly ConfigWrite[]): Promise<void> {
     const { deviceClass } = this.#options.setup;
     if (deviceClass.config.access === "forwarded") {
-      for (const { offset, bytes } of writes) this.#written.set(offset, bytes);
       const { config } = this.#connection.profile;
-      return await this.#connection.writeConfig(0, this.#withWritten(config));
+      return await this.#connection.writeConfig(0, withWrites(config, writes));
     }
     for (const { offset, bytes } of writes) await this.#connection.writeConfig(offset, bytes);
   }
 
   async readConfig(): Promise<Uint8Array> {
-    return this.#withWritten(await this.#connection.readConfig());
-  }
-
-  /** A copy of a config space in which the driver finds what it wrote, whatever the back-end returns there. */
-  #withWritten(config: Uint8Array): Uint8Array {
-    const copy = config.slice();
-    for (const [offset, bytes] of this.#written) copy.set(bytes, offset);
-    return copy;
+    return await this.#connection.readConfig();
   }
 }

@@ -102,6 +102,47 @@ benchTest(
   },
 );
 
+/** Forgets its config space with each reset, as the standard has it. */
+class Forgetful extends Selector {
+  override disconnected(): void {
+    this.config.fill(0);
+  }
+}
+
+benchTest(
+  "forwarded: what a driver wrote is forgotten when it resets the device",
+  {},
+  async (bench) => {
+    const selector = new Forgetful(VERSION_1 | 1n, 1);
+    bench.start(selector);
+    await bench.event("started");
+    await bench.bringUp();
+    await bench.write(CONFIG, 1, 7);
+    await bench.write(STATUS, 4, 0);
+    await until(() => bench.port.read(CONFIG, 1) === 0, "the back-end's config space");
+    await bench.bringUp();
+    await bench.write(CONFIG + 1, 1, 3);
+    assertEquals([...selector.config].slice(0, 2), [0, 3]);
+    assertEquals([0, 1].map((at) => bench.port.read(CONFIG + at, 1)), [0, 3]);
+  },
+);
+
+benchTest(
+  "forwarded: a new back-end is told what the driver wrote to the last one",
+  {},
+  async (bench) => {
+    bench.start();
+    await bench.event("started");
+    await bench.write(CONFIG, 1, 9);
+    bench.stop();
+    await bench.event("lost");
+    const next = new Selector(VERSION_1 | 1n, 1);
+    bench.start(next);
+    await until(() => next.config[0] === 9, "the write");
+    await until(() => bench.port.read(CONFIG + 4, 1) === 18, "its answer");
+  },
+);
+
 benchTest(
   "forwarded: a write is answered where no back-end is, and told to the next",
   {},

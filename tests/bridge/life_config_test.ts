@@ -71,6 +71,23 @@ Deno.test("forwarded: a write is answered when the back-end has it and its confi
   ]);
 });
 
+Deno.test("forwarded: each write goes with the earlier ones of the driver's life, and none after a reset", () => {
+  const scene = new Scene({ config: "forwarded" }).runs();
+  const other = { offset: 1, bytes: Uint8Array.of(3) };
+  const writes = (): unknown[] =>
+    scene.world.actions.flatMap((action) => action.do === "write config" ? action.writes : []);
+  scene.happens({ on: "config written", write: WRITE, isHeld: true });
+  assertEquals(writes(), [WRITE]);
+  scene.ends("write config");
+  const published = scene.ends("read config").world.actions[0];
+  assertEquals(published?.do === "publish config" && published.config, Uint8Array.of(7, 0, 0, 0));
+  scene.happens({ on: "config written", write: other, isHeld: true });
+  assertEquals(writes(), [WRITE, other]);
+  scene.ends("write config", "read config").reset().ends("stop", "detach", "reset device");
+  scene.ends("read config").happens({ on: "config written", write: other, isHeld: true });
+  assertEquals(writes(), [other]);
+});
+
 Deno.test("forwarded: no access waits for a back-end that is slow, lost, or absent", () => {
   const scene = new Scene({ config: "forwarded" }).runs();
   scene.happens({ on: "config written", write: WRITE, isHeld: true }).expires("held");
