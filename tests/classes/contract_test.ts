@@ -3,6 +3,7 @@
 // tests/integration/chain/classes_test.ts.
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { DEVICE_CLASSES } from "../../lib/classes/mod.ts";
+import type { EmbeddedDevice } from "../../lib/device/embedded_device.ts";
 import type { CliOption, CliRole } from "../../lib/device/cli_role.ts";
 import type { DeviceRole } from "../../lib/device/role.ts";
 import { Progress } from "../../lib/guest/progress.ts";
@@ -47,6 +48,12 @@ function forEachWith<Role>(
 /** The queues of a back-end that offers no feature, with the smallest config space, all zeros. */
 function leastQueues({ queues, config }: DeviceClass) {
   return queues({ features: 0n, queueCount: 256, config: new Uint8Array(config.min) });
+}
+
+/** The queues that a class's own device has. */
+function ownQueues({ queues }: DeviceClass, device: EmbeddedDevice) {
+  const { features, queueCount } = device;
+  return queues({ features, queueCount, config: device.readConfig() });
 }
 
 // ---- data ----
@@ -187,7 +194,7 @@ for (const [lie, descriptor, isRule] of LIES) {
   forEachWith<DeviceRole>("device", `its device is offered ${lie}`, (role, one) => {
     using bench = new DeviceBench(role, {});
     const { device } = bench;
-    leastQueues(one).forEach(({ kind }, index) => {
+    ownQueues(one, device).forEach(({ kind }, index) => {
       if (kind === "event") return; // looked at when there is something to tell
       const wiring = new Wiring(device);
       wiring.start();
@@ -212,7 +219,7 @@ forEachWith<DeviceRole>("device", "its device is sent anything at all", (role, o
   const { device, clock } = bench;
   const wiring = new Wiring(device);
   wiring.start();
-  const queues = leastQueues(one);
+  const queues = ownQueues(one, device);
   for (let round = 0; round < 300; round++) {
     const index = draws.integer(queues.length);
     const pieces = Array.from(

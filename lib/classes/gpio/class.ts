@@ -1,19 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The GPIO device (virtio 1.2, §5.16), as data.
- *
- * No replay: the driver sets a line's direction and value by requests that a new back-end would have to repeat as edges on
- * the wires, and its lines are the hardware's own, which keep what was set. Requests for interrupts stay in flight, so a
- * new back-end is offered them again.
+ * The GPIO device (virtio 1.2, §5.18), as data.
  *
  * @module
  */
+import { asset } from "../../../ffi/assets.ts";
+import type { CliRole } from "../../device/cli_role.ts";
+import type { DeviceRole } from "../../device/role.ts";
+import type { DriverRole } from "../../guest/role.ts";
+import type { DeviceClass, ReplayRole, RoleUrl } from "../../virtio/device_class.ts";
 import { bit } from "../../virtio/features.ts";
-import type { DeviceClass, Roles } from "../../virtio/device_class.ts";
+import type { GpioDriverContract } from "./driver.ts";
+import type { GpioDeviceContract, GpioSpec } from "./spec.ts";
 import { F_IRQ, GPIO_CONFIG_SIZE } from "./wire.ts";
 
+/**
+ * The modules that know the class.
+ *
+ * @internal
+ */
+export interface GpioRoles {
+  readonly device: RoleUrl<DeviceRole<GpioDeviceContract>>;
+  readonly cli: RoleUrl<CliRole<GpioSpec>>;
+  readonly driver: RoleUrl<DriverRole<GpioDriverContract>>;
+  readonly replay: RoleUrl<ReplayRole>;
+}
+
 /** Lines of a GPIO controller. */
-export const gpio: DeviceClass<Roles> = {
+export const gpio: DeviceClass<GpioRoles> = {
   id: 41,
   name: "gpio",
   summary: "a GPIO controller",
@@ -28,5 +42,10 @@ export const gpio: DeviceClass<Roles> = {
   config: { min: GPIO_CONFIG_SIZE, max: GPIO_CONFIG_SIZE, access: "cached", required: true },
   featureNames: { [F_IRQ]: "VIRTIO_GPIO_F_IRQ" },
   masked: 0n,
-  roles: {},
+  roles: {
+    device: asset("lib/classes/gpio/device.ts"),
+    cli: asset("lib/classes/gpio/cli.ts"),
+    driver: asset("lib/classes/gpio/driver.ts"),
+    replay: asset("lib/classes/gpio/replay.ts"),
+  },
 };

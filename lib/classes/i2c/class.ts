@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The I2C adapter device (virtio 1.2, §5.15), as data.
+ * The I2C adapter device (virtio 1.2, §5.16), as data.
  *
  * No replay: each request is complete in itself.
  *

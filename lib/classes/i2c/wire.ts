@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Codes of the I2C adapter device (virtio 1.2, §5.15).
+ * Codes of the I2C adapter device (virtio 1.2, §5.16).
  *
  * @module
  */
