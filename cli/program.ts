@@ -32,9 +32,9 @@ Usage: viola COMMAND [OPTION]...   (viola help COMMAND lists its options)
 
   viola demo                       play two pieces into two virtual cards
   viola device CLASS --socket S    run a device that listens on S
-  viola attach CLASS --socket S --loopback /dev/loopback-N
-                                   connect the kernel's device to the one at S
+  viola attach CLASS --socket S --loopback /dev/loopback-N  connect the kernel's to it
   viola up FILE                    run the devices of a file (viola schema: format)
+  viola doctor [FILE]              tell what is there for viola, and what is missing
   viola forget NODE                close a node that attach keeps for the next viola
   viola --version
 
@@ -52,6 +52,7 @@ const COMMANDS: Record<string, () => Promise<(program: Command) => void | Promis
   device: async () => (await import("./device.ts")).addDevice,
   attach: async () => (await import("./attach.ts")).addAttach,
   up: async () => (await import("./up.ts")).addUp,
+  doctor: async () => (await import("./doctor.ts")).addDoctor,
   schema: async () => (await import("./schema.ts")).addSchema,
   forget: async () => (await import("./forget.ts")).addForget,
   store: async () => (await import("./store.ts")).addStore,

@@ -7,13 +7,7 @@
 import type { Command } from "commander";
 import type { Bridge, BridgeEvent } from "../lib/bridge/mod.ts";
 import type { DeviceEvent, DeviceRole } from "../lib/device/mod.ts";
-import {
-  loadSceneClasses,
-  readScene,
-  type Scene,
-  type SceneDevice,
-  SceneError,
-} from "../lib/scene/mod.ts";
+import { loadSceneClasses, type Scene, type SceneDevice } from "../lib/scene/mod.ts";
 import { RunningScene, type SceneEvent } from "../lib/scene/run.ts";
 import { loadRole } from "../lib/virtio/device_class.ts";
 import { reportEvent } from "./attach.ts";
@@ -25,11 +19,11 @@ import {
   statusOf,
   step,
   StopSignal,
-  UNREACHABLE,
   USAGE,
   usageOf,
 } from "./exit.ts";
 import { counted, Report } from "./report.ts";
+import { readSceneFile } from "./scene_file.ts";
 import { partsOf } from "./scene_parts.ts";
 import { makeFolder } from "./sockets_folder.ts";
 import { loadStoreStarter } from "./store.ts";
@@ -83,25 +77,13 @@ export function addUp(program: Command): void {
 
 async function runUp(path: string, options: UpOptions): Promise<void> {
   const report = new Report(options.json === true);
-  const scene = await readFile(path);
+  const scene = await readSceneFile(path, await loadSceneClasses());
   if (options.check) {
     for (const device of scene.devices) await checkOwn(device);
     const text = `${path} is valid: ${counted(scene.devices.length, "device")}`;
     return report.result({ event: "valid", devices: scene.devices.length }, [text]);
   }
   await up(path, scene, options, report);
-}
-
-/** Reads and checks a file. @throws {Failure} with status 1 for a mistake, 2 when it cannot be read */
-async function readFile(path: string): Promise<Scene> {
-  const text = await step(UNREACHABLE, `read ${path}`, () => Deno.readTextFile(path));
-  try {
-    return readScene(text, await loadSceneClasses());
-  } catch (error) {
-    if (!(error instanceof SceneError)) throw error;
-    const lines = error.problems.map(({ line, text }) => `${path}:${line}: ${text}`);
-    throw new Failure(USAGE, `Cannot use ${path}: ${counted(lines.length, "mistake")}`, lines);
-  }
 }
 
 /** @throws {Failure} when a device of viola's own cannot be made as the file says */
@@ -170,7 +152,7 @@ async function reload(
 ): Promise<void> {
   try {
     await systemd.reloading();
-    await running.change(await readFile(path));
+    await running.change(await readSceneFile(path, await loadSceneClasses()));
     report.fact({ event: "reloaded", text: path }, `${path} was read again`);
   } catch (error) {
     const text = messageOf(error);

@@ -69,6 +69,7 @@ Deno.test("viola attach does not load what other subcommands are made of", async
     "./forget.ts",
     "./store.ts",
     "./up.ts",
+    "./doctor.ts",
     "./schema.ts",
   ];
   const loaded = await loadedWith("cli/program.ts", (specifier) => !others.includes(specifier));
