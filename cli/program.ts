@@ -34,7 +34,7 @@ Usage: viola COMMAND [OPTION]...   (viola help COMMAND lists its options)
   viola device CLASS --socket S    run a device that listens on S
   viola attach CLASS --socket S --loopback /dev/loopback-N  connect the kernel's to it
   viola up FILE                    run the devices of a file (viola schema: format)
-  viola doctor [FILE]              tell what is there for viola, and what is missing
+  viola status, viola metrics, viola doctor [FILE]   how they are; what is missing
   viola forget NODE                close a node that attach keeps for the next viola
   viola --version
 
@@ -52,6 +52,8 @@ const COMMANDS: Record<string, () => Promise<(program: Command) => void | Promis
   device: async () => (await import("./device.ts")).addDevice,
   attach: async () => (await import("./attach.ts")).addAttach,
   up: async () => (await import("./up.ts")).addUp,
+  status: async () => (await import("./status.ts")).addStatus,
+  metrics: async () => (await import("./status.ts")).addMetrics,
   doctor: async () => (await import("./doctor.ts")).addDoctor,
   schema: async () => (await import("./schema.ts")).addSchema,
   forget: async () => (await import("./forget.ts")).addForget,

@@ -6,9 +6,12 @@
  */
 import type { Command } from "commander";
 import type { Bridge, BridgeEvent } from "../lib/bridge/mod.ts";
+import { controlPath, folderOf, makePrivate } from "../lib/bridge/store/path.ts";
 import type { DeviceEvent, DeviceRole } from "../lib/device/mod.ts";
 import { loadSceneClasses, type Scene, type SceneDevice } from "../lib/scene/mod.ts";
+import { metricsText } from "../lib/scene/metrics.ts";
 import { RunningScene, type SceneEvent } from "../lib/scene/run.ts";
+import { type DeviceStatus, SceneStatus } from "../lib/scene/status.ts";
 import { loadRole } from "../lib/virtio/device_class.ts";
 import { reportEvent } from "./attach.ts";
 import {
@@ -19,6 +22,7 @@ import {
   statusOf,
   step,
   StopSignal,
+  UNREACHABLE,
   USAGE,
   usageOf,
 } from "./exit.ts";
@@ -32,6 +36,7 @@ import { Systemd } from "./systemd.ts";
 /** The options as given. */
 export interface UpOptions {
   check?: boolean;
+  control?: string;
   json?: boolean;
   untilEof?: boolean;
 }
@@ -69,6 +74,10 @@ export function addUp(program: Command): void {
     .description("Run the devices of a scene file, until a signal.")
     .argument("<file>", "the scene, in TOML")
     .option("--check", "only check the file")
+    .option(
+      "--control <path>",
+      'the socket that viola status asks: by default\n"control" beside the store process\'s',
+    )
     .option("--json", "report as JSON lines")
     .option("--until-eof", "end at the end of standard input")
     .addHelpText("after", HELP)
@@ -107,16 +116,20 @@ async function up(path: string, scene: Scene, options: UpOptions, report: Report
   const folder = await makeFolder(stack);
   using systemd = new Systemd((name) => Deno.env.get(name));
   const ready = new Ready(scene.devices.map(({ name }) => name), () => void systemd.ready());
+  const status = new SceneStatus();
   const onEvent = (event: BridgeEvent): void => {
     reportEvent(report, event);
+    status.see(event);
     ready.see(event.device);
   };
   const bridge = await startBridge(scene, onEvent);
   stack.defer(() => bridge.close());
+  await startControl(options.control, stack, () => status.devices(bridge.counters()));
   const running = new RunningScene({
     ...await partsOf(bridge, stack, (device, event) => reportOwn(report, device, event)),
     report: (event) => {
       reportScene(report, event);
+      status.see(event);
       if (event.device !== null) ready.see(event.device);
     },
   }, folder);
@@ -141,6 +154,27 @@ async function startBridge(
   );
   await step(USAGE, "set up the lanes", () => bridge.ready());
   return bridge;
+}
+
+/** Answers `viola status` and `viola metrics`. */
+async function startControl(
+  named: string | undefined,
+  stack: AsyncDisposableStack,
+  devices: () => DeviceStatus[],
+): Promise<void> {
+  const { Reactor } = await load(() => import("../ffi/mod.ts"));
+  const { ControlServer } = await import("../lib/scene/control_server.ts");
+  const path = named ?? controlPath();
+  await step(UNREACHABLE, `listen on ${path}`, () => {
+    if (named === undefined) makePrivate(folderOf(path));
+    const reactor = stack.use(new Reactor());
+    stack.use(
+      new ControlServer(reactor, path, {
+        status: () => `${JSON.stringify({ devices: devices() })}\n`,
+        metrics: () => metricsText(devices()),
+      }),
+    );
+  });
 }
 
 /** Reads the file again. A file with mistakes changes nothing. */

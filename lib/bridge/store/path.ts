@@ -38,6 +38,11 @@ export function storePath(system: Surroundings = SYSTEM): string {
   return `${system.env("XDG_RUNTIME_DIR") || runtimeFolder(system)}/viola/store`;
 }
 
+/** The control socket of a `viola up`, beside that of the store process. */
+export function controlPath(system: Surroundings = SYSTEM): string {
+  return `${folderOf(storePath(system))}/control`;
+}
+
 function runtimeFolder({ uid, lstat }: Surroundings): string {
   const folder = `/run/user/${uid}`;
   try {

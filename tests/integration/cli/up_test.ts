@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // viola up, as a process: devices of its own and of others, with drivers on software nodes.
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import { EPOLLIN, Reactor, UnixSocket, WOULD_BLOCK } from "../../../ffi/mod.ts";
 import { can, rng } from "../../../lib/classes/mod.ts";
 import { type Guest, startGuest } from "../../../lib/guest/mod.ts";
+import type { DeviceStatus } from "../../../lib/scene/status.ts";
 import { SoftNode } from "../../../lib/loopback/mod.ts";
 import type { DeviceClass } from "../../../lib/virtio/device_class.ts";
 import type { Process } from "../../support/process.ts";
@@ -28,6 +29,11 @@ class Place implements AsyncDisposable {
     await using stack = new AsyncDisposableStack();
     const folder = stack.use(await TempFolder.create());
     return new Place(folder, stack.move());
+  }
+
+  /** So that the control socket is in the folder. */
+  get env(): Record<string, string> {
+    return { VIOLA_STORE: this.folder.file("viola/store") };
   }
 
   get file(): string {
@@ -99,7 +105,7 @@ Deno.test("viola up serves a scene, starts again what ends, and leaves nothing",
   );
   const { path, messages } = place.systemd();
   await using process = viola(["up", place.file, "--json"], {
-    env: { NOTIFY_SOCKET: path, WATCHDOG_USEC: "50000", TMPDIR: place.folder.path },
+    env: { ...place.env, NOTIFY_SOCKET: path, WATCHDOG_USEC: "50000", TMPDIR: place.folder.path },
   });
   await Promise.all([own.probe(PATIENCE_MS), foreign.probe(PATIENCE_MS)]);
   await entropy(own);
@@ -133,7 +139,7 @@ Deno.test("SIGHUP applies what has changed, and a mistake changes nothing", asyn
   await using place = await Place.create();
   const [same, late] = [await place.driver(rng, "same"), await place.driver(can, "late")];
   Deno.writeTextFileSync(place.file, place.section("rng", "same"));
-  await using process = viola(["up", place.file, "--json"]);
+  await using process = viola(["up", place.file, "--json"], { env: place.env });
   await same.probe(PATIENCE_MS);
 
   Deno.writeTextFileSync(place.file, `${place.section("rng", "same")}tuba = 1\n`);
@@ -158,6 +164,44 @@ Deno.test("SIGHUP applies what has changed, and a mistake changes nothing", asyn
   await wait(process, () => happened(process, "removed", "same"));
   process.signal("SIGINT");
   assertEquals((await process.end(PATIENCE_MS)).code, 0, process.report());
+});
+
+Deno.test("viola status and viola metrics tell how the devices are, until viola up ends", async () => {
+  await using place = await Place.create();
+  const guest = await place.driver(rng, "source");
+  const { env } = place;
+  Deno.writeTextFileSync(
+    place.file,
+    place.section("rng", "source") + place.section("can", "absent"),
+  );
+  await using early = viola(["status"], { env });
+  await assertFails(early, 2, /Cannot connect to .*viola\/control.*ENOENT/);
+
+  await using process = viola(["up", place.file, "--json"], { env });
+  await guest.probe(PATIENCE_MS);
+  await entropy(guest);
+  await wait(process, () => happened(process, "failed", "absent"));
+  await using status = viola(["status", "--json"], { env });
+  assertEquals((await status.end()).code, 0, status.report());
+  const { devices } = JSON.parse(status.stdout) as { devices: DeviceStatus[] };
+  assertEquals(devices.map(({ name, state }) => [name, state]).toSorted(), [
+    ["absent", "failed"],
+    ["source", "running"],
+  ]);
+  const [queue] = devices.find(({ name }) => name === "source")!.queues;
+  assert(Number(queue!.completions) > 0, status.stdout);
+
+  await using metrics = viola(["metrics"], { env });
+  assertEquals((await metrics.end()).code, 0, metrics.report());
+  assertMatch(metrics.stdout, /^viola_device_running\{device="source"\} 1$/m);
+  await using second = viola(["up", place.file], { env });
+  await assertFails(second, 2, /viola\/control.*EADDRINUSE/);
+
+  await using watch = viola(["status", "--watch"], { env });
+  await wait(watch, () => /^source +running +for .*DRIVER_OK/m.test(watch.stdout));
+  process.signal("SIGTERM");
+  assertEquals((await process.end(PATIENCE_MS)).code, 0, process.report());
+  await assertFails(watch, 2, /Cannot connect to .*viola\/control/);
 });
 
 Deno.test("viola up --check tells what is wrong, and where", async () => {

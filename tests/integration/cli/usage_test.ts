@@ -12,7 +12,17 @@ import { assertFails, viola, violaAs, violaBy } from "./viola.ts";
 const CLASSES = oneOf(DEVICE_CLASSES.map(({ name }) => name));
 const DEVICES = oneOf(DEVICE_CLASSES.filter(({ roles }) => roles.device).map(({ name }) => name));
 
-const COMMANDS = ["demo", "device", "attach", "up", "doctor", "schema", "forget"];
+const COMMANDS = [
+  "demo",
+  "device",
+  "attach",
+  "up",
+  "status",
+  "metrics",
+  "doctor",
+  "schema",
+  "forget",
+];
 
 Deno.test("viola --help tells the story in a screen", async () => {
   for (const args of [["--help"], [], ["help"]]) {

@@ -70,6 +70,7 @@ Deno.test("viola attach does not load what other subcommands are made of", async
     "./store.ts",
     "./up.ts",
     "./doctor.ts",
+    "./status.ts",
     "./schema.ts",
   ];
   const loaded = await loadedWith("cli/program.ts", (specifier) => !others.includes(specifier));
