@@ -173,8 +173,7 @@ serveBlocking<AccessContract>((options, report) => {
         schedule.remove(device);
         devices.delete(id);
       },
-      attach: (id, kicks) => devices.get(id)?.route(kicks),
-      detach: (id) => devices.get(id)?.route([]),
+      route: (id, kicks) => devices.get(id)?.route(kicks),
       release: (id) => devices.get(id)?.release(),
       needReset: (id, epoch) => devices.get(id)?.needReset(epoch),
     },

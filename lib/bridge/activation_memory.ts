@@ -12,6 +12,7 @@ import {
 } from "../virtio/features.ts";
 import { MAX_SEGMENTS, type RingLayout, splitRingLayout } from "../virtio/split_ring.ts";
 import type { DeviceState } from "../virtio/state.ts";
+import type { MemorySlot } from "../vhost_user/mod.ts";
 import type { Activation, ActivationRing, LaneDevice } from "./lane_messages.ts";
 import { isShadowed } from "./replay.ts";
 
@@ -105,6 +106,13 @@ export class ActivationMemory implements Disposable {
       eventIdx: hasFeature(features, VIRTIO_F_RING_EVENT_IDX),
       isTracked,
     };
+  }
+
+  /** The memory as a back-end is given it; none when there are no shadow queues. */
+  get slots(): MemorySlot[] {
+    if (this.memory === null) return [];
+    const [size, fd] = [this.memory.mapping.length, this.memory.fd.number];
+    return [{ guest: ACTIVATION_GUEST, user: ACTIVATION_GUEST, size, offset: 0, fd }];
   }
 
   #event(): number {

@@ -10,9 +10,9 @@ import type { DeviceSetup } from "./device_setup.ts";
 import { ownFeatures, type PresentedDevice } from "./presented.ts";
 import { RegisterSide } from "./register_side.ts";
 import { IsolateTimers, problemFrom, Runner } from "./runner.ts";
-import type { Event, ReportKind, Rules } from "./states.ts";
+import type { ReportKind, Rules } from "./states.ts";
 import { VhostUserSide } from "./vhost_user_side.ts";
-import { lookMsOf } from "./watchdog.ts";
+import { checkMsOf } from "./watchdog.ts";
 
 /** One bridged device. */
 export class BridgedDevice {
@@ -28,11 +28,12 @@ export class BridgedDevice {
     const onEvent = limitEvents(options.onEvent, () => performance.now(), options.eventRate);
     const setup = { ...options, onEvent };
     this.name = setup.name;
-    const dispatch = (event: Event): void => this.#runner.dispatch(event);
+    this.#runner = new Runner(rulesOf(setup));
+    this.done = this.#runner.done;
+    const { dispatch } = this.#runner;
     const report = (kind: ReportKind, text: string): void => {
       onEvent({ device: setup.name, kind, text, ms: performance.now() });
     };
-    const backEnd = new VhostUserSide({ setup, presented: () => this.#device, dispatch });
     this.#kernel = new RegisterSide(setup, {
       driver: (driver, needsReset, held) => dispatch({ on: "driver", driver, needsReset, held }),
       configWritten: (write, isHeld) => dispatch({ on: "config written", write, isHeld }),
@@ -42,9 +43,9 @@ export class BridgedDevice {
       ring: dispatch,
       failed: (error) => dispatch({ on: "lane failed", problem: problemFrom(error) }),
     });
+    const backEnd = new VhostUserSide({ setup, presented: () => this.#device, dispatch });
     const timers = new IsolateTimers();
-    this.#runner = new Runner(rulesOf(setup), { kernel: this.#kernel, backEnd, timers, report });
-    this.done = this.#runner.done;
+    this.#runner.start({ kernel: this.#kernel, backEnd, timers, report });
   }
 
   get #device(): PresentedDevice {
@@ -90,6 +91,6 @@ function rulesOf(setup: DeviceSetup): Rules {
     ownFeatures: ownFeatures(memory),
     replyMs: patience.replyMs,
     replayMs: Math.min(patience.streamMs, patience.requestMs),
-    lookMs: lookMsOf(patience),
+    checkMs: checkMsOf(patience),
   };
 }

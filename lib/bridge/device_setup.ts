@@ -61,22 +61,6 @@ export interface BackEndPatience extends QueueLimits {
 /** Default of {@linkcode BackEndPatience}. */
 export const PATIENCE: BackEndPatience = { replyMs: 2000, streamMs: 5000, requestMs: Infinity };
 
-/** The part of a lane that a device uses. */
-export type LanePort = Pick<
-  Lane,
-  | "ready"
-  | "add"
-  | "remove"
-  | "attach"
-  | "detach"
-  | "prepare"
-  | "go"
-  | "isDue"
-  | "configInterrupt"
-  | "release"
-  | "needReset"
->;
-
 /**
  * How loopback devices are checked and opened.
  *
@@ -108,7 +92,7 @@ export interface DeviceSetup {
   /** Holds the device's descriptors while no viola runs; null: nothing does, and the device ends with this process. */
   readonly store: DescriptorStore | null;
   readonly patience: BackEndPatience;
-  readonly lane: LanePort;
+  readonly lane: Lane;
   /** See `connectWithBackoff`. */
   readonly connect: typeof connectWithBackoff;
   readonly reactor: Reactor;

@@ -83,7 +83,7 @@ export class DirectQueue implements LaneQueue {
   detach(): void {}
 
   /** The back-end finds the chains in the driver's ring. */
-  reoffer(): number {
+  resubmit(): number {
     return this.#found ?? 0;
   }
 

@@ -8,7 +8,6 @@ import { asset, BlockingWorker } from "../../ffi/mod.ts";
 import type {
   AccessContract,
   AccessEvent,
-  Activation,
   LaneDevice,
   LaneOptions,
   RingContract,
@@ -28,29 +27,31 @@ export class Lane implements AsyncDisposable {
   /** Resolves when both Workers run; rejects, with neither left, when their threads cannot be placed as asked. */
   readonly ready: Promise<void>;
   readonly #listeners = new Map<number, LaneListener>();
-  readonly #access: BlockingWorker<AccessContract>;
-  readonly #rings: BlockingWorker<RingContract>;
+  /** Answers register accesses. */
+  readonly access: BlockingWorker<AccessContract>;
+  /** Serves rings. */
+  readonly rings: BlockingWorker<RingContract>;
 
   /** Begins to start both Workers; calls may be made at once. @throws {OsError} when there are no descriptors left */
   constructor(readonly options: LaneOptions) {
     const onFailure = (error: Error): void => {
       for (const listener of this.#listeners.values()) listener.failed(error);
     };
-    this.#access = new BlockingWorker<AccessContract>(asset("lib/bridge/access_worker.ts"), {
+    this.access = new BlockingWorker<AccessContract>(asset("lib/bridge/access_worker.ts"), {
       name: `the access Worker of lane ${options.name}`,
       init: options,
       onEvent: (event) => this.#listeners.get(event.id)?.access(event),
       onFailure,
     });
     try {
-      this.#rings = new BlockingWorker<RingContract>(asset("lib/bridge/ring_worker.ts"), {
+      this.rings = new BlockingWorker<RingContract>(asset("lib/bridge/ring_worker.ts"), {
         name: `the ring Worker of lane ${options.name}`,
         init: options,
         onEvent: (event) => this.#listeners.get(event.id)?.ring(event),
         onFailure,
       });
     } catch (error) {
-      void this.#access.close();
+      void this.access.close();
       throw error;
     }
     this.ready = this.#settled();
@@ -59,7 +60,7 @@ export class Lane implements AsyncDisposable {
 
   async #settled(): Promise<void> {
     try {
-      await all([this.#access.ready, this.#rings.ready]);
+      await all([this.access.ready, this.rings.ready]);
     } catch (error) {
       await this.close();
       throw error;
@@ -70,7 +71,7 @@ export class Lane implements AsyncDisposable {
   async add(device: LaneDevice, listener: LaneListener): Promise<void> {
     this.#listeners.set(device.id, listener);
     try {
-      await all([this.#rings.call("add", device), this.#access.call("add", device)]);
+      await all([this.rings.call("add", device), this.access.call("add", device)]);
     } catch (error) {
       await this.remove(device.id);
       throw error;
@@ -84,63 +85,14 @@ export class Lane implements AsyncDisposable {
    * @throws {Error} when a Worker hangs, and may still touch it
    */
   async remove(id: number): Promise<void> {
-    if (!this.#rings.failed) await this.#rings.call("remove", id);
-    if (!this.#access.failed) await this.#access.call("remove", id);
+    if (!this.rings.failed) await this.rings.call("remove", id);
+    if (!this.access.failed) await this.access.call("remove", id);
     this.#listeners.delete(id);
-  }
-
-  /** Creates the rings of a new back-end. @returns each ring's first index; null when a ring of the driver's is malformed */
-  async attach(activation: Activation): Promise<number[] | null> {
-    const bases = await this.#rings.call("attach", activation);
-    const kicks: number[] = [];
-    for (const { index, kick, slots } of activation.rings) if (slots === null) kicks[index] = kick;
-    await this.#access.call("attach", activation.id, kicks);
-    return bases;
-  }
-
-  /**
-   * Detaches a back-end; afterwards the ring Worker does not touch its memory or eventfds.
-   *
-   * @throws {Error} when the Worker hangs, and may still touch them
-   */
-  async detach(id: number): Promise<void> {
-    if (!this.#rings.failed) await this.#rings.call("detach", id);
-    if (!this.#access.failed) await this.#access.call("detach", id);
-  }
-
-  /** The back-end has started the shadow rings; "replayed" follows. */
-  prepare(id: number): Promise<void> {
-    return this.#rings.call("prepare", id);
-  }
-
-  /** The back-end has started all rings; "live" follows. */
-  go(id: number): Promise<void> {
-    return this.#rings.call("go", id);
-  }
-
-  /** Whether chains in flight in a queue should have come back by now. */
-  isDue(id: number, queue: number): Promise<boolean> {
-    return this.#rings.call("isDue", id, queue);
-  }
-
-  /** Raises a config interrupt. */
-  configInterrupt(id: number): Promise<void> {
-    return this.#rings.call("configInterrupt", id);
-  }
-
-  /** Answers the access that is held. */
-  async release(id: number): Promise<void> {
-    if (!this.#access.failed) await this.#access.call("release", id);
-  }
-
-  /** Sets DEVICE_NEEDS_RESET, unless the driver has reset the device since this epoch; the new status is reported. */
-  needReset(id: number, epoch: number): Promise<void> {
-    return this.#access.call("needReset", id, epoch);
   }
 
   /** Stops both Workers. */
   async close(): Promise<void> {
-    await Promise.all([this.#access.close(), this.#rings.close()]);
+    await Promise.all([this.access.close(), this.rings.close()]);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

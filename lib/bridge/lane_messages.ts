@@ -90,9 +90,7 @@ export interface AccessContract {
     /** Removes a device; the Worker does not touch its memory or descriptors afterwards. */
     remove(id: number): void;
     /** Routes QUEUE_NOTIFY to these eventfds, by queue; where one is missing, to that of the device. */
-    attach(id: number, kicks: readonly (number | undefined)[]): void;
-    /** Routes it to those of the device. */
-    detach(id: number): void;
+    route(id: number, kicks: readonly (number | undefined)[]): void;
     /** Answers the access that is held. */
     release(id: number): void;
     /** Sets DEVICE_NEEDS_RESET, unless the driver has reset the device since this epoch. */
@@ -113,10 +111,10 @@ export interface RingContract {
     attach(activation: Activation): number[] | null;
     /** Detaches a back-end; the Worker does not touch its memory or eventfds afterwards. */
     detach(id: number): void;
-    /** The back-end has started the shadow rings; "replayed" follows. */
-    prepare(id: number): void;
-    /** The back-end has started all rings; "live" follows. */
-    go(id: number): void;
+    /** The back-end has started the shadow rings: replays requests to it; "replayed" follows. */
+    replay(id: number): void;
+    /** The back-end has started all rings: resubmits the chains in flight; "live" follows. */
+    resume(id: number): void;
     /** Whether chains in flight in a queue should have come back by now. */
     isDue(id: number, queue: number): boolean;
     /** Raises a config interrupt. */
@@ -127,7 +125,7 @@ export interface RingContract {
 
 /** What the access Worker reports. */
 export type AccessEvent =
-  /** `held`: the driver waits for `Lane.release`. */
+  /** `held`: the driver waits for {@linkcode AccessContract} `release`. */
   | { id: number; kind: "status"; status: number; held: boolean }
   | { id: number; kind: "reset"; held: boolean }
   | { id: number; kind: "config"; offset: number; bytes: Uint8Array; held: boolean }

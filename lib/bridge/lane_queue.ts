@@ -49,7 +49,7 @@ export interface LaneQueue {
    * @returns how many chains there were
    * @throws {RingError} when a ring is malformed
    */
-  reoffer(): number;
+  resubmit(): number;
 
   /**
    * Serves one bounded batch.

@@ -7,9 +7,9 @@
  * of the back-end, a request to close) are noted, and decide what follows when the job has ended. When the device ends,
  * connecting is aborted and the connection closed, so that ending never waits for a back-end.
  *
- * From `attaching` to `detaching` is one activation, within one epoch of the driver. Its steps: the ring Worker attaches
- * to the driver's rings; the shadow rings are started; control requests are replayed; the rings in the driver's memory are
- * started and requests in flight resubmitted.
+ * From `activating` to `detaching` is one activation, within one epoch of the driver. In `activating` the ring Worker
+ * attaches to the driver's rings, the shadow rings are started, and control requests are replayed; in `resuming` the rings in
+ * the driver's memory are started and requests in flight resubmitted.
  *
  * The table lists which event leads from which phase to which others; any other event leaves the phase as it is. A test
  * compares the table with what the machine does.
@@ -24,38 +24,32 @@
  * | awaiting access | config written | connecting |
  * | awaiting access | driver | connecting |
  * | awaiting access | lane failed | closing |
- * | connecting | connect done | closing, negotiating |
+ * | connecting | connect done | activating, backing off, closing, preparing, waiting |
  * | connecting | connect failed | backing off, closing |
- * | negotiating | negotiate done | attaching, backing off, closing, preparing, waiting |
- * | negotiating | negotiate failed | backing off, closing |
  * | preparing | prepare done | backing off, closing, presenting |
  * | preparing | prepare failed | closing |
  * | presenting | present done | announcing, closing |
  * | presenting | present failed | closing |
- * | announcing | announce done | attaching, backing off, closing, waiting |
+ * | announcing | announce done | activating, backing off, closing, waiting |
  * | announcing | announce failed | closing |
  * | waiting | back-end lost | backing off |
  * | waiting | close | closing |
- * | waiting | driver | attaching |
+ * | waiting | driver | activating |
  * | waiting | lane failed | closing |
- * | waiting | read config done | attaching, closing |
+ * | waiting | read config done | activating, closing |
  * | waiting | read config failed | backing off, closing |
- * | waiting | write config done | attaching, closing |
+ * | waiting | write config done | activating, closing |
  * | waiting | write config failed | backing off, closing |
- * | attaching | attach done | detaching, starting |
- * | attaching | attach failed | detaching |
- * | starting | start done | detaching, replaying, stopping |
- * | starting | start failed | detaching |
- * | replaying | back-end error | detaching |
- * | replaying | back-end lost | detaching |
- * | replaying | close | detaching |
- * | replaying | driver error | stopping |
- * | replaying | driver | detaching, stopping |
- * | replaying | lane failed | detaching |
- * | replaying | replay done | detaching, resuming, stopping |
- * | replaying | replay failed | detaching, stopping |
- * | replaying | replayed | resuming |
- * | replaying | timer replay | detaching |
+ * | activating | activate done | detaching, resuming, stopping |
+ * | activating | activate failed | detaching, stopping |
+ * | activating | back-end error | detaching |
+ * | activating | back-end lost | detaching |
+ * | activating | close | detaching |
+ * | activating | driver error | stopping |
+ * | activating | driver | detaching, stopping |
+ * | activating | lane failed | detaching |
+ * | activating | replayed | resuming |
+ * | activating | timer replay | detaching |
  * | resuming | back-end error | detaching |
  * | resuming | back-end lost | detaching |
  * | resuming | close | detaching, stopping |
@@ -63,8 +57,8 @@
  * | resuming | driver | detaching, stopping |
  * | resuming | lane failed | detaching, stopping |
  * | resuming | live | running |
- * | resuming | look done | detaching, stopping |
- * | resuming | look failed | detaching, stopping |
+ * | resuming | check done | detaching, stopping |
+ * | resuming | check failed | detaching, stopping |
  * | resuming | read config done | stopping |
  * | resuming | read config failed | detaching |
  * | resuming | resume done | detaching, stopping |
@@ -77,8 +71,8 @@
  * | running | driver error | stopping |
  * | running | driver | stopping |
  * | running | lane failed | detaching, stopping |
- * | running | look done | detaching, stopping |
- * | running | look failed | detaching, stopping |
+ * | running | check done | detaching, stopping |
+ * | running | check failed | detaching, stopping |
  * | running | read config done | stopping |
  * | running | read config failed | detaching |
  * | running | resume done | detaching, stopping |
@@ -89,7 +83,7 @@
  * | stopping | stop failed | detaching |
  * | detaching | detach done | backing off, closing, resetting |
  * | detaching | detach failed | backing off, closing |
- * | resetting | reset device done | attaching, backing off, closing, connecting, waiting |
+ * | resetting | reset device done | activating, backing off, closing, connecting, waiting |
  * | resetting | reset device failed | backing off, closing |
  * | backing off | close | closing |
  * | backing off | lane failed | closing |
@@ -107,6 +101,7 @@ import {
   epochOf,
   FLAT_SIZE,
   isInterrupted,
+  isServing,
   leave,
   RETRY_MS,
   run,
@@ -115,52 +110,53 @@ import {
 } from "./machine_moves.ts";
 import type { Action, Event, PhaseName, Rules, State } from "./states.ts";
 
-/** What each phase does while no job is running; repeated until the machine must wait for an event. */
-const IDLE: { [P in PhaseName]?: (d: Draft) => void } = {
-  "restoring": leaveIfOver,
-  "awaiting access": leaveIfOver,
-  "connecting": leaveIfOver,
-  "negotiating": leaveIfOver,
-  "preparing": leaveIfOver,
-  "presenting": leaveIfOver,
-  "announcing": leaveIfOver,
+/** What follows in each phase when no job runs; repeated until the machine must wait for an event. */
+const NEXT: { [P in PhaseName]?: (d: Draft) => void } = {
+  "restoring": leaveIfNeeded,
+  "awaiting access": leaveIfNeeded,
+  "connecting": leaveIfNeeded,
+  "preparing": leaveIfNeeded,
+  "presenting": leaveIfNeeded,
+  "announcing": leaveIfNeeded,
   "waiting": (d) => {
-    if (d.end !== null || d.loss !== null) leave(d);
+    if (mustLeave(d)) leave(d);
     // What the driver has written comes first: it may change what becomes of its requests.
     else if (d.config.writes.length > 0 || !d.driver.isReady) syncConfig(d);
     else activate(d);
   },
-  "attaching": unwind,
-  "starting": unwind,
-  "replaying": (d) => {
-    if (d.phase.at !== "replaying") return;
+  "activating": (d) => {
+    if (d.phase.at !== "activating") return;
+    const { epoch, isReplayed } = d.phase;
     if (isInterrupted(d)) unwind(d);
-    else if (d.phase.isReplayed) {
-      enter(d, { at: "resuming", epoch: d.phase.epoch, isDue: false, isSlow: false });
-    }
+    else if (isReplayed) enter(d, { at: "resuming", epoch, isCheckDue: false, isSlow: false });
   },
   "resuming": serve,
   "running": serve,
   "stopping": unwind,
   "detaching": (d) => {
-    if (d.end !== null || d.loss !== null) leave(d);
+    if (mustLeave(d)) leave(d);
     else enter(d, { at: "resetting", epoch: epochOf(d) });
   },
-  "resetting": leaveIfOver,
-  "backing off": leaveIfOver,
+  "resetting": leaveIfNeeded,
+  "backing off": leaveIfNeeded,
 };
 
 /** In the phases where the back-end serves the driver, or is about to. */
 function serve(d: Draft): void {
-  if (!("isDue" in d.phase)) return;
+  if (!isServing(d.phase)) return;
   if (isInterrupted(d)) return unwind(d);
-  if (syncConfig(d) || !d.phase.isDue) return;
-  d.phase = { ...d.phase, isDue: false };
-  run(d, { do: "look" });
+  if (syncConfig(d) || !isServing(d.phase) || !d.phase.isCheckDue) return;
+  d.phase = { ...d.phase, isCheckDue: false };
+  run(d, { do: "check" });
 }
 
-function leaveIfOver(d: Draft): void {
-  if (d.end !== null || d.loss !== null) leave(d);
+/** Whether the back-end is lost, or the device ends. */
+function mustLeave({ end, loss }: Draft): boolean {
+  return end !== null || loss !== null;
+}
+
+function leaveIfNeeded(d: Draft): void {
+  if (mustLeave(d)) leave(d);
 }
 
 /** Moves through phases until the machine must wait for an event. */
@@ -168,7 +164,7 @@ function advance(d: Draft): void {
   let before: unknown = null;
   while (d.job === null && d.phase !== before) {
     before = d.phase;
-    IDLE[d.phase.at]?.(d);
+    NEXT[d.phase.at]?.(d);
   }
 }
 

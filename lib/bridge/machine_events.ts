@@ -12,8 +12,8 @@ import {
   epochOf,
   HELD_MS,
   isCurrent,
-  isInterrupted,
   isLeft,
+  isServing,
   problemOf,
   release,
   report,
@@ -40,28 +40,17 @@ import type {
 
 /** Phases of an activation. */
 const ACTIVE: ReadonlySet<PhaseName> = new Set<PhaseName>([
-  "attaching",
-  "starting",
-  "replaying",
+  "activating",
   "resuming",
   "running",
   "stopping",
 ]);
 
 /** Phases in which a back-end is being started; a reset by the driver does not wait for it. */
-const STARTING: ReadonlySet<PhaseName> = new Set<PhaseName>([
-  "starting",
-  "replaying",
-  "resuming",
-]);
+const STARTING: ReadonlySet<PhaseName> = new Set<PhaseName>(["activating", "resuming"]);
 
 /** Jobs that use what the driver has set up: a reset by the driver may make them fail. */
-const FAIL_ON_RESET: ReadonlySet<JobName> = new Set<JobName>([
-  "attach",
-  "replay",
-  "resume",
-  "look",
-]);
+const FAIL_ON_RESET: ReadonlySet<JobName> = new Set<JobName>(["activate", "resume", "check"]);
 
 /** Jobs whose failure ends the device. */
 const VITAL: ReadonlySet<JobName> = new Set<JobName>(["restore", "prepare", "present", "announce"]);
@@ -75,11 +64,8 @@ const ON_DONE: DoneHandlers = {
     if (found !== null) restore(d, found);
     else if (d.end === null) enter(d, { at: "connecting" });
   },
-  "connect": (d) => {
+  "connect": (d, backEnd) => {
     d.isConnected = true;
-    if (d.end === null) enter(d, { at: "negotiating" });
-  },
-  "negotiate": (d, backEnd) => {
     if (d.end === null && d.loss === null) acceptBackEnd(d, backEnd);
   },
   "prepare": (d) => {
@@ -97,19 +83,14 @@ const ON_DONE: DoneHandlers = {
     d.actions.push({ do: "expect driver" });
     enterWaiting(d);
   },
-  "attach": (d, hasRings) => {
+  "activate": (d, hasRings) => {
     if (!hasRings) enter(d, { at: "detaching", epoch: epochOf(d) });
-    else if (!isInterrupted(d)) enter(d, { at: "starting", epoch: epochOf(d) });
+    else setTimer(d, "replay", d.rules.replayMs);
   },
-  "start": (d) => {
-    if (!isInterrupted(d)) {
-      enter(d, { at: "replaying", epoch: epochOf(d), isReplayed: false });
-    }
-  },
-  "look": (d, finding) => {
-    setTimer(d, "look", d.rules.lookMs);
+  "check": (d, finding) => {
+    setTimer(d, "check", d.rules.checkMs);
     if (finding.kind === "stuck" && isCurrent(d)) d.loss ??= problemOf(finding.text);
-    if (finding.kind !== "slow" || !("isSlow" in d.phase) || d.phase.isSlow) return;
+    if (finding.kind !== "slow" || !isServing(d.phase) || d.phase.isSlow) return;
     report(d, "waiting", finding.text);
     d.phase = { ...d.phase, isSlow: true };
   },
@@ -221,7 +202,8 @@ function failed(d: Draft, job: JobName, problem: Problem): void {
     d.end ??= problem;
   } else if (job === "free") finish(d);
   else if (!isFromReset) d.loss ??= problem;
-  if (job === "start" && problem.fault !== "late" && isCurrent(d) && d.end === null) shrinkRings(d);
+  const isBackEnds = problem.fault === "lost" || problem.fault === "refused";
+  if (job === "activate" && isBackEnds && isCurrent(d) && d.end === null) shrinkRings(d);
   if (job !== "write config") return;
   const { sent, writes } = d.config;
   d.config = { ...d.config, writes: writes.reduce(withWrite, sent), sent: [] };
@@ -274,11 +256,11 @@ function noteDriver(d: Draft, { driver, needsReset, held }: EventOf<"driver">): 
 
 // ---- the back-end, and the ring Worker ----
 
-function noteLive(d: Draft, { requeued, replayed }: EventOf<"live">): void {
+function noteLive(d: Draft, { resubmitted, replayed }: EventOf<"live">): void {
   const { phase } = d;
   if (phase.at !== "resuming" || !isCurrent(d)) return;
   d.actions.push({ do: "count", counter: "replays", by: replayed });
-  const text = `resumed: ${many(requeued, "in-flight request")} resubmitted, ` +
+  const text = `resumed: ${many(resubmitted, "in-flight request")} resubmitted, ` +
     `${many(replayed, "control request")} replayed`;
   if (d.driver.isServed) report(d, "resumed", text);
   else report(d, "running", "the back-end serves the driver");
@@ -307,12 +289,12 @@ const TIMEOUTS: { [T in Timer]: (d: Draft) => void } = {
     } else release(d);
   },
   "replay": (d) => {
-    if (d.phase.at !== "replaying") return;
+    if (d.phase.at !== "activating") return;
     const text = "it did not answer the replayed control requests in time";
     d.loss ??= problemOf(`Cannot use the back-end of ${d.rules.name}: ${text}`);
   },
-  "look": (d) => {
-    if ("isDue" in d.phase) d.phase = { ...d.phase, isDue: true };
+  "check": (d) => {
+    if (isServing(d.phase)) d.phase = { ...d.phase, isCheckDue: true };
   },
   "stop": (d) => closeFrontEnd(d),
 };
@@ -323,11 +305,11 @@ function end(d: Draft, why: "close" | Problem): void {
   d.end = why;
   if (why !== "close") report(d, "error", why.text);
   if (d.job === "connect") d.actions.push({ do: "abort connect" });
-  else if (!isServing(d)) closeFrontEnd(d);
+  else if (!hasAllRings(d)) closeFrontEnd(d);
 }
 
 /** Whether the back-end has started all rings, so that it is stopped in order. */
-function isServing({ phase, job }: Draft): boolean {
+function hasAllRings({ phase, job }: Draft): boolean {
   return phase.at === "running" || (phase.at === "resuming" && job !== "resume");
 }
 
@@ -356,7 +338,7 @@ const HANDLERS: { [On in Event["on"]]: (d: Draft, event: EventOf<On>) => void } 
     if (epoch === d.driver.epoch) demandReset(d);
   },
   "replayed": (d) => {
-    if (d.phase.at === "replaying") d.phase = { ...d.phase, isReplayed: true };
+    if (d.phase.at === "activating") d.phase = { ...d.phase, isReplayed: true };
   },
   "live": noteLive,
   "replay refused": (d, { text }) => report(d, "error", text),
@@ -365,7 +347,7 @@ const HANDLERS: { [On in Event["on"]]: (d: Draft, event: EventOf<On>) => void } 
     if (d.isConnected) d.loss ??= problemOf(text);
   },
   "back-end lost": (d, { problem }) => {
-    if (d.isConnected) d.loss ??= problem;
+    if (d.isConnected || d.job === "connect") d.loss ??= problem; // it may come just before the job's end
   },
   "config changed": (d) => {
     d.config = { ...d.config, isStale: true };

@@ -15,6 +15,7 @@ import type {
   PhaseName,
   Problem,
   ReportKind,
+  ServingPhase,
   State,
   Timer,
 } from "./states.ts";
@@ -46,24 +47,23 @@ export const STOP_MS = 1000;
 /** The timer that belongs to a phase. */
 const TIMERS: Partial<Record<PhaseName, Timer>> = {
   "awaiting access": "first access",
-  "replaying": "replay",
-  "resuming": "look",
-  "running": "look",
+  "activating": "replay",
+  "resuming": "check",
+  "running": "check",
   "stopping": "stop",
   "backing off": "retry",
 };
 
-/** Phases in which the back-end has rings. */
-const HAS_RINGS: ReadonlySet<PhaseName> = new Set<PhaseName>([
-  "starting",
-  "replaying",
+/** Phases in which the back-end may have rings. */
+const MAY_HAVE_RINGS: ReadonlySet<PhaseName> = new Set<PhaseName>([
+  "activating",
   "resuming",
   "running",
 ]);
 
-/** Creates a problem from a text. */
+/** A back-end that is not fit for its device. */
 export function problemOf(text: string): Problem {
-  return { text, fault: "other", cause: new Error(text) };
+  return { text, fault: "refused", cause: new Error(text) };
 }
 
 export function report(d: Draft, kind: ReportKind, text: string): void {
@@ -95,6 +95,11 @@ export function isCurrent(d: State): boolean {
   return "epoch" in d.phase && d.driver.isReady && d.driver.epoch === d.phase.epoch;
 }
 
+/** Whether the back-end has its rings, and serves the driver or is about to. */
+export function isServing(phase: Phase): phase is ServingPhase {
+  return phase.at === "resuming" || phase.at === "running";
+}
+
 /** Whether the activation must end. */
 export function isInterrupted(d: State): boolean {
   return d.end !== null || d.loss !== null || !isCurrent(d);
@@ -105,21 +110,15 @@ const ENTRIES: { [P in PhaseName]?: (d: Draft) => void } = {
   "restoring": (d) => run(d, { do: "restore" }),
   "awaiting access": (d) => setTimer(d, "first access", FIRST_ACCESS_MS),
   "connecting": (d) => run(d, { do: "connect", replyMs: d.history.replyMs }),
-  "negotiating": (d) => run(d, { do: "negotiate" }),
   "preparing": (d) => run(d, { do: "prepare" }),
   "presenting": (d) => run(d, { do: "present" }),
   "announcing": (d) => run(d, { do: "announce" }),
-  "attaching": (d) => {
+  "activating": (d) => {
     const { flatSize } = d.history;
-    run(d, { do: "attach", epoch: epochOf(d), features: acceptedFeatures(d), flatSize });
-  },
-  "starting": (d) => run(d, { do: "start" }),
-  "replaying": (d) => {
-    setTimer(d, "replay", d.rules.replayMs);
-    run(d, { do: "replay" });
+    run(d, { do: "activate", epoch: epochOf(d), features: acceptedFeatures(d), flatSize });
   },
   "resuming": (d) => {
-    setTimer(d, "look", d.rules.lookMs);
+    setTimer(d, "check", d.rules.checkMs);
     run(d, { do: "resume" });
   },
   "stopping": (d) => {
@@ -199,7 +198,7 @@ export function leave(d: Draft): void {
 /** Reports the loss of the back-end and backs off, longer each time unless a back-end served in between. */
 function lose(d: Draft, problem: Problem): void {
   const { text, fault } = problem;
-  if (d.device === null && fault === "other") {
+  if (d.device === null && fault !== "late" && fault !== "lost") {
     d.end = problem; // the first back-end does not fit the device class: retrying would not help
     return;
   }
@@ -233,7 +232,9 @@ function extendReplyDeadline(d: Draft): void {
 export function activate(d: Draft): void {
   const { driver, backEnd, rules } = d;
   const missing = driver.features & ~(backEnd!.features | rules.ownFeatures);
-  if (missing === 0n) return enter(d, { at: "attaching", epoch: driver.epoch });
+  if (missing === 0n) {
+    return enter(d, { at: "activating", epoch: driver.epoch, isReplayed: false });
+  }
   report(
     d,
     "error",
@@ -253,7 +254,7 @@ export function demandReset(d: Draft): void {
 /** Ends an activation: stops the rings in order if the back-end has any and is connected. */
 export function unwind(d: Draft): void {
   const epoch = epochOf(d);
-  const canStop = d.isConnected && d.loss === null && HAS_RINGS.has(d.phase.at);
+  const canStop = d.isConnected && d.loss === null && MAY_HAVE_RINGS.has(d.phase.at);
   // With a descriptor store the next process resubmits what the back-end has in flight, as after a crash.
   enter(d, { at: canStop && !isLeft(d) ? "stopping" : "detaching", epoch });
 }

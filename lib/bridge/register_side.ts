@@ -185,11 +185,13 @@ export class RegisterSide implements KernelSide {
   }
 
   async release(_held: Held): Promise<void> {
-    await this.#setup.lane.release(this.#setup.id);
+    const { id, lane: { access } } = this.#setup;
+    if (!access.failed) await access.call("release", id);
   }
 
   async needsReset(epoch: number): Promise<void> {
-    await this.#setup.lane.needReset(this.#setup.id, epoch);
+    const { id, lane } = this.#setup;
+    await lane.access.call("needReset", id, epoch);
   }
 
   // ---- the device towards the driver ----
@@ -210,7 +212,8 @@ export class RegisterSide implements KernelSide {
   }
 
   async configInterrupt(): Promise<void> {
-    await this.#setup.lane.configInterrupt(this.#setup.id);
+    const { id, lane } = this.#setup;
+    await lane.rings.call("configInterrupt", id);
   }
 
   count(counter: Counter, by: number): void {

@@ -6,8 +6,17 @@
  *
  * @module
  */
-import { Epoll, EPOLLET, EPOLLIN, OWNER_KEY, PeerSignal, type Report } from "../../ffi/mod.ts";
-import type { Activation, LaneDevice, RingEvent } from "./lane_messages.ts";
+import {
+  type BlockingService,
+  Epoll,
+  EPOLLET,
+  EPOLLIN,
+  type Handlers,
+  OWNER_KEY,
+  PeerSignal,
+  type Report,
+} from "../../ffi/mod.ts";
+import type { Activation, LaneDevice, RingContract, RingEvent } from "./lane_messages.ts";
 import { CALL, KICK } from "./lane_queue.ts";
 import { loadReplay } from "./replay.ts";
 import { LaneRings } from "./rings.ts";
@@ -23,8 +32,24 @@ function keyOf(device: number, queue: number, call: boolean): number {
 }
 
 /** See the module. */
-export class RingLane {
+export class RingLane implements BlockingService<RingContract> {
   readonly epoll: Epoll = Epoll.create();
+  readonly handlers: Handlers<RingContract> = {
+    add: (device) => this.#add(device),
+    remove: (id) => this.#remove(id),
+    attach: (activation) => this.#attach(activation),
+    detach: (id) => this.#detach(id),
+    replay: (id) => {
+      this.#of(id).replay();
+      this.#serve();
+    },
+    resume: (id) => {
+      this.#of(id).resume();
+      this.#serve();
+    },
+    isDue: (id, queue) => this.#of(id).isDue(queue),
+    configInterrupt: (id) => this.#of(id).configInterrupt(),
+  };
   readonly #signal = PeerSignal.create();
   readonly #devices = new Map<number, LaneRings>();
   readonly #calls = new Map<number, readonly number[]>();
@@ -32,7 +57,7 @@ export class RingLane {
 
   constructor(readonly report: Report<RingEvent>) {}
 
-  async add(device: LaneDevice): Promise<void> {
+  async #add(device: LaneDevice): Promise<void> {
     const replay = await loadReplay(device.replay?.url ?? null);
     const rings = new LaneRings(device, replay, this.#signal, this.report);
     this.#devices.set(device.id, rings);
@@ -43,19 +68,18 @@ export class RingLane {
     }
   }
 
-  remove(id: number): void {
+  #remove(id: number): void {
     const rings = this.#devices.get(id);
     if (rings === undefined) return;
-    this.detach(id);
+    this.#detach(id);
     for (const queue of rings.shadowed) this.epoll.remove(rings.device.kicks[queue]!);
     rings.close();
     this.#schedule.remove(rings);
     this.#devices.delete(id);
   }
 
-  /** Creates the rings of a new back-end. @returns each ring's first index; null when a ring of the driver's is malformed */
-  attach(activation: Activation): number[] | null {
-    this.detach(activation.id);
+  #attach(activation: Activation): number[] | null {
+    this.#detach(activation.id);
     const bases = this.#of(activation.id).attach(activation);
     if (bases === null) return null;
     for (const ring of activation.rings) {
@@ -65,32 +89,10 @@ export class RingLane {
     return bases;
   }
 
-  detach(id: number): void {
+  #detach(id: number): void {
     for (const call of this.#calls.get(id) ?? []) this.epoll.remove(call);
     this.#calls.delete(id);
     this.#of(id).detach();
-  }
-
-  /** The back-end has started the shadow rings. */
-  prepare(id: number): void {
-    this.#of(id).prepare();
-    this.#serve();
-  }
-
-  /** The back-end has started all rings: resubmits the chains in flight, then serves new ones. */
-  go(id: number): void {
-    this.#of(id).go();
-    this.#serve();
-  }
-
-  /** Whether chains in flight in a queue should have come back by now. */
-  isDue(id: number, queue: number): boolean {
-    return this.#of(id).isDue(queue);
-  }
-
-  /** Raises a config interrupt. */
-  configInterrupt(id: number): void {
-    this.#of(id).configInterrupt();
   }
 
   #of(id: number): LaneRings {

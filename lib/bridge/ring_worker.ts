@@ -10,20 +10,5 @@ import { RingLane } from "./ring_lane.ts";
 
 serveBlocking<RingContract>((options, report) => {
   placeThread(options);
-  const lane = new RingLane(report);
-  return {
-    epoll: lane.epoll,
-    handlers: {
-      add: (device) => lane.add(device),
-      remove: (id) => lane.remove(id),
-      attach: (activation) => lane.attach(activation),
-      detach: (id) => lane.detach(id),
-      prepare: (id) => lane.prepare(id),
-      go: (id) => lane.go(id),
-      isDue: (id, queue) => lane.isDue(id, queue),
-      configInterrupt: (id) => lane.configInterrupt(id),
-    },
-    turn: (n) => lane.turn(n),
-    close: () => lane.close(),
-  };
+  return new RingLane(report);
 });

@@ -4,9 +4,9 @@
  *
  * | the back-end is | until |
  * | --- | --- |
- * | attached | it has started its shadow rings ({@linkcode LaneRings.prepare}) |
- * | preparing | it has answered the requests replayed before the chains in flight |
- * | prepared | it has started all rings ({@linkcode LaneRings.go}) |
+ * | attached | it has started its shadow rings ({@linkcode LaneRings.replay}) |
+ * | replaying | it has answered the requests replayed before the chains in flight |
+ * | replayed | it has started all rings ({@linkcode LaneRings.resume}) |
  * | resuming | the chains in flight are resubmitted, and it has answered the remaining replayed requests |
  * | live | it is detached ({@linkcode LaneRings.detach}), as it can be in any phase |
  *
@@ -32,8 +32,8 @@ import { SlotLayout } from "./slots.ts";
 
 /** A back-end's phase; see the module. */
 type Phase =
-  | { readonly is: "attached" | "prepared" | "live" }
-  | { readonly is: "preparing" | "resuming"; readonly requests: ReplayRequests };
+  | { readonly is: "attached" | "replayed" | "live" }
+  | { readonly is: "replaying" | "resuming"; readonly requests: ReplayRequests };
 
 /** The current back-end. */
 interface BackEnd {
@@ -42,7 +42,7 @@ interface BackEnd {
   readonly kicks: number[];
   /** Event queues with buffers that it was not kicked for, as the driver had not kicked yet. */
   readonly unkicked: Set<number>;
-  requeued: number;
+  resubmitted: number;
   replayed: number;
 }
 
@@ -171,7 +171,7 @@ export class LaneRings implements Scheduled {
         phase: { is: "attached" },
         kicks,
         unkicked: new Set(),
-        requeued: 0,
+        resubmitted: 0,
         replayed: 0,
       };
       return bases;
@@ -207,20 +207,20 @@ export class LaneRings implements Scheduled {
   }
 
   /** After the shadow rings are started: replays the requests that come before the chains in flight. */
-  prepare(): void {
+  replay(): void {
     if (this.#backEnd?.phase.is !== "attached") return;
-    this.#replay("preparing", this.#life!.replay.before());
+    this.#replay("replaying", this.#life!.replay.before());
   }
 
   /** After all rings are started: resubmits chains in flight, replays the remaining requests, then serves the control queue. */
-  go(): void {
-    if (this.#backEnd?.phase.is !== "prepared") return;
+  resume(): void {
+    if (this.#backEnd?.phase.is !== "replayed") return;
     const { control, replay } = this.#life!;
-    if (this.#reoffer((queue) => queue !== control)) this.#replay("resuming", replay.after());
+    if (this.#resubmit((queue) => queue !== control)) this.#replay("resuming", replay.after());
   }
 
   /** Sends requests of viola's own; when the last is answered, {@linkcode LaneRings.#advance} follows. */
-  #replay(is: "preparing" | "resuming", messages: Uint8Array<ArrayBuffer>[]): void {
+  #replay(is: "replaying" | "resuming", messages: Uint8Array<ArrayBuffer>[]): void {
     const { control } = this.#life!;
     const backEnd = this.#backEnd!;
     const requests = new ReplayRequests(control, control === null ? [] : messages, this.replayRole);
@@ -245,21 +245,21 @@ export class LaneRings implements Scheduled {
   #advance(): void {
     const { control } = this.#life!;
     const backEnd = this.#backEnd!;
-    if (backEnd.phase.is === "preparing") {
-      backEnd.phase = { is: "prepared" };
+    if (backEnd.phase.is === "replaying") {
+      backEnd.phase = { is: "replayed" };
       this.report({ id: this.device.id, on: "replayed" });
-    } else if (this.#reoffer((queue) => queue === control)) this.#goLive(backEnd);
+    } else if (this.#resubmit((queue) => queue === control)) this.#goLive(backEnd);
   }
 
   /** Resubmits the chains in flight of some queues, in their old order. @returns false when a queue was reset or malformed */
-  #reoffer(which: (queue: LaneQueue) => boolean): boolean {
+  #resubmit(which: (queue: LaneQueue) => boolean): boolean {
     for (const queue of this.#life!.queues) {
       if (queue === undefined || !which(queue)) continue;
       if (!this.#beginUse(queue)) return false;
       try {
-        const count = queue.reoffer();
-        this.#backEnd!.requeued += count;
-        this.#driver.state.queues[queue.index]!.count(RING_QUEUE_COUNTERS.requeued, count);
+        const count = queue.resubmit();
+        this.#backEnd!.resubmitted += count;
+        this.#driver.state.queues[queue.index]!.count(RING_QUEUE_COUNTERS.resubmitted, count);
       } catch (error) {
         this.#reportMalformed(queue, error as Error);
         return false;
@@ -273,9 +273,9 @@ export class LaneRings implements Scheduled {
 
   /** Starts serving. Every ring is looked at once from both ends, as signals may have been missed until now. */
   #goLive(backEnd: BackEnd): void {
-    const { requeued, replayed } = backEnd;
+    const { resubmitted, replayed } = backEnd;
     backEnd.phase = { is: "live" };
-    this.report({ id: this.device.id, on: "live", requeued, replayed });
+    this.report({ id: this.device.id, on: "live", resubmitted, replayed });
     for (const queue of this.#life!.queues) {
       if (queue === undefined) continue;
       if (queue.mayMissInterrupt) this.#mayMissInterrupt = true;

@@ -27,24 +27,25 @@ import type {
 
 /** The back-ends of a device, one after the other. */
 export interface BackEndSide {
-  /** Connects, without a deadline. @param replyMs Deadline for each reply, in milliseconds */
-  connect(replyMs: number): Promise<void>;
+  /**
+   * Connects, without a deadline, and does the handshake. If that fails the connection is closed.
+   *
+   * @param replyMs Deadline for each reply, in milliseconds
+   */
+  connect(replyMs: number): Promise<Offer>;
   /** Aborts {@linkcode connect}. */
   abort(): void;
-  negotiate(): Promise<Offer>;
   /** Closes the connection. */
   close(): void;
   /**
-   * Creates an activation's memory.
+   * Creates an activation's memory, starts the shadow rings and begins the replay.
    *
    * @param flatSize See `FLAT_SIZE`
-   * @returns whether the ring Worker could attach to the driver's rings
+   * @returns whether the ring Worker could attach to the driver's rings; if not, nothing is started
    */
-  attach(epoch: number, features: bigint, flatSize: number): Promise<boolean>;
-  start(): Promise<void>;
-  replay(): Promise<void>;
+  activate(epoch: number, features: bigint, flatSize: number): Promise<boolean>;
   resume(): Promise<void>;
-  look(): Promise<Finding>;
+  check(): Promise<Finding>;
   stop(): Promise<void>;
   detach(): Promise<void>;
   /** Resets the back-end if it supports that. @param epoch The epoch that has ended */
@@ -73,16 +74,13 @@ const JOBS: {
 } = {
   "restore": ({ kernel }) => kernel.restore(),
   "connect": ({ backEnd }, { replyMs }) => backEnd.connect(replyMs),
-  "negotiate": ({ backEnd }) => backEnd.negotiate(),
   "prepare": ({ kernel }) => kernel.prepare(),
   "present": ({ kernel }, _, state) => kernel.present(state.backEnd!),
   "announce": ({ kernel }) => kernel.announce(),
-  "attach": ({ backEnd }, { epoch, features, flatSize }) =>
-    backEnd.attach(epoch, features, flatSize),
-  "start": ({ backEnd }) => backEnd.start(),
-  "replay": ({ backEnd }) => backEnd.replay(),
+  "activate": ({ backEnd }, { epoch, features, flatSize }) =>
+    backEnd.activate(epoch, features, flatSize),
   "resume": ({ backEnd }) => backEnd.resume(),
-  "look": ({ backEnd }) => backEnd.look(),
+  "check": ({ backEnd }) => backEnd.check(),
   "write config": ({ backEnd }, { writes }) => backEnd.writeConfig(writes),
   "read config": ({ backEnd }) => backEnd.readConfig(),
   "stop": ({ backEnd }) => backEnd.stop(),
@@ -122,37 +120,39 @@ const EFFECTS: {
 export class Runner {
   /** Settles when the device has ended: resolves after `close`, rejects after a failure. */
   readonly done: Promise<void>;
-  readonly #ports: Ports;
+  /** Set by {@linkcode start}. */
+  #ports!: Ports;
+  readonly #first: readonly Action[];
   readonly #done = Promise.withResolvers<void>();
   readonly #events: Event[] = [];
   #state: State;
   #isStepping = true;
   #isBackEndConnected = false;
 
-  /** Starts the state machine. */
-  constructor(rules: Rules, ports: Ports) {
-    this.#ports = ports;
+  /** {@linkcode start} starts it. */
+  constructor(rules: Rules) {
     this.done = this.#done.promise;
     this.done.catch(() => {}); // reported to those who await it; unawaited it must not end the process
-    const [state, actions] = begin(rules);
-    this.#state = state;
-    // In a microtask: the ports may dispatch events only after the caller has the new Runner.
-    queueMicrotask(() => {
-      this.#act(actions);
-      this.#isStepping = false;
-      this.#drain();
-    });
+    [this.#state, this.#first] = begin(rules);
+  }
+
+  /** Starts the state machine on these ports; they may dispatch events before. */
+  start(ports: Ports): void {
+    this.#ports = ports;
+    this.#act(this.#first);
+    this.#isStepping = false;
+    this.#drain();
   }
 
   get state(): State {
     return this.#state;
   }
 
-  /** Queues an event for the state machine. */
-  dispatch(event: Event): void {
+  /** Queues an event for the state machine. A function by itself: it is handed on as a listener. */
+  readonly dispatch = (event: Event): void => {
     this.#events.push(event);
     if (!this.#isStepping) this.#drain();
-  }
+  };
 
   /** Handles events in order: one caused by an action waits until all actions of the current event are carried out. */
   #drain(): void {
@@ -225,9 +225,12 @@ export class Runner {
 /** Converts an error to the machine's {@linkcode Problem}. */
 export function problemFrom(error: unknown): Problem {
   const cause = error instanceof Error ? error : new Error(String(error));
-  const fault = cause instanceof VhostUserError ? cause.fault : "";
-  const kind = fault === "late" || fault === "lost" ? fault : "other";
-  return { text: cause.message, fault: kind, cause };
+  return { text: cause.message, fault: faultOf(cause), cause };
+}
+
+function faultOf(cause: Error): Problem["fault"] {
+  if (!(cause instanceof VhostUserError) || cause.fault === "closed") return "other";
+  return cause.fault === "late" || cause.fault === "lost" ? cause.fault : "refused";
 }
 
 /** Timers of this isolate. */

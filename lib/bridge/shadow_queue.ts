@@ -151,7 +151,7 @@ export class ShadowQueue implements LaneQueue {
     return placed;
   }
 
-  reoffer(): number {
+  resubmit(): number {
     this.blame = "driver";
     const { state, scratch: { chain }, watch } = this.#parts;
     const heads = state.headsInFlight();

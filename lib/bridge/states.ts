@@ -26,14 +26,17 @@ export interface Rules {
   /** The deadline for the replayed requests, in milliseconds. */
   readonly replayMs: number;
   /** Time between two checks of a back-end that serves, in milliseconds. */
-  readonly lookMs: number;
+  readonly checkMs: number;
 }
 
 /** Something that went wrong. */
 export interface Problem {
   readonly text: string;
-  /** `late`: no reply in time. `lost`: the connection ended. `other`: all the rest. */
-  readonly fault: "late" | "lost" | "other";
+  /**
+   * `late`: no reply in time. `lost`: the connection ended. `refused`: the back-end refused something, or replied with what is
+   * malformed or does not fit. `other`: it is not the back-end's.
+   */
+  readonly fault: "late" | "lost" | "refused" | "other";
   /** The original error; the device's `done` promise rejects with it. */
   readonly cause: Error;
 }
@@ -117,23 +120,30 @@ export interface History {
 /** The phase a device is in, with the data that exists only in that phase. */
 export type Phase =
   | { readonly at: InactivePhase }
-  | { readonly at: ActivationPhase; readonly epoch: number }
-  | { readonly at: "replaying"; readonly epoch: number; readonly isReplayed: boolean }
+  | { readonly at: EndingPhase; readonly epoch: number }
   | {
-    readonly at: "resuming" | "running";
+    readonly at: "activating";
     readonly epoch: number;
-    /** The next check of the back-end is due. */
-    readonly isDue: boolean;
-    /** A slow queue was reported in this activation. */
-    readonly isSlow: boolean;
-  };
+    /** The requests that come before those in flight have been replayed. */
+    readonly isReplayed: boolean;
+  }
+  | ServingPhase;
+
+/** The back-end has its rings, and serves the driver or is about to. */
+export interface ServingPhase {
+  readonly at: "resuming" | "running";
+  readonly epoch: number;
+  /** The next check of the back-end is due. */
+  readonly isCheckDue: boolean;
+  /** A slow queue was reported in this activation. */
+  readonly isSlow: boolean;
+}
 
 /** Phases in which the back-end serves no rings. */
 export type InactivePhase =
   | "restoring"
   | "awaiting access"
   | "connecting"
-  | "negotiating"
   | "preparing"
   | "presenting"
   | "announcing"
@@ -143,10 +153,8 @@ export type InactivePhase =
   | "closed"
   | "failed";
 
-/** Phases of an activation, which belongs to one epoch of the driver. */
-export type ActivationPhase =
-  | "attaching"
-  | "starting"
+/** Phases in which an activation ends; it belongs to one epoch of the driver. */
+export type EndingPhase =
   | "stopping"
   | "detaching"
   | "resetting";
@@ -178,30 +186,28 @@ export interface State {
 export type Job =
   /** Restores the device from the descriptor store, or checks that the node can be opened. */
   | { readonly do: "restore" }
-  /** Connects; waits without a deadline for the back-end to listen. */
+  /** Connects, without a deadline for the back-end to listen, and does the handshake. */
   | { readonly do: "connect"; readonly replyMs: number }
-  | { readonly do: "negotiate" }
   /** Waits for the lane's Workers and the descriptor store. */
   | { readonly do: "prepare" }
   /** Opens the node, puts its descriptors into the store and adds it to the lane, which answers its accesses. */
   | { readonly do: "present" }
   /** START_LOOPBACK, unless an access of the driver has shown that it was done. */
   | { readonly do: "announce" }
-  /** Creates the activation's memory and attaches the ring Worker to its rings. */
+  /**
+   * Creates the activation's memory and attaches the ring Worker to its rings; sets features and memory at the back-end and
+   * starts its shadow rings; replays the requests that come before those in flight, and `replayed` follows.
+   */
   | {
-    readonly do: "attach";
+    readonly do: "activate";
     readonly epoch: number;
     readonly features: bigint;
     readonly flatSize: number;
   }
-  /** Sets features and memory at the back-end, and starts its shadow rings. */
-  | { readonly do: "start" }
-  /** Replays the requests that come before those in flight; `replayed` follows. */
-  | { readonly do: "replay" }
   /** Starts the rings that lie in the driver's memory, and resubmits the requests in flight; `live` follows. */
   | { readonly do: "resume" }
   /** Checks that the lane answers and the back-end makes progress. */
-  | { readonly do: "look" }
+  | { readonly do: "check" }
   | { readonly do: "write config"; readonly writes: readonly ConfigWrite[] }
   | { readonly do: "read config" }
   /** Stops the back-end's rings; the back-end drains them first. */
@@ -244,7 +250,7 @@ export type Effect =
 export type InterruptWhen = "always" | "never" | "if changed";
 export type Action = Job | Effect;
 export type Counter = "connects" | "losses" | "replays";
-export type Timer = "retry" | "first access" | "held" | "replay" | "look" | "stop";
+export type Timer = "retry" | "first access" | "held" | "replay" | "check" | "stop";
 
 /** See `BridgeEvent`. */
 export type ReportKind =
@@ -278,11 +284,11 @@ export type Residue = "reset" | "clean" | "used";
 /** The results of jobs; those without an entry have none. */
 export interface Results {
   "restore": Restored | null;
-  "negotiate": Offer;
+  "connect": Offer;
   "present": Device;
   /** False: a ring of the driver's is malformed, or the driver has reset it. */
-  "attach": boolean;
-  "look": Finding;
+  "activate": boolean;
+  "check": Finding;
   "read config": Uint8Array;
   "reset device": Residue;
   /** Text for the user: what holds the device's descriptors now, and how to continue; null when nothing does. */
@@ -317,7 +323,7 @@ export type Event =
   /** All requests that must come before the driver's own rings start have been replayed. */
   | { readonly on: "replayed" }
   /** The chains in flight were resubmitted to a new back-end, which now serves the driver. */
-  | { readonly on: "live"; readonly requeued: number; readonly replayed: number }
+  | { readonly on: "live"; readonly resubmitted: number; readonly replayed: number }
   /** The back-end refused a replayed request. */
   | { readonly on: "replay refused"; readonly text: string }
   /** A ring of the back-end's is malformed. */

@@ -6,7 +6,7 @@
  */
 import {
   type FrontEnd,
-  type InflightSlot,
+  type MemorySlot,
   type RingSetup,
   VhostUserError,
 } from "../vhost_user/mod.ts";
@@ -29,13 +29,9 @@ import { Watchdog } from "./watchdog.ts";
 /** One activation. */
 interface Active {
   readonly memory: ActivationMemory;
-  /** The features set at the back-end. */
-  readonly features: bigint;
-  /** With the first indices that the ring Worker chose. */
-  readonly rings: readonly (RingSetup & Pick<ActivationMemory["rings"][number], "slots">)[];
+  /** The rings in the driver's memory, with the first indices that the ring Worker chose. */
+  readonly direct: readonly RingSetup[];
   readonly watchdog: Watchdog;
-  /** Where the back-end notes its chains in flight; null where it does not. */
-  readonly inflight: InflightSlot | null;
 }
 
 /** Options of a {@linkcode VhostUserSide}. */
@@ -55,7 +51,7 @@ export class VhostUserSide implements BackEndSide {
   #frontEnd: FrontEnd | null = null;
   #active: Active | null = null;
   /** The indices at which this connection's shadow rings were stopped; they start there again. */
-  #bases: ReadonlyMap<number, number> = new Map();
+  readonly #bases = new Map<number, number>();
   /** The back-end's socket: as it was given, or the one that was found in its place. */
   #socket: string;
   #hasConnected = false;
@@ -65,19 +61,20 @@ export class VhostUserSide implements BackEndSide {
     this.#socket = options.setup.socket;
   }
 
-  async connect(replyMs: number): Promise<void> {
+  async connect(replyMs: number): Promise<Offer> {
     const { setup, dispatch } = this.#options;
     const { name, reactor, deviceClass, memory, connect } = setup;
     const waiting = (text: string): void => {
       setup.onEvent({ device: name, kind: "waiting", text, ms: performance.now() });
     };
-    this.#bases = new Map();
-    this.#frontEnd = await connect(this.#socket, {
+    const { signal } = this.#abort;
+    this.#bases.clear();
+    const frontEnd = this.#frontEnd = await connect(this.#socket, {
       reactor,
       name,
       deviceClass,
       deadlineMs: replyMs,
-      signal: this.#abort.signal,
+      signal,
       tracksInflight: memory === "direct",
       onLost: (error) => dispatch({ on: "back-end lost", problem: problemFrom(error) }),
       onConfigChange: () => dispatch({ on: "config changed" }),
@@ -90,10 +87,18 @@ export class VhostUserSide implements BackEndSide {
       },
     });
     this.#hasConnected = true;
+    try {
+      signal.throwIfAborted();
+      return await frontEnd.initialise();
+    } catch (error) {
+      this.close();
+      throw error;
+    }
   }
 
   abort(): void {
     this.#abort.abort();
+    this.close();
   }
 
   get #connection(): FrontEnd {
@@ -101,46 +106,47 @@ export class VhostUserSide implements BackEndSide {
     throw new TypeError(`Cannot ask the back-end of ${this.#options.setup.name}: not connected`);
   }
 
-  async negotiate(): Promise<Offer> {
-    return await this.#connection.initialise();
-  }
-
   close(): void {
     this.#frontEnd?.close();
     this.#frontEnd = null;
   }
 
-  /** @throws {OsError} when there is no memory, or no descriptors, for it */
-  async attach(epoch: number, features: bigint, flatSize: number): Promise<boolean> {
-    const { setup, presented } = this.#options;
+  /**
+   * The direct rings start later, by {@linkcode resume}, since the back-end must not see their chains before the replay.
+   *
+   * @throws {OsError} when there is no memory, or no descriptors, for it
+   * @throws {Error} when the driver's memory cannot be shared with another back-end
+   */
+  async activate(epoch: number, features: bigint, flatSize: number): Promise<boolean> {
+    const { setup: { id, lane, patience }, presented } = this.#options;
     const { lane: device, state, inflight } = presented();
     const memory = new ActivationMemory(device, state, features, this.#bases, flatSize);
-    const { patience, lane } = setup;
     const watchdog = new Watchdog(device.queues, state, patience);
-    const active = this.#active = { memory, features, rings: [], watchdog, inflight: null };
-    const offer = await inflight?.offer(this.#connection, epoch, memory.rings);
-    const bases = await lane.attach(memory.describe(setup.id, epoch, offer?.isResumed));
+    const active = this.#active = { memory, direct: [], watchdog };
+    const noted = await inflight?.offer(this.#connection, epoch, memory.rings);
+    const activation = memory.describe(id, epoch, noted?.isResumed);
+    const bases = await lane.rings.call("attach", activation);
     if (bases === null) return false;
     const rings = memory.rings.map((ring, i) => ({ ...ring, base: bases[i]! }));
-    this.#active = { ...active, rings, inflight: offer?.slot ?? null };
+    const direct = rings.filter(({ slots }) => slots === null);
+    this.#active = { ...active, direct };
+    if (direct.length > 0) await lane.access.call("route", id, kicksOf(direct));
+    const shadow = rings.filter(({ slots }) => slots !== null);
+    const inflightSlot = noted?.slot ?? undefined;
+    const slots = this.#memoryFor(memory);
+    await this.#begin(
+      this.#connection.start({ features, memory: slots, rings: shadow, inflight: inflightSlot }),
+    );
+    await lane.rings.call("replay", id);
     return true;
   }
 
-  /**
-   * Starts the shadow rings, which include the control queue that requests are replayed on. The direct rings start later,
-   * since the back-end must not see their chains before the replay.
-   *
-   * @throws {Error} when the driver's memory cannot be shared with another back-end
-   */
-  async start(): Promise<void> {
+  /** The memory that the back-end is given; undefined when it has all of it. */
+  #memoryFor(memory: ActivationMemory): MemorySlot[] | undefined {
     const { setup, presented } = this.#options;
-    const { memory, features, rings, inflight } = this.#activation;
-    const frontEnd = this.#connection;
-    const slots = this.#grant.slots(frontEnd, memory, presented().loopback, setup.memory);
-    const shadow = rings.filter(({ slots }) => slots !== null);
-    await this.#begin(
-      frontEnd.start({ features, memory: slots, rings: shadow, inflight: inflight ?? undefined }),
-    );
+    const own = memory.slots;
+    if (setup.memory === "isolated") return own.length === 0 ? undefined : own;
+    return this.#grant.slots(this.#connection, own, presented().loopback);
   }
 
   /** A back-end that refuses to start may find the notes of the last one malformed: the next one gets none. */
@@ -159,24 +165,18 @@ export class VhostUserSide implements BackEndSide {
     throw new TypeError(`Cannot serve ${this.#options.setup.name}: it is not activated`);
   }
 
-  async replay(): Promise<void> {
-    const { id, lane } = this.#options.setup;
-    await lane.prepare(id);
-  }
-
   async resume(): Promise<void> {
     const { id, lane } = this.#options.setup;
-    const direct = this.#activation.rings.filter(({ slots }) => slots === null);
-    await this.#begin(this.#connection.startRings(direct));
-    await lane.go(id);
+    await this.#begin(this.#connection.startRings(this.#activation.direct));
+    await lane.rings.call("resume", id);
   }
 
   /** Checks that the back-end makes progress. @throws {VhostUserError} if its socket is silent */
-  async look(): Promise<Finding> {
+  async check(): Promise<Finding> {
     const { setup: { id, name, lane }, presented } = this.#options;
     const { watchdog } = this.#activation;
     if (!presented().seesMemory) return { kind: "well" };
-    const still = await watchdog.look((queue) => lane.isDue(id, queue));
+    const still = await watchdog.check((queue) => lane.rings.call("isDue", id, queue));
     if (still === null) return { kind: "well" };
     const { index, ms, isStuck } = still;
     const text = `queue ${index} (${watchdog.queues[index]!.name}) has requests in flight, ` +
@@ -187,22 +187,23 @@ export class VhostUserSide implements BackEndSide {
   }
 
   async stop(): Promise<void> {
-    const bases = await this.#connection.stop();
-    this.#bases = new Map(bases.map(({ index, base }) => [index, base]));
+    for (const { index, base } of await this.#connection.stop()) this.#bases.set(index, base);
   }
 
-  /** @throws {Error} when the ring Worker hangs; the memory is not freed then, as the Worker may still use it */
+  /** @throws {Error} when a Worker hangs; the memory is not freed then, as the Worker may still use it */
   async detach(): Promise<void> {
-    const { id, lane } = this.#options.setup;
+    const { id, lane: { rings, access } } = this.#options.setup;
     const active = this.#active;
     this.#active = null;
-    await lane.detach(id);
-    active?.memory.close();
+    if (!rings.failed) await rings.call("detach", id);
+    if (active === null) return;
+    if (active.direct.length > 0 && !access.failed) await access.call("route", id, []);
+    active.memory.close();
   }
 
   async resetDevice(epoch: number): Promise<Residue> {
     if (await this.#connection.resetDevice()) {
-      this.#bases = new Map();
+      this.#bases.clear();
       return "reset";
     }
     const { state, lane } = this.#options.presented();
@@ -222,4 +223,11 @@ export class VhostUserSide implements BackEndSide {
   async readConfig(): Promise<Uint8Array> {
     return await this.#connection.readConfig();
   }
+}
+
+/** The eventfds that direct rings are kicked by, by queue. */
+function kicksOf(rings: readonly RingSetup[]): number[] {
+  const kicks: number[] = [];
+  for (const { index, kick } of rings) kicks[index] = kick;
+  return kicks;
 }

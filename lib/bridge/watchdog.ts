@@ -31,10 +31,10 @@ export interface StillQueue {
 /** Checks a device's queues periodically. */
 export class Watchdog {
   /** Checks made within the shorter of the two limits. */
-  static readonly LOOKS = 5;
+  static readonly CHECKS = 5;
 
   /** Milliseconds between two checks. */
-  readonly lookMs: number;
+  readonly checkMs: number;
   readonly #limitMs: number;
   readonly #completions: number[];
   readonly #still: number[];
@@ -44,7 +44,7 @@ export class Watchdog {
     readonly state: DeviceState,
     limits: QueueLimits,
   ) {
-    this.lookMs = lookMsOf(limits);
+    this.checkMs = checkMsOf(limits);
     const hasStreams = queues.some(({ kind }) => kind === "stream");
     this.#limitMs = hasStreams ? limits.streamMs : limits.requestMs;
     this.#completions = state.queues.map(() => -1);
@@ -52,12 +52,12 @@ export class Watchdog {
   }
 
   /**
-   * Checks once; call it every {@linkcode lookMs}.
+   * Checks once; call it every {@linkcode checkMs}.
    *
    * @param isDue Whether a queue's chains in flight should have come back by now
-   * @returns a queue without progress for at least {@linkcode LOOKS} checks; null if there is none
+   * @returns a queue without progress for at least {@linkcode CHECKS} checks; null if there is none
    */
-  async look(isDue: (queue: number) => Promise<boolean>): Promise<StillQueue | null> {
+  async check(isDue: (queue: number) => Promise<boolean>): Promise<StillQueue | null> {
     let found: StillQueue | null = null;
     for (const { index, counters } of this.state.queues) {
       const completions = counters[QUEUE_COUNTERS.completions]!;
@@ -65,15 +65,15 @@ export class Watchdog {
       this.#completions[index] = completions;
       const due = idle && this.queues[index]!.kind !== "event" && await isDue(index);
       const still = this.#still[index] = due ? this.#still[index]! + 1 : 0;
-      const ms = still * this.lookMs;
+      const ms = still * this.checkMs;
       const isStuck = ms >= this.#limitMs;
-      if (still >= Watchdog.LOOKS && (found === null || isStuck)) found = { index, ms, isStuck };
+      if (still >= Watchdog.CHECKS && (found === null || isStuck)) found = { index, ms, isStuck };
     }
     return found;
   }
 }
 
 /** Milliseconds between two checks. */
-export function lookMsOf({ streamMs, requestMs }: QueueLimits): number {
-  return Math.min(streamMs, requestMs) / Watchdog.LOOKS;
+export function checkMsOf({ streamMs, requestMs }: QueueLimits): number {
+  return Math.min(streamMs, requestMs) / Watchdog.CHECKS;
 }

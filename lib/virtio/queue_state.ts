@@ -30,7 +30,7 @@ export const RING_QUEUE_COUNTERS = {
   bytesOut: 11,
   bytesIn: 12,
   errors: 13,
-  requeued: 14,
+  resubmitted: 14,
 } as const;
 /** All of them. */
 export const QUEUE_COUNTERS = { ...ACCESS_QUEUE_COUNTERS, ...RING_QUEUE_COUNTERS } as const;

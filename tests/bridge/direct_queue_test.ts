@@ -39,10 +39,10 @@ Deno.test("a back-end begins at the used index, also past 65535", () => {
   for (const [used, avail] of [[0, 0], [5, 7], [0xfffe, 2]] as const) {
     const { queue } = queueOf(ringAt(used, avail));
     assertEquals(queue.attach(RING, UNTRACKED), used);
-    assertEquals(queue.reoffer(), 0); // the first: nothing of it was another's
+    assertEquals(queue.resubmit(), 0); // the first: nothing of it was another's
     queue.detach();
     assertEquals(queue.attach(RING, UNTRACKED), used);
-    assertEquals(queue.reoffer(), (avail - used) & 0xffff);
+    assertEquals(queue.resubmit(), (avail - used) & 0xffff);
   }
 });
 
@@ -114,7 +114,7 @@ for (const [name, avail, used] of CERTAIN) {
 
 Deno.test("where viola sees no memory it begins at 0, and knows nothing", () => {
   const { queue } = queueOf(ringAt(5, 7), undefined, false);
-  assertEquals([queue.attach(RING, UNTRACKED), queue.attach(RING, UNTRACKED), queue.reoffer()], [
+  assertEquals([queue.attach(RING, UNTRACKED), queue.attach(RING, UNTRACKED), queue.resubmit()], [
     0,
     0,
     0,
@@ -159,7 +159,7 @@ Deno.test("looking changes nothing", () => {
   const before = ring.hex(0, ring.bytes.length);
   const { queue } = queueOf(ring);
   for (let i = 0; i < 3; i++) queue.isDue();
-  assertEquals([queue.attach(RING, UNTRACKED), queue.attach(RING, UNTRACKED), queue.reoffer()], [
+  assertEquals([queue.attach(RING, UNTRACKED), queue.attach(RING, UNTRACKED), queue.resubmit()], [
     1,
     1,
     2,

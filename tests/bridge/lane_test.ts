@@ -79,7 +79,7 @@ class Bench implements AsyncDisposable {
   /** DRIVER_OK, and its answer. */
   async start(): Promise<void> {
     await this.begin();
-    await this.lane.release(this.device.id);
+    await this.lane.access.call("release", this.device.id);
     await until(() => !this.guest.pending, "DRIVER_OK to be answered");
   }
 
@@ -142,7 +142,7 @@ laneTest("a DRIVER_OK that one process held is held by its successor", async (la
   await bench.add({ ...bench.device, restored: true });
   await until(() => bench.held === 3, "DRIVER_OK to be reported again");
   assert(bench.guest.pending);
-  await lane.release(1);
+  await lane.access.call("release", 1);
   await until(() => !bench.guest.pending, "DRIVER_OK to be answered");
   assertEquals(bench.guest.read(STATUS, 4), 0xf);
 });
@@ -164,8 +164,8 @@ laneTest(
           text = (error as Error).message;
         }
         assert(text.includes("no answer within 20 ms"), text);
-        await lane.release(1);
-        await lane.release(1);
+        await lane.access.call("release", 1);
+        await lane.access.call("release", 1);
         impatient.write(STATUS, 4, 0); // no driver runs: answered at once
       }
       await until(() => bench.accesses.some(({ kind }) => kind === "reset"), "the reset's report");
@@ -184,12 +184,12 @@ laneTest(
     await bench.start();
     bench.guest.write(STATUS, 4, 0);
     await bench.start();
-    await lane.needReset(1, 0);
+    await lane.access.call("needReset", 1, 0);
     assertEquals(bench.guest.read(STATUS, 4), 0xf);
-    await lane.needReset(1, 1);
+    await lane.access.call("needReset", 1, 1);
     assertEquals(bench.guest.read(STATUS, 4), 0x4f);
     assertEquals(bench.accesses.at(-1), { id: 1, kind: "status", status: 0x4f, held: false });
-    await lane.configInterrupt(1);
+    await lane.rings.call("configInterrupt", 1);
     assert(bench.guest.waitInterrupt(1000));
     assertEquals(bench.guest.read(0x60, 4), 2);
   },
@@ -210,7 +210,7 @@ laneTest("a device that was removed is not touched, and may come again", async (
       answered = false;
     }
     assert(!answered);
-    await assertRejects(() => lane.detach(1), Error, "Cannot find device 1");
+    await assertRejects(() => lane.rings.call("detach", 1), Error, "Cannot find device 1");
   }
 });
 
@@ -221,12 +221,12 @@ laneTest("a device that cannot be taken in is not in, and the lane goes on", asy
   const state = bad.device.state;
   new Uint32Array(viewMemory(state))[0] = 0; // no state's magic
   await assertRejects(() => bad.add(), Error, "Cannot open device state");
-  await assertRejects(() => lane.configInterrupt(2), Error, "Cannot find device 2");
+  await assertRejects(() => lane.rings.call("configInterrupt", 2), Error, "Cannot find device 2");
   // epoll takes no plain file: the access Worker, the second to be asked, refuses.
   new Uint32Array(viewMemory(state))[0] = 0x6c6f6976;
   const port = { ...bad.device.port, doorbell: bad.node.wires.page };
   await assertRejects(() => bad.add({ ...bad.device, port }), Error, "EPERM");
-  await assertRejects(() => lane.configInterrupt(2), Error, "Cannot find device 2");
+  await assertRejects(() => lane.rings.call("configInterrupt", 2), Error, "Cannot find device 2");
   assertEquals(good.guest.read(0, 4), 0x74726976);
   assertEquals([good.failures, bad.failures], [[], []]);
 });
@@ -236,7 +236,11 @@ Deno.test("a lane that is closed refuses in words, and closing again is no harm"
     const lane = new Lane({ name: "test" });
     await lane.close();
     await lane.close();
-    await assertRejects(() => lane.configInterrupt(1), Error, "the ring Worker of lane test");
+    await assertRejects(
+      () => lane.rings.call("configInterrupt", 1),
+      Error,
+      "the ring Worker of lane test",
+    );
     await assertRejects(() => lane.remove(1), Error, "it is closed");
   });
 });

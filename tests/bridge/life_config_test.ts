@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { assertEquals, assertMatch } from "@std/assert";
-import type { Rules } from "../../lib/bridge/states.ts";
+import type { Problem, Rules } from "../../lib/bridge/states.ts";
 import { COMMON, problem } from "./machine_world.ts";
 import { Scene } from "./life_scene.ts";
 
@@ -31,7 +31,7 @@ Deno.test("config writes that a lost back-end has not had go to the next", () =>
   const scene = new Scene().runs();
   scene.happens({ on: "config written", write: WRITE, isHeld: false }).fails("write config");
   scene.did();
-  scene.ends("detach").expires("retry").ends("connect", "negotiate");
+  scene.ends("detach").expires("retry").ends("connect");
   assertEquals(scene.world.state.config.sent, [WRITE]);
   assertEquals(scene.did().at(-1), "write config");
 });
@@ -40,14 +40,14 @@ Deno.test("cached: the next back-end is told what the last one was, before it is
   const scene = new Scene().runs();
   scene.happens({ on: "config written", write: WRITE, isHeld: false }).ends("write config");
   scene.happens({ on: "back-end lost", problem: problem("lost") });
-  const publish = scene.ends("detach").expires("retry").ends("connect", "negotiate").world.actions
+  const publish = scene.ends("detach").expires("retry").ends("connect").world.actions
     .find((action) => action.do === "publish config");
   // What the driver reads meanwhile is what it wrote.
   assertEquals(publish?.config, Uint8Array.of(7, 0, 0, 0));
   assertEquals(scene.world.state.config.sent, [WRITE]);
   scene.did();
   scene.ends("write config");
-  assertEquals(scene.did().at(-1), "attach");
+  assertEquals(scene.did().at(-1), "activate");
 });
 
 Deno.test("cached: what a driver has written ends with its life, and it is told what there is then", () => {
@@ -124,27 +124,27 @@ const UNTRACKED = {
 
 /** A device whose driver uses indirect tables, with a back-end that has none: its start fails again and again. */
 function flatSizes(
-  fault: "late" | "lost" | "other",
+  fault: Problem["fault"],
   times: number,
 ): [sizes: number[], said: string[]] {
-  const scene = new Scene({ ownFeatures: INDIRECT }).ends("restore", "connect");
+  const scene = new Scene({ ownFeatures: INDIRECT }).ends("restore");
   const backEnd = { ...UNTRACKED, features: COMMON | INDIRECT };
-  scene.endsWith("negotiate", backEnd).ends("prepare", "present", "announce");
+  scene.endsWith("connect", backEnd).ends("prepare", "present", "announce");
   scene.driverOk(COMMON | INDIRECT).runs();
   scene.happens({ on: "back-end lost", problem: problem("lost") }).ends("detach");
   const sizes: number[] = [];
   const said: string[] = [];
   for (let i = 0; i < times; i++) {
-    scene.expires("retry").ends("connect").endsWith("negotiate", UNTRACKED);
+    scene.expires("retry").endsWith("connect", UNTRACKED);
     sizes.push(scene.flatSize!);
-    scene.ends("attach").fails("start", fault).ends("detach");
+    scene.fails("activate", fault).ends("detach");
     said.push(...scene.did().filter((line) => line.includes("indirect tables")));
   }
   return [sizes, said];
 }
 
 Deno.test("a back-end without indirect tables that does not start large rings is tried with smaller ones", () => {
-  for (const fault of ["lost", "other"] as const) {
+  for (const fault of ["lost", "refused"] as const) {
     const [sizes, said] = flatSizes(fault, 9);
     assertEquals(sizes, [1024, 512, 256, 128, 64, 32, 16, 1024, 512]);
     assertEquals(
@@ -152,28 +152,31 @@ Deno.test("a back-end without indirect tables that does not start large rings is
       "waiting: the back-end has no indirect tables and did not start rings of 1024 entries or more, trying 512",
     );
   }
-  assertEquals(flatSizes("late", 3), [[1024, 1024, 1024], []]);
+  for (const fault of ["late", "other"] as const) {
+    assertEquals(flatSizes(fault, 3), [[1024, 1024, 1024], []]);
+  }
 });
 
 Deno.test("rings are no smaller after a start that the driver's reset ended, or where tables are used", () => {
-  const scene = new Scene({ ownFeatures: INDIRECT }).ends("restore", "connect");
-  scene.endsWith("negotiate", UNTRACKED).ends("prepare", "present", "announce");
-  scene.driverOk(COMMON | INDIRECT).ends("attach").reset().fails("start", "lost").ends("detach");
-  scene.driverOk(COMMON).expires("retry").ends("connect").endsWith("negotiate", UNTRACKED);
+  const scene = new Scene({ ownFeatures: INDIRECT }).ends("restore");
+  scene.endsWith("connect", UNTRACKED).ends("prepare", "present", "announce");
+  scene.driverOk(COMMON | INDIRECT).reset();
+  scene.happens({ on: "back-end lost", problem: problem("lost") }).fails("activate").ends("detach");
+  scene.driverOk(COMMON).expires("retry").endsWith("connect", UNTRACKED);
   assertEquals(scene.flatSize, 1024);
-  scene.ends("attach").fails("start", "lost").ends("detach").expires("retry").ends("connect");
-  scene.endsWith("negotiate", UNTRACKED);
+  scene.fails("activate", "lost").ends("detach").expires("retry");
+  scene.endsWith("connect", UNTRACKED);
   assertEquals(scene.flatSize, 1024);
 });
 
 /** The reports that INFLIGHT_SHMFD is missing, of a first back-end and of the next. */
 function reportsOfOrder(rules: Partial<Rules>, lives?: number): [first: string[], next: string[]] {
   const isOne = (line: string): boolean => line.includes("INFLIGHT_SHMFD");
-  const scene = new Scene(rules, lives).ends("restore", "connect");
-  scene.endsWith("negotiate", UNTRACKED).ends("prepare", "present", "announce");
+  const scene = new Scene(rules, lives).ends("restore");
+  scene.endsWith("connect", UNTRACKED).ends("prepare", "present", "announce");
   const first = scene.did().filter(isOne);
   scene.happens({ on: "back-end lost", problem: problem("lost") }).expires("retry");
-  scene.ends("connect").endsWith("negotiate", UNTRACKED);
+  scene.endsWith("connect", UNTRACKED);
   return [first, scene.did().filter(isOne)];
 }
 
@@ -191,7 +194,7 @@ Deno.test("a back-end with a config space of another size is not taken", () => {
   scene.happens({ on: "back-end lost", problem: problem("lost") }).ends("detach").expires("retry");
   const config = new Uint8Array(8);
   const offer = { features: COMMON, queueCount: 4, config, tracksInflight: true };
-  scene.ends("connect").endsWith("negotiate", offer);
+  scene.endsWith("connect", offer);
   assertMatch(scene.did().join(), /lost: .*8 bytes of config space, expected 4 as before/);
   assertEquals(scene.phase, "backing off");
 });

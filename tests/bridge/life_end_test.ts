@@ -6,18 +6,18 @@ import { Scene } from "./life_scene.ts";
 // ---- beginnings and ends ----
 
 Deno.test("a first back-end that is no such device ends it; one that went is waited for", () => {
-  const scene = new Scene().ends("restore", "connect").fails("negotiate", "lost");
+  const scene = new Scene().ends("restore").fails("connect", "lost");
   assertEquals(scene.phase, "backing off");
-  scene.expires("retry").ends("connect").fails("negotiate", "other", "no such device");
+  scene.expires("retry").fails("connect", "refused", "no such device");
   scene.ends("free");
   assertEquals(scene.phase, "failed");
 });
 
 Deno.test("a node that cannot be opened or started ends the device", () => {
-  const scene = new Scene().ends("restore", "connect", "negotiate", "prepare");
+  const scene = new Scene().ends("restore", "connect", "prepare");
   scene.fails("present", "other").ends("free");
   assertEquals([scene.phase, scene.world.hasFrontEnd], ["failed", false]);
-  const other = new Scene().ends("restore", "connect", "negotiate", "prepare", "present");
+  const other = new Scene().ends("restore", "connect", "prepare", "present");
   other.fails("announce", "other", "EIO").ends("free");
   assertEquals(other.phase, "failed");
   assert(other.did().includes("error: EIO"));
@@ -55,7 +55,7 @@ Deno.test("a device that is restored is announced, unless the driver shows that 
 
 Deno.test("the end: the back-end is stopped in order, within a second", () => {
   const scene = new Scene().runs().happens({ on: "close" });
-  assertEquals(scene.did(), ["no timer look", "timer stop 1000", "stop"]);
+  assertEquals(scene.did(), ["no timer check", "timer stop 1000", "stop"]);
   scene.expires("stop").fails("stop").ends("detach", "free");
   assertEquals(scene.did(), ["close front-end", "no timer stop", "detach", "free"]);
   assertEquals(scene.phase, "closed");
@@ -63,13 +63,13 @@ Deno.test("the end: the back-end is stopped in order, within a second", () => {
 
 Deno.test("the end of a device that is kept: nothing is stopped, and what is held stays so", () => {
   const scene = new Scene({ isKept: true }).runs().happens({ on: "close" });
-  assertEquals(scene.did(), ["no timer look", "detach"]);
+  assertEquals(scene.did(), ["no timer check", "detach"]);
   scene.ends("detach").endsWith("free", "held by init");
   assertEquals(scene.did(), ["close front-end", "no timer held", "free", "kept: held by init"]);
 
   const held = new Scene({ isKept: true }).runs().reset();
   held.ends("stop", "detach").endsWith("reset device", "reset").driverOk().happens({ on: "close" });
-  held.ends("attach", "detach", "free");
+  held.fails("activate").ends("detach", "free");
   assertEquals([held.phase, held.world.held], ["closed", "DRIVER_OK"]);
 });
 
@@ -78,13 +78,13 @@ Deno.test("the end waits for no back-end that says nothing, wherever it is", () 
   assertEquals(scene.did().at(-1), "abort connect");
   scene.fails("connect").ends("free");
   assertEquals(scene.phase, "closed");
-  const other = new Scene().ends("restore", "connect").happens({ on: "close" });
+  const other = new Scene().ends("restore", "connect").happens({ on: "close" }); // the lane is being started
   assertEquals(other.did().at(-1), "close front-end");
-  other.fails("negotiate").ends("free");
+  other.ends("prepare", "free");
   assertEquals(other.phase, "closed");
   const third = new Scene().runs();
   third.happens({ on: "back-end lost", problem: problem("lost") }).ends("detach").expires("retry");
-  third.ends("connect", "negotiate", "attach", "start", "replay").happens({ on: "replayed" });
+  third.ends("connect", "activate").happens({ on: "replayed" });
   third.happens({ on: "close" }); // its rings are being started
   assertEquals(third.did().at(-1), "close front-end");
   third.fails("resume").ends("detach", "free");

@@ -14,7 +14,7 @@ Deno.test("a late reply lengthens the next deadline, up to minutes, and is repor
     const connect = scene.world.actions.find((action) => action.do === "connect")!;
     waits.push(connect.replyMs);
     scene.did();
-    scene.ends("connect").fails("negotiate", "late", `late ${i}`);
+    scene.fails("connect", "late", `late ${i}`);
     const lines = scene.did().filter((line) => line.startsWith("waiting"));
     assertEquals(lines.length, i < 6 ? 1 : 0, lines.join());
     scene.expires("retry");
@@ -34,9 +34,9 @@ Deno.test("a back-end that does not last is waited for longer each time; one tha
   for (let i = 0; i < 8; i++) {
     scene.happens({ on: "back-end lost", problem: problem("lost") });
     if (i === 0) scene.ends("detach");
-    else scene.fails("negotiate");
+    else scene.fails("connect");
     waits.push(...scene.did().filter((line) => line.startsWith("timer retry")));
-    scene.expires("retry").ends("connect");
+    scene.expires("retry");
   }
   assertEquals(waits.map((line) => Number(line.split(" ")[2])), [
     50,
@@ -56,7 +56,7 @@ Deno.test("the same loss is reported the 1st, the 10th, the 100th time", () => {
   const scene = new Scene().runs();
   scene.happens({ on: "back-end lost", problem: problem("lost", "gone") }).ends("detach");
   for (let i = 1; i < 100; i++) {
-    scene.expires("retry").ends("connect").fails("negotiate", "lost", "gone");
+    scene.expires("retry").fails("connect", "lost", "gone");
   }
   const told = scene.did().filter((line) => line.startsWith("lost"));
   assertEquals(told, [
@@ -69,19 +69,19 @@ Deno.test("the same loss is reported the 1st, the 10th, the 100th time", () => {
 Deno.test("a slow queue is reported once; a stuck one ends the connection", () => {
   const scene = new Scene().runs();
   for (let i = 0; i < 3; i++) {
-    scene.expires("look").endsWith("look", { kind: "slow", text: "queue 0 takes its time" });
+    scene.expires("check").endsWith("check", { kind: "slow", text: "queue 0 takes its time" });
   }
   assertEquals(scene.did().filter((line) => line.startsWith("waiting")), [
     "waiting: queue 0 takes its time",
   ]);
-  scene.expires("look").endsWith("look", { kind: "stuck", text: "queue 0 stands still" });
+  scene.expires("check").endsWith("check", { kind: "stuck", text: "queue 0 stands still" });
   scene.ends("detach");
   assert(scene.did().includes("lost: queue 0 stands still"));
 });
 
 Deno.test("what is replayed and not answered lets the back-end go", () => {
   const scene = new Scene();
-  scene.ends("restore", "connect", "negotiate", "prepare", "present", "announce");
-  scene.driverOk().ends("attach", "start", "replay").expires("replay").ends("detach");
+  scene.ends("restore", "connect", "prepare", "present", "announce");
+  scene.driverOk().ends("activate").expires("replay").ends("detach");
   assertMatch(scene.did().join(), /lost: .* did not answer the replayed control requests in time/);
 });

@@ -1,6 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 import { assert, assertEquals } from "@std/assert";
-import type { Action, Done, Event, JobName, Rules, Timer } from "../../lib/bridge/states.ts";
+import type {
+  Action,
+  Done,
+  Event,
+  JobName,
+  Problem,
+  Rules,
+  Timer,
+} from "../../lib/bridge/states.ts";
 import {
   after,
   COMMON,
@@ -53,7 +61,7 @@ export class Scene {
     return this.happens({ on: "done", job, result } as Event);
   }
 
-  fails(job: JobName, fault: "late" | "lost" | "other" = "lost", text: string = fault): this {
+  fails(job: JobName, fault: Problem["fault"] = "lost", text: string = fault): this {
     assertEquals(this.#world.state.job, job);
     return this.happens({ on: "failed", job, problem: problem(fault, text) });
   }
@@ -86,10 +94,10 @@ export class Scene {
     return this;
   }
 
-  /** The size of flat rings in the last "attach". */
+  /** The size of flat rings in the last "activate". */
   get flatSize(): number | undefined {
-    const attach = this.#world.actions.find((action) => action.do === "attach");
-    return attach?.do === "attach" ? attach.flatSize : undefined;
+    const activate = this.#world.actions.find((action) => action.do === "activate");
+    return activate?.do === "activate" ? activate.flatSize : undefined;
   }
 
   /** What was done since this was last asked, a line each. */

@@ -8,11 +8,10 @@ import { Scene } from "./life_scene.ts";
 
 Deno.test("a device begins: its back-end connects, the node is opened, the driver served", () => {
   const scene = new Scene();
-  scene.ends("restore", "connect", "negotiate", "prepare", "present", "announce");
+  scene.ends("restore", "connect", "prepare", "present", "announce");
   assertEquals(scene.did(), [
     "restore",
     "connect",
-    "negotiate",
     "connected: connected to /run/card.sock",
     "prepare",
     "present",
@@ -22,16 +21,14 @@ Deno.test("a device begins: its back-end connects, the node is opened, the drive
     "expect driver",
     "count connects",
   ]);
-  scene.driverOk().ends("attach", "start", "replay").happens({ on: "replayed" });
-  scene.happens({ on: "live", requeued: 0, replayed: 0 }).ends("resume");
+  scene.driverOk().ends("activate").happens({ on: "replayed" });
+  scene.happens({ on: "live", resubmitted: 0, replayed: 0 }).ends("resume");
   assertEquals(scene.did(), [
     "timer held 2000",
-    "attach",
-    "start",
+    "activate",
     "timer replay 5000",
-    "replay",
     "no timer replay",
-    "timer look 1000",
+    "timer check 1000",
     "resume",
     "count replays",
     "running: the back-end serves the driver",
@@ -45,52 +42,60 @@ Deno.test("a back-end dies and comes back", () => {
   const scene = new Scene().runs();
   scene.happens({ on: "back-end lost", problem: problem("lost", "it is gone") }).ends("detach");
   assertEquals(scene.did(), [
-    "no timer look",
+    "no timer check",
     "detach",
     "close front-end",
     "count losses",
     "lost: it is gone",
     "timer retry 50",
   ]);
-  scene.expires("retry").ends("connect", "negotiate", "attach", "start", "replay");
+  scene.expires("retry").ends("connect", "activate");
   scene.happens({ on: "replayed" });
-  scene.happens({ on: "live", requeued: 3, replayed: 1 }).ends("resume");
+  scene.happens({ on: "live", resubmitted: 3, replayed: 1 }).ends("resume");
   assertEquals(scene.did(), [
     "no timer retry",
     "connect",
-    "negotiate",
     "publish config, interrupt if changed",
     "offer",
     "connected: /run/card.sock accepted a new connection",
     "count connects",
-    "attach",
-    "start",
+    "activate",
     "timer replay 5000",
-    "replay",
     "no timer replay",
-    "timer look 1000",
+    "timer check 1000",
     "resume",
     "count replays",
     "resumed: resumed: 3 in-flight requests resubmitted, 1 control request replayed",
   ]);
 });
 
+Deno.test("a back-end that goes at the end of its handshake is not taken, and the next one is waited for", () => {
+  const scene = new Scene().runs();
+  scene.happens({ on: "back-end lost", problem: problem("lost") }).ends("detach").expires("retry");
+  scene.happens({ on: "back-end lost", problem: problem("lost", "gone again") }).ends("connect");
+  assertEquals([scene.phase, scene.world.hasFrontEnd], ["backing off", false]);
+  assert(scene.did().includes("lost: gone again"));
+});
+
+Deno.test("the replay may end before the job that began it", () => {
+  const scene = new Scene().ends("restore", "connect", "prepare", "present", "announce");
+  scene.driverOk().happens({ on: "replayed" });
+  assertEquals(scene.phase, "activating");
+  scene.ends("activate");
+  assertEquals([scene.phase, scene.world.timers], ["resuming", ["held", "check"]]);
+});
+
 Deno.test("a back-end dies while it is being started, at any step", () => {
-  const steps: JobName[] = ["attach", "start", "replay", "resume"];
+  const steps: JobName[] = ["activate", "resume"];
   for (const step of steps) {
     const scene = new Scene();
     const { world } = scene.runs();
     assertEquals(world.hasSession, true);
     scene.happens({ on: "back-end lost", problem: problem("lost") }).ends("detach");
-    scene.expires("retry").ends("connect", "negotiate");
-    for (const job of steps.slice(0, steps.indexOf(step))) {
-      scene.ends(job);
-      if (job === "replay") scene.happens({ on: "replayed" });
-    }
+    scene.expires("retry").ends("connect");
+    if (step === "resume") scene.ends("activate").happens({ on: "replayed" });
     scene.did();
-    scene.happens({ on: "back-end lost", problem: problem("lost") });
-    if (step === "attach") scene.ends("attach");
-    else scene.fails(step);
+    scene.happens({ on: "back-end lost", problem: problem("lost") }).fails(step);
     scene.ends("detach");
     assertEquals(scene.phase, "backing off", step);
     assertEquals(scene.did().filter((line) => line === "close front-end").length, 1);
@@ -103,7 +108,7 @@ Deno.test("isolated: a driver's reset is answered at once, and the back-end stop
   scene.ends("stop", "detach").endsWith("reset device", "reset");
   assertEquals(scene.did(), [
     "reset: the driver reset the device",
-    "no timer look",
+    "no timer check",
     "stop",
     "no timer stop",
     "detach",
@@ -134,9 +139,9 @@ Deno.test("direct: a back-end that does not stop is cut off, and the reset answe
 
 Deno.test("direct: a driver that resets does not wait for a back-end that is being started", () => {
   const scene = new Scene({ memory: "direct" }).runs().reset("reset");
-  scene.ends("stop", "detach").endsWith("reset device", "reset").driverOk().ends("attach");
+  scene.ends("stop", "detach").endsWith("reset device", "reset").driverOk();
   // It gives up waiting for DRIVER_OK to be answered.
-  scene.expires("held").reset("reset").fails("start", "other").ends("detach");
+  scene.expires("held").reset("reset").fails("activate", "other").ends("detach");
   assertEquals(scene.world.held, null);
   assertMatch(scene.did().join(), /close front-end.*lost: .* before its back-end served it/);
 });
@@ -172,7 +177,7 @@ Deno.test("a driver with malformed rings must reset, once, and is served after t
   const scene = new Scene().runs();
   scene.happens({ on: "driver error", text: "a lie", epoch: 0 });
   const { epoch } = scene.world;
-  assertEquals(scene.did(), ["error: a lie", "needs reset", "no timer look", "stop"]);
+  assertEquals(scene.did(), ["error: a lie", "needs reset", "no timer check", "stop"]);
   scene.happens({
     on: "driver",
     driver: { epoch, isReady: false, features: COMMON },
@@ -183,20 +188,19 @@ Deno.test("a driver with malformed rings must reset, once, and is served after t
   scene.ends("stop", "detach").endsWith("reset device", "reset");
   assertEquals(scene.phase, "waiting");
   scene.reset().driverOk();
-  assertEquals(scene.phase, "attaching");
+  assertEquals(scene.phase, "activating");
 });
 
 Deno.test("a stale error of the driver's last life changes nothing", () => {
   const scene = new Scene().runs().reset();
   scene.ends("stop", "detach").endsWith("reset device", "reset").driverOk();
   scene.happens({ on: "driver error", text: "old", epoch: 0 });
-  assertEquals([scene.phase, scene.world.state.driver.isReady], ["attaching", true]);
+  assertEquals([scene.phase, scene.world.state.driver.isReady], ["activating", true]);
 });
 
 Deno.test("a feature that no new back-end has: the driver must reset, and is offered what there is", () => {
   const scene = new Scene();
-  scene.ends("restore", "connect");
-  scene.endsWith("negotiate", {
+  scene.ends("restore").endsWith("connect", {
     features: COMMON | RARE,
     queueCount: 4,
     config: new Uint8Array(4),
@@ -204,21 +208,21 @@ Deno.test("a feature that no new back-end has: the driver must reset, and is off
   });
   scene.ends("prepare", "present", "announce").driverOk(COMMON | RARE).runs();
   scene.happens({ on: "back-end lost", problem: problem("lost") }).ends("detach");
-  scene.expires("retry").ends("connect");
+  scene.expires("retry");
   scene.did();
-  scene.ends("negotiate");
+  scene.ends("connect");
   const did = scene.did();
   assert(did.includes("offer") && did.includes("needs reset"), did.join());
   assertMatch(did.join(), /error: .* lacks features that the driver relies on \(bit 1\)/);
   assertEquals([scene.phase, scene.world.hasFrontEnd], ["waiting", true]);
   scene.reset().driverOk(COMMON);
-  assertEquals(scene.phase, "attaching");
+  assertEquals(scene.phase, "activating");
 });
 
 Deno.test("a feature that viola implements need not be offered by a back-end", () => {
   const scene = new Scene({ ownFeatures: RARE });
-  scene.ends("restore", "connect", "negotiate", "prepare", "present", "announce");
+  scene.ends("restore", "connect", "prepare", "present", "announce");
   scene.driverOk(COMMON | RARE);
-  const attach = scene.world.actions.find((action) => action.do === "attach");
-  assertEquals(attach, { do: "attach", epoch: 0, features: COMMON, flatSize: 1024 });
+  const activate = scene.world.actions.find((action) => action.do === "activate");
+  assertEquals(activate, { do: "activate", epoch: 0, features: COMMON, flatSize: 1024 });
 });

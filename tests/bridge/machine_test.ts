@@ -17,20 +17,20 @@ interface Variant {
 const SAID = "bad access|replay refused";
 
 const VARIANTS: Variant[] = [
-  { rules: {}, never: /config|rare|late|other|look|driver error old/ },
+  { rules: {}, never: /config|rare|late|other|refused|check|driver error old/ },
   { rules: {}, never: /config|rare|late|lost|error|replay failed|lane failed|close|timer held/ },
-  { rules: { ownFeatures: 1n }, never: /config|look|lane failed|error|close|timer held/ },
+  { rules: { ownFeatures: 1n }, never: /config|check|lane failed|error|close|timer held/ },
   { rules: { isKept: true }, never: /config|rare|late|other|error|lane failed/ },
-  { rules: { isKept: true }, never: /config|rare|late|lost|error|close|look/ },
-  { rules: { memory: "direct", isKept: true }, never: /config|rare|late|lost|lane failed|look/ },
-  { rules: { memory: "direct" }, lives: 1, never: /config|rare|late|lost|error|lane failed|look/ },
+  { rules: { isKept: true }, never: /config|rare|late|lost|error|close|check/ },
+  { rules: { memory: "direct", isKept: true }, never: /config|rare|late|lost|lane failed|check/ },
+  { rules: { memory: "direct" }, lives: 1, never: /config|rare|late|lost|error|lane failed|check/ },
   {
     rules: { config: "forwarded" },
-    never: /rare|late|lost|error|lane failed|replay failed|timer held|look/,
+    never: /rare|late|lost|error|lane failed|replay failed|timer held|check/,
   },
   {
     rules: { config: "forwarded", memory: "direct", isKept: true },
-    never: /rare|late|lost|error|failed|look|replay|config changed/,
+    never: /rare|late|lost|error|failed|check|replay|config changed/,
   },
 ];
 

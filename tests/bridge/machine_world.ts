@@ -30,7 +30,7 @@ export const RULES: Rules = {
   ownFeatures: 0n,
   replyMs: 2000,
   replayMs: 5000,
-  lookMs: 1000,
+  checkMs: 1000,
 };
 
 /** Features that every driver here accepts, and a bit that only some back-ends have. */
@@ -90,15 +90,12 @@ export function isOver({ state }: World): boolean {
 const NEEDS: Record<JobName, (world: World) => boolean> = {
   "restore": (w) => !w.hasDevice,
   "connect": (w) => !w.hasFrontEnd,
-  "negotiate": (w) => w.hasFrontEnd,
   "prepare": (w) => w.hasFrontEnd && !w.hasDevice,
   "present": (w) => !w.hasDevice,
   "announce": (w) => w.hasDevice,
-  "attach": (w) => w.hasDevice && w.hasFrontEnd && !w.hasSession,
-  "start": (w) => w.hasFrontEnd && w.hasSession,
-  "replay": (w) => w.hasFrontEnd && w.hasSession,
+  "activate": (w) => w.hasDevice && w.hasFrontEnd && !w.hasSession,
   "resume": (w) => w.hasFrontEnd && w.hasSession,
-  "look": (w) => w.hasFrontEnd && w.hasSession,
+  "check": (w) => w.hasFrontEnd && w.hasSession,
   "write config": (w) => w.hasFrontEnd && w.hasDevice,
   "read config": (w) => w.hasFrontEnd && w.hasDevice,
   "stop": (w) => w.hasFrontEnd && w.hasSession,
@@ -116,10 +113,8 @@ function change(w: World, action: Action): Partial<World> {
     case "abort connect":
       assertEquals(w.state.job, "connect");
       return {};
-    case "attach":
-      return { hasSession: true };
-    case "replay":
-      return { owed: "replayed" };
+    case "activate":
+      return { hasSession: true, owed: "replayed" };
     case "resume":
       return { owed: "live" };
     case "release":
@@ -163,12 +158,12 @@ function act(world: World, state: State, actions: readonly Action[]): World {
   return w;
 }
 
-/** A back-end that serves the driver, or is about to, is looked at again and again. */
+/** A back-end that serves the driver, or is about to, is checked again and again. */
 function assertWatched({ state: { phase }, job, timers }: World): void {
-  if (!("isDue" in phase)) return;
+  if (!("isCheckDue" in phase)) return;
   assert(
-    timers.includes("look") || phase.isDue || job === "look",
-    `nobody looks while ${phase.at}`,
+    timers.includes("check") || phase.isCheckDue || job === "check",
+    `nobody checks while ${phase.at}`,
   );
 }
 
@@ -204,7 +199,7 @@ function results(w: World, job: JobName): Done["result"][] {
       const kept = [{ ...found, isAnnounced: true }, { ...found, isAnnounced: false }];
       return w.state.rules.isKept ? [null, ...kept] : [null];
     }
-    case "negotiate":
+    case "connect":
       return [
         backEnd,
         { ...backEnd, features: COMMON | RARE },
@@ -212,11 +207,11 @@ function results(w: World, job: JobName): Done["result"][] {
       ];
     case "present":
       return [{ configSize: 4, backEndLives: w.lives, mappings: "" }];
-    case "attach":
+    case "activate":
       return [true, false];
     case "reset device":
       return ["reset", "clean", "used"];
-    case "look":
+    case "check":
       return [
         { kind: "well" },
         { kind: "slow", text: "slow" },
@@ -236,6 +231,7 @@ function ended(job: JobName, result: Done["result"], isDone: boolean): Partial<W
   if (job === "connect") return { hasFrontEnd: isDone };
   if (job === "present") return { hasDevice: isDone };
   if (job === "restore" && isDone && result !== null) return { hasDevice: true, isReady: true };
+  if (job === "activate" && !(isDone && result === true)) return { owed: null };
   if (job === "detach") return { hasSession: false, owed: null };
   if (job === "free") return { hasDevice: false };
   return {};
@@ -312,12 +308,12 @@ function driverEvents(w: World): Event[] {
 /** What the ring Worker and the back-end may do now. */
 function backEndEvents(w: World): Event[] {
   const events: Event[] = [];
-  if (w.hasFrontEnd) {
+  if (w.hasFrontEnd || w.job === "connect") {
     events.push({ on: "back-end lost", problem: problem("lost") }, { on: "config changed" });
   }
   if (!w.hasSession) return events;
   if (w.owed === "replayed") events.push({ on: "replayed" });
-  if (w.owed === "live") events.push({ on: "live", requeued: 3, replayed: 1 });
+  if (w.owed === "live") events.push({ on: "live", resubmitted: 3, replayed: 1 });
   const { epoch } = w;
   events.push({ on: "driver error", text: "lie", epoch }, { on: "replay refused", text: "no" });
   events.push({ on: "driver error", text: "lie", epoch: epoch - 1 });
@@ -338,7 +334,7 @@ export function possible(w: World): Event[] {
   const events: Event[] = [];
   if (job !== null) {
     for (const result of results(w, job)) events.push({ on: "done", job, result } as Event);
-    for (const fault of ["late", "lost", "other"] as const) {
+    for (const fault of ["late", "lost", "refused", "other"] as const) {
       events.push({ on: "failed", job, problem: problem(fault) });
     }
   }
@@ -366,8 +362,8 @@ export function phaseOf({ state }: World): PhaseName {
 function fair(w: World): Event | null {
   if (w.state.job !== null) return done(w);
   if (w.owed === "replayed") return { on: "replayed" };
-  if (w.owed === "live") return { on: "live", requeued: 0, replayed: 0 };
-  const [timer] = w.timers.filter((timer) => timer !== "look");
+  if (w.owed === "live") return { on: "live", resubmitted: 0, replayed: 0 };
+  const [timer] = w.timers.filter((timer) => timer !== "check");
   if (timer !== undefined) return { on: "timer", timer };
   const drivers = driverEvents(w).filter(({ on }) => on === "driver");
   // One that is ready and not served must reset the device; else it becomes ready.

@@ -79,11 +79,11 @@ class Bench implements Disposable {
   /** Puts a device in a lane, with a back-end that is live. */
   static async start(lane: RingLane, id: number, priority: number): Promise<Bench> {
     const bench = new Bench(lane, id, priority);
-    await lane.add(bench.#device);
+    await lane.handlers.add(bench.#device);
     const rings = bench.#activation.rings.map((ring) => ({ ...ring, kick: bench.heard.number }));
-    assertEquals(lane.attach({ ...bench.#activation.describe(id, 0), rings }), [0]);
-    lane.prepare(id);
-    lane.go(id);
+    assertEquals(lane.handlers.attach({ ...bench.#activation.describe(id, 0), rings }), [0]);
+    lane.handlers.replay(id);
+    lane.handlers.resume(id);
     return bench;
   }
 
@@ -102,7 +102,7 @@ class Bench implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.lane.remove(this.id);
+    void this.lane.handlers.remove(this.id);
     this.#stack.dispose();
   }
 }

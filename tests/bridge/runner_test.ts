@@ -15,15 +15,15 @@ class FakePorts {
   readonly faults = new Map<string, unknown>();
   readonly results: Record<string, unknown> = {
     restore: null,
-    negotiate: {
+    connect: {
       features: COMMON,
       queueCount: 4,
       config: new Uint8Array(4),
       tracksInflight: true,
     },
     present: { configSize: 4, backEndLives: Infinity, mappings: "" },
-    attach: true,
-    look: { kind: "well" },
+    activate: true,
+    check: { kind: "well" },
     readConfig: new Uint8Array(4),
     resetDevice: "reset",
     publishConfig: true,
@@ -63,14 +63,15 @@ async function settled(): Promise<void> {
 const READY = { epoch: 0, isReady: true, features: COMMON };
 
 async function running(fake: FakePorts): Promise<Runner> {
-  const runner = new Runner(RULES, fake.ports);
+  const runner = new Runner(RULES);
+  runner.start(fake.ports);
   await settled();
   assertEquals(runner.state.phase.at, "waiting");
   runner.dispatch({ on: "driver", driver: READY, needsReset: false, held: "DRIVER_OK" });
   await settled();
   runner.dispatch({ on: "replayed" });
   await settled();
-  runner.dispatch({ on: "live", requeued: 0, replayed: 0 });
+  runner.dispatch({ on: "live", resubmitted: 0, replayed: 0 });
   assertEquals(runner.state.phase.at, "running");
   return runner;
 }
@@ -81,8 +82,8 @@ Deno.test("what the machine says is done, in its order, until the end", async ()
   runner.dispatch({ on: "close" });
   await runner.done;
   assertEquals(fake.log, [
-    ...["restore", "connect", "negotiate", "prepare", "present", "listen", "announce"],
-    ...["setBackEndConnected", "expectDriver", "count", "attach", "start", "replay"],
+    ...["restore", "connect", "prepare", "present", "listen", "announce"],
+    ...["setBackEndConnected", "expectDriver", "count", "activate"],
     ...["resume", "count", "release", "stop", "detach", "close", "free", "setBackEndConnected"],
   ]);
   assertEquals(fake.timers.size, 0);
@@ -94,7 +95,8 @@ Deno.test("a job that fails is reported with its error, which ends the device", 
   const fake = new FakePorts();
   const fault = new Error("no such node");
   fake.faults.set("present", fault);
-  const runner = new Runner(RULES, fake.ports);
+  const runner = new Runner(RULES);
+  runner.start(fake.ports);
   assertEquals(await assertRejects(() => runner.done), fault);
   assertEquals(runner.state.phase.at, "failed");
 });
@@ -103,7 +105,8 @@ Deno.test("events during a job are handled in their turn", async () => {
   const fake = new FakePorts();
   const connected = Promise.withResolvers<void>();
   fake.faults.set("connect", connected.promise);
-  const runner = new Runner(RULES, fake.ports);
+  const runner = new Runner(RULES);
+  runner.start(fake.ports);
   await settled();
   runner.dispatch({ on: "close" });
   assertEquals(fake.log.at(-1), "abort");
@@ -114,20 +117,20 @@ Deno.test("events during a job are handled in their turn", async () => {
 Deno.test("timers are events; a changed config space raises an interrupt", async () => {
   const fake = new FakePorts();
   const runner = await running(fake);
-  const look = fake.timers.get("look")!;
+  const check = fake.timers.get("check")!;
   fake.log.length = 0;
-  look();
+  check();
   await settled();
   runner.dispatch({ on: "config changed" });
   await settled();
-  assertEquals(fake.log, ["look", "readConfig", "publishConfig", "configInterrupt"]);
+  assertEquals(fake.log, ["check", "readConfig", "publishConfig", "configInterrupt"]);
   runner.dispatch({ on: "back-end lost", problem: problemFrom(new Error("gone")) });
   await settled();
   fake.results["publishConfig"] = false;
   fake.log.length = 0;
   fake.timers.get("retry")!();
   await settled();
-  assertEquals(fake.log.slice(0, 4), ["connect", "negotiate", "publishConfig", "offer"]);
+  assertEquals(fake.log.slice(0, 3), ["connect", "publishConfig", "offer"]);
   assertEquals(fake.reports.at(-1), "connected: /run/card.sock accepted a new connection");
   runner.dispatch({ on: "close" });
   await runner.done;
@@ -146,7 +149,7 @@ Deno.test("a call to the lane that fails is the lane's end, and so the device's"
 Deno.test("problemFrom() keeps what the machine tells apart", () => {
   const faults = ["late", "lost", "protocol", "refused", "unfit", "closed"] as const;
   const found = faults.map((fault) => problemFrom(new VhostUserError(fault, "x")).fault);
-  assertEquals(found, ["late", "lost", "other", "other", "other", "other"]);
+  assertEquals(found, ["late", "lost", "refused", "refused", "refused", "other"]);
   assertEquals(problemFrom("text").text, "text");
 });
 
@@ -155,12 +158,12 @@ Deno.test("IsolateTimers: each is set once, and cleared at will", async () => {
   const expired: string[] = [];
   const { promise, resolve } = Promise.withResolvers<void>();
   timers.set("retry", 0, () => expired.push("first"));
-  timers.set("look", 0, () => expired.push("look"));
+  timers.set("check", 0, () => expired.push("check"));
   timers.set("retry", 1, () => {
     expired.push("second");
     resolve();
   });
-  timers.clear("look");
+  timers.clear("check");
   timers.clear("stop");
   await promise;
   assertEquals(expired, ["second"]);

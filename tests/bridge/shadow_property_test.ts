@@ -269,7 +269,7 @@ function run({ seed, chains, most, eventIdx, start, kinds, life }: Plan): void {
     if (round % life === 0) {
       queue.detach();
       server = new Server(queue, kinds[(round / life) % kinds.length]!, random);
-      queue.reoffer();
+      queue.resubmit();
       server.take(); // one that is new is rung
       marks |= LOOK | 2;
     }

@@ -194,7 +194,7 @@ Deno.test("a new back-end that has less room for what is in flight gets the firs
   bench.queue.forward(16);
   bench.queue.detach();
   const back = bench.attach({ indirect: false });
-  assertEquals(bench.queue.reoffer(), 4);
+  assertEquals(bench.queue.resubmit(), 4);
   bench.offer("e", "e", 1);
   const order = [];
   for (let chains = back.take(); chains.length > 0; chains = back.take()) {
@@ -217,12 +217,12 @@ Deno.test("a new back-end is offered what is in flight, in order, then what wait
   bench.queue.detach();
   for (let life = 0; life < 3; life++) {
     const back = bench.attach();
-    assertEquals(bench.queue.reoffer(), 2);
+    assertEquals(bench.queue.resubmit(), 2);
     assertEquals(back.take().map(({ text }) => text), ["a", "c"]);
     bench.queue.detach();
   }
   const last = bench.attach();
-  bench.queue.reoffer();
+  bench.queue.resubmit();
   bench.queue.forward(16);
   const all = last.take();
   assertEquals(all.map(({ text }) => text), ["a", "c", "d"]);
@@ -246,7 +246,7 @@ Deno.test("a successor takes the ring up where the last process left it, also be
   bench.marks[second] = marks[second]!;
   bench.open();
   const successor = bench.attach();
-  assertEquals(bench.queue.reoffer(), 1);
+  assertEquals(bench.queue.resubmit(), 1);
   const [chain] = successor.take();
   assertEquals(chain!.text, "c");
   successor.give(chain!.head, "C");
@@ -374,7 +374,7 @@ Deno.test("thousands of chains of all shapes, through back-ends that come and go
         bench.queue.detach();
         back = bench.attach();
         held = [];
-        bench.queue.reoffer();
+        bench.queue.resubmit();
       }
     }
     assertEquals(returned.toSorted(), offered);

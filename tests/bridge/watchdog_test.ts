@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import { assertEquals } from "@std/assert";
-import { lookMsOf, type QueueLimits, Watchdog } from "../../lib/bridge/watchdog.ts";
+import { checkMsOf, type QueueLimits, Watchdog } from "../../lib/bridge/watchdog.ts";
 import { RING_QUEUE_COUNTERS } from "../../lib/virtio/state.ts";
 import type { QueueClass } from "../../lib/virtio/device_class.ts";
 import { createState, SOUND_QUEUES } from "../virtio/register_fixture.ts";
 
-const LOOKS = Watchdog.LOOKS;
+const LOOKS = Watchdog.CHECKS;
 const LIMITS: QueueLimits = { streamMs: 5000, requestMs: Infinity };
 
 /** A device's watchdog, looked at again and again: a sound card's, unless told otherwise. */
@@ -18,7 +18,7 @@ function bench(
   const asked: number[] = [];
   const watchdog = new Watchdog(queues, main, limits);
   const look = () =>
-    watchdog.look((queue) => {
+    watchdog.check((queue) => {
       asked.push(queue);
       return Promise.resolve(isDue(queue));
     });
@@ -87,6 +87,6 @@ Deno.test("requests of a class without streams may take for ever, unless the use
 });
 
 Deno.test("it is looked five times in the shorter limit", () => {
-  assertEquals(lookMsOf(LIMITS), 1000);
-  assertEquals(lookMsOf({ streamMs: 5000, requestMs: 200 }), 40);
+  assertEquals(checkMsOf(LIMITS), 1000);
+  assertEquals(checkMsOf({ streamMs: 5000, requestMs: 200 }), 40);
 });

@@ -240,7 +240,7 @@ class Run {
     this.#attempt(() => {
       if (step.do === "restore") this.#bench.open();
       this.#back = this.#bench.attach({ ...kind, size });
-      this.#bench.queue.reoffer();
+      this.#bench.queue.resubmit();
     });
   }
 

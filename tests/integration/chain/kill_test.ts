@@ -54,15 +54,15 @@ async function killRandomly(
 
 /** Checks the recording: nothing is missing, and only what was in flight may be heard twice. @returns what was found */
 function judge(output: string, bridge: Bridge): string {
-  const [counters] = bridge.counters() as { losses: number; queues: { requeued: number }[] }[];
-  const requeued = counters!.queues[2]!.requeued;
+  const [counters] = bridge.counters() as { losses: number; queues: { resubmitted: number }[] }[];
+  const resubmitted = counters!.queues[2]!.resubmitted;
   const found = coverageOf(numbersOf(readNumbered(output)), SECONDS * RATE);
   assertEquals(found.missing.slice(0, 10), []);
   assert(found.jumpsBack <= KILLS, `${found.jumpsBack} repeats after ${KILLS} kills`);
   // The bridge counted what was in flight; it is at most the driver's whole buffer.
-  assert(found.repeated <= requeued * PERIOD_FRAMES, `${found.repeated} frames twice`);
-  assert(requeued <= KILLS * PERIODS, `${requeued} periods offered again`);
-  return `${counters!.losses} losses, ${requeued} periods in flight offered again, ` +
+  assert(found.repeated <= resubmitted * PERIOD_FRAMES, `${found.repeated} frames twice`);
+  assert(resubmitted <= KILLS * PERIODS, `${resubmitted} periods offered again`);
+  return `${counters!.losses} losses, ${resubmitted} periods in flight offered again, ` +
     `${found.repeated} frames heard twice in ${found.jumpsBack} places`;
 }
 
