@@ -12,6 +12,7 @@ export * from "./disk.ts";
 export * from "./epoll.ts";
 export * from "./errno.ts";
 export * from "./fd.ts";
+export * from "./gpio.ts";
 export * from "./memory.ts";
 export * from "./peer_signal.ts";
 export { asset } from "./assets.ts";

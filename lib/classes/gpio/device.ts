@@ -11,7 +11,7 @@ import { gpio } from "./class.ts";
 import { Line } from "./line.ts";
 import type { Lines, OnEdge } from "./lines.ts";
 import { type LineState, SimulatedLines } from "./simulated.ts";
-import { checkGpio, type GpioDeviceContract, type GpioSpec, lineNames } from "./spec.ts";
+import { checkGpio, type GpioDeviceContract, linesOf } from "./spec.ts";
 import {
   decodeRequest,
   DIRECTION_NONE,
@@ -205,14 +205,9 @@ export function createGpio(
   return new GpioDevice(host, makeLines);
 }
 
-/** The lines of a specification. @throws {Error} */
-function linesOf(spec: GpioSpec, onEdge: OnEdge): Lines {
-  return new SimulatedLines(lineNames(spec), onEdge);
-}
-
 /** The embedded GPIO device. */
 export const device: DeviceRole<GpioDeviceContract> = {
   deviceClass: gpio,
   check: checkGpio,
-  create: (spec, host) => createGpio(host, (onEdge) => linesOf(spec, onEdge)),
+  create: (spec, host) => createGpio(host, (onEdge) => linesOf(spec, host, onEdge)),
 };

@@ -5,16 +5,21 @@
  * @module
  */
 import { type DeviceContract, type DeviceEvent, SpecError } from "../../device/role.ts";
-import type { Level } from "./lines.ts";
-import type { LineState } from "./simulated.ts";
+import { type Bias, BIASES, type ChipHost, ChipLines, offsetsOf, openChip } from "./chip.ts";
+import type { Level, Lines, OnEdge } from "./lines.ts";
+import { type LineState, SimulatedLines } from "./simulated.ts";
 import { isLineName, MAX_NAME_LENGTH } from "./wire.ts";
 
 /** How a controller is to be. */
 export interface GpioSpec {
-  /** Names of simulated lines, from line 0 on. */
+  /** A GPIO chip of the host, such as /dev/gpiochip0. Absent: the lines are simulated. */
+  chip?: string;
+  /** Of a chip: names or numbers of the lines to use. @default all. Else names of simulated lines, from line 0 on. */
   line?: readonly string[];
   /** How many simulated lines there are; those without a name come last. @default as many as have names, or 8 */
   lines?: number;
+  /** What a chip's inputs are pulled to. @default as they are */
+  bias?: Bias;
 }
 
 /** What a controller and its owner agree on. */
@@ -56,5 +61,28 @@ export function lineNames({ line = [], lines }: GpioSpec): string[] {
 
 /** @throws {SpecError} */
 export function checkGpio(spec: GpioSpec): void {
-  lineNames(spec);
+  const { chip: path, line = [], lines, bias } = spec;
+  if (bias !== undefined && !BIASES.includes(bias)) {
+    throw new SpecError(`Cannot use bias "${bias}": expected ${BIASES.join(", ")}`);
+  }
+  if (path === undefined) {
+    if (bias === undefined) return void lineNames(spec);
+    throw new SpecError("Cannot use a bias without a chip: simulated lines have none");
+  }
+  if (lines !== undefined) {
+    throw new SpecError(`Cannot simulate ${lines} lines beside those of ${path}`);
+  }
+  using chip = openChip(path);
+  offsetsOf(chip, line, MAX_LINES);
+}
+
+/** The lines of a specification. @throws {Error} when the chip cannot be used */
+export function linesOf(spec: GpioSpec, host: ChipHost, onEdge: OnEdge): Lines {
+  const { chip: path, line = [], bias = null } = spec;
+  if (path === undefined) return new SimulatedLines(lineNames(spec), onEdge);
+  using opened = new DisposableStack();
+  const chip = opened.use(openChip(path));
+  const lines = new ChipLines(chip, offsetsOf(chip, line, MAX_LINES), bias, host, onEdge);
+  opened.move();
+  return lines;
 }
