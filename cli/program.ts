@@ -46,6 +46,10 @@ Called virtio-loopback-adapter, or with the options of AGL's program of that nam
 Exit status: 0 success, 1 wrong usage, 2 cannot reach something, 3 failed running.
 `;
 
+/** Classes with a subcommand of their own. */
+const CLASS_COMMANDS = DEVICE_CLASSES.filter(({ roles }) => roles.command !== undefined)
+  .map(({ name }) => name);
+
 /** Adds each subcommand; only the one that is used is loaded. */
 const COMMANDS: Record<string, () => Promise<(program: Command) => void | Promise<void>>> = {
   demo: async () => (await import("./demo.ts")).addDemo,
@@ -58,6 +62,10 @@ const COMMANDS: Record<string, () => Promise<(program: Command) => void | Promis
   schema: async () => (await import("./schema.ts")).addSchema,
   forget: async () => (await import("./forget.ts")).addForget,
   store: async () => (await import("./store.ts")).addStore,
+  ...Object.fromEntries(CLASS_COMMANDS.map((name) => [name, async () => {
+    const { addClassCommand } = await import("./class_command.ts");
+    return (program: Command) => addClassCommand(program, name);
+  }])),
 };
 const NAMES = Object.keys(COMMANDS);
 

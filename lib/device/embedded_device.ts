@@ -34,6 +34,8 @@ export interface Surroundings {
   /** The loop that the device lives in. */
   readonly watches: Pick<Watches, "watch">;
   readonly commands: Commands;
+  /** See {@linkcode DeviceHost.controlPath}. */
+  readonly controlPath: string | null;
   readonly report: (event: DeviceEvent) => void;
   /** Notifies the front-end of a change of the config space. */
   readonly configChanged: () => void;
@@ -76,8 +78,9 @@ export class EmbeddedDevice<C extends DeviceContract = DeviceContract>
   }
 
   #host(): DeviceHost<C["event"]> {
-    const { clock, commands, report, configChanged } = this.#around;
+    const { clock, commands, controlPath, report, configChanged } = this.#around;
     return {
+      controlPath,
       commands,
       watch: (number, events, onEvent) => this.#watch(number, events, onEvent),
       now: () => clock.now(),

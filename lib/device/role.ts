@@ -122,6 +122,8 @@ export interface VirtioDevice<C extends DeviceContract = DeviceContract> {
  * @internal
  */
 export interface DeviceHost<Event extends DeviceEvent = DeviceEvent> {
+  /** Where the device may have a control socket; null where it may not. */
+  readonly controlPath: string | null;
   /** Shell commands that the device may run. */
   readonly commands: Commands;
   /**

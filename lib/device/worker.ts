@@ -9,6 +9,7 @@ import { loadRoleOf } from "../virtio/device_class.ts";
 import { limitEvents } from "../virtio/event_limit.ts";
 import { BackEndServer } from "../vhost_user/back_end.ts";
 import { Commands } from "./command.ts";
+import { controlPath } from "./control_server.ts";
 import { EmbeddedDevice } from "./embedded_device.ts";
 import type { DeviceEvent, DeviceRole } from "./role.ts";
 
@@ -50,7 +51,14 @@ serveBlocking<EmbeddedContract>(async (init, report) => {
     }),
   );
   const configChanged = (): void => server.configChanged();
-  const around = { clock, watches, commands, report: onEvent, configChanged };
+  const around = {
+    clock,
+    watches,
+    commands,
+    controlPath: controlPath(socket),
+    report: onEvent,
+    configChanged,
+  };
   const device = parts.use(new EmbeddedDevice(role, spec, around));
   const server = parts.use(new BackEndServer(watches, socket, device, { onEvent }));
   const all = parts.move();

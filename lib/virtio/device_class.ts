@@ -75,6 +75,8 @@ export interface Roles {
   readonly device?: RoleUrl<unknown>;
   /** The options of `viola device`, see `lib/device/cli_role.ts`. Missing: the device has no options. */
   readonly cli?: RoleUrl<unknown>;
+  /** What a user does with a running device, see `lib/device/command_role.ts`. Missing: nothing. */
+  readonly command?: RoleUrl<unknown>;
   /** The software driver, see `lib/guest/role.ts`. Missing: there is none, for tests and demos. */
   readonly driver?: RoleUrl<unknown>;
   /** Replay for a new back-end. Missing: the class's requests leave no state in the device. */
@@ -94,6 +96,7 @@ export type RoleName = keyof Roles;
 const ROLE_TEXTS: Readonly<Record<RoleName, string>> = {
   device: "embedded device",
   cli: "command line",
+  command: "command",
   driver: "software driver",
   replay: "replay",
 };

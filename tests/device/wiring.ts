@@ -159,6 +159,7 @@ export class DeviceBench<C extends DeviceContract> implements Disposable {
       clock,
       watches,
       commands,
+      controlPath: null,
       report: (event) => this.events.push(event),
       configChanged: () => this.configChanges++,
     });

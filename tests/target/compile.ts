@@ -51,7 +51,7 @@ export const WORKERS: Readonly<Record<string, readonly string[]>> = {
 /** What is found by its place, in the groups that are bundled: a Worker's each, and what main loads. */
 const GROUPS: readonly (readonly string[])[] = [
   ...Object.entries(WORKERS).map((entry) => entry.flat()),
-  rolesNamed("cli"),
+  [...rolesNamed("cli"), ...rolesNamed("command")],
 ];
 
 /** All of it. */

@@ -6,6 +6,7 @@
  */
 import { asset } from "../../../ffi/assets.ts";
 import type { CliRole } from "../../device/cli_role.ts";
+import type { CommandRole } from "../../device/command_role.ts";
 import type { DeviceRole } from "../../device/role.ts";
 import type { DriverRole } from "../../guest/role.ts";
 import type { DeviceClass, ReplayRole, RoleUrl } from "../../virtio/device_class.ts";
@@ -22,6 +23,7 @@ import { F_IRQ, GPIO_CONFIG_SIZE } from "./wire.ts";
 export interface GpioRoles {
   readonly device: RoleUrl<DeviceRole<GpioDeviceContract>>;
   readonly cli: RoleUrl<CliRole<GpioSpec>>;
+  readonly command: RoleUrl<CommandRole>;
   readonly driver: RoleUrl<DriverRole<GpioDriverContract>>;
   readonly replay: RoleUrl<ReplayRole>;
 }
@@ -45,6 +47,7 @@ export const gpio: DeviceClass<GpioRoles> = {
   roles: {
     device: asset("lib/classes/gpio/device.ts"),
     cli: asset("lib/classes/gpio/cli.ts"),
+    command: asset("lib/classes/gpio/command.ts"),
     driver: asset("lib/classes/gpio/driver.ts"),
     replay: asset("lib/classes/gpio/replay.ts"),
   },

@@ -4,10 +4,12 @@
  *
  * @module
  */
+import { ControlServer } from "../../device/control_server.ts";
 import type { DeviceHost, DeviceRole, VirtioDevice } from "../../device/role.ts";
 import type { Chain } from "../../virtio/chain.ts";
 import { bit, hasFeature } from "../../virtio/features.ts";
 import { gpio } from "./class.ts";
+import { LineControl } from "./control.ts";
 import { Line } from "./line.ts";
 import type { Lines, OnEdge } from "./lines.ts";
 import { type LineState, SimulatedLines } from "./simulated.ts";
@@ -49,6 +51,8 @@ class GpioDevice implements VirtioDevice<GpioDeviceContract> {
   readonly #names: Uint8Array<ArrayBuffer>;
   readonly #request = new Uint8Array(REQUEST_SIZE);
   #hasIrq = false;
+  /** Of simulated lines. */
+  #control: { readonly handler: LineControl; readonly server: ControlServer } | null = null;
 
   constructor(host: DeviceHost, makeLines: (onEdge: OnEdge) => Lines) {
     this.#host = host;
@@ -61,6 +65,24 @@ class GpioDevice implements VirtioDevice<GpioDeviceContract> {
       lines: () => this.#states(),
       drive: (line, level) => this.#simulated(line).drive(line, level === 0 ? 0 : 1),
     };
+  }
+
+  /** Opens the control socket, if there may be one. @throws {OsError} */
+  openControl(): void {
+    const { controlPath } = this.#host;
+    if (controlPath === null || !(this.#backing instanceof SimulatedLines)) return;
+    const isTaken = (line: number): boolean => this.#lines[line]!.isTaken;
+    const handler = new LineControl(this.#backing, isTaken, () => this.#host.now());
+    this.#control = { handler, server: new ControlServer(controlPath, this.#host, handler) };
+  }
+
+  /** After the queues were served: whoever has set a line is answered. */
+  tick(): void {
+    this.#control?.handler.tick();
+  }
+
+  deadline(): number {
+    return this.#control?.handler.deadline ?? Infinity;
   }
 
   featuresAccepted(features: bigint): void {
@@ -189,6 +211,7 @@ class GpioDevice implements VirtioDevice<GpioDeviceContract> {
   }
 
   close(): void {
+    this.#control?.server[Symbol.dispose]();
     this.#backing[Symbol.dispose]();
   }
 }
@@ -202,7 +225,14 @@ export function createGpio(
   host: DeviceHost,
   makeLines: (onEdge: OnEdge) => Lines,
 ): VirtioDevice<GpioDeviceContract> {
-  return new GpioDevice(host, makeLines);
+  const device = new GpioDevice(host, makeLines);
+  try {
+    device.openControl();
+    return device;
+  } catch (error) {
+    device.close();
+    throw error;
+  }
 }
 
 /** The embedded GPIO device. */

@@ -142,6 +142,12 @@ export class Line {
     this.mask(IRQ_STATUS_VALID);
   }
 
+  /** Whether the driver has nothing of this line to handle: no edge, and the interrupt is unmasked if it is of edges. */
+  get isTaken(): boolean {
+    const type = this.#irqType;
+    return type === IRQ_TYPE_NONE || isLevel(type) || this.#buffer !== null;
+  }
+
   /** The line's level has changed. An edge is latched while the interrupt is masked, a level is not. */
   edge(level: Level): void {
     const type = this.#irqType;

@@ -10,6 +10,7 @@ import { CAN_FRAMES, CAN_SOCKET_FRAMES, CANDUMP_LINES } from "./can.ts";
 import { DEVICE_RINGS } from "./device_ring.ts";
 import { DRIVER_RINGS } from "./driver_ring.ts";
 import { FRONT_END_REPLIES } from "./front_end.ts";
+import { GPIO_CONTROL, GPIO_EDGES, GPIO_NAMES } from "./gpio.ts";
 import { MESSAGES } from "./messages.ts";
 import { REGISTER_ACCESSES } from "./registers.ts";
 import { SHADOW_BACK_ENDS, SHADOW_DRIVERS } from "./shadow_queue.ts";
@@ -31,4 +32,7 @@ export const TARGETS: readonly Target[] = [
   CAN_FRAMES,
   CAN_SOCKET_FRAMES,
   CANDUMP_LINES,
+  GPIO_NAMES,
+  GPIO_EDGES,
+  GPIO_CONTROL,
 ];

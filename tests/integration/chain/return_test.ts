@@ -72,6 +72,7 @@ class MortalCard implements Disposable {
       clock: this.clock,
       watches: this.reactor,
       commands: this.#commands,
+      controlPath: null,
       report: () => {},
       configChanged: () => {},
     });

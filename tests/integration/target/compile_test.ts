@@ -66,6 +66,7 @@ Deno.test("viola attach does not load what other subcommands are made of", async
   const others = [
     "./demo.ts",
     "./device.ts",
+    "./class_command.ts",
     "./forget.ts",
     "./store.ts",
     "./up.ts",
