@@ -6,6 +6,7 @@
  * @module
  */
 import { parseArgs } from "node:util";
+import { measureDevices } from "./devices.ts";
 import { type Group, reportText } from "./figures.ts";
 import { measureAccesses, measureRequests } from "./latency.ts";
 import { measureRestarts } from "./restart.ts";
@@ -14,7 +15,13 @@ import { measureStart } from "./start.ts";
 const { values: { json = false, executable } } = parseArgs({
   options: { json: { type: "boolean" }, executable: { type: "string" } },
 });
-const measurements = [measureAccesses, measureRequests, measureStart, measureRestarts];
+const measurements = [
+  measureAccesses,
+  measureRequests,
+  measureStart,
+  measureDevices,
+  measureRestarts,
+];
 if (executable !== undefined) measurements.push(() => measureRestarts(executable));
 const groups: Group[] = [];
 for (const measure of measurements) groups.push(...await measure());
