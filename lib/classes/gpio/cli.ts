@@ -9,9 +9,9 @@ import type { Bias } from "./chip.ts";
 import type { GpioSpec } from "./spec.ts";
 
 const HELP = `
-Without a chip the lines are simulated, and viola gpio is their other end. Of a chip, --line
-names those that the driver gets, by name or number; each is taken from the host only while
-the driver uses it.
+Without a chip the lines are simulated, and viola gpio is their other end. Of a chip,
+--line names those that the driver gets, by name or number; each is taken from the host
+only while the driver uses it.
   viola device gpio --socket /run/gpio0 --chip /dev/gpiochip0 --line RESET --line 17`;
 
 /** Options as the command line gives them, each of its own type. */
