@@ -5,7 +5,7 @@
  * @module
  */
 import type { Command } from "commander";
-import { controlPath } from "../lib/bridge/store/path.ts";
+import { sceneControlPath } from "../lib/bridge/store/path.ts";
 import { type DeviceStatus, driverText } from "../lib/scene/status.ts";
 import { load, step, StopSignal, UNREACHABLE } from "./exit.ts";
 import { counted, duration, Report, said } from "./report.ts";
@@ -14,8 +14,6 @@ import { counted, duration, Report, said } from "./report.ts";
 const ANSWER_MS = 3000;
 /** Time between two looks of --watch, in milliseconds. */
 const WATCH_MS = 1000;
-/** Bytes received at a time. */
-const CHUNK = 65_536;
 
 /** The options as given. */
 export interface StatusOptions {
@@ -39,13 +37,14 @@ export function addMetrics(program: Command): void {
   program.command("metrics")
     .description("Print the counters of a running viola up, as Prometheus reads them.")
     .option("--control <path>", "viola's control socket (as viola up has it)")
-    .action(async ({ control }: StatusOptions) => said.owe(await ask(control, "metrics")));
+    .action(async ({ control }: StatusOptions) =>
+      said.owe((await ask<{ metrics: string }>(control, "metrics")).metrics)
+    );
 }
 
 async function runStatus({ control, json, watch }: StatusOptions): Promise<void> {
   const report = new Report(json === true);
-  const look = async (): Promise<DeviceStatus[]> =>
-    JSON.parse(await ask(control, "status")).devices;
+  const look = async () => (await ask<{ devices: DeviceStatus[] }>(control, "status")).devices;
   if (!watch) {
     const devices = await look();
     return report.result({ event: "status", devices }, statusLines(devices));
@@ -65,26 +64,14 @@ function pause(ms: number): Promise<false> {
 }
 
 /** Asks a running viola. @returns its answer @throws {Failure} with status 2 when there is none */
-async function ask(path: string = controlPath(), word: string): Promise<string> {
-  const { Reactor, UnixSocket, WOULD_BLOCK } = await load(() => import("../ffi/mod.ts"));
+async function ask<Answer>(path: string = sceneControlPath(), what: string): Promise<Answer> {
+  const { Reactor } = await load(() => import("../ffi/mod.ts"));
+  const { ControlClient } = await load(() => import("../lib/device/control_client.ts"));
   return await step(UNREACHABLE, `ask viola at ${path}`, async () => {
     await using reactor = new Reactor();
-    using socket = UnixSocket.connect(path);
-    const question = new TextEncoder().encode(`${word}\n`);
-    socket.send(question, 0, question.length);
-    const decoder = new TextDecoder();
-    const buffer = new Uint8Array(CHUNK);
-    const deadline = performance.now() + ANSWER_MS;
-    for (let text = "";;) {
-      const { length, fds } = socket.receive(buffer, 0, CHUNK);
-      for (const fd of fds) fd.close();
-      if (length === 0) return text + decoder.decode();
-      if (length !== WOULD_BLOCK) {
-        text += decoder.decode(buffer.subarray(0, length), { stream: true });
-      } else if (performance.now() < deadline) {
-        await reactor.readable(socket, deadline - performance.now());
-      } else throw new Error(`Cannot ask viola at ${path}: no answer within ${ANSWER_MS / 1000} s`);
-    }
+    using client = new ControlClient(path, reactor);
+    client.send({ ask: what });
+    return await client.next(ANSWER_MS) as Answer;
   });
 }
 

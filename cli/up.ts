@@ -6,10 +6,10 @@
  */
 import type { Command } from "commander";
 import type { Bridge, BridgeEvent } from "../lib/bridge/mod.ts";
-import { controlPath, folderOf, makePrivate } from "../lib/bridge/store/path.ts";
+import { folderOf, makePrivate, sceneControlPath } from "../lib/bridge/store/path.ts";
 import type { DeviceEvent, DeviceRole } from "../lib/device/mod.ts";
 import { loadSceneClasses, type Scene, type SceneDevice } from "../lib/scene/mod.ts";
-import { metricsText } from "../lib/scene/metrics.ts";
+import { statusHandler } from "../lib/scene/control.ts";
 import { RunningScene, type SceneEvent } from "../lib/scene/run.ts";
 import { type DeviceStatus, SceneStatus } from "../lib/scene/status.ts";
 import { loadRole } from "../lib/virtio/device_class.ts";
@@ -26,7 +26,7 @@ import {
   USAGE,
   usageOf,
 } from "./exit.ts";
-import { counted, Report } from "./report.ts";
+import { complain, counted, Report } from "./report.ts";
 import { readSceneFile } from "./scene_file.ts";
 import { partsOf } from "./scene_parts.ts";
 import { makeFolder } from "./sockets_folder.ts";
@@ -163,17 +163,16 @@ async function startControl(
   devices: () => DeviceStatus[],
 ): Promise<void> {
   const { Reactor } = await load(() => import("../ffi/mod.ts"));
-  const { ControlServer } = await import("../lib/scene/control_server.ts");
-  const path = named ?? controlPath();
+  const { ControlServer } = await load(() => import("../lib/device/control_server.ts"));
+  const path = named ?? sceneControlPath();
   await step(UNREACHABLE, `listen on ${path}`, () => {
     if (named === undefined) makePrivate(folderOf(path));
     const reactor = stack.use(new Reactor());
-    stack.use(
-      new ControlServer(reactor, path, {
-        status: () => `${JSON.stringify({ devices: devices() })}\n`,
-        metrics: () => metricsText(devices()),
-      }),
-    );
+    const host = {
+      watch: reactor.watch.bind(reactor),
+      report: ({ text }: { text: string }) => complain(text),
+    };
+    stack.use(new ControlServer(path, host, statusHandler(devices)));
   });
 }
 

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * A client of a device's control socket.
+ * A client of a control socket, a device's or a scene's.
  *
  * @module
  */
 import { type Reactor, UnixSocket, WOULD_BLOCK } from "../../ffi/mod.ts";
-import { controlPath } from "./control_server.ts";
 
 /** The longest line that a device sends: a reply about all that it has. */
 const MOST_LINE_BYTES = 2 ** 20;
@@ -19,13 +18,13 @@ export class ControlClient implements Disposable {
   readonly #decoder = new TextDecoder();
 
   /**
-   * Connects to the control socket of a device.
+   * Connects to a control socket.
    *
-   * @param socket The device's own
-   * @throws {OsError} ENOENT or ECONNREFUSED: no device runs there, or none with a control socket; EACCES: of another user
+   * @param path Its path; of a device see `controlPath`
+   * @throws {OsError} ENOENT or ECONNREFUSED: nothing runs there, or nothing with a control socket; EACCES: of another user
    */
-  constructor(socket: string, readonly reactor: Reactor) {
-    this.#socket = UnixSocket.connect(controlPath(socket) ?? socket);
+  constructor(path: string, readonly reactor: Reactor) {
+    this.#socket = UnixSocket.connect(path);
   }
 
   /** Sends a request. @throws {Error} */

@@ -39,7 +39,7 @@ export function storePath(system: Surroundings = SYSTEM): string {
 }
 
 /** The control socket of a `viola up`, beside that of the store process. */
-export function controlPath(system: Surroundings = SYSTEM): string {
+export function sceneControlPath(system: Surroundings = SYSTEM): string {
   return `${folderOf(storePath(system))}/control`;
 }
 

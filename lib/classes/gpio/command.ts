@@ -7,6 +7,7 @@
 import { Reactor } from "../../../ffi/mod.ts";
 import type { CommandCall, CommandRole } from "../../device/command_role.ts";
 import { ControlClient } from "../../device/control_client.ts";
+import { controlPath } from "../../device/control_server.ts";
 import { SpecError } from "../../device/role.ts";
 import type { LineState } from "./simulated.ts";
 
@@ -83,7 +84,7 @@ export const command: CommandRole = {
   help: HELP,
   run: async (call) => {
     await using reactor = new Reactor();
-    using client = new ControlClient(call.socket, reactor);
+    using client = new ControlClient(controlPath(call.socket) ?? call.socket, reactor);
     await VERBS[call.verb as keyof typeof VERBS](call, client);
   },
 };
