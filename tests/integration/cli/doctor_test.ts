@@ -21,7 +21,7 @@ Deno.test("viola doctor asks the back-ends of a scene, and ends with 0 when all 
   );
   await using absent = viola(["doctor", file]);
   await assertFails(absent, 2, /Cannot work yet: 1 thing missing/);
-  assertMatch(absent.stdout, /^missing +back-end of rng: .*ENOENT.*\n +→ start the daemon/m);
+  assertMatch(absent.stdout, /^missing +back-end of rng: .*ENOENT.*\n +fix: start the daemon/m);
 
   await using _device = await startDevice(rng, { socket });
   await using well = viola(["doctor", file, "--json"]);
