@@ -76,7 +76,7 @@ function lock(fd: Fd, file: string): void {
   } catch (error) {
     const { code, message } = error as OsError;
     if (code !== "EAGAIN") throw error;
-    throw new SpecError(`${message}; another viola has it as its disk`);
+    throw new SpecError(`${message}; another process uses it as a disk`);
   }
 }
 

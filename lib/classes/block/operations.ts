@@ -17,21 +17,38 @@ import {
   writeAt,
 } from "../../../ffi/mod.ts";
 
-/** The operations. Of those that change the disk the `Stable` ones return when the change is on the medium. */
+/** The operations. Those that change the disk can be made {@linkcode STABLE}. */
 export const OP = {
   read: 0,
   write: 1,
-  writeStable: 2,
-  flush: 3,
-  discard: 4,
-  discardStable: 5,
+  flush: 2,
+  discard: 3,
   /** Fills a range with zeros that stays allocated. */
-  zero: 6,
-  zeroStable: 7,
+  zero: 4,
   /** Fills a range with zeros, and deallocates it where that is possible. */
-  zeroUnmap: 8,
-  zeroUnmapStable: 9,
+  zeroUnmap: 5,
 } as const;
+
+/** Added to an operation that changes the disk: it returns when the change is on the medium. */
+export const STABLE = 8;
+
+/** What the operations are called in errors. */
+const NAMES: readonly string[] = [
+  "read",
+  "write",
+  "flush",
+  "discard",
+  "write zeros",
+  "write zeros",
+];
+
+/** What an operation is called in errors. */
+export function operationName(op: number): string {
+  return NAMES[op & ~STABLE]!;
+}
+
+/** A system call of its own writes and commits. */
+const STABLE_WRITE = OP.write | STABLE;
 
 /** −EIO: also what a file gives that has become shorter than its disk. */
 export const EIO: number = -osError("", "EIO").errno;
@@ -48,7 +65,7 @@ const ZEROS = new Uint8Array(65536);
  * Does an operation on a whole range.
  *
  * @param number The file's descriptor
- * @param op One of {@linkcode OP}
+ * @param op One of {@linkcode OP}, or that with {@linkcode STABLE}
  * @param position Where in the file, in bytes
  * @param length Bytes
  * @param bytes Holds the data of reads and writes, from `at`
@@ -62,12 +79,15 @@ export function perform(
   bytes: Uint8Array,
   at: number,
 ): number {
+  if ((op & STABLE) !== 0 && op !== STABLE_WRITE) {
+    return perform(number, op & ~STABLE, position, length, bytes, at) || syncData(number);
+  }
   switch (op) {
     case OP.read:
       return readAll(number, bytes, at, length, position);
     case OP.write:
       return writeAll(number, bytes, at, length, position, 0);
-    case OP.writeStable:
+    case STABLE_WRITE:
       return writeAll(number, bytes, at, length, position, RWF_DSYNC);
     case OP.flush:
       return syncData(number);
@@ -75,10 +95,8 @@ export function perform(
       return discard(number, position, length);
     case OP.zero:
       return zero(number, position, length, [ZERO]);
-    case OP.zeroUnmap:
+    default: // OP.zeroUnmap
       return zero(number, position, length, [PUNCH, ZERO]);
-    default: // the other stable ones, each the number after its own
-      return perform(number, op - 1, position, length, bytes, at) || syncData(number);
   }
 }
 

@@ -86,7 +86,7 @@ export class Request {
     return this.#offset;
   }
 
-  /** Goes on to the operation after the next. */
+  /** Moves on to the operation after this one. */
   advance(): void {
     this.#offset += this.length;
     if (this.#offset < this.extents[this.#extent]!.length) return;
@@ -162,13 +162,17 @@ function transfer(
   return new Request(queue, chain, length === 0 ? [] : [{ op, position, length }]);
 }
 
-/** What a range asks for, or a status when it is refused (§5.2.6.2). */
-function rangeOp(type: number, { sectors, flags }: SectorRange): number | null {
+/** The status of a range that is refused (§5.2.6.2); S_OK for one that is served. */
+function checkRange(type: number, { sectors, flags }: SectorRange): number {
   const isDiscard = type === T_DISCARD;
   const known = isDiscard ? 0 : WRITE_ZEROES_FLAG_UNMAP;
-  if ((flags & ~known) !== 0) return null;
-  if (sectors > (isDiscard ? MAX_DISCARD_SECTORS : MAX_ZEROES_SECTORS)) return -1;
-  if (isDiscard) return OP.discard;
+  if ((flags & ~known) !== 0) return S_UNSUPP;
+  return sectors > (isDiscard ? MAX_DISCARD_SECTORS : MAX_ZEROES_SECTORS) ? S_IOERR : S_OK;
+}
+
+/** The operation that a range asks for. */
+function rangeOp(type: number, { flags }: SectorRange): number {
+  if (type === T_DISCARD) return OP.discard;
   return flags === 0 ? OP.zero : OP.zeroUnmap;
 }
 
@@ -179,11 +183,12 @@ function ranges(queue: number, chain: Chain, disk: Disk, type: number): Request 
   const extents: Extent[] = [];
   for (let at = 0; at < bytes; at += RANGE_SIZE) {
     const range = decodeRange(view, REQUEST_HEADER_SIZE + at);
-    const op = rangeOp(type, range);
-    if (op === null) return S_UNSUPP;
+    const status = checkRange(type, range);
+    if (status !== S_OK) return status;
     const length = range.sectors * SECTOR_SIZE;
-    if (op < 0 || !isWithin(disk, range.sector, length)) return S_IOERR;
-    if (length > 0) extents.push({ op, position: range.sector * SECTOR_SIZE, length });
+    if (!isWithin(disk, range.sector, length)) return S_IOERR;
+    const extent = { op: rangeOp(type, range), position: range.sector * SECTOR_SIZE, length };
+    if (length > 0) extents.push(extent);
   }
   return new Request(queue, chain, extents);
 }

@@ -10,7 +10,7 @@ import type { Chain } from "../../virtio/chain.ts";
 import type { Disk } from "./disk.ts";
 import { IoPool } from "./io_pool.ts";
 import { SLOT_BYTES } from "./io_slots.ts";
-import { EIO, OP, perform } from "./operations.ts";
+import { EIO, OP, operationName, perform, STABLE } from "./operations.ts";
 import { Request } from "./request.ts";
 import { REQUEST_HEADER_SIZE, S_IOERR, S_OK, STATUS_SIZE } from "./wire.ts";
 
@@ -19,9 +19,6 @@ const DRAIN_NS = 20e9;
 
 /** How often a device looks whether its threads have started, in nanoseconds. */
 const LOOK_NS = 1e9;
-
-/** What the operations are called in errors: by op, the stable ones like the others. */
-const NAMES = ["read", "write", "write", "flush", "discard", "discard"];
 
 /** An operation that a thread has. */
 interface Operation {
@@ -151,7 +148,7 @@ export class RequestRunner {
     const { op, position, length, dataOffset } = request;
     if (op === OP.write) this.#gather(request, pool.bytes, slot * SLOT_BYTES);
     const isChange = op !== OP.read && op !== OP.flush;
-    pool.queue(slot, isChange && this.isStable ? op + 1 : op, position, length);
+    pool.queue(slot, isChange && this.isStable ? op | STABLE : op, position, length);
     this.#slots[slot] = { request, op, length, dataOffset };
     request.outstanding++;
     request.advance();
@@ -182,8 +179,7 @@ export class RequestRunner {
     }
     if (result === 0) return;
     request.fail();
-    const what = NAMES[op] ?? "write zeros";
-    const { message } = new OsError(`${what} ${this.disk.name}`, -result);
+    const { message } = new OsError(`${operationName(op)} ${this.disk.name}`, -result);
     this.#host.report({ kind: "error", text: message });
   }
 

@@ -61,9 +61,11 @@ function checkRange(what: string, value: number, min: number, max: number): void
 export function parseBlock(spec: BlockSpec): BlockSettings {
   const { file = null, sizeMiB = DEFAULT_MIB, queues = 1, blockSize = 0 } = spec;
   const { access = "read-write", cache = "writeback" } = spec;
-  if (file === "") throw new SpecError("Cannot make a disk of a file without a name");
+  if (file === "") {
+    throw new SpecError("Cannot use an empty path as a disk, expected a file or a block device");
+  }
   if (file !== null && spec.sizeMiB !== undefined) {
-    throw new SpecError(`Cannot set the size of ${file}: its size is the disk's`);
+    throw new SpecError(`Cannot set the size of ${file}: a size is for a disk in memory only`);
   }
   checkRange("a size in MiB of", sizeMiB, 1, MAX_MIB);
   checkRange("a number of queues of", queues, 1, MAX_REQUEST_QUEUES);

@@ -4,35 +4,36 @@
  *
  * @module
  */
+import type { CommonEvent } from "../../device/role.ts";
 import type { CanFrame } from "./wire.ts";
 
 /** What became of a frame that was given to a bus. */
 export type Sending =
   /** It was sent. */
   | "sent"
-  /** It will be: {@linkcode BusEvents.sent} tells when. */
+  /** It waits to be sent: {@linkcode BusEvents.sent} reports when it was. */
   | "accepted"
   /** There is no room now. */
   | "full"
   /** It cannot be sent. */
   | "failed";
 
-/** What a bus tells its controller. */
+/** Events of a bus, for its controller. */
 export interface BusEvents {
   /** Another controller sent a frame. */
   received(frame: CanFrame): void;
-  /** Whether frames are received faster than the driver takes them: a bus that can hold them back does. */
+  /** Whether there is no room for received frames; a bus that can hold them back does so then. */
   isFull(): boolean;
-  /** The oldest frames that were accepted were sent: so many. */
+  /** The oldest `count` accepted frames were sent. */
   sent(count: number): void;
-  /** Frames that were accepted will not be sent: the bus cannot be used at the moment. */
+  /** The accepted frames will not be sent: the bus cannot be used at the moment. */
   failed(): void;
-  /** So many frames of others were lost before they could be received. */
+  /** `count` frames of others were lost before they could be received. */
   lost(count: number): void;
   /** The controller is bus-off, or its interface is gone: nothing is sent or received until it is connected anew. */
   busOff(why: string): void;
   /** Reports something to the user. */
-  notice(text: string): void;
+  report(event: CommonEvent): void;
 }
 
 /** A controller's connection to a bus. It never blocks. */
@@ -44,7 +45,7 @@ export interface Bus extends Disposable {
 
 /** A bus that a controller can be connected to. */
 export interface BusSpec {
-  /** How it is called in logs. */
+  /** Its name in logs. */
   readonly name: string;
   /** Whether it has FD frames. */
   readonly hasFd: boolean;

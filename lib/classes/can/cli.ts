@@ -8,14 +8,14 @@ import type { CliRole, CliValues } from "../../device/cli_role.ts";
 import type { CanSpec } from "./spec.ts";
 
 const HELP = `
-A controller that is given neither an interface nor a bus is alone on its bus.
+Without --interface and --bus the controller is alone on its bus.
 
 Logs are candump's (candump -L); --log-out appends what is sent and received. Filters are
-candump's, hexadecimal: ID:MASK receives frames whose identifier is ID in the bits of
-MASK, ID~MASK all others; of several, one that lets a frame through is enough.
+candump's, in hexadecimal: ID:MASK receives the frames whose identifier equals ID in the
+bits that MASK has, ID~MASK all others. A frame is received if one of the filters fits.
   viola device can --socket /run/can0 --interface can0 --filter 100:700
-After bus-off the driver starts the controller again; the host's interface must do so by
-itself: ip link set can0 type can restart-ms 100.`;
+After bus-off the driver restarts the controller, but not the host's interface, which must
+restart by itself: ip link set can0 type can restart-ms 100.`;
 
 /** Options as the command line gives them, each of its own type. */
 interface CanOptions extends CliValues {
@@ -32,21 +32,20 @@ export const cli: CliRole<CanSpec> = {
   options: [
     {
       flags: "--interface <if>",
-      description: "the host's CAN interface that it is connected to,\nsuch as can0 or vcan0",
+      description: "the host's CAN interface to use, such as can0 or vcan0",
     },
     {
       flags: "--bus <name>",
-      description:
-        "a virtual bus instead, which all controllers of this\nuser with that name share",
+      description: "a virtual bus instead, shared by all controllers of\nthis user that name it",
     },
     {
       flags: "--log-in <file>",
-      description: "receive the frames of a log, from when the driver\nstarts the controller",
+      description: "receive the frames of a log, beginning when the driver\nstarts the controller",
     },
-    { flags: "--log-out <file>", description: "note all frames in a log" },
+    { flags: "--log-out <file>", description: "write all frames to a log" },
     {
       flags: "--filter <filter>",
-      description: "receive only such frames; again for more",
+      description: "receive only these frames; may be given several times",
       repeatable: true,
     },
     {

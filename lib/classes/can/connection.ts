@@ -33,15 +33,13 @@ export class Connector {
    * @param now Nanoseconds
    * @throws {Error} when the bus or a log cannot be used
    */
-  connect(events: BusEvents, notice: (text: string) => void, now: number): Connection {
+  connect(events: BusEvents, now: number): Connection {
     const { logIn: pathIn, logOut: pathOut, pace } = this.spec;
     using made = new DisposableStack();
-    const logOut = pathOut === undefined
-      ? null
-      : made.use(new LogSink(pathOut, this.name, { notice }));
+    const logOut = pathOut === undefined ? null : made.use(new LogSink(pathOut, this.name, events));
     const logIn = pathIn === undefined
       ? null
-      : made.use(new LogSource(pathIn, { notice }, pace !== "free", now));
+      : made.use(new LogSource(pathIn, events, pace !== "free", now));
     const bus = made.use(this.bus.connect(events));
     const all = made.move();
     return { bus, logIn, logOut, [Symbol.dispose]: () => all.dispose() };

@@ -137,10 +137,8 @@ class CanDevice implements VirtioDevice<CanDeviceContract> {
   #start(): boolean {
     if (this.#connection !== null) return true;
     const { name } = this.#connector;
-    const notice = (text: string): void => this.#host.report({ kind: "notice", text });
     try {
-      const events = this.#busEvents();
-      this.#connection = this.#connector.connect(events, notice, this.#host.now());
+      this.#connection = this.#connector.connect(this.#busEvents(), this.#host.now());
     } catch (error) {
       const text = `Cannot start the controller of ${name}: ${(error as Error).message}`;
       this.#host.report({ kind: "error", text });
@@ -158,7 +156,7 @@ class CanDevice implements VirtioDevice<CanDeviceContract> {
       failed: () => this.#transmitter.failed(),
       lost: (count) => this.#receiver.lost(count),
       busOff: (why) => this.#busOff(why),
-      notice: (text) => this.#host.report({ kind: "error", text }),
+      report: (event) => this.#host.report(event),
     };
   }
 

@@ -6,7 +6,7 @@
  */
 import { SpecError } from "../../device/role.ts";
 import { formatLine } from "./candump.ts";
-import type { LogReport } from "./log_source.ts";
+import type { LogEvents } from "./log_source.ts";
 import type { CanFrame } from "./wire.ts";
 
 /** Lines that wait until {@linkcode LogSink.flush}, in characters; more are written at once. */
@@ -65,7 +65,7 @@ export class LogSink implements Disposable {
   constructor(
     readonly path: string,
     readonly bus: string,
-    readonly report: LogReport,
+    readonly events: LogEvents,
     readonly clock: () => number = wallClock,
   ) {
     this.#file = Deno.openSync(path, { append: true, create: true });
@@ -87,7 +87,8 @@ export class LogSink implements Disposable {
       for (let at = 0; at < bytes.length;) at += this.#file.writeSync(bytes.subarray(at));
     } catch (error) {
       this.#hasFailed = true;
-      this.report.notice(`Cannot write log ${this.path}: ${(error as Error).message}`);
+      const text = `Cannot write log ${this.path}: ${(error as Error).message}`;
+      this.events.report({ kind: "error", text });
     }
   }
 

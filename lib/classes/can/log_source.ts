@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { BusEvents } from "./bus.ts";
 import { SpecError } from "../../device/role.ts";
 import { type LoggedFrame, parseLine } from "./candump.ts";
 import type { CanFrame } from "./wire.ts";
@@ -74,10 +75,8 @@ class Lines implements Disposable {
   }
 }
 
-/** What a log tells. */
-export interface LogReport {
-  notice(text: string): void;
-}
+/** Where the user is told about a log. */
+export type LogEvents = Pick<BusEvents, "report">;
 
 /** A log that is played. */
 export class LogSource implements Disposable {
@@ -96,7 +95,7 @@ export class LogSource implements Disposable {
    */
   constructor(
     readonly path: string,
-    readonly report: LogReport,
+    readonly events: LogEvents,
     readonly isPaced: boolean,
     now: number,
   ) {
@@ -143,12 +142,14 @@ export class LogSource implements Disposable {
   #countBad(): void {
     this.#bad++;
     if (this.#bad > 1) return;
-    this.report.notice(`Line ${this.#lines.number} of log ${this.path} is not a frame: skipped`);
+    const text = `Line ${this.#lines.number} of log ${this.path} is not a frame: skipped`;
+    this.events.report({ kind: "notice", text });
   }
 
   #end(why: string): null {
     const bad = this.#bad === 0 ? "" : `, ${this.#bad} lines skipped`;
-    this.report.notice(`Log ${this.path} ${why}: ${this.#count} frames${bad}`);
+    const text = `Log ${this.path} ${why}: ${this.#count} frames${bad}`;
+    this.events.report({ kind: "notice", text });
     return null;
   }
 

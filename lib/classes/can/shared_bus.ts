@@ -187,7 +187,7 @@ export class SharedBus implements Bus {
   /** Connects to those that are in the folder and not connected to yet. */
   #connectAll(): void {
     const notice = (text: string): void =>
-      this.events.notice(`A controller on ${this.folder} ${text}`);
+      this.events.report({ kind: "notice", text: `A controller on ${this.folder} ${text}` });
     for (const { name, isSocket } of filesOf(this.folder)) {
       if (!isSocket || name === this.#own || this.#outgoing.has(name)) continue;
       if (this.#outgoing.size >= MOST_PEERS) return;
@@ -200,10 +200,10 @@ export class SharedBus implements Bus {
   }
 
   #acceptAll(): void {
-    const failed = (code: string): void =>
-      this.events.notice(
-        `Cannot accept the connection of a controller on ${this.folder} (${code})`,
-      );
+    const failed = (code: string): void => {
+      const text = `Cannot accept the connection of a controller on ${this.folder} (${code})`;
+      this.events.report({ kind: "error", text });
+    };
     for (;;) {
       const socket = attempt(() => this.#listener.accept(), failed);
       if (socket === null) break;

@@ -113,7 +113,7 @@ export class SocketBus implements Bus {
     if (this.#isDown) return;
     this.#isDown = true;
     const hint = result === ENETDOWN ? ` (ip link set ${this.name} up)` : "";
-    this.events.notice(problem + hint);
+    this.events.report({ kind: "error", text: problem + hint });
   }
 
   [Symbol.dispose](): void {

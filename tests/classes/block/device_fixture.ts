@@ -6,7 +6,7 @@
  */
 import { device as role } from "../../../lib/classes/block/device.ts";
 import { IoSlots } from "../../../lib/classes/block/io_slots.ts";
-import { OP } from "../../../lib/classes/block/operations.ts";
+import { OP, STABLE } from "../../../lib/classes/block/operations.ts";
 import type { BlockDeviceContract, BlockSpec } from "../../../lib/classes/block/spec.ts";
 import * as wire from "../../../lib/classes/block/wire.ts";
 import { DeviceBench, Wiring } from "../../device/wiring.ts";
@@ -135,7 +135,7 @@ export class Spy implements Disposable {
     const { ops } = this;
     const queue = this.#queue;
     IoSlots.prototype.queue = function (slot, op, position, length) {
-      ops.push(NAMES[op]!);
+      ops.push(NAMES[op & ~STABLE]! + ((op & STABLE) === 0 ? "" : "Stable"));
       queue.call(this, slot, op, position, length);
     };
   }

@@ -288,9 +288,9 @@ Deno.test("what cannot be a disk is refused before it listens", () => {
   using taken = new TestFile(4096);
   using _owner = new Disk({ file: taken.path });
   const cases: [BlockSpec, RegExp][] = [
-    [{ file: "" }, /a file without a name/],
+    [{ file: "" }, /an empty path/],
     [{ file: small.path }, /it has 511 bytes, expected at least 512/],
-    [{ file: taken.path }, /Cannot lock .*\(EAGAIN\); another viola has it as its disk/],
+    [{ file: taken.path }, /Cannot lock .*\(EAGAIN\); another process uses it as a disk/],
     [{ file: taken.path, sizeMiB: 1 }, /Cannot set the size/],
     [{ sizeMiB: 0 }, /a size in MiB of 0, expected 1 to 65536/],
     [{ queues: 17 }, /a number of queues of 17, expected 1 to 16/],

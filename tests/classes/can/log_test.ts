@@ -120,15 +120,15 @@ inFolder("what is sent and received is noted, as candump does", async (folder) =
   assert(Math.abs(Number(seconds) - Date.now() / 1000) < 600);
 });
 
-inFolder("a log that cannot be written any more is told of once", () => {
-  const notices: string[] = [];
-  using log = new LogSink("/dev/full", "can0", { notice: (text) => notices.push(text) });
+inFolder("a log that cannot be written any more is reported once, as an error", () => {
+  const events: { kind: string; text: string }[] = [];
+  using log = new LogSink("/dev/full", "can0", { report: (event) => events.push(event) });
   for (let i = 0; i < 3; i++) {
     log.add(frame(i));
     log.flush();
   }
-  assertEquals(notices.length, 1);
-  assert(notices[0]!.startsWith("Cannot write log /dev/full: "), notices[0]);
+  assertEquals(events.map(({ kind }) => kind), ["error"]);
+  assert(events[0]!.text.startsWith("Cannot write log /dev/full: "), events[0]!.text);
 });
 
 inFolder("logs that cannot be used are refused before the device listens", (folder) => {

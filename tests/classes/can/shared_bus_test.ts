@@ -25,7 +25,7 @@ class Controller implements Disposable {
       failed: () => {},
       lost: () => {},
       busOff: () => {},
-      notice: (text: string) => void this.notices.push(text),
+      report: ({ text }: { text: string }) => void this.notices.push(text),
     };
     this.bus = new SharedBus(folder, events, {
       now: () => this.now,

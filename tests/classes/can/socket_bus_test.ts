@@ -89,7 +89,7 @@ class Scene implements Disposable {
       failed: tell("failed"),
       lost: tell("lost"),
       busOff: tell("busOff"),
-      notice: tell("notice"),
+      report: tell("report"),
     };
     this.bus = new SocketBus("can7", this.socket, events, (number, _, onEvent) => {
       assertEquals(number, this.socket.number);
@@ -142,7 +142,7 @@ Deno.test("an interface that is down fails what it accepted, and is told of once
   scene.bus.send(frame(1));
   const text = "Cannot receive from CAN interface can7: network is down (ENETDOWN) " +
     "(ip link set can7 up)";
-  assertEquals(scene.come(ENETDOWN), [["failed", undefined], ["notice", text]]);
+  assertEquals(scene.come(ENETDOWN), [["failed", undefined], ["report", { kind: "error", text }]]);
   scene.socket.result = ENETDOWN;
   assertEquals(scene.bus.send(frame(2)), "failed");
   assertEquals(scene.told.splice(0), [["failed", undefined]]);
