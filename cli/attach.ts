@@ -58,8 +58,8 @@ export interface AttachOptions extends OtherOptions {
 }
 
 const HELP = `
-The n-th --socket and --loopback go with the n-th DEVICE; of the other options one value
-serves all, or the n-th goes with the n-th:
+The n-th --socket and --loopback are for the n-th CLASS. Each other option may be given
+once, for all devices, or once for each, in the same order:
   viola attach sound sound --socket /run/s0 --loopback /dev/loopback-237 \\
     --socket /run/s1 --loopback /dev/loopback-238 --priority 0 --priority 1
 soft:PATH is a loopback device in software, such as viola demo makes for its driver.
@@ -76,7 +76,7 @@ of viola at /run/viola/store, until viola forget NODE.`;
 export function addAttach(program: Command): void {
   const command = program.command("attach")
     .description("Connect loopback devices to vhost-user back-ends, all in one process.")
-    .argument("[device...]", `${oneOf(CLASS_NAMES)}, one for each device`)
+    .argument("[class...]", `one for each device: ${oneOf(CLASS_NAMES)}`)
     .option("--socket <path>", "the back-end's Unix socket (required)", collect)
     .option("--loopback <node>", "/dev/loopback-N, /dev/loopback or soft:PATH (required)", collect)
     .option(
@@ -141,7 +141,7 @@ const CLASS_NAMES = DEVICE_CLASSES.map(({ name }) => name);
 /**
  * Makes a plan from a command line.
  *
- * @param named The DEVICE arguments
+ * @param named The CLASS arguments
  * @throws {Failure} with status 1 when it is invalid
  */
 export function planAttach(named: readonly string[], options: AttachOptions): AttachPlan {
@@ -149,7 +149,7 @@ export function planAttach(named: readonly string[], options: AttachOptions): At
   const names = classes.map(({ name }) => name);
   const n = classes.length;
   if (n === 0) {
-    throw new Failure(USAGE, "Cannot attach: no device is named (see viola attach --help)");
+    throw new Failure(USAGE, "Cannot attach: no CLASS is given (see viola attach --help)");
   }
   const sockets = oneEach("--socket", options.socket, n);
   const loopbacks = oneEach("--loopback", options.loopback, n);

@@ -22,7 +22,7 @@ Nodes that systemd keeps for a service are released by systemctl stop SERVICE.`;
 /** Adds the subcommand. */
 export function addForget(program: Command): void {
   program.command("forget")
-    .description("Close nodes that attach, or the drop-in, has kept open for the next viola.")
+    .description("Close nodes that an earlier viola kept open for the next one.")
     .argument("<node...>", "/dev/loopback-N, /dev/loopback or soft:PATH")
     .option("--json", "report as JSON lines")
     .addHelpText("after", HELP)

@@ -61,7 +61,7 @@ export function forEach<T>(
   if (values.length === count) return values.map(read);
   throw new Failure(
     USAGE,
-    `Cannot share out ${values.length} × ${option} among ${
+    `Cannot use ${values.length} × ${option} for ${
       devices(count)
     }: expected one for all, or one for each`,
   );

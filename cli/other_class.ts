@@ -29,9 +29,9 @@ export function otherClasses(
   const given = { "--queues": queues, "--config-size": configSize, "--config": config };
   const ids = virtioId ?? [];
   if (ids.length === 0) {
-    const [lonely] = Object.entries(given).find(([, values]) => values !== undefined) ?? [];
-    if (lonely === undefined) return [];
-    throw new Failure(USAGE, `Cannot use ${lonely}: it goes with --virtio-id`);
+    const [option] = Object.entries(given).find(([, values]) => values !== undefined) ?? [];
+    if (option === undefined) return [];
+    throw new Failure(USAGE, `Cannot use ${option} without --virtio-id`);
   }
   if (queues === undefined) {
     throw new Failure(USAGE, "Cannot attach by --virtio-id: --queues is missing, such as 64,64");
@@ -57,7 +57,10 @@ function readId(text: string): number {
   const id = whole("--virtio-id", text, 1, 0xffff);
   const known = deviceClassById(id);
   if (known === undefined) return id;
-  throw new Failure(USAGE, `Cannot use --virtio-id ${id}: use viola attach ${known.name}`);
+  throw new Failure(
+    USAGE,
+    `Cannot use --virtio-id ${id}: that is class ${known.name}, expected viola attach ${known.name}`,
+  );
 }
 
 function readSizes(text: string): number[] {

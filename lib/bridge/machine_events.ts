@@ -49,8 +49,8 @@ const ACTIVE: ReadonlySet<PhaseName> = new Set<PhaseName>([
 /** Phases in which a back-end is being started; a reset by the driver does not wait for it. */
 const STARTING: ReadonlySet<PhaseName> = new Set<PhaseName>(["activating", "resuming"]);
 
-/** Jobs that use what the driver has set up: a reset by the driver may make them fail. */
-const FAIL_ON_RESET: ReadonlySet<JobName> = new Set<JobName>(["activate", "resume", "check"]);
+/** Jobs that use the driver's rings: when the driver resets the device meanwhile, their failure is no fault of the back-end. */
+const USES_RINGS: ReadonlySet<JobName> = new Set<JobName>(["activate", "resume", "check"]);
 
 /** Jobs whose failure ends the device. */
 const VITAL: ReadonlySet<JobName> = new Set<JobName>(["restore", "prepare", "present", "announce"]);
@@ -159,12 +159,12 @@ function acceptBackEnd(d: Draft, backEnd: Offer): void {
 
 function enterWaiting(d: Draft): void {
   d.actions.push({ do: "count", counter: "connects", by: 1 });
-  if (d.rules.memory === "direct" && !d.backEnd!.tracksInflight) reportOrder(d);
+  if (d.rules.memory === "direct" && !d.backEnd!.tracksInflight) reportUntracked(d);
   enter(d, { at: "waiting" });
 }
 
-/** Said once, and only where a next back-end could be given the driver's memory. */
-function reportOrder(d: Draft): void {
+/** Reports once that chains may be lost with this back-end; not where there can be no second back-end. */
+function reportUntracked(d: Draft): void {
   if (d.history.isOrderReported || d.device!.backEndLives === 1) return;
   d.history = { ...d.history, isOrderReported: true };
   const text =
@@ -174,16 +174,15 @@ function reportOrder(d: Draft): void {
 }
 
 /**
- * The driver has reset the device. A back-end that was not reset may still hold state of the last epoch: the effect of
- * requests and, with rings in the driver's memory, the used index (vhost-device-rng 0.1.0). A new connection clears both.
- * Where there is nothing to clear, the rings are started again on this connection, since not every back-end accepts a
- * second one.
+ * After a reset by the driver: chooses between this connection and a new one. A back-end without RESET_DEVICE keeps state of
+ * the last epoch: what requests have set and, with rings in the driver's memory, the used index (vhost-device-rng 0.1.0).
+ * A new connection clears both. Where there is no such state this one is kept, since not every back-end accepts a second.
  */
 function startAgain(d: Draft, residue: Residue): void {
   const { rules: { memory }, device } = d;
-  const remembers = residue === "used" || (residue === "clean" && memory === "direct");
+  const hasState = residue === "used" || (residue === "clean" && memory === "direct");
   const canReconnect = memory === "isolated" || device!.backEndLives === Infinity;
-  if (!remembers || !canReconnect) return enter(d, { at: "waiting" });
+  if (!hasState || !canReconnect) return enter(d, { at: "waiting" });
   closeFrontEnd(d);
   enter(d, { at: "connecting" });
 }
@@ -196,7 +195,7 @@ function finish(d: Draft): void {
 // ---- jobs that failed ----
 
 function failed(d: Draft, job: JobName, problem: Problem): void {
-  const isFromReset = FAIL_ON_RESET.has(job) && !isCurrent(d);
+  const isFromReset = USES_RINGS.has(job) && !isCurrent(d);
   if (VITAL.has(job)) {
     if (job === "announce" && d.end === null) report(d, "error", problem.text);
     d.end ??= problem;

@@ -96,7 +96,7 @@ Deno.test("planAttach() refuses options that contradict, with exit status 1", ()
     [["sound"], { ...ONE, memory: ["some"] }, /--memory "some": expected isolated or direct/],
     [["sound"], { ...ONE, mmioVersion: ["3"] }, /--mmio-version "3": expected 1, 2 or auto/],
     [["sound"], { ...ONE, priority: ["high"] }, /--priority "high": expected a number/],
-    [["sound"], { ...ONE, priority: ["1", "2"] }, /2 × --priority among 1 device/],
+    [["sound"], { ...ONE, priority: ["1", "2"] }, /2 × --priority for 1 device/],
     [["sound"], { ...ONE, cpus: ["0-3"] }, /--cpus "0-3": expected numbers/],
     [["sound"], { ...ONE, cpus: ["64"] }, /--cpus "64": expected a number from 0 to 52/],
     [["sound"], { ...ONE, realtime: ["0"] }, /--realtime "0": expected a number from 1 to 99/],
@@ -140,12 +140,15 @@ Deno.test("planAttach() takes devices of other classes by their id, behind the n
 
 Deno.test("planAttach() refuses what no device of another class can be", () => {
   const table: [AttachOptions, RegExp][] = [
-    [{}, /no device is named/],
-    [{ queues: ["64"] }, /--queues: it goes with --virtio-id/],
-    [{ config: ["x"] }, /--config: it goes with --virtio-id/],
+    [{}, /no CLASS is given/],
+    [{ queues: ["64"] }, /--queues without --virtio-id/],
+    [{ config: ["x"] }, /--config without --virtio-id/],
     [{ virtioId: ["8"] }, /--queues is missing/],
     [{ virtioId: ["0"], queues: ["64"] }, /--virtio-id "0": expected a number from 1/],
-    [{ virtioId: ["25"], queues: ["64"] }, /--virtio-id 25: use viola attach sound/],
+    [
+      { virtioId: ["25"], queues: ["64"] },
+      /--virtio-id 25: that is class sound, expected viola attach sound/,
+    ],
     [{ virtioId: ["8"], queues: ["63"] }, /--queues "63": it has a size of 63/],
     [{ virtioId: ["8"], queues: ["64;64"] }, /--queues "64;64": expected numbers/],
     [{ virtioId: ["8"], queues: [Array(65).fill("1").join()] }, /it has 65 queues/],
@@ -159,7 +162,7 @@ Deno.test("planAttach() refuses what no device of another class can be", () => {
       { virtioId: ["8"], queues: ["64"], config: ["x"], configSize: ["1"] },
       /both --config-size and --config/,
     ],
-    [{ virtioId: ["8"], queues: ["1", "2"] }, /2 × --queues among 1 device/],
+    [{ virtioId: ["8"], queues: ["1", "2"] }, /2 × --queues for 1 device/],
   ];
   for (const [options, message] of table) {
     const error = assertThrows(() => planAttach([], { ...ONE, ...options }), Failure);

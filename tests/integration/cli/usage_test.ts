@@ -115,7 +115,7 @@ const TABLE: [string, string[], number, RegExp][] = [
   ["nothing to forget", ["forget"], 1, /missing required argument 'node' \(see viola forget/],
   ["forgetting what is no node", ["forget", "rng"], 1, /"rng".*expected soft:PATH, \/dev\/loopb/],
   ["forgetting no path", ["forget", "soft:"], 1, /Cannot forget "soft:": not a loopback/],
-  ["nothing to attach", ["attach"], 1, /no device is named \(see viola attach --help/],
+  ["nothing to attach", ["attach"], 1, /no CLASS is given \(see viola attach --help/],
   ["nowhere to attach", ["attach", "sound"], 1, /--socket is missing/],
   ["half a pair", ["attach", "sound", "--socket", "s"], 1, /--loopback is missing/],
   ["one socket for two", ["attach", "sound", "rng", ...ONE], 1, /1 × --socket given, expected 2/],
