@@ -131,7 +131,7 @@ laneTest(
   },
 );
 
-laneTest("a DRIVER_OK that one process held is held by its successor", async (lane) => {
+laneTest("a DRIVER_OK that one process held is held by the next process", async (lane) => {
   await using bench = new Bench(1, lane);
   await bench.add();
   await bench.start();
@@ -177,7 +177,7 @@ laneTest(
 );
 
 laneTest(
-  "a driver is told to reset in the life that it was at fault in, and in no other",
+  "DEVICE_NEEDS_RESET is set only in the epoch that it is requested for",
   async (lane) => {
     await using bench = new Bench(1, lane);
     await bench.add();
@@ -195,7 +195,7 @@ laneTest(
   },
 );
 
-laneTest("a device that was removed is not touched, and may come again", async (lane) => {
+laneTest("a removed device is not touched, and can be added again", async (lane) => {
   await using bench = new Bench(1, lane);
   for (let i = 0; i < 3; i++) {
     await bench.add();
@@ -214,7 +214,7 @@ laneTest("a device that was removed is not touched, and may come again", async (
   }
 });
 
-laneTest("a device that cannot be taken in is not in, and the lane goes on", async (lane) => {
+laneTest("a device that cannot be added is not added, and the lane keeps serving", async (lane) => {
   await using good = new Bench(1, lane);
   await good.add();
   await using bad = new Bench(2, lane);
@@ -231,7 +231,7 @@ laneTest("a device that cannot be taken in is not in, and the lane goes on", asy
   assertEquals([good.failures, bad.failures], [[], []]);
 });
 
-Deno.test("a lane that is closed refuses in words, and closing again is no harm", async () => {
+Deno.test("a closed lane refuses calls with a message, and can be closed again", async () => {
   await withoutLeaks(async () => {
     const lane = new Lane({ name: "test" });
     await lane.close();

@@ -11,7 +11,7 @@ const INDIRECT = 1n << 28n;
 
 const WRITE = { offset: 0, bytes: Uint8Array.of(7) };
 
-Deno.test("cached: what the driver writes is passed on, the last of each field", () => {
+Deno.test("cached: the driver's writes are sent to the back-end, the last one of each field", () => {
   const scene = new Scene().runs();
   scene.happens({ on: "config written", write: WRITE, isHeld: false });
   const later = { offset: 0, bytes: Uint8Array.of(8) };
@@ -27,7 +27,7 @@ Deno.test("cached: what the driver writes is passed on, the last of each field",
   assertEquals([scene.phase, scene.world.state.job], ["running", null]);
 });
 
-Deno.test("config writes that a lost back-end has not had go to the next", () => {
+Deno.test("config writes that a lost back-end did not get are sent to the next", () => {
   const scene = new Scene().runs();
   scene.happens({ on: "config written", write: WRITE, isHeld: false }).fails("write config");
   scene.did();
@@ -36,7 +36,7 @@ Deno.test("config writes that a lost back-end has not had go to the next", () =>
   assertEquals(scene.did().at(-1), "write config");
 });
 
-Deno.test("cached: the next back-end is told what the last one was, before it is given requests", () => {
+Deno.test("cached: the next back-end is sent the driver's config writes before it gets requests", () => {
   const scene = new Scene().runs();
   scene.happens({ on: "config written", write: WRITE, isHeld: false }).ends("write config");
   scene.happens({ on: "back-end lost", problem: problem("lost") });
@@ -50,7 +50,7 @@ Deno.test("cached: the next back-end is told what the last one was, before it is
   assertEquals(scene.did().at(-1), "activate");
 });
 
-Deno.test("cached: what a driver has written ends with its life, and it is told what there is then", () => {
+Deno.test("cached: a reset forgets the driver's config writes, and the config space is read again", () => {
   const scene = new Scene().runs();
   scene.happens({ on: "config written", write: WRITE, isHeld: false }).ends("write config");
   scene.reset();

@@ -5,7 +5,7 @@ import { Scene } from "./life_scene.ts";
 
 // ---- beginnings and ends ----
 
-Deno.test("a first back-end that is no such device ends it; one that went is waited for", () => {
+Deno.test("a first back-end of another class ends the device; one that disconnects is waited for", () => {
   const scene = new Scene().ends("restore").fails("connect", "lost");
   assertEquals(scene.phase, "backing off");
   scene.expires("retry").fails("connect", "refused", "no such device");
@@ -73,7 +73,7 @@ Deno.test("the end of a device that is kept: nothing is stopped, and what is hel
   assertEquals([held.phase, held.world.held], ["closed", "DRIVER_OK"]);
 });
 
-Deno.test("the end waits for no back-end that says nothing, wherever it is", () => {
+Deno.test("the end waits for no silent back-end, in any phase", () => {
   const scene = new Scene().ends("restore").happens({ on: "close" });
   assertEquals(scene.did().at(-1), "abort connect");
   scene.fails("connect").ends("free");

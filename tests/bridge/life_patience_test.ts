@@ -22,7 +22,7 @@ Deno.test("a late reply lengthens the next deadline, up to minutes, and is repor
   assertEquals(waits, [2000, 4000, 8000, 16_000, 32_000, 64_000, MOST_REPLY_MS, MOST_REPLY_MS]);
 });
 
-Deno.test("a wait that is longer than patience ever grows is not cut", () => {
+Deno.test("a configured deadline above the maximum is not reduced", () => {
   const scene = new Scene({ replyMs: 10 ** 8 }).runs();
   scene.happens({ on: "back-end lost", problem: problem("late") }).ends("detach").expires("retry");
   assertEquals(scene.world.state.history.replyMs, 10 ** 8);
@@ -79,7 +79,7 @@ Deno.test("a slow queue is reported once; a stuck one ends the connection", () =
   assert(scene.did().includes("lost: queue 0 stands still"));
 });
 
-Deno.test("what is replayed and not answered lets the back-end go", () => {
+Deno.test("a back-end that does not answer the replayed requests is disconnected", () => {
   const scene = new Scene();
   scene.ends("restore", "connect", "prepare", "present", "announce");
   scene.driverOk().ends("activate").expires("replay").ends("detach");

@@ -6,7 +6,7 @@ import type { JobName, Residue, Rules } from "../../lib/bridge/states.ts";
 import { COMMON, problem, RARE } from "./machine_world.ts";
 import { Scene } from "./life_scene.ts";
 
-Deno.test("a device begins: its back-end connects, the node is opened, the driver served", () => {
+Deno.test("at the beginning the back-end connects, the node is opened and the driver served", () => {
   const scene = new Scene();
   scene.ends("restore", "connect", "prepare", "present", "announce");
   assertEquals(scene.did(), [
@@ -191,14 +191,14 @@ Deno.test("a driver with malformed rings must reset, once, and is served after t
   assertEquals(scene.phase, "activating");
 });
 
-Deno.test("a stale error of the driver's last life changes nothing", () => {
+Deno.test("an error of an earlier epoch changes nothing", () => {
   const scene = new Scene().runs().reset();
   scene.ends("stop", "detach").endsWith("reset device", "reset").driverOk();
   scene.happens({ on: "driver error", text: "old", epoch: 0 });
   assertEquals([scene.phase, scene.world.state.driver.isReady], ["activating", true]);
 });
 
-Deno.test("a feature that no new back-end has: the driver must reset, and is offered what there is", () => {
+Deno.test("a new back-end lacks an accepted feature: the driver must reset, and is offered what it has", () => {
   const scene = new Scene();
   scene.ends("restore").endsWith("connect", {
     features: COMMON | RARE,

@@ -13,9 +13,6 @@ interface Variant {
   never: RegExp;
 }
 
-/** Told of by a word, and changing no state. */
-const SAID = "bad access|replay refused";
-
 const VARIANTS: Variant[] = [
   { rules: {}, never: /config|rare|late|other|refused|check|driver error old/ },
   { rules: {}, never: /config|rare|late|lost|error|replay failed|lane failed|close|timer held/ },
@@ -110,7 +107,7 @@ async function documented(): Promise<Map<string, string>> {
   return new Map(rows.map(([, from, event, to]) => [`${from} | ${event}`, to!]));
 }
 
-Deno.test("the table of transitions is what the machine does, all of it and nothing else", async () => {
+Deno.test("the documented table of transitions is exactly what the machine does", async () => {
   const found = new Map<string, Set<string>>();
   for (const variant of VARIANTS) {
     explore(variant, (before, event, now) => {
@@ -136,7 +133,7 @@ function assertWayOn(w: World): void {
   goOn(after(w, { on: "close" }), isOver);
 }
 
-Deno.test("from every state that can be reached there is a way on, and one to the end", () => {
+Deno.test("from every reachable state the machine can still serve, and end", () => {
   for (const variant of VARIANTS) {
     const worlds = explore(variant);
     // As many as two seconds are enough for, spread over all.
@@ -171,12 +168,12 @@ function walk(draws: Draws, steps: number): void {
   }
 }
 
-Deno.test("whatever comes in whatever order, there is a way on", () => {
+Deno.test("after any events in any order the machine can still serve and end", () => {
   const draws = seeded();
   for (let i = 0; i < 300; i++) walk(draws, 200);
 });
 
-Deno.test(`${SAID}: said, and nothing else`, () => {
+Deno.test("bad accesses and refused replays are reported, and change nothing", () => {
   const w = goOn(createWorld(), isServed);
   for (const on of ["bad access", "replay refused"] as const) {
     const now = after(w, { on, text: "this" });

@@ -76,7 +76,7 @@ async function running(fake: FakePorts): Promise<Runner> {
   return runner;
 }
 
-Deno.test("what the machine says is done, in its order, until the end", async () => {
+Deno.test("the machine's actions are carried out in order, until the end", async () => {
   const fake = new FakePorts();
   const runner = await running(fake);
   runner.dispatch({ on: "close" });
@@ -101,7 +101,7 @@ Deno.test("a job that fails is reported with its error, which ends the device", 
   assertEquals(runner.state.phase.at, "failed");
 });
 
-Deno.test("events during a job are handled in their turn", async () => {
+Deno.test("events during a job are handled in order", async () => {
   const fake = new FakePorts();
   const connected = Promise.withResolvers<void>();
   fake.faults.set("connect", connected.promise);
@@ -136,7 +136,7 @@ Deno.test("timers are events; a changed config space raises an interrupt", async
   await runner.done;
 });
 
-Deno.test("a call to the lane that fails is the lane's end, and so the device's", async () => {
+Deno.test("a failed call to the lane ends the device", async () => {
   const fake = new FakePorts();
   const runner = await running(fake);
   fake.faults.set("needsReset", new Error("the Worker is dead"));
@@ -146,14 +146,14 @@ Deno.test("a call to the lane that fails is the lane's end, and so the device's"
   assertEquals(fake.reports.at(-1), "error: the Worker is dead");
 });
 
-Deno.test("problemFrom() keeps what the machine tells apart", () => {
+Deno.test("problemFrom() keeps the kinds of faults that the machine distinguishes", () => {
   const faults = ["late", "lost", "protocol", "refused", "unfit", "closed"] as const;
   const found = faults.map((fault) => problemFrom(new VhostUserError(fault, "x")).fault);
   assertEquals(found, ["late", "lost", "refused", "refused", "refused", "other"]);
   assertEquals(problemFrom("text").text, "text");
 });
 
-Deno.test("IsolateTimers: each is set once, and cleared at will", async () => {
+Deno.test("IsolateTimers: setting a timer again replaces it, and it can be cleared", async () => {
   const timers = new IsolateTimers();
   const expired: string[] = [];
   const { promise, resolve } = Promise.withResolvers<void>();

@@ -27,7 +27,7 @@ Deno.test("README's table of device classes is made of the list", async () => {
   assertEquals(rowsBelow("Device classes", readme), expected);
 });
 
-Deno.test("what was tried is said of classes that there are", () => {
+Deno.test("README's columns of what was tried name classes of the list only", () => {
   const names = DEVICE_CLASSES.map(({ name }) => name);
   assertEquals(Object.keys(TRIED).filter((name) => !names.includes(name)), []);
 });

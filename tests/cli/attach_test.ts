@@ -9,7 +9,7 @@ const CLASSES = oneOf(DEVICE_CLASSES.map(({ name }) => name));
 const ONE = { socket: ["/tmp/a"], loopback: ["/dev/loopback-237"] };
 const TWO = { socket: ["/tmp/a", "/tmp/b"], loopback: ["soft:/tmp/0", "soft:/tmp/1"] };
 
-Deno.test("planAttach() fills in what is not said", () => {
+Deno.test("planAttach() uses defaults for options that are not given", () => {
   assertEquals(planAttach(["sound"], ONE), {
     devices: [{
       name: "sound",
@@ -138,7 +138,7 @@ Deno.test("planAttach() takes devices of other classes by their id, behind the n
   }
 });
 
-Deno.test("planAttach() refuses what no device of another class can be", () => {
+Deno.test("planAttach() refuses invalid devices of other classes", () => {
   const table: [AttachOptions, RegExp][] = [
     [{}, /no CLASS is given/],
     [{ queues: ["64"] }, /--queues without --virtio-id/],

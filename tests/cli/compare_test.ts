@@ -13,7 +13,7 @@ function write(path: string, format: WavFormat, bytes: Uint8Array): string {
   return path;
 }
 
-Deno.test("compareWav() finds the one sample that is another", async () => {
+Deno.test("compareWav() finds a single different sample", async () => {
   await using folder = await TempFolder.create();
   // More than a chunk of frames, so that positions count on across reads.
   const bytes = Uint8Array.from({ length: 4 * 150_000 }, (_, i) => i * 7);

@@ -51,7 +51,7 @@ Deno.test("parseDropIn() accepts what scripts for the C program say", () => {
   }
 });
 
-Deno.test("parseDropIn() refuses the rest in words, with exit status 1", () => {
+Deno.test("parseDropIn() refuses other command lines with a message and exit status 1", () => {
   const served = oneOf(DEVICE_CLASSES.flatMap(({ dropInNames }) => dropInNames));
   const table: [string[], RegExp][] = [
     [[], /-d DEVICE is missing$/],

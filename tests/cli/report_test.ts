@@ -20,7 +20,7 @@ class Sink implements Output {
   }
 }
 
-Deno.test("Report says facts to people, or to scripts", async () => {
+Deno.test("Report writes sentences for people, or JSON for scripts", async () => {
   const people = new Sink(false);
   const scripts = new Sink(false);
   for (const [json, output] of [[false, people], [true, scripts]] as const) {
@@ -60,7 +60,7 @@ Deno.test("Report draws live lines over the last ones on a terminal, no wider th
   );
 });
 
-Deno.test("Report says live lines once a second where there is no terminal", async () => {
+Deno.test("Report writes live lines once a second where there is no terminal", async () => {
   const sink = new Sink(false);
   const lines = new Lines(sink);
   const report = new Report(false, lines, SCREEN);
@@ -78,7 +78,7 @@ Deno.test("Report tells scripts in JSON that lines were dropped", async () => {
   assertEquals(sink.text.split("\n").slice(-3), ["1000", '{"event":"dropped","lines":1}', ""]);
 });
 
-Deno.test("duration() and counted() read well", () => {
+Deno.test("duration() and counted() write numbers as people do", () => {
   assertEquals([0, 9.94, 12.4, 999.4, 1000, 61_000].map(duration), [
     "0 ms",
     "9.9 ms",
@@ -106,7 +106,7 @@ Deno.test("an error ends with its status and its message, without a stack", asyn
   assertEquals([kept.status, kept.message], [1, "mine"]);
 });
 
-Deno.test("Report shows what would be obeyed, to people and to scripts", async () => {
+Deno.test("Report escapes control characters, for people and for scripts", async () => {
   const name = "a\x1b[2J\x9b1m\u202eb\n.wav";
   const [people, scripts] = [new Sink(true), new Sink(false)];
   for (const [json, output] of [[false, people], [true, scripts]] as const) {
@@ -140,7 +140,7 @@ Deno.test("Report draws nothing on a terminal that knows no escape sequences", a
   assertEquals(sink.text, "card 0\ncard 0 again\ndone\n");
 });
 
-Deno.test("Report says things in ASCII where there are no other characters", async () => {
+Deno.test("Report writes ASCII where the locale has nothing else", async () => {
   const sink = new Sink(true);
   const lines = new Lines(sink);
   const report = new Report(false, lines, { ...SCREEN, isUtf8: false });
@@ -150,7 +150,7 @@ Deno.test("Report says things in ASCII where there are no other characters", asy
   assertEquals(sink.text, "\x1b[2K##--  \\xe4\n\x1b[1A\r\x1b[J- x ... \\u{65e5}\\x1b\n");
 });
 
-Deno.test("a screen is what the environment says, by POSIX's rules", () => {
+Deno.test("the screen is found from the environment by POSIX's rules", () => {
   const screen = (variables: Record<string, string>) => {
     const { canDraw, isUtf8 } = screenOf((name) => variables[name]);
     return [canDraw, isUtf8];

@@ -70,7 +70,7 @@ Deno.test("cardFault() is silent when all is well, and says what is not", () => 
   assertEquals(cardFault({ ...CARD, xruns: 1 }), "card 1: 1 xrun, the sound had gaps");
 });
 
-Deno.test("verdictLines() calls it well only when it is", () => {
+Deno.test("verdictLines() reports success only when all cards are right", () => {
   const verdict = {
     ok: true,
     pace: "real" as const,

@@ -117,7 +117,7 @@ Deno.test("Watches: a descriptor number that is used again is watched anew", () 
   assertEquals(rings, 1);
 });
 
-Deno.test("Watches: a watch may outlive the set", async () => {
+Deno.test("Watches: a watch may be closed after the set", async () => {
   await withoutLeaks(() => {
     using event = EventFd.create();
     const watches = new Watches();
@@ -145,7 +145,7 @@ Deno.test("Reactor wakes for many descriptors, also for those watched while it w
   });
 });
 
-Deno.test("Reactor sees at once that the other side went, though nothing is sent", async () => {
+Deno.test("Reactor notices at once that the peer has hung up", async () => {
   await withoutLeaks(async () => {
     await using reactor = new Reactor();
     const [ours, theirs] = UnixSocket.pair();

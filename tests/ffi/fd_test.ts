@@ -62,7 +62,7 @@ Deno.test("Fd.release() gives the number away open, for another to close", async
   });
 });
 
-Deno.test("Fd.duplicate() has a life of its own", async () => {
+Deno.test("Fd.duplicate() makes an independent descriptor", async () => {
   await withoutLeaks(() => {
     const fd = EventFd.create();
     using copy = fd.duplicate();
@@ -86,7 +86,7 @@ Deno.test("Fd.open() and size()", () => {
   }
 });
 
-Deno.test("an eventfd counts its rings; a full one is rung in vain, not waited for", () => {
+Deno.test("an eventfd counts its signals; signalling a full one has no effect and does not wait", () => {
   using event = EventFd.create(3);
   assertEquals(takeEvent(event.number), 3);
   assertEquals(takeEvent(event.number), 0);
@@ -105,7 +105,7 @@ Deno.test("a blocking eventfd that was rung is taken without waiting", () => {
   assertEquals(takeEvent(event.number), 2);
 });
 
-Deno.test("what is rung but is no eventfd, or nothing, is named", () => {
+Deno.test("signalling something that is not an open eventfd fails with its number", () => {
   using reader = Fd.open("/dev/null", O_RDONLY);
   const error = assertThrows(() => signalEvent(reader.number), OsError);
   assertEquals(error.code, "EBADF");

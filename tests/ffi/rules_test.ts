@@ -117,7 +117,7 @@ Deno.test("a class imports no other class", () => {
   }
 });
 
-Deno.test("what a class is loads nothing: its roles are loaded where they are played", () => {
+Deno.test("class.ts loads no role: roles are loaded where they are used", () => {
   for (const path of FILES.filter((one) => one.endsWith("/class.ts"))) {
     const loads = code(path).matchAll(/^import (?!type )[^;]*from "([^"]*)"/gm);
     for (const [, target] of loads) {
@@ -128,7 +128,7 @@ Deno.test("what a class is loads nothing: its roles are loaded where they are pl
   }
 });
 
-Deno.test("codecs import nothing but what they are made of", () => {
+Deno.test("codecs import nothing but other codecs", () => {
   const wires = FILES.filter((path) => /^lib\/classes\/\w+\/wire\.ts$/.test(path));
   assert(wires.length > 0);
   const codecs = {

@@ -26,7 +26,7 @@ function many(event: EventFd, count: number): number[] {
   return Array(count).fill(event.number);
 }
 
-Deno.test("bytes come as they were sent, in pieces as one asks for them", () => {
+Deno.test("bytes arrive as they were sent, in pieces of the requested size", () => {
   using stack = new DisposableStack();
   const [a, b] = pair(stack);
   const into = new Uint8Array(8);
@@ -41,7 +41,7 @@ Deno.test("bytes come as they were sent, in pieces as one asks for them", () => 
   }
 });
 
-Deno.test("who is at the other end is known, whichever end it is", async () => {
+Deno.test("the peer's name is known at both ends", async () => {
   await using folder = await TempFolder.create();
   using listener = UnixListener.listen(folder.file("socket"));
   using client = UnixSocket.connect(folder.file("socket"));
@@ -133,7 +133,7 @@ Deno.test("the end of the other side: 0 bytes, then an error without a signal", 
   assertEquals(assertThrows(() => b.send(BYTES, 0, 1), OsError, "send").code, "EPIPE");
 });
 
-Deno.test("a listener accepts, and takes its file along; a killed one's file is replaced", async () => {
+Deno.test("a listener removes its file when it closes; the file of a killed one is replaced", async () => {
   await using folder = await TempFolder.create();
   const path = folder.file("socket");
   await withoutLeaks(() => {
@@ -175,7 +175,7 @@ Deno.test("a listener's file has mode 600, whatever the umask, which stays what 
   }
 });
 
-Deno.test("of many that would replace a stale socket at once one does, and is reached there", async () => {
+Deno.test("of several that replace a stale socket at once one succeeds", async () => {
   await using folder = await TempFolder.create();
   const ROUNDS = 200;
   const url = new URL("./listen_worker.ts", import.meta.url);
@@ -208,7 +208,7 @@ function leaveStale(path: string): void {
   killed.close();
 }
 
-Deno.test("a folder that somebody keeps locked is listened in all the same", async () => {
+Deno.test("a lock on the folder does not keep a listener waiting", async () => {
   await using folder = await TempFolder.create();
   using lock = Deno.openSync(folder.path);
   lock.lockSync(true);

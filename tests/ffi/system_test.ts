@@ -20,7 +20,7 @@ Deno.test("a folder's names are listed, however many there are", async () => {
   assertEquals(assertThrows(() => listSystemFolder(folder), OsError).code, "ENOENT");
 });
 
-Deno.test("what the kernel tells of this process", () => {
+Deno.test("readSystemFile() and readSystemLink() read /proc of this process", () => {
   assertEquals(listSystemFolder("/proc").includes(`${Deno.pid}`), true);
   assertEquals(readSystemFile("/proc/self/stat").startsWith(`${Deno.pid} `), true);
   assertEquals(readSystemLink("/proc/self"), `${Deno.pid}`);

@@ -32,7 +32,7 @@ Deno.test("one seed draws the same inputs each time, another draws others", asyn
   assert(await draw(8) !== first);
 });
 
-Deno.test("what became of the inputs is counted, by target", async () => {
+Deno.test("the results of the inputs are counted by target", async () => {
   const even = target("even", fc.nat(), (n) => n % 2 === 0 ? "accepted" : "refused");
   const none = target("none", fc.nat(), () => "refused");
   const [first, second] = await fuzz([even, none], 7, 0);

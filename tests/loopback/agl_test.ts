@@ -27,7 +27,7 @@ function standIn(folder: string, size: number): string {
   return path;
 }
 
-Deno.test("a node that was never open may be opened; one that was is spent, or somebody's", () => {
+Deno.test("a node that was never opened may be opened; one that was is unusable, or in use", () => {
   const folder = Deno.realPathSync(Deno.makeTempDirSync());
   try {
     checkUnopened(standIn(folder, 0));
@@ -50,7 +50,7 @@ Deno.test("a node that was never open may be opened; one that was is spent, or s
   }
 });
 
-Deno.test("AglLoopback.open() makes the driver's calls in the one order that works", () => {
+Deno.test("AglLoopback.open() makes the ioctl calls in the only order that the driver accepts", () => {
   using soft = new SoftNode(0x400_0000);
   const node = new FakeAglNode(soft);
   {
@@ -102,7 +102,7 @@ Deno.test("AglLoopback.open() closes what it made when the node is another drive
   assertEquals(node.closed, true);
 });
 
-Deno.test("aglRelease() tells the releases by their nodes", () => {
+Deno.test("aglRelease() finds the driver's release by the node's name", () => {
   assertEquals(aglRelease("/dev/loopback"), "epsilon");
   assertEquals(aglRelease("/dev/loopback-238"), "multi-sound");
   for (const name of ["/dev/loop0", "/dev/loopback-", "/dev/loopback-x", "loopback", ""]) {

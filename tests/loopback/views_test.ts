@@ -38,7 +38,7 @@ const CASES = [
   { name: "nothing at no address", at: NaN, length: 1, view: null },
 ] as const;
 
-Deno.test("views of mapped memory", async (t) => {
+Deno.test("viewsOf() makes one view for each piece of memory", async (t) => {
   await withoutLeaks(async () => {
     using fd = createMemory("views", LENGTHS[0] + LENGTHS[1]);
     using mapping = Mapping.create(fd, LENGTHS[0] + LENGTHS[1]);
@@ -58,7 +58,7 @@ Deno.test("views of mapped memory", async (t) => {
         assertEquals(bytes[at - FIRST], 7);
       });
     }
-    await t.step("whatever is asked for: each, each border, and the whole", () => {
+    await t.step("a range is found anywhere in a view: at its borders and the whole of it", () => {
       const memory = new GuestMemory([], find);
       const step = VIEW_BYTES / 4;
       for (let at = 0; at < LENGTHS[0]; at += step) {

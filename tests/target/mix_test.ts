@@ -11,7 +11,7 @@ function add(mix: Float32Array, part: Part, at: number, from: number, to: number
 
 const count = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => from + i);
 
-Deno.test("takeApart() finds both parts whole, at the gains they had", () => {
+Deno.test("takeApart() finds both parts complete, with their gains", () => {
   const mix = new Float32Array(2 * (MUSIC.frames + 500));
   const [down, up] = [3 * PERIOD + 77, 25 * PERIOD];
   add(mix, MUSIC, 100, 0, down);
@@ -30,7 +30,7 @@ Deno.test("takeApart() finds both parts whole, at the gains they had", () => {
   assertEquals(foreign, []);
 });
 
-Deno.test("takeApart() shows what is missing, repeated, or of neither part", () => {
+Deno.test("takeApart() reports frames that are missing, repeated, or in neither part", () => {
   const mix = new Float32Array(2 * 6 * PERIOD);
   add(mix, MUSIC, 0, 0, PERIOD - 1);
   add(mix, MUSIC, PERIOD - 1, 2 * PERIOD, 3 * PERIOD);

@@ -2,7 +2,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { Patience, usageOf } from "./patience.ts";
 
-Deno.test("Patience waits for a machine that lives, however slow the host is", () => {
+Deno.test("Patience waits for a machine that makes progress, however slow the host is", () => {
   const patience = new Patience({ wall: 0, processor: 5 });
   patience.begin(30, { wall: 100, processor: 10 });
   // A twentieth of a processor: ten seconds of the machine take an hour.

@@ -2,7 +2,7 @@
 import { assertEquals } from "@std/assert";
 import { RunQueue } from "./queue.ts";
 
-Deno.test("RunQueue: a machine is given each scenario once, and another machine the rest", () => {
+Deno.test("RunQueue gives each scenario to one machine once, and the remaining ones to the next machine", () => {
   const queue = new RunQueue(["car", "rng"], 2);
   const first = new Set<string>();
   for (let next = queue.take(first); next !== null; next = queue.take(first)) first.add(next);

@@ -22,12 +22,12 @@ Deno.test("parseLine() reads each kind of line", () => {
   assertThrows(() => parseLine("end car"), Error, '"end car"');
 });
 
-Deno.test("limitIn() is what a script says, else a minute", () => {
+Deno.test("limitIn() reads the limit from the script; the default is a minute", () => {
   assertEquals(limitIn("#!/bin/sh\n# limit: 150 s\nplay\n"), 150);
   assertEquals(limitIn("play # limit: 150 s of it\n"), 60);
 });
 
-Deno.test("logOf() is what a scenario wrote in its last run", () => {
+Deno.test("logOf() returns the log of a scenario's last run", () => {
   const live = "scenario car\na\nscenario rng\nb\nscenario car\nc\nd\n";
   assertEquals(logOf("car", live), "c\nd\n");
   assertEquals(logOf("rng", live), "b\nscenario car\nc\nd\n");

@@ -70,7 +70,7 @@ Deno.test("CONFIG_CHANGE_MSG is passed on, and acknowledged if asked", async () 
   });
 });
 
-Deno.test("the channel is served while a reply is waited for", async () => {
+Deno.test("requests on the back-end's channel are served while a reply is waited for", async () => {
   let release = (): void => {};
   const held: Fault = (back, request, body) => {
     release = () => back.send(encodeMessage(request, VERSION | REPLY, body));
@@ -85,7 +85,7 @@ Deno.test("the channel is served while a reply is waited for", async () => {
   });
 });
 
-Deno.test("what the channel does not serve is answered with 1, and descriptors are closed", async () => {
+Deno.test("other requests on the channel are answered with a failure, and descriptors closed", async () => {
   await withChannel({}, async (bench, channel) => {
     using event = EventFd.create();
     const before = openDescriptors();
@@ -128,7 +128,7 @@ Deno.test("a bad message on the channel closes the channel, not the device", asy
   }
 });
 
-Deno.test("a flood on the channel is served in portions, and all of it", async () => {
+Deno.test("a flood on the channel is served in batches, completely", async () => {
   await withChannel({}, async (bench, channel) => {
     for (let i = 0; i < 200; i++) channel.send(2, 0x9);
     await channel.readable();
@@ -152,7 +152,7 @@ Deno.test("a channel that is held back for its flood can be closed", async () =>
   });
 });
 
-Deno.test("a channel whose answers are not read is closed", async () => {
+Deno.test("a channel whose replies are not read is closed", async () => {
   await withChannel({}, async (bench, channel) => {
     const { promise, resolve } = Promise.withResolvers<void>();
     const timer = setInterval(() => {

@@ -68,7 +68,7 @@ for (
   });
 }
 
-Deno.test("a message's time is its own: bytes that trickle do not lengthen it, whole messages end it", async () => {
+Deno.test("each message has one deadline, which later bytes do not extend", async () => {
   await using bench = new Bench();
   const raw = await bench.agreed();
   const message = encodeMessage(1, 0x1, new Uint8Array());
@@ -176,7 +176,7 @@ Deno.test("close() in the middle stops, unmaps and closes everything, and remove
   assertEquals(openDescriptors(), before);
 });
 
-Deno.test("a server lives as well in a loop that blocks", () => {
+Deno.test("a server also runs in a blocking loop", () => {
   using folder = new SocketFolder();
   using watches = new Watches();
   using _server = new BackEndServer(watches, folder.socket("device"), new EchoDevice());

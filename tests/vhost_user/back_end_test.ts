@@ -9,7 +9,7 @@ import { ALL, Bench, table } from "./back_end_fixture.ts";
 
 // ---- what it does ----
 
-Deno.test("what is offered: features with bit 30, protocol features, queues, config space", async () => {
+Deno.test("the back-end offers features with bit 30, protocol features, queues and config space", async () => {
   await using bench = new Bench();
   const raw = bench.raw();
   assertEquals(await raw.ask("GET_FEATURES", undefined), "0000004001000000");
@@ -140,7 +140,7 @@ Deno.test("GET_VRING_BASE stops the ring, tells where, and forgets its eventfds"
   assertEquals(bench.device.log.filter((line) => line === "stop 0").length, 1);
 });
 
-Deno.test("a call eventfd that takes another's place is rung at once, and from then on", async () => {
+Deno.test("a replaced call eventfd is signalled at once, and from then on", async () => {
   await using bench = new Bench();
   const raw = await bench.agreed();
   using driver = new Driver(1);
@@ -156,7 +156,7 @@ Deno.test("a call eventfd that takes another's place is rung at once, and from t
   assertEquals(takeEvent(second.number), 0);
 });
 
-Deno.test("a kick eventfd that takes another's place is listened to, the old one no more", async () => {
+Deno.test("a replaced kick eventfd is watched instead of the old one", async () => {
   await using bench = new Bench();
   const raw = await bench.agreed();
   using driver = new Driver(1);
@@ -168,7 +168,7 @@ Deno.test("a kick eventfd that takes another's place is listened to, the old one
   assertEquals(await driver.answer(0, bench.reactor), "x");
 });
 
-Deno.test("a new memory table while rings run: they stop, and go on in it", async () => {
+Deno.test("a new memory table while rings run: they stop, and start again in it", async () => {
   await using bench = new Bench();
   const raw = await bench.agreed();
   using driver = new Driver(1);
@@ -183,7 +183,7 @@ Deno.test("a new memory table while rings run: they stop, and go on in it", asyn
   assertEquals(await driver.answer(0, bench.reactor), "after");
 });
 
-Deno.test("RESET_DEVICE stops and disables all rings, and the device forgets", async () => {
+Deno.test("RESET_DEVICE stops and disables all rings, and resets the device", async () => {
   await using bench = new Bench();
   const raw = await bench.agreed();
   using driver = new Driver(2);

@@ -60,7 +60,7 @@ Deno.test("connectWithBackoff() ends when aborted, before, between and after att
   }
 });
 
-Deno.test("connectWithBackoff() does not wait for what cannot come", async () => {
+Deno.test("connectWithBackoff() does not wait where that cannot help", async () => {
   await using reactor = new Reactor();
   const options = { reactor, name: "card0", deviceClass: SOUND };
   const error = await assertRejects(() => connectWithBackoff("x".repeat(200), options), OsError);

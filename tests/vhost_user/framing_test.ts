@@ -124,7 +124,7 @@ Deno.test("descriptors of a message that never ends are closed by discard()", ()
 const header = (request: number, flags: number, size: number): Uint8Array =>
   new Uint8Array(new Uint32Array([request, flags, size]).buffer);
 
-Deno.test("headers that cannot be are refused before a payload is waited for", async (t) => {
+Deno.test("invalid headers are refused before the payload is waited for", async (t) => {
   const cases: [name: string, direction: Direction, header: Uint8Array, text: string][] = [
     ["request with the reply bit", "requests", header(1, 0x5, 0), "0x5, expected 0x1 or 0x9"],
     ["request of version 0", "requests", header(1, 0x0, 0), "0x0, expected 0x1"],
@@ -150,7 +150,7 @@ Deno.test("the longest payload passes", () => {
   assertEquals(reader([{ bytes }]).next()!.body, new Uint8Array(4096).fill(7));
 });
 
-Deno.test("an end says whether it was inside a message", () => {
+Deno.test("the error at the end of a connection says whether it was inside a message", () => {
   const between = assertThrows(() => reader(["end"]).next(), VhostUserError);
   assertEquals([between.fault, between.message], ["lost", "the peer closed the connection"]);
   for (let cut = 1; cut < MESSAGE.length; cut++) {

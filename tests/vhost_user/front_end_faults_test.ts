@@ -154,7 +154,7 @@ Deno.test("rings are set up by messages that wait for no reply of those before t
   assertEquals(bench.losses, []);
 });
 
-Deno.test("a back-end that takes its time for each of many messages is not late", async () => {
+Deno.test("each reply has its own deadline: a slow back-end is not late in the sum", async () => {
   using time = new FakeTime();
   const deadlineMs = 1000;
   const owed: (() => void)[] = [];
@@ -222,7 +222,7 @@ Deno.test("a back-end that is not what the class needs is unfit, and why is said
   }
 });
 
-Deno.test("replies that are well formed and wrong are refused", async (t) => {
+Deno.test("well-formed replies with wrong values are refused", async (t) => {
   const config = (offset: number, size: number): Uint8Array =>
     CONFIG.encode({ offset, flags: 0, data: new Uint8Array(size) });
   const base = (index: number, num: number): Uint8Array => VRING_STATE.encode({ index, num });
@@ -317,7 +317,7 @@ Deno.test("with a feature of the class that goes with it, the longer config spac
   assertEquals((await bench.front.initialise()).config, config);
 });
 
-Deno.test("a queue count past what messages can name is cut", async () => {
+Deno.test("a queue count above what messages can name is reduced", async () => {
   await using bench = await Bench.create({ queueCount: 0xffff_ffff_ffff_ffffn });
   assertEquals((await bench.front.initialise()).queueCount, 256);
 });
@@ -335,7 +335,7 @@ Deno.test("features the driver relies on that a new back-end lacks are unfit", a
   assertEquals(error.fault, "unfit");
 });
 
-Deno.test("what no back-end could be given is refused before anything is sent", async () => {
+Deno.test("an invalid set-up is refused before anything is sent", async () => {
   await using bench = await Bench.create();
   using driver = new Driver(1);
   const { front } = bench;
@@ -363,7 +363,7 @@ Deno.test("what no back-end could be given is refused before anything is sent", 
   assertEquals(bench.losses, []);
 });
 
-Deno.test("a back-end that goes while nothing is asked is noticed", async () => {
+Deno.test("a back-end that disconnects between requests is noticed", async () => {
   await using bench = await Bench.create();
   await bench.front.initialise();
   bench.back.hangUp();
@@ -381,7 +381,7 @@ Deno.test("a reply without a request ends the connection", async () => {
   assert(loss.message.includes("a reply to GET_FEATURES, expected none"), loss.message);
 });
 
-Deno.test("a reply to what needs none is not taken for the next one's", async () => {
+Deno.test("an unexpected reply is not taken for the reply to the next request", async () => {
   const features = protocolFeatures("MQ", "CONFIG");
   const faults = { SET_OWNER: answering(U64.encode(0n)) };
   await using bench = await Bench.create({ protocolFeatures: features, faults });
@@ -389,7 +389,7 @@ Deno.test("a reply to what needs none is not taken for the next one's", async ()
   assertEquals((await bench.lost.promise).fault, "protocol");
 });
 
-Deno.test("close() ends what is pending, and is no loss", async () => {
+Deno.test("close() rejects pending requests and reports no loss", async () => {
   await using bench = await Bench.create({ faults: { GET_QUEUE_NUM: () => {} } });
   const pending = bench.front.initialise().catch((error) => error);
   while (!bench.back.log.includes("GET_QUEUE_NUM 1")) await turn(1);

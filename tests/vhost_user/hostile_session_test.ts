@@ -110,7 +110,7 @@ Deno.test("a device that throws does not take the session's memory or the loop w
   assertEquals(openDescriptors(), before);
 });
 
-Deno.test("ringing a call eventfd that is full, and blocking, does not wait", async () => {
+Deno.test("signalling a full, blocking call eventfd does not wait", async () => {
   await using bench = new Bench();
   const raw = await bench.agreed();
   using driver = new Driver(1);

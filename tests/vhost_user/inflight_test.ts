@@ -75,7 +75,7 @@ Deno.test("a batch that was published but not noted is found by its links", () =
   assertEquals(bytes.slice(14, 16).toHex(), "0100");
 });
 
-Deno.test("what no back-end of this layout could have written is refused in words", () => {
+Deno.test("in-flight memory that is malformed is refused with a reason", () => {
   const entries = `${EMPTY}${EMPTY}${EMPTY}${EMPTY}`;
   const header = "0000000000000000";
   const cases: [text: string, hex: string, ringSize?: number][] = [

@@ -35,7 +35,7 @@ Deno.test("config space is read and written by 1, 2 and 4 bytes within its size"
   assertEquals(driver.state.counters[DEVICE_COUNTERS.badAccesses], 0);
 });
 
-Deno.test("config space is kept against every other access", () => {
+Deno.test("config space accesses of other sizes, alignments and offsets change nothing", () => {
   const before = new Driver().state.config;
   for (
     const [offset, size] of [
@@ -212,7 +212,7 @@ Deno.test("offsets, sizes and values that are no numbers of a register are harml
   }
 });
 
-Deno.test("a flood of bad accesses is counted, and one of a kind is reported", () => {
+Deno.test("every bad access is counted, and only the first of each kind is reported", () => {
   const driver = new Driver();
   for (let i = 0; i < 1000; i++) {
     driver.run("w 000 1\nr 070 0\nw 070 2\nw 070 4\nr 0c4 0\nr2 070 0\nr 1fc 0\nw 050 9");
@@ -244,7 +244,7 @@ function checkInvariants({ state, memory }: Driver): void {
   assertEquals(image(AccessState.open(memory)), image(state));
 }
 
-Deno.test("whatever a driver does, the state stays one that a successor can open", () => {
+Deno.test("whatever a driver does, the next process can open the state", () => {
   const writesOf = (script: string) => script.replace(/^r.*$/gm, "");
   const odd = [0, 1, 2, 3, 7, 8, 0xf, 0x40, 0x80, 0x1000, 0x30000000, 0xfffffff0, 0xffffffff];
   const offsets = [...REGISTERS.map(({ offset }) => offset), 0x100, 0x104, 0x10c, 0x110];

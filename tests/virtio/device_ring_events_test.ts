@@ -57,7 +57,7 @@ Deno.test("needsInterrupt() interrupts when used_event is passed, across the wra
   }
 });
 
-Deno.test("needsInterrupt() is true after a whole turn of the index, wherever used_event is", () => {
+Deno.test("needsInterrupt() is true after 65536 used chains, wherever used_event is", () => {
   const raw = new RawRing(1);
   raw.desc(0, DATA, 1);
   const ring = raw.device({ eventIdx: true });

@@ -347,7 +347,7 @@ Deno.test("the available idx may lie exactly the size ahead, across the wrap", (
   assertEquals([ring.pop(chain), ring.nextAvail, ring.pending], [false, 5, 8]);
 });
 
-Deno.test("a ring starts where an earlier life has stopped", () => {
+Deno.test("a ring starts at the index where its last user stopped", () => {
   const raw = new RawRing(4);
   for (let i = 0; i < 4; i++) raw.desc(i, DATA + i, 1, WRITE);
   raw.usedIdx(65535);

@@ -79,7 +79,7 @@ Deno.test("take() refuses more bytes than there was room for", () => {
   assertThrows(() => queue.take(), RingError, reason);
 });
 
-Deno.test("add() refuses buffers that no device may see, and leaves the ring as it was", () => {
+Deno.test("add() refuses invalid buffers, and does not change the ring", () => {
   const raw = new RawRing(4);
   const indirect = { memory: raw.memory, address: GUEST + TABLES, entries: 2 };
   const queue = new DriverQueue<string>(raw.driver(), indirect);
@@ -102,7 +102,7 @@ Deno.test("indirect tables must lie in memory", () => {
   assertThrows(() => new DriverQueue(raw.driver(), indirect), MemoryError, "Cannot use 128 bytes");
 });
 
-Deno.test("a queue of one descriptor serves for ever", () => {
+Deno.test("a queue with one descriptor can be used again and again", () => {
   const raw = new RawRing(1);
   const queue = new DriverQueue<number>(raw.driver({ start: 65000 }));
   for (let i = 0; i < 2000; i++) {

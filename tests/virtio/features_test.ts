@@ -4,7 +4,7 @@ import * as features from "../../lib/virtio/features.ts";
 
 const { bit, describeFeatures, hasFeature } = features;
 
-Deno.test("bit() and hasFeature() reach all 64", () => {
+Deno.test("bit() and hasFeature() work for all 64 bits", () => {
   assertEquals(bit(0), 1n);
   assertEquals(bit(32), 0x1_0000_0000n);
   assertEquals(bit(63), 0x8000_0000_0000_0000n);

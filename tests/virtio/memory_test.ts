@@ -48,7 +48,7 @@ Deno.test("GuestMemory refuses a range outside one region", () => {
   );
 });
 
-Deno.test("GuestMemory refuses regions that cannot be", () => {
+Deno.test("GuestMemory refuses invalid regions", () => {
   const buffer = new ArrayBuffer(32);
   for (const guest of [-16, 8, 0.5, NaN, Infinity, 2 ** 53, 2 ** 53 - 16]) {
     assertThrows(
@@ -83,7 +83,7 @@ Deno.test("copyBytes() copies short and long ranges and touches nothing beside t
   }
 });
 
-Deno.test("GuestMemory grows by what it is asked for, once", () => {
+Deno.test("GuestMemory maps a missing range once, when it is first used", () => {
   const asked: number[] = [];
   const memory = new GuestMemory([], (address, length) => {
     asked.push(address);

@@ -253,7 +253,7 @@ Deno.test("notifications reach queues that are set up, before DRIVER_OK too, and
   assertEquals(driver.state.counters[DEVICE_COUNTERS.badAccesses], 4);
 });
 
-Deno.test("a queue taken back is reported once and can be set up again", () => {
+Deno.test("a queue that the driver resets is reported once and can be set up again", () => {
   for (
     const { options, negotiate, setUp, takeBack } of [
       { options: {}, negotiate: NEGOTIATE_2, setUp: setUp2(1), takeBack: "w 044 0\nr 044 0" },
@@ -272,7 +272,7 @@ Deno.test("a queue taken back is reported once and can be set up again", () => {
   }
 });
 
-Deno.test("QueueReset takes back one queue of a running device, which may set it up again", () => {
+Deno.test("QueueReset resets one queue of a running device, and it can be set up again", () => {
   const negotiate = NEGOTIATE_2.replace("w 020 1\n", "w 020 101\n");
   const driver = new Driver(RING_RESET).run(negotiate + setUp2(0) + setUp2(1) + "w 070 f");
   driver.events();
@@ -299,7 +299,7 @@ Deno.test("the layout of a queue that does not exist is refused", () => {
   }
 });
 
-Deno.test("STATUS 0 in the middle of anything leaves a device that can be probed", () => {
+Deno.test("after a reset at any moment the device can be probed", () => {
   const whole = NEGOTIATE_2 + setUp2(0) + setUp2(1) + setUp2(2) + setUp2(3) + "w 070 f\nw 050 2";
   const lines = whole.trim().split(/\n+/);
   for (let cut = 0; cut <= lines.length; cut++) {
@@ -317,7 +317,7 @@ Deno.test("STATUS 0 in the middle of anything leaves a device that can be probed
   }
 });
 
-Deno.test("a kernel with other pages can follow one that never reset the device", () => {
+Deno.test("a driver with another page size can follow one that never reset the device", () => {
   const driver = new Driver(V1).run(NEGOTIATE_LEGACY + setUp1(0) + "w 070 7");
   driver.run(`
     w 028 10000     # 64 KiB

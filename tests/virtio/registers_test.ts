@@ -341,7 +341,7 @@ for (const { name, options, script, status, says } of STATUS_MISTAKES) {
   });
 }
 
-Deno.test("refused features can be mended before FEATURES_OK is tried again", () => {
+Deno.test("after FEATURES_OK is refused the driver may choose other features and try again", () => {
   const driver = new Driver().run(`
     w 070 1
     w 070 3

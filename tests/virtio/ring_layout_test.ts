@@ -15,7 +15,7 @@ Deno.test("splitRingLayout() places a version 1 queue of 64 as Linux does", () =
   });
 });
 
-Deno.test("a queue is set up only where one can be", () => {
+Deno.test("a queue cannot be set up where its areas do not fit", () => {
   const { memory, layout } = new RawRing(8);
   const refused: [wrong: Partial<typeof layout>, why: string][] = [
     [{ size: 0 }, "its size is 0, expected a power of 2 of at most 32768"],

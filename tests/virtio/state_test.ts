@@ -21,7 +21,7 @@ const BASE: DeviceStateOptions = {
   config: SOUND_CONFIG,
 };
 
-Deno.test("a new state is what it was created with, and zero", () => {
+Deno.test("a new state holds what it was created with, and zeros", () => {
   const { ring: state } = createState({ mmioVersion: 1, deviceFeatures: 0x8000_0001_3000_0002n });
   assertEquals(state.deviceId, 25);
   assertEquals(state.vendorId, VENDOR_ID);
@@ -43,7 +43,7 @@ Deno.test("a new state is what it was created with, and zero", () => {
   }
 });
 
-Deno.test("create() leaves nothing of what the memory held", () => {
+Deno.test("create() clears the memory", () => {
   const dirty = new ArrayBuffer(DeviceState.sizeFor(1, 4));
   new Uint8Array(dirty).fill(0xff);
   const options = {
@@ -62,7 +62,7 @@ Deno.test("create() leaves nothing of what the memory held", () => {
   assertEquals(RingState.open(dirty).queues[0]!.inflight, new Uint32Array(4));
 });
 
-Deno.test("the layout in memory is the one a successor of another build expects", () => {
+Deno.test("the layout in memory stays the same, for a next process of another version", () => {
   const { memory, state } = running();
   const u32 = (at: number) => new DataView(memory).getUint32(at, true);
   assertEquals(new TextDecoder().decode(new Uint8Array(memory, 0, 4)), "viol");
@@ -148,7 +148,7 @@ Deno.test("create() refuses memory that is too small", () => {
   );
 });
 
-Deno.test("the most queues, config bytes and status bits there are can be had", () => {
+Deno.test("a state can have the maximum of queues, config bytes and status bits", () => {
   const config = Uint8Array.from({ length: 256 }, (_, i) => 255 - i);
   const { memory, access } = createState({ queueSizes: new Array<number>(64).fill(32768), config });
   access.orStatus(0xff);
@@ -158,7 +158,7 @@ Deno.test("the most queues, config bytes and status bits there are can be had", 
   assertEquals(successor.status, 0xff);
 });
 
-Deno.test("open() takes up a running device as it stands", () => {
+Deno.test("open() finds a running device as it was left", () => {
   const { memory, state } = running();
   const successor = RingState.open(memory);
   assertEquals(successor.status, 0xf);
@@ -243,7 +243,7 @@ Deno.test("the features of the first back-end stay, whatever is offered later", 
   assertEquals(createState({ deviceFeatures: 5n }).main.profileFeatures, 5n);
 });
 
-Deno.test("a state tells whose it is", () => {
+Deno.test("a state knows which node it belongs to", () => {
   const { memory } = createState({ name: "/dev/loopback-237" });
   const state = RingState.open(memory);
   const names = ["/dev/loopback-237", "/dev/loopback-238", "/dev/loopback", ""];
@@ -262,7 +262,7 @@ Deno.test("open() refuses every shorter piece of a state", () => {
   RingState.open(memory);
 });
 
-Deno.test("open() never fails but with a reason, whatever word is damaged", () => {
+Deno.test("open() of a state with any damaged word either works or says what is wrong", () => {
   const { memory } = running();
   const words = new Uint32Array(memory);
   for (let i = 0; i < words.length; i++) {

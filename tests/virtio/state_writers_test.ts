@@ -32,7 +32,7 @@ Deno.test("chains in flight are known in the order in which they were taken, ove
   }
 });
 
-Deno.test("a process that dies between noting a chain and counting it has not taken it", () => {
+Deno.test("a process that dies between recording a chain and counting it has not taken the chain", () => {
   for (const start of [0, 0xffff, 0x7fffffff, 0xffffffff]) {
     const { memory } = createState();
     new DataView(memory).setUint32(1920 + 64, start, true);
@@ -70,7 +70,7 @@ Deno.test("progress is kept within a life of the queue and cleared in the next",
   assertEquals(state.epoch, device + 1); // one queue's reset is not the device's
 });
 
-Deno.test("a process that dies after a reset leaves no progress to its successor", () => {
+Deno.test("after a reset and the death of the process, the next process finds no progress", () => {
   const { memory, state } = running();
   state.reset();
   const queue = RingState.open(memory).queues[0]!;
@@ -78,7 +78,7 @@ Deno.test("a process that dies after a reset leaves no progress to its successor
   assertEquals([queue.nextAvail, queue.headsInFlight()], [0, []]);
 });
 
-Deno.test("reset() keeps what is not the driver's", () => {
+Deno.test("reset() clears only what the driver has set", () => {
   const { state, ring, main } = running();
   state.setGuestPageSize(4096);
   main.publishConfig(new Uint8Array(16).fill(5));
@@ -134,7 +134,7 @@ Deno.test("publishConfig() moves the generation and leaves the version being rea
   assertEquals([state.configGeneration, state.config[0]], [0, 2]); // the generation wraps
 });
 
-Deno.test("addresses are numbers below 2^53 or an error", () => {
+Deno.test("addresses of 2^53 and more are refused", () => {
   const { memory, state } = running();
   const queue = state.queues[0]!;
   new DataView(memory).setUint32(1920 + 20, 0x1fffff, true);
@@ -143,7 +143,7 @@ Deno.test("addresses are numbers below 2^53 or an error", () => {
   assertThrows(() => queue.desc, RangeError, "descriptor table at 0x20000040000000");
 });
 
-Deno.test("isPowerOfTwo() and isQueueSize() know their limits", () => {
+Deno.test("isPowerOfTwo() and isQueueSize() are right at their limits", () => {
   for (let n = 0; n < 32; n++) assert(isPowerOfTwo(2 ** n));
   for (
     const n of [0, 3, 2 ** 31 - 1, 2 ** 31 + 1, 2 ** 32, -1, -(2 ** 31), 0.5, 1.5, NaN, Infinity]

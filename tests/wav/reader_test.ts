@@ -77,7 +77,7 @@ for (const [name, file, why] of UNREADABLE) {
   });
 }
 
-Deno.test("WavReader reads of a file that is cut anywhere what is there, and says what is missing", () => {
+Deno.test("WavReader reads the rest of a file that was cut short anywhere, and reports what is missing", () => {
   withFile((path) => {
     const whole = Deno.readFileSync("/usr/share/sounds/alsa/Noise.wav");
     const size = whole.length - 44;
@@ -97,7 +97,7 @@ Deno.test("WavReader reads of a file that is cut anywhere what is there, and say
   });
 });
 
-Deno.test("WavReader.read() says when the file got shorter", () => {
+Deno.test("WavReader.read() reports a file that became shorter", () => {
   withFile((path) => {
     Deno.writeFileSync(path, wave(FMT, "data", 4, [1, 2, 3, 4]));
     using reader = WavReader.open(path);

@@ -118,7 +118,7 @@ Deno.test("WavWriter.probe() leaves nothing behind, at the end of a link either"
   });
 });
 
-Deno.test("WavWriter leaves a file that it is refused as it is, and knows it by all its names", () => {
+Deno.test("WavWriter does not change a file that it may not write, under whatever name", () => {
   withFile((path) => {
     Deno.writeTextFileSync(path, "precious");
     Deno.linkSync(path, `${path}.hard`);

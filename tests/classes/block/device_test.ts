@@ -66,16 +66,20 @@ forBoth("what is written is read, whatever its size and its pieces", {}, (make) 
   }
 });
 
-forBoth("a head may be cut anywhere, and a status may stand in the data's piece", {}, (make) => {
-  using disk = make();
-  const data = new Uint8Array(512).fill(7);
-  const whole = new Uint8Array([...head(T_OUT, 5), ...data]);
-  assertEquals(
-    disk.do([whole.subarray(0, 3), whole.subarray(3, 15), whole.subarray(15)], [1]).status,
-    S_OK,
-  );
-  assertEquals(disk.do([head(T_IN, 5)], [513]), { status: S_OK, data, written: 513 });
-});
+forBoth(
+  "a request's header may be split anywhere, and the status may follow the data in one segment",
+  {},
+  (make) => {
+    using disk = make();
+    const data = new Uint8Array(512).fill(7);
+    const whole = new Uint8Array([...head(T_OUT, 5), ...data]);
+    assertEquals(
+      disk.do([whole.subarray(0, 3), whole.subarray(3, 15), whole.subarray(15)], [1]).status,
+      S_OK,
+    );
+    assertEquals(disk.do([head(T_IN, 5)], [513]), { status: S_OK, data, written: 513 });
+  },
+);
 
 forBoth("many requests at once are all answered, each with its own data", {}, (make) => {
   using disk = make({ queues: 4 });
@@ -149,7 +153,7 @@ forBoth(
   },
 );
 
-Deno.test("a request without room for a status is given back, and told of", () => {
+Deno.test("a request without room for a status is returned and reported", () => {
   using disk = new Disk({});
   assertEquals(disk.do([head(T_IN)], []).written, 0);
   assertEquals(disk.bench.events.map(({ text }) => text), [
@@ -239,7 +243,7 @@ Deno.test("a read-only disk offers no way to change it, and refuses one", () => 
   assertEquals(disk.read(0, 8192).data, new Uint8Array(8192).fill(4));
 });
 
-Deno.test("its config space says what it is", () => {
+Deno.test("the config space describes the disk", () => {
   using file = new TestFile(2 ** 20 + 5000);
   using disk = new Disk({ file: file.path, blockSize: 4096, queues: 3, cache: "writethrough" });
   assertEquals(disk.config, {
@@ -283,7 +287,7 @@ Deno.test("only the write cache can be set, only by a driver that may, and for i
   assertEquals(set(32, 0), 0);
 });
 
-Deno.test("what cannot be a disk is refused before it listens", () => {
+Deno.test("a file that cannot be a disk is refused before the device listens", () => {
   using small = new TestFile(511);
   using taken = new TestFile(4096);
   using _owner = new Disk({ file: taken.path });
@@ -354,7 +358,7 @@ Deno.test("a queue that is to stop waits for a slow medium without blocking, and
   device.disconnected();
 });
 
-Deno.test("nothing is begun while a thread has a request of a queue that was taken away", () => {
+Deno.test("no request begins while a thread still works on one of an abandoned queue", () => {
   using file = new TestFile(2 ** 24);
   using bench = new DeviceBench(role, { file: file.path });
   using spy = new Spy();
@@ -393,7 +397,7 @@ Deno.test("nothing is begun while a thread has a request of a queue that was tak
   }
 });
 
-Deno.test("a file that becomes shorter gives errors, and nothing else", () => {
+Deno.test("a file that becomes shorter gives I/O errors", () => {
   using file = new TestFile(2 ** 20);
   using disk = new Disk({ file: file.path });
   disk.write(0, new Uint8Array(4096).fill(1));

@@ -47,7 +47,7 @@ Deno.test("candump: what other programs add is read", () => {
   assertEquals(parseLine("(1.5) can0 20000040#0000000000000000"), "error frame");
 });
 
-Deno.test("candump: other lines are no frames", () => {
+Deno.test("candump: other lines are not taken for frames", () => {
   const lines = [
     "",
     "can0 123#11",

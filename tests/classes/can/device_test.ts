@@ -33,7 +33,7 @@ Deno.test("a controller sends only while it is started", () => {
   assertEquals([count, notSent, state], [1, 2, "stopped"]);
 });
 
-Deno.test("what is so already is done, and connects to no second bus", () => {
+Deno.test("START of a started controller succeeds and connects once", () => {
   using bench = new CanBench();
   assertEquals([bench.stop(), bench.start(), bench.start()], [RESULT_OK, RESULT_OK, RESULT_OK]);
   assertEquals(bench.bus.connections, 1);
@@ -48,7 +48,7 @@ Deno.test("other control requests are refused", () => {
   assertEquals(bench.counters.state, "stopped");
 });
 
-Deno.test("a bus that cannot be used is told, and START refused", () => {
+Deno.test("START is refused when the bus cannot be used, and the reason reported", () => {
   using bench = new CanBench();
   bench.bus.problem = "the cable is cut";
   assertEquals(bench.start(), RESULT_NOT_OK);
@@ -92,7 +92,7 @@ Deno.test("FD frames are offered where the bus has them", () => {
   }
 });
 
-Deno.test("what is no frame is refused", () => {
+Deno.test("malformed transmit requests are refused", () => {
   using bench = new CanBench();
   bench.start();
   const bytes = txBytes(frame(1, [1, 2, 3]));
@@ -136,7 +136,7 @@ Deno.test("frames wait for room in the bus, in their order, longer each time", (
   assertEquals(bench.bus.sent.map(({ id }) => id), tokens.map((_, i) => i));
 });
 
-Deno.test("frames that cannot be sent are answered so, and those after them sent", () => {
+Deno.test("frames that cannot be sent fail, and those after them are sent", () => {
   using bench = new CanBench();
   bench.start();
   bench.bus.sending = "failed";
@@ -189,7 +189,7 @@ Deno.test("received frames wait for buffers, in their order", () => {
   assertEquals([bench.counters.received, bench.counters.dropped], [100, 0]);
 });
 
-Deno.test("frames without a buffer for too long are dropped, counted and told of", () => {
+Deno.test("frames without a buffer for too long are dropped, counted and reported", () => {
   using bench = new CanBench();
   bench.start();
   const frames = Array.from({ length: MOST_WAITING + 7 }, (_, i) => frame(i & 0x7ff));
@@ -207,7 +207,7 @@ Deno.test("frames without a buffer for too long are dropped, counted and told of
   assertEquals(bench.counters.dropped, 7);
 });
 
-Deno.test("a bus that can hold frames back is told when to", () => {
+Deno.test("a bus that can hold frames back does so while there is no room", () => {
   using bench = new CanBench();
   let resumed = 0;
   const bus: Bus = bench.bus;
@@ -232,7 +232,7 @@ Deno.test("frames that the host lost count as dropped", () => {
   assertEquals(bench.counters.dropped, 3);
 });
 
-Deno.test("a buffer that is too small for a frame comes back empty, and is told of", () => {
+Deno.test("a buffer that is too small for a frame comes back empty, and is reported", () => {
   using bench = new CanBench();
   bench.start();
   bench.offer(1, 17);
@@ -243,7 +243,7 @@ Deno.test("a buffer that is too small for a frame comes back empty, and is told 
   assertEquals(bench.counters.dropped, 1);
 });
 
-Deno.test("filters let through what candump's do", () => {
+Deno.test("filters pass the same frames as candump's", () => {
   using bench = new CanBench({ filters: ["100:700", "7ff:7ff"] });
   bench.start();
   bench.offer(10);
@@ -286,7 +286,7 @@ Deno.test("bus-off can be asked for, and ends with STOP and with a reset, too", 
   }
 });
 
-Deno.test("a bus that goes while a frame is given to it leaves nothing behind", () => {
+Deno.test("a bus that fails during a send leaves nothing open", () => {
   using bench = new CanBench();
   bench.start();
   bench.bus.sending = "failed";
@@ -299,7 +299,7 @@ Deno.test("a bus that goes while a frame is given to it leaves nothing behind", 
   });
 });
 
-Deno.test("a driver that is gone leaves a controller that is stopped", () => {
+Deno.test("when the driver goes the controller is stopped", () => {
   using bench = new CanBench();
   bench.start();
   bench.arrive(frame(1));

@@ -84,7 +84,7 @@ function hex3(value: number): string {
   return value.toString(16).padStart(3, "0");
 }
 
-inFolder("a file that is no log is left soon", (folder) => {
+inFolder("a file that is not a log is given up after some lines", (folder) => {
   const logIn = folder.file("log");
   Deno.writeFileSync(logIn, new Uint8Array(3_000_000).fill(10));
   using lines = new CanBench({ logIn });
@@ -149,7 +149,7 @@ inFolder("logs that cannot be used are refused before the device listens", (fold
   checkLogIn(log);
 });
 
-Deno.test("a controller that cannot be is refused", () => {
+Deno.test("invalid controllers are refused", () => {
   const table: [Parameters<typeof checkCan>[0], string][] = [
     [{ interface: "can0", bus: "car" }, "to interface can0 and to bus car: expected one of them"],
     [{ bus: "../x" }, 'Cannot use bus "../x"'],

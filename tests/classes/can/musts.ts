@@ -12,7 +12,7 @@ export const MUSTS: readonly Must[] = [
     section: "Device Initialization",
     of: "driver",
     what: "fills the rx queue with buffers that a frame fits into",
-    by: { test: "a buffer that is too small for a frame comes back empty, and is told of" },
+    by: { test: "a buffer that is too small for a frame comes back empty, and is reported" },
   },
   {
     section: "CAN Message Transmission",
@@ -24,7 +24,7 @@ export const MUSTS: readonly Must[] = [
     section: "CAN Message Transmission",
     of: "device",
     what: "rejects frames with unknown flags, and with identifiers or lengths out of range",
-    by: { test: "what no frame can be is not read as one" },
+    by: { test: "malformed frames are refused" },
   },
   {
     section: "CAN Message Transmission",

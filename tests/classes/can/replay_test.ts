@@ -26,7 +26,7 @@ Deno.test("START is repeated while the controller is started", () => {
   }
 });
 
-Deno.test("what is so already is done, though a back-end refuses it", () => {
+Deno.test("START of a started and STOP of a stopped controller succeed although a back-end refuses them", () => {
   const one = replay.create(new Uint8Array(replay.stateBytes));
   const refused = (bytes: number[]) => one.refused!(...request(bytes));
   const OK = Uint8Array.of(0);
@@ -40,7 +40,7 @@ Deno.test("what is so already is done, though a back-end refuses it", () => {
   assertEquals([refused(START), refused(STOP), refused([9, 9])], [OK, null, null]);
 });
 
-Deno.test("one byte answers", () => {
+Deno.test("a response has one byte", () => {
   assertEquals(replay.responseBytes, 1);
   assertEquals([0, 1, 255].map((byte) => replay.isOk(new DataView(Uint8Array.of(byte).buffer))), [
     true,

@@ -122,7 +122,7 @@ onBus("what a controller that was killed left behind is cleared away", (folder) 
 });
 
 onBus(
-  "a controller that does not read holds the others up for a while only, and loses what came then",
+  "a controller that does not read delays the others for a limited time, then misses frames until it reads",
   (folder) => {
     const [a, b, c] = controllers(folder, 3);
     const sent: CanFrame[] = [];
@@ -160,7 +160,7 @@ onBus(
   },
 );
 
-onBus("what is no frame ends the connection it came by, and nothing else", (folder) => {
+onBus("a malformed frame ends only the connection that it came by", (folder) => {
   const [a, b] = controllers(folder, 2);
   const names = [...Deno.readDirSync(folder)].map(({ name }) => name);
   for (const name of names) {
@@ -196,7 +196,7 @@ onBus("frames are held back while there is no room for them, and none is lost", 
   for (const one of [a!, b!]) one[Symbol.dispose]();
 });
 
-Deno.test("a bus has a name that is a file name", () => {
+Deno.test("the name of a bus is a valid file name", () => {
   assert(busFolder("car").endsWith("/viola/can/car"));
   for (const name of ["", ".", "..", "a/b", "/tmp", "a b", "x".repeat(33)]) {
     assertThrows(() => busFolder(name), SpecError, `Cannot use bus "${name}"`);

@@ -115,7 +115,7 @@ class Scene implements Disposable {
 
 const from = (one: CanFrame, flags = 0) => [encodeSocketFrame(one), flags] as const;
 
-Deno.test("frames of others are received, the controller's own are their confirmation", () => {
+Deno.test("other controllers' frames are received; the echo of an own frame confirms it", () => {
   using scene = new Scene();
   assertEquals(scene.come(from(frame(1)), from(rtr(2, 3))), [
     ["received", frame(1)],
@@ -137,7 +137,7 @@ Deno.test("a queue that is full is waited for", () => {
   assertEquals(scene.told, []);
 });
 
-Deno.test("an interface that is down fails what it accepted, and is told of once", () => {
+Deno.test("when an interface goes down the accepted frames fail, and it is reported once", () => {
   using scene = new Scene();
   scene.bus.send(frame(1));
   const text = "Cannot receive from CAN interface can7: network is down (ENETDOWN) " +
@@ -173,7 +173,7 @@ Deno.test("messages that the host lost are counted, and no confirmation among th
   assertEquals(scene.come(late), [["sent", 0]], "told already");
 });
 
-Deno.test("frames that nobody confirms fill the bus, and no memory", () => {
+Deno.test("unconfirmed frames make the bus full, and use no more memory", () => {
   using scene = new Scene();
   let accepted = 0;
   while (scene.bus.send(frame(1)) === "accepted") accepted++;

@@ -53,7 +53,7 @@ for (const [name, frame, bytes] of FRAMES) {
   });
 }
 
-Deno.test("what no frame can be is not read as one", () => {
+Deno.test("malformed frames are refused", () => {
   const make = (header: Partial<can.FrameHeader>): can.CanFrame | null => {
     const bytes = new Uint8Array(200);
     const whole = { type: can.RX, length: 0, flags: 0, id: 0, ...header };

@@ -36,7 +36,7 @@ Deno.test("a new back-end is told that the driver is ready, and of the ports tha
   assertEquals(role.after().map((bytes) => [...bytes]), expected);
 });
 
-Deno.test("a back-end with an open port is not for the driver's next life", () => {
+Deno.test("a back-end with an open port is not reused after the driver's reset", () => {
   const open = [control(0, 0, 1), control(0, 3, 1), control(0, 6, 1)];
   assertEquals(observed().isClean!(), true);
   assertEquals(observed(...open).isClean!(), false);

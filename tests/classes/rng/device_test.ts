@@ -46,7 +46,7 @@ Deno.test("rng gives at most a megabyte to one buffer, and nothing to one withou
   assertEquals(queue.take(), { token: 2, length: 0 });
 });
 
-Deno.test("rng gives a lying ring up, and takes it anew after a stop", () => {
+Deno.test("rng stops serving a malformed ring, and serves it again after it was stopped", () => {
   const { wiring } = wire();
   const [ring] = wiring.rings;
   new DataView(wiring.buffer).setUint16(64 * 16 + 2, 999, true);

@@ -25,7 +25,7 @@ Deno.test("a buffer that is not full counts by what is in it", () => {
   assertEquals(port.device.log.notifications.length, 3);
 });
 
-Deno.test("a device that gives nothing is waited for so long and no longer", () => {
+Deno.test("a device that returns nothing is waited for until the deadline", () => {
   const { port, session } = entropyBench();
   port.device.run = () => {};
   session.probe(0);
@@ -36,7 +36,7 @@ Deno.test("a device that gives nothing is waited for so long and no longer", () 
   );
 });
 
-Deno.test("an order ends a read with what there is", () => {
+Deno.test("stop() ends a read with what there is", () => {
   const { port, session, progress } = entropyBench();
   session.probe(0);
   const run = port.device.run.bind(port.device);

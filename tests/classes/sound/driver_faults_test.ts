@@ -67,7 +67,7 @@ Deno.test("unanswered messages fill the control queue and no more, until they ar
   assert(attempt() instanceof WavError);
 });
 
-Deno.test("a device that keeps the sound is waited for so long and no longer", async () => {
+Deno.test("a device that returns no buffer is waited for until the deadline", async () => {
   await withFolder((folder) => {
     const file = `${folder}/in.wav`;
     writeNumbered(file, S16, 5000);
@@ -84,7 +84,7 @@ Deno.test("a device that keeps the sound is waited for so long and no longer", a
   });
 });
 
-Deno.test("xruns, errors and emptiness are counted", async () => {
+Deno.test("xruns, errors and empty rings are counted", async () => {
   await withFolder((folder) => {
     const file = `${folder}/in.wav`;
     writeNumbered(file, S16, 2000);
@@ -166,7 +166,7 @@ Deno.test("a recording of no frames, or by a card that cannot, leaves no file", 
   });
 });
 
-Deno.test("a stream that makes no sense makes the probe fail", () => {
+Deno.test("a probe fails on invalid stream information", () => {
   const cases: [Script["pcmInfo"], string][] = [
     [{ channelsMin: 0 }, "its stream 0 has 0 to 8 channels"],
     [{ channelsMin: 9 }, "its stream 0 has 9 to 8 channels"],
@@ -201,7 +201,7 @@ Deno.test("a malformed used ring is found", async () => {
   });
 });
 
-Deno.test("an order ends a playback in order, and the result says what was played", async () => {
+Deno.test("stop() ends a playback in order, and the result says what was played", async () => {
   await withFolder((folder) => {
     const file = `${folder}/in.wav`;
     const bytes = writeNumbered(file, S16, 5000);
@@ -220,7 +220,7 @@ Deno.test("an order ends a playback in order, and the result says what was playe
   });
 });
 
-Deno.test("a reset in mid-play forgets everything, and the next play is whole", async () => {
+Deno.test("after a reset during playback the next playback is complete", async () => {
   await withFolder((folder) => {
     const file = `${folder}/in.wav`;
     const bytes = writeNumbered(file, S16, 5000);
@@ -249,7 +249,7 @@ Deno.test("a reset in mid-play forgets everything, and the next play is whole", 
   });
 });
 
-Deno.test("however long the file, memory is one buffer", async () => {
+Deno.test("however long the file, only one buffer of memory is used", async () => {
   await withFolder((folder) => {
     const file = `${folder}/in.wav`;
     const bytes = writeNumbered(file, S16, 400_000);

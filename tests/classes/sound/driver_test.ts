@@ -8,7 +8,7 @@ import { soundBench, withFolder } from "../../guest/harness.ts";
 import { writeNumbered } from "../../guest/numbered.ts";
 import { RINGS, S16 } from "./driver_fixture.ts";
 
-Deno.test("a card tells what it has when it is probed", () => {
+Deno.test("a probe reads the card's streams, jacks and channel maps", () => {
   const { session } = soundBench();
   const found = session.probe(0);
   assertEquals(found.deviceId, 25);
@@ -18,7 +18,7 @@ Deno.test("a card tells what it has when it is probed", () => {
   assertEquals(session.info.chmaps.map(({ positions }) => positions), [[3, 4], [3, 4]]);
 });
 
-Deno.test("what is played is the file, whatever the rings and the registers", async () => {
+Deno.test("the file is played unchanged with every kind of ring and register version", async () => {
   await withFolder((folder) => {
     const file = `${folder}/in.wav`;
     const frames = 10 * 960 + 123;
@@ -131,7 +131,7 @@ Deno.test("a card plays one file after another, with other parameters", async ()
   });
 });
 
-Deno.test("what a card cannot play is refused before the card is asked", async () => {
+Deno.test("a file that the card cannot play is refused before any request is sent", async () => {
   await withFolder((folder) => {
     const file = `${folder}/in.wav`;
     const cases: [WavFormat, object, Script["pcmInfo"], string][] = [

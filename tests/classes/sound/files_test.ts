@@ -54,7 +54,7 @@ Deno.test("a source whose file is another one by now: START fails and says why, 
   });
 });
 
-Deno.test("a source's file is said to be odd, or to hold nothing, when the device starts and the stream does", () => {
+Deno.test("remarks on a source's file are reported when the device starts and when the stream starts", () => {
   withFolder((folder) => {
     const path = `${folder}/in.wav`;
     const odd = wave(fmtOf(1, 2, 2, 16), "data", 0, [1, 2, 3, 4]);

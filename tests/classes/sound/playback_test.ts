@@ -191,7 +191,7 @@ Deno.test("START before the first buffer is no xrun", () => {
   assertEquals(card.reported("xrun"), []);
 });
 
-Deno.test("a device that slept plays all that was in line, without an xrun while there is some", () => {
+Deno.test("after a pause of its process a device plays all queued buffers without an xrun", () => {
   using card = new Card({ sinks: ["null"] });
   card.prepare();
   for (let i = 0; i < 4; i++) card.play(noise(PERIOD));
@@ -206,7 +206,7 @@ Deno.test("a device that slept plays all that was in line, without an xrun while
   assertEquals(card.reported("xrun"), []);
 });
 
-Deno.test("--pace free: all at once, nothing before START, no xruns", () => {
+Deno.test("--pace free: buffers are played at once after START, without xruns", () => {
   withFolder((folder) => {
     const path = `${folder}/out.wav`;
     using card = new Card({ sinks: [`wav:${path}`], pace: "free" });
@@ -284,7 +284,7 @@ Deno.test("all formats a WAV file carries go in and come out as they are, but fo
   });
 });
 
-Deno.test("a buffer of a megabyte arrives whole", () => {
+Deno.test("a buffer of one megabyte is played completely", () => {
   withFolder((folder) => {
     const path = `${folder}/out.wav`;
     using card = new Card({ sinks: [`wav:${path}`], pace: "free" });

@@ -84,13 +84,13 @@ for (const [name, seen, before, then] of CASES) {
   });
 }
 
-Deno.test("sound: parameters are repeated byte for byte, those that were accepted last", () => {
+Deno.test("sound: the last accepted parameters are replayed byte for byte", () => {
   const last = request(SET_PARAMS!, 0, [8192, 2048, 5, 0x01070402]);
   const { replay } = after(params(0), last, [params(0), 0x8002]);
   assertEquals(replay.before(), [new Uint8Array(last.buffer)]);
 });
 
-Deno.test("sound: a successor knows what the last process saw", () => {
+Deno.test("sound: the next process continues from the state that the last one recorded", () => {
   const { area } = after(params(0), request(PREPARE!, 0), request(START!, 0), params(31));
   const successor = role.create(area);
   assertEquals(codes(successor.before()), ["101 0", "102 0", "101 31"]);

@@ -44,7 +44,7 @@ for (const [name, spec, why] of BAD_SPECS) {
   });
 }
 
-Deno.test("a sink's file that cannot be written is found out before the device starts, and none is left behind", () => {
+Deno.test("a sink's file that cannot be written is reported before the device starts, and none is created", () => {
   const folder = Deno.makeTempDirSync();
   try {
     const check = (path: string) => checkSound({ sinks: [`wav:${path}`] });
@@ -63,7 +63,7 @@ Deno.test("a sink's file that cannot be written is found out before the device s
   }
 });
 
-Deno.test("a file is known by what it is: no sink is another's file, or a source's", () => {
+Deno.test("two streams cannot use one file, under whatever names", () => {
   const folder = Deno.makeTempDirSync();
   const at = (name: string) => `${folder}/${name}`;
   try {
@@ -105,7 +105,7 @@ Deno.test("a file is known by what it is: no sink is another's file, or a source
   }
 });
 
-Deno.test("a source's file is looked at before the device starts", () => {
+Deno.test("a source's file is checked before the device starts", () => {
   const path = Deno.makeTempFileSync();
   try {
     const spec: SoundSpec = { sources: [`wav:${path}`] };

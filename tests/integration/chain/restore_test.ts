@@ -175,7 +175,7 @@ function misused(
   ];
 }
 
-Deno.test("what systemd passes is taken as it says, or not at all", async (t) => {
+Deno.test("descriptors from systemd are used only if LISTEN_FDS and its companions are valid", async (t) => {
   await withoutLeaks(async () => {
     await using place = await Place.create();
     const { manager } = place;
@@ -186,7 +186,7 @@ Deno.test("what systemd passes is taken as it says, or not at all", async (t) =>
     for (const [name, reason, options] of misused(fds, names)) {
       await t.step(name, () => place.assertRefused(reason, options));
     }
-    await t.step("among others that are not viola's: they stay as they are", async () => {
+    await t.step("descriptors that are not viola's are left alone", async () => {
       using other = EventFd.create();
       using socket = UnixSocket.datagram(manager.address);
       const all = [other, ...fds, socket];

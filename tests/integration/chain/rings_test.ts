@@ -159,7 +159,7 @@ for (const mode of MODES.filter(({ memory }) => memory === "isolated")) {
     });
   });
 
-  Deno.test(`a back-end that is odd is borne with, mmio ${mode.mmioVersion}`, async () => {
+  Deno.test(`a back-end with unusual but valid behaviour is served, mmio ${mode.mmioVersion}`, async () => {
     await withoutLeaks(async () => {
       await using chain = await WholeChain.create();
       const { back, guest } = await working(chain, mode);
@@ -212,7 +212,7 @@ for (const mode of DIAGONAL) {
 
   /** What is asked of a back-end when the driver resets. */
   const endings: readonly FrontEndMessage[] = ["GET_VRING_BASE", "RESET_DEVICE"];
-  Deno.test(`a back-end that does not stop is left, ${memory}`, async () => {
+  Deno.test(`a back-end that does not stop its rings is disconnected, ${memory}`, async () => {
     await withoutLeaks(async () => {
       await using chain = await WholeChain.create({ patience: { replyMs: 200 } });
       const { back, guest } = await working(chain, mode);
@@ -254,7 +254,7 @@ for (const mode of DIAGONAL) {
   });
 }
 
-Deno.test("a socket that leads nowhere for a while is waited for like one that is not there", async () => {
+Deno.test("a dangling link in the socket's place is waited for like a missing socket", async () => {
   await withoutLeaks(async () => {
     await using chain = await WholeChain.create();
     const { back, guest } = await working(chain, MODES[0]!);

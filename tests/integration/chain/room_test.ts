@@ -34,7 +34,7 @@ async function withDriver(
   });
 }
 
-Deno.test("chains that find no room wait for those before them, with the next back-end too", async () => {
+Deno.test("chains wait in order while the back-end's ring is full, also with the next back-end", async () => {
   await withDriver(async (chain, back, driver) => {
     // It takes all it is given, and keeps it.
     back.serve = ({ ring }) => {
@@ -68,7 +68,7 @@ Deno.test("chains that find no room wait for those before them, with the next ba
   });
 });
 
-Deno.test("a chain of more than 4 GiB is refused by its length, not taken for what is left of it in 32 bits", async () => {
+Deno.test("a chain of more than 4 GiB is refused; its length is not truncated to 32 bits", async () => {
   await withDriver(async (chain, _back, driver) => {
     const queue = driver.queues[0]!;
     const entries = 64;

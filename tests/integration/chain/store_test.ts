@@ -70,7 +70,7 @@ Deno.test("viola forget removes a device from systemd", async () => {
   });
 });
 
-Deno.test("a store process that is killed is missed at once, and another holds the device", async () => {
+Deno.test("a store process that is killed is replaced at once, and the new one holds the device", async () => {
   await withoutLeaks(async () => {
     await using place = await Place.create();
     using store = new OwnStore(place.folder.file("store"));

@@ -251,7 +251,7 @@ Deno.test("a demo plays S24_LE, and what a killed recorder left, and says what i
   assertEquals(samples(folder.file("out/card1.wav")).bytes, Uint8Array.from(sound));
 });
 
-Deno.test("a demo of a file that is still being recorded plays what was there, and reports it", async () => {
+Deno.test("a demo of a file that is still being recorded plays what it held at the start, and reports that", async () => {
   await using folder = await TempFolder.create();
   const path = folder.file("in.wav");
   const format: WavFormat = { encoding: "pcm", bits: 16, channels: 2, rate: 48000 };
@@ -273,7 +273,7 @@ Deno.test("a demo of a file that is still being recorded plays what was there, a
   assertEquals(samples(folder.file("out/card0.wav")).bytes.length, 4 * played!);
 });
 
-Deno.test("a demo's verdict waits for a reader that is slow", async () => {
+Deno.test("a demo's result is not dropped for a slow reader", async () => {
   await using folder = await TempFolder.create();
   await using process = violaBy(`"$@" | (sleep 3; cat)`, [
     ...["demo", "--fast", "--json", "--out", folder.file("out")],

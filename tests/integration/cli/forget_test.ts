@@ -18,7 +18,7 @@ Deno.test("viola forget says when a node was not kept, and starts no store proce
   assertEquals([...Deno.readDirSync(folder.path)], []);
 });
 
-Deno.test("a soft device is known by its place, not by how that is spelled", async () => {
+Deno.test("a soft device is recognised by its real path, however it is written", async () => {
   await withoutLeaks(async () => {
     await using folder = await TempFolder.create();
     using store = new OwnStore(folder.file("store"));

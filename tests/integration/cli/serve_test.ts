@@ -326,7 +326,7 @@ Deno.test("viola attach refuses nodes that are busy, or something else", async (
   assertEquals(adapter.status, null, "who has it keeps it");
 });
 
-Deno.test("viola attach: a device that cannot go on leaves the others alone", async () => {
+Deno.test("viola attach: when one device fails the others keep running", async () => {
   await using place = await Place.create();
   const fit = place.folder.file("fit");
   using node = new SoftNode();

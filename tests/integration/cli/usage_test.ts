@@ -24,7 +24,7 @@ const COMMANDS = [
   "forget",
 ];
 
-Deno.test("viola --help tells the story in a screen", async () => {
+Deno.test("viola --help fits one screen", async () => {
   for (const args of [["--help"], [], ["help"]]) {
     await using process = viola(args);
     assertEquals((await process.end()).code, 0, process.report());
@@ -36,7 +36,7 @@ Deno.test("viola --help tells the story in a screen", async () => {
   }
 });
 
-Deno.test("viola --version says the version, and nothing else", async () => {
+Deno.test("viola --version prints only the version", async () => {
   await using process = viola(["--version"]);
   assertEquals((await process.end()).code, 0);
   assertEquals(process.stdout, `${metadata.version}\n`);
@@ -295,7 +295,7 @@ Deno.test("a demo does not write over what it plays", async (t) => {
   }
 });
 
-Deno.test("a demo says what is where it is to write", async (t) => {
+Deno.test("a demo reports what is in the way of its output", async (t) => {
   await using folder = await TempFolder.create();
   const at = (name: string) => folder.file(name);
   const sound = silentFile(at("sound.wav"));
@@ -334,7 +334,7 @@ Deno.test("a demo says what is where it is to write", async (t) => {
   }
 });
 
-Deno.test("a demo has its sockets elsewhere where TMPDIR is too long for them, and says when it has none", async () => {
+Deno.test("a demo does not use a TMPDIR that is too long for sockets, and reports one that does not exist", async () => {
   await using folder = await TempFolder.create();
   const long = folder.file("x".repeat(100));
   Deno.mkdirSync(long);
@@ -373,7 +373,7 @@ async function freshViola(folder: TempFolder): Promise<string> {
   return folder.file("cli/main.ts");
 }
 
-Deno.test("without a C compiler viola says what is missing, in one line, and begins nothing", async (t) => {
+Deno.test("without a C compiler viola reports in one line what is missing", async (t) => {
   await using folder = await TempFolder.create();
   const main = await freshViola(folder);
   const broken = folder.file("cc");

@@ -141,7 +141,7 @@ for (const isPatient of [true, false]) {
 }
 
 onSocket(
-  "a card serves one front-end after another; append goes on where the last one ended",
+  "a card serves one front-end after another; append continues the file",
   async (folder, reactor) => {
     const [socket, path] = [`${folder}/s`, `${folder}/out.wav`];
     await using _device = await startDevice(sound, {
@@ -177,7 +177,7 @@ onSocket("entropy at a socket, to several front-ends in turn", async (folder, re
 });
 
 onSocket(
-  "jacks can be plugged from outside; what a class does not know is refused",
+  "the owner can plug jacks; unknown calls are refused",
   async (folder) => {
     await using card = await startDevice(sound, { socket: `${folder}/sound` });
     await card.call("setJack", 0, false);

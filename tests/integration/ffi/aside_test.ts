@@ -114,7 +114,7 @@ Deno.test("too many descriptors are refused, and closed aside as well", async ()
   });
 });
 
-Deno.test("what is closed at once is closed at once", async () => {
+Deno.test("descriptors that close quickly are closed in this thread", async () => {
   await withoutLeaks(() => {
     const [ours, theirs] = UnixSocket.pair();
     using event = EventFd.create();

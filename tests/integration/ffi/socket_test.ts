@@ -5,7 +5,7 @@ import { OsError, UnixListener, type UnixSocket, WOULD_BLOCK } from "../../../ff
 import { withoutLeaks } from "../../support/leaks.ts";
 import { run, TempFolder } from "../../support/process.ts";
 
-Deno.test("more descriptors than the kernel can hand over are none, and an error", async () => {
+Deno.test("when the kernel cannot pass all descriptors there is an error and none stays open", async () => {
   // Only another program can send so many: 253 in one message.
   const program = `
 import array, socket, sys
@@ -39,7 +39,7 @@ s.recv(1)`;
   });
 });
 
-Deno.test("a listener's file has no other mode before that", async () => {
+Deno.test("a listener's file never has another mode than 600", async () => {
   await using folder = await TempFolder.create();
   const [socket, trace] = [folder.file("socket"), folder.file("trace")];
   const ffi = new URL("../../../ffi/mod.ts", import.meta.url).href;

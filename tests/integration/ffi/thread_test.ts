@@ -44,7 +44,7 @@ Deno.test("a child's exit status, or the signal that ended it; asked again it is
   });
 });
 
-Deno.test("a child reads and writes what it is given, and nothing else of ours", async () => {
+Deno.test("a child inherits only the descriptors it is given", async () => {
   await withoutLeaks(() => {
     const [input, output] = [createPipe(), createPipe()];
     using stack = new DisposableStack();
@@ -91,7 +91,7 @@ Deno.test("a child whose pipe is not read ends by SIGPIPE, as in a shell", async
   });
 });
 
-Deno.test("what is started detached has a session of its own, nothing of ours, and is not our child", async () => {
+Deno.test("a detached process has its own session, inherits no descriptors and is not a child", async () => {
   await withoutLeaks(async () => {
     await using folder = await TempFolder.create();
     const words = ["it's", 'a "word"', "$HOME `x` \\", "two\nlines", ""];
@@ -120,7 +120,7 @@ Deno.test("what is started detached has a session of its own, nothing of ours, a
   });
 });
 
-Deno.test("what is started detached holds no lock of those who started us", async () => {
+Deno.test("a detached process holds no inherited file locks", async () => {
   await using folder = await TempFolder.create();
   const ffi = new URL("../../../ffi/mod.ts", import.meta.url).href;
   const list = `ls -l /proc/$$/fd >"$1/partial"; mv "$1/partial" "$1/told"`;
@@ -146,7 +146,7 @@ function sessionOf(pid: number): string {
   return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[3]!;
 }
 
-Deno.test("a command that is not there is the shell's to say, by status 127", async () => {
+Deno.test("a missing command ends with the shell's status 127", async () => {
   await withoutLeaks(() => {
     using child = Child.spawn("exec /nowhere/at/all 2>/dev/null", null, null);
     assertEquals(statusOf(child), 127);

@@ -13,7 +13,7 @@ Deno.test("missingFor() names what a purpose needs, its own and that of what it 
   assertEquals(missingFor("ci", () => true).packages, []);
 });
 
-Deno.test("missingFor() asks for what shows that a package is there", () => {
+Deno.test("missingFor() checks for a file that shows that the package is installed", () => {
   const asked: string[] = [];
   missingFor("demo", (what) => asked.push(what) > 0);
   assert(asked.includes("/usr/include/stdio.h"), asked.join(" "));

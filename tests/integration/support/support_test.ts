@@ -8,7 +8,7 @@ import { interleaved, median, percentile, summarise } from "../../support/statis
 
 const FIXTURE = new URL("../../ffi/worker_fixture.ts", import.meta.url);
 
-Deno.test("withoutLeaks() passes what cleans up", async () => {
+Deno.test("withoutLeaks() accepts code that cleans up", async () => {
   await withoutLeaks(async () => {
     using ring = EventFd.create();
     using answer = EventFd.create();
@@ -24,7 +24,7 @@ Deno.test("withoutLeaks() passes what cleans up", async () => {
   });
 });
 
-Deno.test("withoutLeaks() names what is left", async (t) => {
+Deno.test("withoutLeaks() reports what was left open", async (t) => {
   const kept: { close(): void }[] = [];
   const table: [string, () => { close(): void }, RegExp][] = [
     ["an eventfd", () => EventFd.create(), /1 × descriptor anon_inode:\[eventfd\]/],
@@ -67,7 +67,7 @@ Deno.test("Process.until() fails as soon as the process has ended", async () => 
   assert(error.message.includes("gone"), error.message);
 });
 
-Deno.test("Process.stop() kills what does not listen", async () => {
+Deno.test("Process.stop() kills a process that ignores the signal", async () => {
   const script = "trap '' TERM; echo deaf; while :; do sleep 0.1; done";
   await using process = Process.start("sh", ["-c", script]);
   await process.until(() => process.stdout.includes("deaf"), "the trap");
@@ -78,7 +78,7 @@ Deno.test("until() fails after its deadline", async () => {
   await assertRejects(() => until(() => false, "the end of time", 20), Error, "the end of time");
 });
 
-Deno.test("TempFolder goes with all in it", async () => {
+Deno.test("TempFolder is removed with its contents", async () => {
   let path: string;
   {
     await using folder = await TempFolder.create();
@@ -98,7 +98,7 @@ Deno.test("percentile() and median()", () => {
   assertThrows(() => percentile([1], 1.1), RangeError);
 });
 
-Deno.test("summarise() is not moved by one disturbed round", () => {
+Deno.test("summarise() is not affected by one disturbed round", () => {
   const rounds = [[1, 2, 3], [100, 200, 300], [1, 2, 3]];
   assertEquals(summarise(rounds), { median: 2, p99: 2.98 });
 });

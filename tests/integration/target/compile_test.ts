@@ -81,7 +81,7 @@ Deno.test("viola attach does not load what other subcommands are made of", async
   assertEquals([...loaded].filter((name) => unwanted.test(name)), []);
 });
 
-Deno.test("all parts that are found by their place are there, each with a name of its own in a bundle", async () => {
+Deno.test("all assets exist, and their names are unique in a bundle", async () => {
   for (const path of [...FOUND, "ffi/shim.c", "cli/main.ts"]) {
     assert((await Deno.stat(asset(path))).isFile);
   }
@@ -133,7 +133,7 @@ Deno.test("the version's commit is the tree's own, and dirty only by files that 
   assertEquals(await commitOf(`${folder.path}/`), `${commit}.dirty`);
 });
 
-Deno.test("what is printed of costs", () => {
+Deno.test("the table of costs is printed", () => {
   const costs = [{ name: "minified", version: 26.4, node: 75.6, resident: 78.1 }];
   assertEquals(costText("v", 2 ** 20, costs, []).split("\n").map((line) => line.split(/\s{2,}/)), [
     ["v: 1.0 MiB"],
@@ -143,7 +143,7 @@ Deno.test("what is printed of costs", () => {
   assert(costText("v", 1, costs, null).includes("deno task target --bench"));
 });
 
-Deno.test("what viola asks of its environment it may ask", async () => {
+Deno.test("the executable may read every environment variable that viola reads", async () => {
   const allowed = PERMISSIONS.find((text) => text.startsWith("--allow-env="))!.split(/[=,]/);
   const info = await loadedWith("cli/main.ts", () => true);
   const asked = new Set<string>();

@@ -20,7 +20,7 @@ Deno.test("WavReader.open() refuses what is absent, a folder or a pipe", () => {
   });
 });
 
-Deno.test("WavWriter: the file is whole after every step, and counts what was committed", () => {
+Deno.test("WavWriter: after every step the file is valid and its header counts the committed samples", () => {
   withFile((path) => {
     const samples = new Draws(1).bytes(999);
     for (const encoding of ["pcm", "alaw"] as const) {
@@ -42,7 +42,7 @@ Deno.test("WavWriter: the file is whole after every step, and counts what was co
   });
 });
 
-Deno.test("WavWriter on a full disk throws, and the header stays true", () => {
+Deno.test("WavWriter throws on a full disk, and the header stays correct", () => {
   withFile((path) => {
     const limited = `ulimit -f 8; trap '' XFSZ; exec "$0" "$@"`;
     const script = `

@@ -71,7 +71,7 @@ for (const encoding of ["ima-adpcm", "ms-adpcm", "gsm-full-rate"]) {
   });
 }
 
-Deno.test("WavReader reads what sox writes to a pipe, where no size is true", () => {
+Deno.test("WavReader reads what sox writes to a pipe, with placeholder sizes in the header", () => {
   withFile((path) => {
     const file = sox("-n", "-r", "8000", "-b", "16", "-t", "wav", "-", "synth", "0.1", "pluck");
     Deno.writeFileSync(path, file);

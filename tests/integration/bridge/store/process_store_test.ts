@@ -86,7 +86,7 @@ function inPlace(body: (place: Place) => Promise<void>): () => Promise<void> {
 const HOLDER = `the store process ${Deno.pid} at `;
 
 Deno.test(
-  "a store is started when there is to be something to hold, and not to look",
+  "a store process is started to store descriptors, not to look for some",
   inPlace(async ({ client, local, path }) => {
     assertEquals(await client.take("a"), []);
     assertEquals(await client.remove("a"), false);
@@ -101,7 +101,7 @@ Deno.test(
 );
 
 Deno.test(
-  "what is put is held until another takes it; then it is that one's",
+  "stored descriptors are held until another process takes them",
   inPlace(async (place) => {
     const { client, path } = place;
     await place.put();
@@ -120,7 +120,7 @@ Deno.test(
 );
 
 Deno.test(
-  "another may not take what one has",
+  "a process cannot take a device that another process uses",
   inPlace(async (place) => {
     await place.put();
     const error = await assertRejects(() => place.held(), OsError);
@@ -161,7 +161,7 @@ Deno.test(
 );
 
 Deno.test(
-  "what a user let go of is not held again",
+  "descriptors that the user removed are not stored again",
   inPlace(async (place) => {
     await place.put();
     const user = new ProcessStore(place.reactor, place.local.options);
@@ -173,7 +173,7 @@ Deno.test(
 );
 
 Deno.test(
-  "one's own name is let go of and still one's own",
+  "a process may remove its own device's descriptors and keeps the right to store them",
   inPlace(async (place) => {
     await place.put();
     assertEquals(await place.client.remove("a"), true);
@@ -184,7 +184,7 @@ Deno.test(
 );
 
 Deno.test(
-  "what cannot be held is told of, once for a reason, and tried again",
+  "descriptors that cannot be stored are reported once per reason, and stored later",
   inPlace(async (place) => {
     const { failures, reports, local } = place;
     failures.push("no memory", "no memory", "no memory", "no time");
@@ -201,7 +201,7 @@ Deno.test(
 );
 
 Deno.test(
-  "what is released is tried to be held once more, and then no more",
+  "at its release a device is stored once more if that failed before",
   inPlace(async (place) => {
     const { failures, client, local } = place;
     failures.push(...Array<string>(1000).fill("no memory"));
@@ -229,7 +229,7 @@ Deno.test(
   }),
 );
 
-Deno.test("a store process is started from source, and holds beyond the end of who started it", async () => {
+Deno.test("a store process is started from source and outlives its starter", async () => {
   await withoutLeaks(async () => {
     await using folder = await TempFolder.create();
     const path = folder.file("folder of viola's/store");
@@ -256,13 +256,13 @@ Deno.test("a store process is started from source, and holds beyond the end of w
   });
 });
 
-Deno.test("a path that no socket can have is refused at once", async () => {
+Deno.test("a path too long for a socket is refused at once", async () => {
   await using reactor = new Reactor();
   const path = `/tmp/${"x".repeat(103)}`;
   assertThrows(() => new ProcessStore(reactor, { path, start: () => {} }), RangeError, "108 bytes");
 });
 
-Deno.test("another user's store is given nothing", async () => {
+Deno.test("descriptors are not given to another user's store process", async () => {
   await withoutLeaks(async () => {
     await using place = await Place.create(Deno.uid()! + 1);
     place.local.options.start(place.path);
@@ -294,7 +294,7 @@ for _ in range(2):
 `;
 
 Deno.test(
-  "a process of another user that listens in the store's place is given nothing",
+  "descriptors are not given to another user's process at the store's socket",
   inPlace(async ({ client, path }) => {
     if (Deno.uid() !== 0) return; // nobody else can be another user
     await using impostor = Process.start("python3", ["-c", IMPOSTOR, path]);
@@ -336,7 +336,7 @@ class Liar implements Disposable {
 }
 
 Deno.test(
-  "a store that lies is not believed, and what it sends is closed",
+  "malformed replies of a store process are refused, and their descriptors closed",
   inPlace(async (place) => {
     const { client, path } = place;
     const done = encodeReply({ verdict: "done", text: "" });

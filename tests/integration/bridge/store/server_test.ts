@@ -109,7 +109,7 @@ function inPlace(body: (place: Place) => Promise<void>): () => Promise<void> {
 }
 
 Deno.test(
-  "what is put is held beyond the connection, and comes back as it was put",
+  "stored descriptors outlive the connection and come back unchanged",
   inPlace(async (place) => {
     using first = EventFd.create();
     using second = EventFd.create();
@@ -139,7 +139,7 @@ Deno.test(
 );
 
 Deno.test(
-  "a name is one connection's until that ends; letting go needs none",
+  "a name belongs to one connection until that ends; anyone may remove it",
   inPlace(async (place) => {
     using event = EventFd.create();
     using owner = place.client();
@@ -161,7 +161,7 @@ Deno.test(
 );
 
 Deno.test(
-  "who sends what is no request is hung up on, and nothing changes",
+  "a client that sends a malformed request is disconnected, and nothing changes",
   inPlace(async (place) => {
     using event = EventFd.create();
     {
@@ -210,7 +210,7 @@ Deno.test(
 );
 
 Deno.test(
-  "so many names and no more",
+  "the number of names is limited",
   inPlace(async (place) => {
     using event = EventFd.create();
     const putAs = async (name: string) => {
@@ -233,7 +233,7 @@ async function connected(place: Place): Promise<Client> {
 }
 
 Deno.test(
-  "connections that are for nothing make room for others",
+  "idle connections are closed to make room for others",
   inPlace(async (place) => {
     using stack = new DisposableStack();
     using event = EventFd.create();
@@ -249,7 +249,7 @@ Deno.test(
 );
 
 Deno.test(
-  "who floods it is hung up on",
+  "a client that floods the store process is disconnected",
   inPlace(async (place) => {
     using client = place.client();
     using other = place.client();
@@ -310,7 +310,7 @@ Deno.test(
   }),
 );
 
-Deno.test("it listens in a folder of its own alone, whatever the umask is", async () => {
+Deno.test("the store process's folder is accessible to its user only, whatever the umask", async () => {
   await using folder = await TempFolder.create();
   await using reactor = new Reactor();
   for (const umask of [0, 0o022, 0o777]) {
