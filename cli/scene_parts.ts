@@ -16,10 +16,15 @@ import { load } from "./exit.ts";
 const GRACE_MS = 5000;
 const SIGTERM = 15;
 
-/** The parts of a scene, but for the report. */
+/**
+ * The parts of a scene, but for the report.
+ *
+ * @param now Kills the commands of embedded devices that are still running at the end when it is aborted
+ */
 export async function partsOf(
   bridge: Bridge,
   stack: AsyncDisposableStack,
+  now: AbortSignal,
   onEvent: (device: string, event: DeviceEvent) => void,
 ): Promise<Omit<SceneHost, "report">> {
   const { startDevice } = await load(() => import("../lib/device/mod.ts"));
@@ -31,7 +36,7 @@ export async function partsOf(
         onEvent: (event) => onEvent(name, event as DeviceEvent),
         onFailure: (error) => resolve(error.message),
       });
-      return { ended, stop: () => device.close() };
+      return { ended, stop: () => device.close(now) };
     },
     startCommand: ({ name }, command) => Promise.resolve(startCommand(reactor, name, command)),
     attach: (device, socket) => Promise.resolve(attach(bridge, device, socket)),

@@ -126,7 +126,12 @@ async function up(path: string, scene: Scene, options: UpOptions, report: Report
   stack.defer(() => bridge.close());
   await startControl(options.control, stack, () => status.devices(bridge.counters()));
   const running = new RunningScene({
-    ...await partsOf(bridge, stack, (device, event) => reportOwn(report, device, event)),
+    ...await partsOf(
+      bridge,
+      stack,
+      stop.again,
+      (device, event) => reportOwn(report, device, event),
+    ),
     report: (event) => {
       reportScene(report, event);
       status.see(event);
@@ -134,7 +139,7 @@ async function up(path: string, scene: Scene, options: UpOptions, report: Report
     },
   }, folder);
   stack.defer(() => running.close());
-  hangUp.act = () => void reload(path, running, systemd, report);
+  hangUp.act = atMostOneWaiting(() => reload(path, running, systemd, report));
   void running.start(scene);
   await stop.stopped();
   hangUp.act = () => {};
@@ -194,6 +199,20 @@ async function reload(
   } finally {
     await systemd.ready();
   }
+}
+
+/** Runs work one time after the other; what is asked for while one run waits is done by that. */
+function atMostOneWaiting(work: () => Promise<void>): () => void {
+  let last = Promise.resolve();
+  let isWaiting = false;
+  return () => {
+    if (isWaiting) return;
+    isWaiting = true;
+    last = last.then(() => {
+      isWaiting = false;
+      return work();
+    });
+  };
 }
 
 /** Whether something is known of every device: then the service is ready, even if one has to wait for its back-end. */

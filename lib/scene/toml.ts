@@ -51,15 +51,21 @@ const HEADER = /^\s*(\[\[?)\s*([^\]]*?)\s*\]/;
 const KEY = /^\s*((?:"[^"]*"|'[^']*'|[\w-]+)(?:\s*\.\s*(?:"[^"]*"|'[^']*'|[\w-]+))*)\s*=/;
 const LONG_QUOTES = /"""|'''/g;
 
+/** Keys that are nested deeper have no line of their own: nothing in the format is. */
+const DEEPEST = 8;
+
 /** The line of each section and key of a valid file; what lies in an inline table is at the line of its key. */
 function findLines(text: string): Map<string, number> {
   const lines = new Map<string, number>();
   const counts = new Map<string, number>();
   let section: (string | number)[] = [];
   let quotes = ""; // of a text of several lines that has begun
+  /** Notes the line of a path and of what leads to it, unless that has one. */
   const note = (path: Path, line: number): void => {
-    const name = path.join("\0");
-    if (!lines.has(name)) lines.set(name, line);
+    for (let length = 1; length <= Math.min(path.length, DEEPEST); length++) {
+      const name = path.slice(0, length).join("\0");
+      if (!lines.has(name)) lines.set(name, line);
+    }
   };
   text.split("\n").forEach((line, i) => {
     const isInText = quotes !== "";
@@ -71,14 +77,11 @@ function findLines(text: string): Map<string, number> {
     const [, brackets, name] = HEADER.exec(line) ?? [];
     if (brackets !== undefined) {
       section = pathOf(name!, counts, brackets === "[[");
-      section.forEach((_, n) => note(section.slice(0, n + 1), i + 1));
+      note(section, i + 1);
     } else {
       const [, key] = KEY.exec(line) ?? [];
       if (key === undefined) return;
-      const path = [...section, ...keysOf(key)];
-      path.slice(section.length).forEach((_, n) =>
-        note(path.slice(0, section.length + n + 1), i + 1)
-      );
+      note([...section, ...keysOf(key)], i + 1);
     }
   });
   return lines;
@@ -87,7 +90,7 @@ function findLines(text: string): Map<string, number> {
 /** The path of a section; each header of an array of tables begins its next element. */
 function pathOf(name: string, counts: Map<string, number>, isArray: boolean): (string | number)[] {
   const path: (string | number)[] = [];
-  const keys = keysOf(name);
+  const keys = keysOf(name).slice(0, DEEPEST);
   keys.forEach((key, i) => {
     path.push(key);
     const array = path.join("\0");

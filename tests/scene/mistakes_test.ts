@@ -232,6 +232,16 @@ for (const [what, file, line, message] of TABLE) {
   });
 }
 
+Deno.test("nested structures and long keys are refused at once", () => {
+  const table = [
+    `a = ${"[".repeat(50_000)}`,
+    `${"a.".repeat(20_000)}b = 1\n`,
+    `[${"a.".repeat(20_000)}b]\n`,
+    `[${"a.".repeat(500)}b]\n`.repeat(100),
+  ];
+  for (const text of table) assert(mistakes(text).length >= 1);
+});
+
 Deno.test("every mistake of a file is reported, in the order of the lines", () => {
   const found = mistakes(`${DEVICE}sinc = 1\npriority = 101\n\n[lane.main]\nrealtime = 0\n`);
   assertEquals(found.map(({ line }) => line), [4, 5, 8]);
