@@ -27,10 +27,18 @@ export const GPIO_NAMES = target(
   },
 );
 
-/** Edges of a chip, cut short or not. */
-export const GPIO_EDGES = target("edges of a GPIO chip", anyBytes(1000), (bytes) => {
-  const levels = levelsOf(bytes.slice());
-  assert(levels.length <= bytes.length / 48);
+const edges = fc.record({
+  ids: fc.array(mostly(fc.constantFrom(1, 2), fc.nat({ max: 255 })), { maxLength: 20 }),
+  rest: fc.nat({ max: 47 }),
+});
+
+/** Edges of a chip, the last of them cut short. */
+export const GPIO_EDGES = target("edges of a GPIO chip", edges, ({ ids, rest }) => {
+  const bytes = new Uint8Array(ids.length * 48 + rest).fill(1);
+  const view = new DataView(bytes.buffer);
+  ids.forEach((id, i) => view.setUint32(48 * i + 8, id, true));
+  const levels = levelsOf(bytes);
+  assertEquals(levels, ids.filter((id) => id === 1 || id === 2).map((id) => id === 1 ? 1 : 0));
   return levels.length > 0 ? "accepted" : "refused";
 });
 

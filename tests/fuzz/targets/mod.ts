@@ -11,6 +11,7 @@ import { DEVICE_RINGS } from "./device_ring.ts";
 import { DRIVER_RINGS } from "./driver_ring.ts";
 import { FRONT_END_REPLIES } from "./front_end.ts";
 import { GPIO_CONTROL, GPIO_EDGES, GPIO_NAMES } from "./gpio.ts";
+import { I2C_ADDRESSES, I2C_CHIPS } from "./i2c.ts";
 import { MESSAGES } from "./messages.ts";
 import { REGISTER_ACCESSES } from "./registers.ts";
 import { SHADOW_BACK_ENDS, SHADOW_DRIVERS } from "./shadow_queue.ts";
@@ -35,4 +36,6 @@ export const TARGETS: readonly Target[] = [
   GPIO_NAMES,
   GPIO_EDGES,
   GPIO_CONTROL,
+  I2C_ADDRESSES,
+  I2C_CHIPS,
 ];

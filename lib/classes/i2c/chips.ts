@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Simulated chips, and a bus of them.
+ *
+ * @module
+ */
+import type { Bus, Message } from "./bus.ts";
+
+/** A chip at its address. */
+export interface Chip extends Disposable {
+  /** It is addressed to be written to; `bytes` may be empty. */
+  write(bytes: Uint8Array): void;
+  /** It is addressed to be read. */
+  read(bytes: Uint8Array): void;
+}
+
+/** Called when contents change, with where and how many bytes. */
+export type OnWrite = (at: number, length: number) => void;
+
+/**
+ * An EEPROM, such as a 24C02: the first bytes that are written are where to go on; what is written after that stays within its
+ * page, as in the real ones; what is read goes on to the end, then from the beginning.
+ */
+export class Eeprom implements Chip {
+  #pointer = 0;
+
+  /**
+   * @param contents All of it; a power of 2
+   * @param page Bytes of a page; a power of 2
+   * @param addressBytes How many bytes of an address are written, 1 or 2
+   */
+  constructor(
+    readonly contents: Uint8Array<ArrayBuffer>,
+    readonly page: number,
+    readonly addressBytes: number,
+    readonly onWrite: OnWrite = () => {},
+    readonly onEnd: () => void = () => {},
+  ) {}
+
+  write(bytes: Uint8Array): void {
+    if (bytes.length < this.addressBytes) return; // it goes on where it was
+    let at = 0;
+    for (let i = 0; i < this.addressBytes; i++) at = at << 8 | bytes[i]!;
+    this.#pointer = at & this.contents.length - 1;
+    const data = bytes.subarray(this.addressBytes);
+    const page = this.#pointer & ~(this.page - 1);
+    for (const byte of data) {
+      this.contents[this.#pointer] = byte;
+      this.#pointer = page | (this.#pointer + 1) & this.page - 1;
+    }
+    if (data.length > 0) this.onWrite(page, this.page);
+  }
+
+  read(bytes: Uint8Array): void {
+    for (let i = 0; i < bytes.length; i++) {
+      bytes[i] = this.contents[this.#pointer]!;
+      this.#pointer = this.#pointer + 1 & this.contents.length - 1;
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.onEnd();
+  }
+}
+
+/** A chip of 256 registers: the first byte that is written says which; each further byte, written or read, is the next one's. */
+export class Registers implements Chip {
+  #pointer = 0;
+
+  /** @param values 256 bytes */
+  constructor(readonly values: Uint8Array<ArrayBuffer>) {}
+
+  write(bytes: Uint8Array): void {
+    bytes.forEach((byte, i) => {
+      if (i === 0) this.#pointer = byte;
+      else this.values[this.#next()] = byte;
+    });
+  }
+
+  read(bytes: Uint8Array): void {
+    for (let i = 0; i < bytes.length; i++) bytes[i] = this.values[this.#next()]!;
+  }
+
+  #next(): number {
+    const register = this.#pointer;
+    this.#pointer = register + 1 & 0xff;
+    return register;
+  }
+
+  [Symbol.dispose](): void {}
+}
+
+/** Registers of a DS1307: seconds to year in BCD, control, and memory. */
+const RTC_REGISTERS = 64;
+const CONTROL = 7;
+/** Of the register of seconds: the clock is halted. */
+const CLOCK_HALT = 0x80;
+
+/** A clock, as DS1307: what it tells is the host's time in UTC, from which it differs as it was set. */
+export class Rtc implements Chip {
+  /** Control and memory; the rest is made when it is read. */
+  readonly #memory = new Uint8Array(RTC_REGISTERS);
+  #pointer = 0;
+  /** Milliseconds that it is ahead of the host. */
+  #ahead = 0;
+  /** When it was halted, in its own milliseconds; null while it goes. */
+  #halted: number | null = null;
+
+  /** @param now The host's time in milliseconds since 1970 */
+  constructor(readonly now: () => number = Date.now) {}
+
+  get #time(): number {
+    return this.#halted ?? this.now() + this.#ahead;
+  }
+
+  write(bytes: Uint8Array): void {
+    if (bytes.length === 0) return;
+    const time = this.#registers();
+    this.#pointer = bytes[0]! % RTC_REGISTERS;
+    let isSet = false;
+    for (const byte of bytes.subarray(1)) {
+      if (this.#pointer < CONTROL) {
+        time[this.#pointer] = byte;
+        isSet = true;
+      } else this.#memory[this.#pointer] = byte;
+      this.#pointer = (this.#pointer + 1) % RTC_REGISTERS;
+    }
+    if (isSet) this.#set(time);
+  }
+
+  #set(time: Uint8Array): void {
+    const [seconds, minutes, hours, , date, month, year] = time as unknown as number[];
+    const value = (bcd: number, mask: number): number =>
+      (bcd & mask & 0x0f) + 10 * (bcd >> 4 & mask >> 4);
+    const ms = Date.UTC(
+      2000 + value(year!, 0xff),
+      value(month!, 0x1f) - 1,
+      value(date!, 0x3f),
+      value(hours!, 0x3f),
+      value(minutes!, 0x7f),
+      value(seconds!, 0x7f),
+    );
+    this.#ahead = ms - this.now();
+    this.#halted = (seconds! & CLOCK_HALT) === 0 ? null : ms;
+  }
+
+  /** All of them at one moment. */
+  #registers(): Uint8Array<ArrayBuffer> {
+    const bytes = this.#memory.slice();
+    const time = new Date(this.#time);
+    const bcd = (value: number): number => Math.floor(value / 10) << 4 | value % 10;
+    bytes.set([
+      bcd(time.getUTCSeconds()) | (this.#halted === null ? 0 : CLOCK_HALT),
+      bcd(time.getUTCMinutes()),
+      bcd(time.getUTCHours()),
+      time.getUTCDay() + 1,
+      bcd(time.getUTCDate()),
+      bcd(time.getUTCMonth() + 1),
+      bcd(time.getUTCFullYear() % 100),
+    ]);
+    return bytes;
+  }
+
+  read(bytes: Uint8Array): void {
+    const registers = this.#registers();
+    for (let i = 0; i < bytes.length; i++) {
+      bytes[i] = registers[this.#pointer]!;
+      this.#pointer = (this.#pointer + 1) % RTC_REGISTERS;
+    }
+  }
+
+  [Symbol.dispose](): void {}
+}
+
+/** A bus of simulated chips. */
+export class SimulatedBus implements Bus {
+  /** @param chips By their addresses of 7 bits */
+  constructor(readonly chips: ReadonlyMap<number, Chip>) {}
+
+  transfer(messages: readonly Message[]): number {
+    let done = 0;
+    for (const { address, isTenBit, isRead, data } of messages) {
+      const chip = isTenBit ? undefined : this.chips.get(address);
+      if (chip === undefined) break; // nobody acknowledges the address
+      if (isRead) chip.read(data);
+      else chip.write(data);
+      done++;
+    }
+    return done;
+  }
+
+  [Symbol.dispose](): void {
+    for (const chip of this.chips.values()) chip[Symbol.dispose]();
+  }
+}
