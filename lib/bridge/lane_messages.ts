@@ -111,9 +111,12 @@ export interface RingContract {
     attach(activation: Activation): number[] | null;
     /** Detaches a back-end; the Worker does not touch its memory or eventfds afterwards. */
     detach(id: number): void;
-    /** The back-end has started the shadow rings: replays requests to it; "replayed" follows. */
+    /**
+     * The back-end has started the shadow rings: replays requests to it. If it has direct rings "replayed" follows, else chains
+     * in flight are resubmitted and "live" follows.
+     */
     replay(id: number): void;
-    /** The back-end has started all rings: resubmits the chains in flight; "live" follows. */
+    /** The back-end has started its direct rings: resubmits the chains in flight; "live" follows. */
     resume(id: number): void;
     /** Whether chains in flight in a queue should have come back by now. */
     isDue(id: number, queue: number): boolean;

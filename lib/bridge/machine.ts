@@ -8,8 +8,8 @@
  * connecting is aborted and the connection closed, so that ending never waits for a back-end.
  *
  * From `activating` to `detaching` is one activation, within one epoch of the driver. In `activating` the ring Worker
- * attaches to the driver's rings, the shadow rings are started, and control requests are replayed; in `resuming` the rings in
- * the driver's memory are started and requests in flight resubmitted.
+ * attaches to the driver's rings, the shadow rings are started, control requests are replayed, and requests in flight are
+ * resubmitted. Direct rings start after the replay only, in a phase of their own, `resuming`.
  *
  * The table lists which event leads from which phase to which others; any other event leaves the phase as it is. A test
  * compares the table with what the machine does.
@@ -48,6 +48,7 @@
  * | activating | driver error | stopping |
  * | activating | driver | detaching, stopping |
  * | activating | lane failed | detaching |
+ * | activating | live | running |
  * | activating | replayed | resuming |
  * | activating | timer replay | detaching |
  * | resuming | back-end error | detaching |
@@ -59,12 +60,14 @@
  * | resuming | live | running |
  * | resuming | check done | detaching, stopping |
  * | resuming | check failed | detaching, stopping |
- * | resuming | read config done | stopping |
+ * | resuming | read config done | detaching, stopping |
  * | resuming | read config failed | detaching |
  * | resuming | resume done | detaching, stopping |
  * | resuming | resume failed | detaching, stopping |
  * | resuming | write config done | stopping |
  * | resuming | write config failed | detaching |
+ * | running | activate done | detaching, stopping |
+ * | running | activate failed | detaching, stopping |
  * | running | back-end error | detaching |
  * | running | back-end lost | detaching |
  * | running | close | detaching, stopping |
@@ -73,11 +76,11 @@
  * | running | lane failed | detaching, stopping |
  * | running | check done | detaching, stopping |
  * | running | check failed | detaching, stopping |
- * | running | read config done | stopping |
+ * | running | read config done | detaching, stopping |
  * | running | read config failed | detaching |
  * | running | resume done | detaching, stopping |
  * | running | resume failed | detaching, stopping |
- * | running | write config done | stopping |
+ * | running | write config done | detaching, stopping |
  * | running | write config failed | detaching |
  * | stopping | stop done | detaching |
  * | stopping | stop failed | detaching |

@@ -84,6 +84,7 @@ const ON_DONE: DoneHandlers = {
     enterWaiting(d);
   },
   "activate": (d, hasRings) => {
+    if (d.phase.at !== "activating") return; // it is live already
     if (!hasRings) enter(d, { at: "detaching", epoch: epochOf(d) });
     else setTimer(d, "replay", d.rules.replayMs);
   },
@@ -257,7 +258,7 @@ function noteDriver(d: Draft, { driver, needsReset, held }: EventOf<"driver">): 
 
 function noteLive(d: Draft, { resubmitted, replayed }: EventOf<"live">): void {
   const { phase } = d;
-  if (phase.at !== "resuming" || !isCurrent(d)) return;
+  if ((phase.at !== "activating" && phase.at !== "resuming") || !isCurrent(d)) return;
   d.actions.push({ do: "count", counter: "replays", by: replayed });
   const text = `resumed: ${many(resubmitted, "in-flight request")} resubmitted, ` +
     `${many(replayed, "control request")} replayed`;
@@ -266,7 +267,7 @@ function noteLive(d: Draft, { resubmitted, replayed }: EventOf<"live">): void {
   d.driver = { ...d.driver, isServed: true };
   d.history = { ...d.history, retryMs: RETRY_MS.first, lastLoss: "", sameLosses: 0 };
   if (d.held === "DRIVER_OK") release(d);
-  enter(d, { ...phase, at: "running" });
+  enter(d, { at: "running", epoch: phase.epoch, isCheckDue: false, isSlow: false });
 }
 
 function many(count: number, noun: string): string {

@@ -121,6 +121,7 @@ const ENTRIES: { [P in PhaseName]?: (d: Draft) => void } = {
     setTimer(d, "check", d.rules.checkMs);
     run(d, { do: "resume" });
   },
+  "running": (d) => setTimer(d, "check", d.rules.checkMs),
   "stopping": (d) => {
     if (d.end !== null) setTimer(d, "stop", STOP_MS);
     run(d, { do: "stop" });

@@ -6,7 +6,7 @@
  * | --- | --- |
  * | attached | it has started its shadow rings ({@linkcode LaneRings.replay}) |
  * | replaying | it has answered the requests replayed before the chains in flight |
- * | replayed | it has started all rings ({@linkcode LaneRings.resume}) |
+ * | replayed | it has started its direct rings ({@linkcode LaneRings.resume}); skipped where it has none |
  * | resuming | the chains in flight are resubmitted, and it has answered the remaining replayed requests |
  * | live | it is detached ({@linkcode LaneRings.detach}), as it can be in any phase |
  *
@@ -40,6 +40,8 @@ interface BackEnd {
   phase: Phase;
   /** By queue: the eventfd that it listens on. */
   readonly kicks: number[];
+  /** It has rings in the driver's memory, which it starts after the replay. */
+  readonly hasDirect: boolean;
   /** Event queues with buffers that it was not kicked for, as the driver had not kicked yet. */
   readonly unkicked: Set<number>;
   resubmitted: number;
@@ -170,6 +172,7 @@ export class LaneRings implements Scheduled {
       this.#backEnd = {
         phase: { is: "attached" },
         kicks,
+        hasDirect: rings.some(({ slots }) => slots === null),
         unkicked: new Set(),
         resubmitted: 0,
         replayed: 0,
@@ -214,7 +217,10 @@ export class LaneRings implements Scheduled {
 
   /** After all rings are started: resubmits chains in flight, replays the remaining requests, then serves the control queue. */
   resume(): void {
-    if (this.#backEnd?.phase.is !== "replayed") return;
+    if (this.#backEnd?.phase.is === "replayed") this.#resume();
+  }
+
+  #resume(): void {
     const { control, replay } = this.#life!;
     if (this.#resubmit((queue) => queue !== control)) this.#replay("resuming", replay.after());
   }
@@ -245,7 +251,8 @@ export class LaneRings implements Scheduled {
   #advance(): void {
     const { control } = this.#life!;
     const backEnd = this.#backEnd!;
-    if (backEnd.phase.is === "replaying") {
+    if (backEnd.phase.is === "replaying" && !backEnd.hasDirect) this.#resume();
+    else if (backEnd.phase.is === "replaying") {
       backEnd.phase = { is: "replayed" };
       this.report({ id: this.device.id, on: "replayed" });
     } else if (this.#resubmit((queue) => queue === control)) this.#goLive(backEnd);

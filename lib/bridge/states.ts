@@ -124,7 +124,7 @@ export type Phase =
   | {
     readonly at: "activating";
     readonly epoch: number;
-    /** The requests that come before those in flight have been replayed. */
+    /** The requests to replay before the direct rings start have been replayed. */
     readonly isReplayed: boolean;
   }
   | ServingPhase;
@@ -196,7 +196,7 @@ export type Job =
   | { readonly do: "announce" }
   /**
    * Creates the activation's memory and attaches the ring Worker to its rings; sets features and memory at the back-end and
-   * starts its shadow rings; replays the requests that come before those in flight, and `replayed` follows.
+   * starts its shadow rings; begins the replay. If there are direct rings `replayed` follows, else `live`.
    */
   | {
     readonly do: "activate";
@@ -204,7 +204,7 @@ export type Job =
     readonly features: bigint;
     readonly flatSize: number;
   }
-  /** Starts the rings that lie in the driver's memory, and resubmits the requests in flight; `live` follows. */
+  /** Starts the direct rings, and resubmits the requests in flight; `live` follows. */
   | { readonly do: "resume" }
   /** Checks that the lane answers and the back-end makes progress. */
   | { readonly do: "check" }
@@ -320,7 +320,7 @@ export type Event =
   | { readonly on: "bad access"; readonly text: string }
   /** A ring of the driver's is malformed. */
   | { readonly on: "driver error"; readonly text: string; readonly epoch: number }
-  /** All requests that must come before the driver's own rings start have been replayed. */
+  /** All requests that must come before the direct rings start have been replayed. */
   | { readonly on: "replayed" }
   /** The chains in flight were resubmitted to a new back-end, which now serves the driver. */
   | { readonly on: "live"; readonly resubmitted: number; readonly replayed: number }

@@ -82,7 +82,7 @@ Deno.test("the end waits for no silent back-end, in any phase", () => {
   assertEquals(other.did().at(-1), "close front-end");
   other.ends("prepare", "free");
   assertEquals(other.phase, "closed");
-  const third = new Scene().runs();
+  const third = new Scene({ memory: "direct" }).runs();
   third.happens({ on: "back-end lost", problem: problem("lost") }).ends("detach").expires("retry");
   third.ends("connect", "activate").happens({ on: "replayed" });
   third.happens({ on: "close" }); // its rings are being started

@@ -21,19 +21,18 @@ Deno.test("at the beginning the back-end connects, the node is opened and the dr
     "expect driver",
     "count connects",
   ]);
-  scene.driverOk().ends("activate").happens({ on: "replayed" });
-  scene.happens({ on: "live", resubmitted: 0, replayed: 0 }).ends("resume");
+  scene.driverOk().ends("activate");
+  scene.happens({ on: "live", resubmitted: 0, replayed: 0 });
   assertEquals(scene.did(), [
     "timer held 2000",
     "activate",
     "timer replay 5000",
-    "no timer replay",
-    "timer check 1000",
-    "resume",
     "count replays",
     "running: the back-end serves the driver",
     "no timer held",
     "release DRIVER_OK",
+    "no timer replay",
+    "timer check 1000",
   ]);
   assertEquals(scene.phase, "running");
 });
@@ -50,8 +49,7 @@ Deno.test("a back-end dies and comes back", () => {
     "timer retry 50",
   ]);
   scene.expires("retry").ends("connect", "activate");
-  scene.happens({ on: "replayed" });
-  scene.happens({ on: "live", resubmitted: 3, replayed: 1 }).ends("resume");
+  scene.happens({ on: "live", resubmitted: 3, replayed: 1 });
   assertEquals(scene.did(), [
     "no timer retry",
     "connect",
@@ -61,11 +59,27 @@ Deno.test("a back-end dies and comes back", () => {
     "count connects",
     "activate",
     "timer replay 5000",
+    "count replays",
+    "resumed: resumed: 3 in-flight requests resubmitted, 1 control request replayed",
+    "no timer replay",
+    "timer check 1000",
+  ]);
+});
+
+Deno.test("direct: the driver's rings start when the control requests have been replayed", () => {
+  const scene = new Scene({ memory: "direct" }).runs();
+  scene.happens({ on: "back-end lost", problem: problem("lost") }).ends("detach");
+  scene.expires("retry").ends("connect", "activate").did();
+  scene.happens({ on: "replayed" }).happens({ on: "live", resubmitted: 3, replayed: 1 });
+  assertEquals([scene.phase, scene.world.state.job], ["running", "resume"]);
+  scene.ends("resume");
+  assertEquals(scene.did(), [
     "no timer replay",
     "timer check 1000",
     "resume",
     "count replays",
     "resumed: resumed: 3 in-flight requests resubmitted, 1 control request replayed",
+    "timer check 1000",
   ]);
 });
 
@@ -78,17 +92,29 @@ Deno.test("a back-end that goes at the end of its handshake is not taken, and th
 });
 
 Deno.test("the replay may end before the job that began it", () => {
-  const scene = new Scene().ends("restore", "connect", "prepare", "present", "announce");
-  scene.driverOk().happens({ on: "replayed" });
-  assertEquals(scene.phase, "activating");
-  scene.ends("activate");
-  assertEquals([scene.phase, scene.world.timers], ["resuming", ["held", "check"]]);
+  for (const memory of ["isolated", "direct"] as const) {
+    const scene = new Scene({ memory }).ends(
+      "restore",
+      "connect",
+      "prepare",
+      "present",
+      "announce",
+    );
+    scene.driverOk();
+    if (memory === "direct") scene.happens({ on: "replayed" });
+    else scene.happens({ on: "live", resubmitted: 0, replayed: 0 });
+    scene.ends("activate");
+    const [phase, timers] = memory === "direct"
+      ? ["resuming", ["held", "check"]]
+      : ["running", ["check"]];
+    assertEquals([scene.phase, scene.world.timers], [phase, timers]);
+  }
 });
 
 Deno.test("a back-end dies while it is being started, at any step", () => {
   const steps: JobName[] = ["activate", "resume"];
   for (const step of steps) {
-    const scene = new Scene();
+    const scene = new Scene({ memory: "direct" });
     const { world } = scene.runs();
     assertEquals(world.hasSession, true);
     scene.happens({ on: "back-end lost", problem: problem("lost") }).ends("detach");

@@ -15,18 +15,19 @@ interface Variant {
 
 const VARIANTS: Variant[] = [
   { rules: {}, never: /config|rare|late|other|refused|check|driver error old/ },
-  { rules: {}, never: /config|rare|late|lost|error|replay failed|lane failed|close|timer held/ },
+  { rules: {}, never: /config|rare|late|lost|error|lane failed|close|timer held/ },
+  { rules: { memory: "direct" }, never: /config|rare|late|other|refused|timer held|bad/ },
   { rules: { ownFeatures: 1n }, never: /config|check|lane failed|error|close|timer held/ },
   { rules: { isKept: true }, never: /config|rare|late|other|error|lane failed/ },
   { rules: { isKept: true }, never: /config|rare|late|lost|error|close|check/ },
-  { rules: { memory: "direct", isKept: true }, never: /config|rare|late|lost|lane failed|check/ },
+  { rules: { memory: "direct", isKept: true }, never: /config|rare|late|lost|check/ },
   { rules: { memory: "direct" }, lives: 1, never: /config|rare|late|lost|error|lane failed|check/ },
   {
-    rules: { config: "forwarded" },
-    never: /rare|late|lost|error|lane failed|replay failed|timer held|check/,
+    rules: { config: "forwarded", memory: "direct" },
+    never: /rare|late|lost|error|lane failed|timer held|check/,
   },
   {
-    rules: { config: "forwarded", memory: "direct", isKept: true },
+    rules: { config: "forwarded", isKept: true },
     never: /rare|late|lost|error|failed|check|replay|config changed/,
   },
 ];

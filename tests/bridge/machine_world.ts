@@ -114,7 +114,7 @@ function change(w: World, action: Action): Partial<World> {
       assertEquals(w.state.job, "connect");
       return {};
     case "activate":
-      return { hasSession: true, owed: "replayed" };
+      return { hasSession: true, owed: w.state.rules.memory === "direct" ? "replayed" : "live" };
     case "resume":
       return { owed: "live" };
     case "release":
