@@ -111,7 +111,7 @@ export class InflightMemory implements Disposable {
     return { slot: { ...shape, size, fd }, isResumed };
   }
 
-  /** Forgets what is noted: a back-end that notes nothing has the rings, or one refused the notes. */
+  /** Forgets the noted chains: the back-end that has the rings now notes none, or has refused the notes. */
   drop(): void {
     Atomics.store(this.#header, 0, 0);
   }

@@ -11,7 +11,7 @@ import type { GuestMemory } from "../virtio/memory.ts";
 export const KICK = 1;
 /** The back-end signalled its call eventfd. */
 export const CALL = 2;
-/** Without a signal: the driver may have added chains. */
+/** The driver may have added chains without a kick. */
 export const LOOK = 4;
 
 /** What a queue needs to know of a back-end besides its ring. */

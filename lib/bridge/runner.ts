@@ -148,7 +148,7 @@ export class Runner {
     return this.#state;
   }
 
-  /** Queues an event for the state machine. A function by itself: it is handed on as a listener. */
+  /** Queues an event for the state machine. A bound function, to be passed as a listener. */
   readonly dispatch = (event: Event): void => {
     this.#events.push(event);
     if (!this.#isStepping) this.#drain();

@@ -24,7 +24,7 @@ import type { DeviceContract, DeviceEvent, DeviceHost, DeviceRole, VirtioDevice 
 const RING_FEATURES = bit(VIRTIO_F_VERSION_1) | bit(VIRTIO_F_RING_INDIRECT_DESC) |
   bit(VIRTIO_F_RING_EVENT_IDX);
 
-/** The most queues that a front-end can ask for. */
+/** The most queues that a front-end can set up. */
 const MAX_QUEUES = 256;
 
 /** What a device uses of its Worker. */

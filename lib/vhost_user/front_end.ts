@@ -44,9 +44,9 @@ export class FrontEnd implements Disposable {
   #conversation: Conversation;
   #channel: BackEndChannel | null = null;
   #profile: Profile | null = null;
-  /** Whether the back-end has protocol features at all; then rings need to be enabled. */
   /** Whether the back-end offers the protocol feature CONFIG. */
   #offersConfig = false;
+  /** Whether the back-end has protocol features at all; then rings need to be enabled. */
   #extended = false;
   #running: readonly number[] = [];
 
@@ -178,7 +178,7 @@ export class FrontEnd implements Disposable {
         } of ${this.options.name}: it has ${length}`,
       );
     }
-    if (this.#fixedConfig !== undefined) return; // the back-end knows nothing of it
+    if (this.#fixedConfig !== undefined) return; // it is the front-end's own
     await this.#conversation.ask("SET_CONFIG", { offset, flags: 0, data });
   }
 

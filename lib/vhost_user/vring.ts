@@ -30,7 +30,8 @@ import { VhostUserError } from "./errors.ts";
 /** The three eventfds of a ring. */
 export type VringEvent = "kick" | "call" | "error";
 
-const NOBODY = -1;
+/** There is no call eventfd. */
+const NONE = -1;
 
 /** Between two looks at a ring that is polled, in nanoseconds. */
 const POLL_NS = 1e6;
@@ -38,8 +39,8 @@ const POLL_NS = 1e6;
 /** A running ring, as the device uses it. */
 class LiveRing implements BackEndRing {
   onKick: () => void = () => {};
-  /** The call eventfd to signal, {@linkcode NOBODY} for none. */
-  callNumber: number = NOBODY;
+  /** The call eventfd to signal, {@linkcode NONE} for none. */
+  callNumber: number = NONE;
   failed = false;
 
   constructor(
@@ -55,7 +56,7 @@ class LiveRing implements BackEndRing {
   }
 
   call(): void {
-    if (this.ring.needsInterrupt() && this.callNumber !== NOBODY) {
+    if (this.ring.needsInterrupt() && this.callNumber !== NONE) {
       this.signal.signal(this.callNumber);
     }
   }
@@ -140,7 +141,7 @@ export class Vring {
     const ring = new DeviceRing(memory, layout, options, { nextAvail: this.base, openLog });
     const { signal, onDrained } = this.host;
     this.#live = new LiveRing(ring, memory, signal, onDrained, (error) => this.#fail(error));
-    this.#live.callNumber = this.#events.call?.number ?? NOBODY;
+    this.#live.callNumber = this.#events.call?.number ?? NONE;
     this.#watchKick();
     this.#attempt((live) => this.host.device.startRing(live));
   }
@@ -165,7 +166,7 @@ export class Vring {
     } catch (error) {
       this.host.reportFailure(error as Error);
     }
-    live.callNumber = NOBODY;
+    live.callNumber = NONE;
     this.base = live.ring.nextAvail;
     this.#live = null;
   }
@@ -201,8 +202,8 @@ export class Vring {
   /** Switches to the new call eventfd and signals it, since a signal on the old one may have been lost. */
   #callAnew(): void {
     if (this.#live === null) return;
-    this.#live.callNumber = this.#events.call?.number ?? NOBODY;
-    if (this.#live.callNumber !== NOBODY) this.host.signal.signal(this.#live.callNumber);
+    this.#live.callNumber = this.#events.call?.number ?? NONE;
+    if (this.#live.callNumber !== NONE) this.host.signal.signal(this.#live.callNumber);
   }
 
   #attempt(action: (live: LiveRing) => void): void {

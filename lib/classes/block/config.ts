@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * What a block device says of itself: its features and its config space (virtio 1.2 §5.2.3, §5.2.4).
+ * The features and the config space of a block device (virtio 1.2 §5.2.3, §5.2.4).
  *
  * @module
  */

@@ -18,7 +18,7 @@ import { SpecError } from "../../device/role.ts";
 import type { BlockSettings } from "./spec.ts";
 import { SECTOR_SIZE } from "./wire.ts";
 
-/** An open disk; whoever opened it closes `fd`. */
+/** An open disk; its owner closes `fd`. */
 export interface Disk {
   readonly fd: Fd;
   /** As errors name it. */

@@ -41,7 +41,7 @@ import {
   T_WRITE_ZEROES,
 } from "./wire.ts";
 
-/** What Linux's driver accepts, but zones and secure erase. */
+/** The features that Linux's driver accepts, except zones and secure erase. */
 const ACCEPTED = [
   ...[F_SIZE_MAX, F_SEG_MAX, F_RO, F_BLK_SIZE, F_FLUSH, F_TOPOLOGY, F_CONFIG_WCE, F_MQ],
   ...[F_DISCARD, F_WRITE_ZEROES],
@@ -163,7 +163,7 @@ class BlockDriver {
     return new TextDecoder().decode(id).replace(/\0.*$/s, "");
   }
 
-  /** As `echo "write through" > /sys/block/vda/cache_type` does. @returns what the device says then */
+  /** As `echo "write through" > /sys/block/vda/cache_type` does. @returns the setting afterwards */
   setWriteCache(isOn: boolean): boolean {
     if (!hasFeature(this.device.features, F_CONFIG_WCE)) {
       throw new GuestError("EOPNOTSUPP", `switch the write cache of ${this.device.name}`);
@@ -176,7 +176,7 @@ class BlockDriver {
     return this.device.readConfig(CONFIG_WRITEBACK, 1) === 1;
   }
 
-  /** Reads the first block, and if it may writes it as it was. */
+  /** Reads the first block, and writes it back if the disk is not read-only. */
   exercise(): void {
     const { blockSize, isReadOnly } = this.found;
     const first = this.read(0, blockSize);

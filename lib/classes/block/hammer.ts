@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Random reads and writes, many at a time, of blocks whose contents tell when they were written: a block that is not as its last
- * write left it is found.
+ * A test of a disk: random reads and writes, many at a time. Each block holds its number and the number of its last write, so
+ * that lost and misplaced writes are found.
  *
  * @module
  */
@@ -18,21 +18,21 @@ const BLOCK_SECTORS = HAMMER_BLOCK / SECTOR_SIZE;
 const READS = 40;
 const FLUSHES = 3;
 
-/** What the test is to do. */
+/** Options of the test. */
 export interface HammerOptions {
   /** Blocks at the beginning of the disk that are used; their contents are lost. */
   readonly blocks: number;
   /** Requests in flight at once. */
   readonly depth: number;
-  /** Ends by itself after so many requests; {@linkcode Guest.stop} ends it before. */
+  /** The test ends after so many requests, or by {@linkcode Guest.stop}. */
   readonly requests: number;
   /** The first state of the random numbers. */
   readonly seed: number;
 }
 
-/** What it did. */
+/** Its result. */
 export interface HammerResult {
-  /** Of each block, which write was the last to be answered; 0: none. */
+  /** By block: the number of the last write that was answered; 0: none. */
   readonly generations: Uint32Array<ArrayBuffer>;
 }
 

@@ -10,7 +10,7 @@
 import { asset, EPOLLIN, EventFd, takeEvent, type Watch } from "../../../ffi/mod.ts";
 import { IoSlots, SLOTS } from "./io_slots.ts";
 
-/** What an io thread is told at its start. */
+/** The message that starts an io thread. */
 export interface IoThread {
   readonly shared: SharedArrayBuffer;
   /** Descriptor of the file. */
@@ -19,7 +19,7 @@ export interface IoThread {
   readonly done: number;
 }
 
-/** Threads of one device: so many operations can wait for the medium at once. */
+/** The most threads of one device, and so operations that wait for the medium at once. */
 const MAX_THREADS = 4;
 /** How long the first thread may take to start, and all of them to end, in milliseconds. */
 const START_MS = 30_000;
@@ -116,14 +116,14 @@ export class IoPool implements Disposable {
   /**
    * Ends the threads, after their present operations. Calling it again does nothing.
    *
-   * @returns false when the medium holds a thread: then the file must stay open
+   * @returns false when a thread still waits for the medium: then the file must stay open
    */
   close(): boolean {
     if (this.#done.closed) return true;
     this.#watch.close();
     const hasEnded = this.#slots.end(END_MS);
     for (const worker of this.#workers) worker.terminate();
-    if (hasEnded) this.#done.close(); // a thread that the medium holds would signal a descriptor of somebody else's
+    if (hasEnded) this.#done.close(); // a thread that still waits for the medium would signal a reused descriptor
     else this.#done.release();
     return hasEnded;
   }

@@ -46,7 +46,7 @@ export class Request {
   status: number = S_OK;
   /** Operations that are queued or being worked on. */
   outstanding = 0;
-  /** Its queue was taken from the device: its chain must not be touched any more. */
+  /** Its queue was abandoned: its chain must not be touched any more. */
   abandoned = false;
   #extent = 0;
   /** Bytes of the extent that operations were made for. */

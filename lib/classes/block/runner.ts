@@ -17,8 +17,8 @@ import { REQUEST_HEADER_SIZE, S_IOERR, S_OK, STATUS_SIZE } from "./wire.ts";
 /** How long a queue that is to stop waits for the next operation to be done, in nanoseconds; then its requests have failed. */
 const DRAIN_NS = 20e9;
 
-/** How often a device looks whether its threads have started, in nanoseconds. */
-const LOOK_NS = 1e9;
+/** How often a device checks that its threads have started, in nanoseconds. */
+const CHECK_NS = 1e9;
 
 /** An operation that a thread has. */
 interface Operation {
@@ -40,11 +40,11 @@ export class RequestRunner {
   /** Requests with operations that have no slot yet, in the order they came. */
   #waiting: Request[] = [];
   /**
-   * Running operations whose queue was taken from the device. Their requests are offered again, so nothing else is done before
-   * they have ended: a write that came late would undo a later one.
+   * Running operations of abandoned queues. The driver's requests are offered to the device again, so no operation begins
+   * before these have ended: a write that came late would undo a later one.
    */
   #orphans = 0;
-  /** A flush has failed: the host may have dropped what it could not write, and no later flush would tell. */
+  /** A flush has failed: the host may have dropped what it could not write, and no later flush would report that. */
   #hasLost = false;
   /** Queues that are to stop, and since when, in nanoseconds. */
   readonly #draining = new Map<number, number>();
@@ -200,7 +200,7 @@ export class RequestRunner {
   deadline(): number {
     const hasStarted = this.#pool?.hasStarted ?? true;
     const drains = this.#draining.values().map((since) => this.#drainDeadline(since));
-    return Math.min(hasStarted ? Infinity : this.#host.now() + LOOK_NS, ...drains);
+    return Math.min(hasStarted ? Infinity : this.#host.now() + CHECK_NS, ...drains);
   }
 
   #drainDeadline(since: number): number {
@@ -208,8 +208,8 @@ export class RequestRunner {
   }
 
   #requestsOf(queue: number): Set<Request> {
-    const atWork = this.#slots.flatMap((slot) => slot === null ? [] : [slot.request]);
-    const all = [...atWork, ...this.#waiting];
+    const running = this.#slots.flatMap((slot) => slot === null ? [] : [slot.request]);
+    const all = [...running, ...this.#waiting];
     return new Set(all.filter((one) => one.queue === queue && !one.abandoned));
   }
 
@@ -232,7 +232,7 @@ export class RequestRunner {
     return true;
   }
 
-  /** A queue was taken from the device: its requests are not answered. */
+  /** A queue is abandoned: its requests are not answered. */
   abandon(queue: number): void {
     this.#draining.delete(queue);
     for (const request of this.#requestsOf(queue)) {
@@ -251,6 +251,6 @@ export class RequestRunner {
   close(): void {
     const hasEnded = this.#pool?.close() ?? true;
     if (hasEnded) this.disk.fd.close();
-    else this.disk.fd.release(); // a thread that the medium holds would write to somebody else's file
+    else this.disk.fd.release(); // a thread that still waits for the medium would write to a reused descriptor
   }
 }

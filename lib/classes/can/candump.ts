@@ -26,7 +26,7 @@ const ERROR_FLAG = 0x2000_0000;
 /**
  * Reads a line.
  *
- * @returns `"error frame"` for one, which tells of a controller's state; null for what is no frame
+ * @returns `"error frame"` for one, which is about a controller's state; null for a line without a frame
  */
 export function parseLine(line: string): LoggedFrame | "error frame" | null {
   const [, seconds, idText, rest] = LINE.exec(line) ?? [];

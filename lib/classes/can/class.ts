@@ -14,7 +14,7 @@ import type { CanDeviceContract, CanSpec } from "./spec.ts";
 import { CAN_CONFIG_SIZE, F_CAN_CLASSIC, F_CAN_FD, F_LATE_TX_ACK, F_RTR_FRAMES } from "./wire.ts";
 
 /**
- * The modules that know the class.
+ * The class's roles.
  *
  * @internal
  */

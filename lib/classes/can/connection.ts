@@ -14,7 +14,7 @@ export interface Connection extends Disposable {
   readonly bus: Bus;
   /** Frames that are received besides those of the bus. */
   readonly logIn: LogSource | null;
-  /** Where all that is sent and received is noted. */
+  /** The log of all frames sent and received. */
   readonly logOut: LogSink | null;
 }
 
@@ -22,7 +22,7 @@ export interface Connection extends Disposable {
 export class Connector {
   constructor(readonly bus: BusSpec, readonly spec: CanSpec) {}
 
-  /** What the bus is called. */
+  /** The name of the bus. */
   get name(): string {
     return this.bus.name;
   }

@@ -45,7 +45,7 @@ import {
 const OK = Uint8Array.of(RESULT_OK);
 const NOT_OK = Uint8Array.of(RESULT_NOT_OK);
 
-/** Frames of a log that are played in one turn; what is due then comes with the next. */
+/** The most frames of a log that are played in one turn; further ones that are due follow in the next. */
 const MOST_PLAYED = 256;
 
 /** A controller. */
@@ -81,7 +81,7 @@ class CanDevice implements VirtioDevice<CanDeviceContract> {
     };
   }
 
-  // ---- what the driver says ----
+  // ---- the driver's requests ----
 
   featuresAccepted(features: bigint): void {
     this.#accepted = features;
@@ -127,7 +127,7 @@ class CanDevice implements VirtioDevice<CanDeviceContract> {
     const type = new DataView(request.buffer).getUint16(0, true);
     if (type === SET_CTRL_MODE_START) return this.#start();
     if (type !== SET_CTRL_MODE_STOP) return false;
-    this.#host.pump(VQ_TX); // what was offered before this is answered with the rest
+    this.#host.pump(VQ_TX); // frames that were offered before the STOP are answered too
     this.#stop("stopped");
     return true;
   }
@@ -205,7 +205,7 @@ class CanDevice implements VirtioDevice<CanDeviceContract> {
     const { bus, logIn, logOut } = this.#connection;
     if (!this.#receiver.isFull) bus.resume?.();
     if (logIn !== null) this.#play(logIn, now);
-    logOut?.flush(); // first: what the driver is told was sent is in the log, whatever happens
+    logOut?.flush(); // before the driver gets the results: each frame that it knows to be sent is in the log
     this.#transmitter.finish();
   }
 

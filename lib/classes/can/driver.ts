@@ -34,11 +34,11 @@ import {
   TX,
 } from "./wire.ts";
 
-/** Bits that the driver knows. */
+/** The features that the driver accepts. */
 const FEATURES = bit(F_CAN_CLASSIC) | bit(F_CAN_FD) | bit(F_RTR_FRAMES) | bit(F_LATE_TX_ACK);
 /** Most frames on their way at once. */
 const MOST_IN_FLIGHT = 128;
-/** Most received frames that nobody has read yet; later ones are dropped. */
+/** Most received frames that wait to be read by the owner; later ones are dropped. */
 const MOST_UNREAD = 65536;
 /** Room for a frame and its result, rounded up. */
 const TX_SLOT_BYTES = 128;
@@ -221,7 +221,7 @@ class CanDriver {
     return this.#unread.splice(0, count);
   }
 
-  /** Waits until something is so, or the owner wants the call to end. */
+  /** Waits until a condition is true, or the owner ends the call. */
   #await(what: string, isSo: () => boolean): void {
     const { stallTimeoutMs } = this.#patience;
     if (this.#device.wait(() => isSo() || this.#device.isToEnd(), stallTimeoutMs)) return;
@@ -231,7 +231,7 @@ class CanDriver {
     );
   }
 
-  /** Sends a frame, and has it said that it was sent. */
+  /** Sends a frame, and checks its result. */
   exercise(): void {
     const { progress, name } = this.#device;
     if (progress.state !== "started") this.start();

@@ -9,7 +9,7 @@ import { formatLine } from "./candump.ts";
 import type { LogEvents } from "./log_source.ts";
 import type { CanFrame } from "./wire.ts";
 
-/** Lines that wait until {@linkcode LogSink.flush}, in characters; more are written at once. */
+/** The most characters that wait for {@linkcode LogSink.flush}; more are written at once. */
 const MOST_WAITING = 65536;
 
 /** Seconds since 1970. */
@@ -58,7 +58,7 @@ export class LogSink implements Disposable {
 
   /**
    * @param path A file; it is made if it is not there
-   * @param bus What the bus is called in it
+   * @param bus The name of the bus in it
    * @param clock Seconds since 1970
    * @throws {Error} when it cannot be written
    */

@@ -75,7 +75,7 @@ class Lines implements Disposable {
   }
 }
 
-/** Where the user is told about a log. */
+/** Receives reports about a log. */
 export type LogEvents = Pick<BusEvents, "report">;
 
 /** A log that is played. */

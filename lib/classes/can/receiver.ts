@@ -12,7 +12,7 @@ import { type CanFrame, encodeFrame, MAX_FRAME_SIZE, RX, VQ_RX } from "./wire.ts
 /** Most frames that wait for a buffer: a full bus of 1 Mbit/s has some 8000 in a second. */
 export const MOST_WAITING = 1024;
 
-/** So many that a bus which can hold frames back does. */
+/** From so many waiting frames on, a bus that can hold frames back does so. */
 const FULL = MOST_WAITING / 2;
 
 /** See the module. */
@@ -40,13 +40,13 @@ export class Receiver {
     return this.#waiting.length >= FULL;
   }
 
-  /** Puts a frame in line. */
+  /** Queues a frame for the driver. */
   add(frame: CanFrame): void {
     if (this.#waiting.length < MOST_WAITING) this.#waiting.push(frame);
     else this.lost(1);
   }
 
-  /** Frames were lost, here or before they came here. */
+  /** `count` frames were lost, here or by the bus. */
   lost(count: number): void {
     this.dropped += count;
     if (this.#isDropping) return;
@@ -54,7 +54,7 @@ export class Receiver {
     this.#tell("Received frames are dropped: the driver offers no buffers for them in time");
   }
 
-  /** Gives the driver what it has buffers for. */
+  /** Puts frames into the driver's buffers, as far as there are any. */
   deliver(): void {
     let count = 0;
     for (; count < this.#waiting.length; count++) {
@@ -84,7 +84,7 @@ export class Receiver {
     this.host.report({ kind: "dropped", text, frames: this.dropped });
   }
 
-  /** What waits is of no use any more. */
+  /** Forgets the waiting frames. */
   clear(): void {
     this.#waiting = [];
     if (this.#isDropping) this.#endDropping();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * What a CAN device that takes another's place must be told: START, if the controller is started. Without it a device refuses
- * every frame that is to be sent, and receives none.
+ * CAN's replay: a new back-end gets START if the controller is started. Without it a device refuses every transmit request and
+ * receives no frames.
  *
  * @module
  */
@@ -33,16 +33,16 @@ class CanReplay implements Replay {
   }
 
   /**
-   * What is so already is done. vhost-device-can 0.1.0 refuses it, and it comes up where a request was answered by one
-   * back-end and sent again to the next.
+   * A START of a started controller, or a STOP of a stopped one, succeeds whatever the back-end says: vhost-device-can 0.1.0
+   * refuses it, and the next back-end may get a request again that the last one had carried out.
    */
   refused(request: DataView, length: number): Uint8Array | null {
     const type = typeOf(request, length);
-    const isSo = this.#isStarted ? SET_CTRL_MODE_START : SET_CTRL_MODE_STOP;
-    return type === isSo ? OK : null;
+    const current = this.#isStarted ? SET_CTRL_MODE_START : SET_CTRL_MODE_STOP;
+    return type === current ? OK : null;
   }
 
-  /** A controller that is started is not where a driver begins. */
+  /** A driver expects a stopped controller after its reset. */
   isClean(): boolean {
     return !this.#isStarted;
   }
@@ -56,7 +56,7 @@ class CanReplay implements Replay {
     return [];
   }
 
-  /** A frame may wait for its bus as long as it takes. */
+  /** A frame may wait for its bus for any time. */
   isDue(): boolean {
     return false;
   }

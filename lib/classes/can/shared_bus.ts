@@ -3,11 +3,11 @@
  * A virtual bus that the controllers of one user share, in one process or in several.
  *
  * A bus is a folder; each controller listens at a socket of its own there, and sends to all others by a connection to each.
- * Whoever comes connects to those that are there, and they to it when it does: the folder is looked at whenever somebody
- * connects. A connection carries frames as they lie in a queue, each in a record of {@linkcode MAX_FRAME_SIZE} bytes.
+ * A new controller connects to all sockets in the folder. Each controller that is connected to reads the folder again, and so
+ * connects to the new one. A connection carries frames as they lie in a queue, each in a record of {@linkcode MAX_FRAME_SIZE} bytes.
  *
- * A controller that does not read (its driver takes no frames, or it is stopped) holds the others up for {@linkcode PATIENCE_NS}; then it gets no
- * more frames until it has read what it has.
+ * A controller that does not read (its driver takes no frames, or it is stopped) delays the others for at most
+ * {@linkcode PATIENCE_NS}; then frames to it are dropped until it has read those that it has.
  *
  * @module
  */
@@ -23,11 +23,11 @@ import { type DeviceHost, SpecError } from "../../device/role.ts";
 import type { Bus, BusEvents, BusSpec, Sending } from "./bus.ts";
 import { type CanFrame, decodeFrame, encodeFrame, MAX_FRAME_SIZE, RX } from "./wire.ts";
 
-/** How long a controller that does not read can hold the others up, in nanoseconds. */
+/** How long a controller that does not read can delay the others, in nanoseconds. */
 export const PATIENCE_NS = 1e9;
 /** Most controllers on a bus; others are not connected to. */
 const MOST_PEERS = 64;
-/** Bytes read from a connection before the device does something else; the rest is reported again. */
+/** Bytes read from a connection in one turn; epoll reports the rest again. */
 const PIECE_BYTES = 256 * MAX_FRAME_SIZE;
 
 /** A bus's name: a file name, of at most so many characters that its sockets' paths are no longer than they may be. */
@@ -36,7 +36,7 @@ const NAME = /^[A-Za-z0-9][\w.-]{0,31}$/;
 /** What a shared bus needs of its device. */
 export type BusHost = Pick<DeviceHost, "now" | "watch">;
 
-/** A connection to another controller, by which frames go to it. */
+/** A connection to another controller, for frames to it. */
 class Outgoing implements Disposable {
   /** A record that could not be written whole. */
   readonly #record = new Uint8Array(MAX_FRAME_SIZE);
@@ -55,7 +55,7 @@ class Outgoing implements Disposable {
     readonly notice: (text: string) => void,
   ) {}
 
-  /** Whether it takes frames, or is not waited for any more. */
+  /** Whether a frame can be sent to it, or would be dropped rather than waited with. */
   get isReady(): boolean {
     return this.#left === 0 || this.host.now() - this.#since >= PATIENCE_NS;
   }
@@ -88,7 +88,7 @@ class Outgoing implements Disposable {
     this.notice(`receives again: ${frames} dropped meanwhile`);
   }
 
-  /** Whoever is gone is found so by the next frame. */
+  /** A peer that is gone is noticed when the next frame is sent. */
   #writeRest(): void {
     if (attempt(() => this.#write()) === null) this.#endWatch();
   }
@@ -104,7 +104,7 @@ class Outgoing implements Disposable {
   }
 }
 
-/** A connection from another controller, by which its frames come. */
+/** A connection from another controller, for its frames. */
 class Incoming implements Disposable {
   /** Null while frames are held back. */
   #watch: Watch | null = null;
@@ -115,7 +115,7 @@ class Incoming implements Disposable {
   /**
    * @param isFull Whether frames are to be held back
    * @param onFrame Called with each frame
-   * @param onEnd Called when the connection ends, or what came is no frame
+   * @param onEnd Called when the connection ends, or a frame is malformed
    */
   constructor(
     readonly socket: UnixSocket,
@@ -127,7 +127,7 @@ class Incoming implements Disposable {
     this.resume();
   }
 
-  /** Reads on. */
+  /** Reads again after it held frames back. */
   resume(): void {
     this.#watch ??= this.host.watch(this.socket.number, EPOLLIN, () => this.#receive());
   }

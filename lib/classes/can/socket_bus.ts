@@ -24,10 +24,10 @@ export type RawCan = Pick<
   "number" | "flags" | "overflows" | "send" | "receive" | "close"
 >;
 
-/** Has a descriptor watched. */
+/** Watches a descriptor. */
 type WatchFd = DeviceHost["watch"];
 
-/** Frames taken from the socket before the device does something else; the rest is reported again. */
+/** Frames read from the socket in one turn; epoll reports the rest again. */
 const MOST_AT_ONCE = 256;
 /** Frames that were accepted and are not confirmed yet: more than any interface queues. */
 const MOST_UNCONFIRMED = 1024;
@@ -42,7 +42,7 @@ export class SocketBus implements Bus {
   /** Frames that were accepted and not confirmed. */
   #unconfirmed = 0;
   #overflows = 0;
-  /** The interface is down: told once. */
+  /** The interface is down, which was reported. */
   #isDown = false;
 
   constructor(

@@ -16,7 +16,7 @@ export const FD_SIZE = 72;
 export const CAN_EFF_FLAG = 0x8000_0000;
 /** Flag of the identifier: a remote transmission request. */
 export const CAN_RTR_FLAG = 0x4000_0000;
-/** Flag of the identifier: an error frame, which tells what became of the controller. */
+/** Flag of the identifier: an error frame, about the controller's state. */
 export const CAN_ERR_FLAG = 0x2000_0000;
 /** In an error frame: the controller is bus-off. */
 export const CAN_ERR_BUSOFF = 0x40;
@@ -47,7 +47,7 @@ export function encodeSocketFrame(frame: CanFrame): Uint8Array<ArrayBuffer> {
  * Reads a frame.
  *
  * @param bytes What was received, by the size of its kind
- * @returns a copy; `"bus-off"` for an error frame that says so; null for what is no frame, or tells of other errors
+ * @returns a copy; `"bus-off"` for an error frame of that state; null for other error frames, and malformed ones
  */
 export function decodeSocketFrame(bytes: Uint8Array<ArrayBuffer>): CanFrame | "bus-off" | null {
   const isFd = bytes.length === FD_SIZE;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * How an embedded CAN controller is to be, and what it tells its owner.
+ * The specification of an embedded CAN controller, and its contract with its owner.
  *
  * @module
  */
@@ -17,7 +17,7 @@ import { checkLogIn } from "./log_source.ts";
 import { busFolder, sharedBus } from "./shared_bus.ts";
 import { checkInterface, socketBus } from "./socket_bus.ts";
 
-/** How a controller is to be. */
+/** The options of a controller. */
 export interface CanSpec {
   /** The interface of the host that it is connected to, such as `can0`. */
   interface?: string;
@@ -27,16 +27,16 @@ export interface CanSpec {
   logIn?: string;
   /** A candump log that is written of all it sends and receives. */
   logOut?: string;
-  /** What it receives, as candump's `ID:MASK` and `ID~MASK`. @default {[]} everything */
+  /** The frames that it receives, as candump's `ID:MASK` and `ID~MASK`. @default {[]} all */
   filters?: readonly string[];
   /** `real`: the log is played at its own times; `free`: as fast as the driver takes it. @default {"real"} */
   pace?: "real" | "free";
 }
 
-/** What a controller is in. */
+/** The state of a controller. */
 export type CanState = "stopped" | "started" | "bus-off";
 
-/** What a controller reports, besides what every device does. */
+/** What a controller reports, besides the events of every device. */
 export type CanEvent =
   | DeviceEvent & {
     readonly kind: "state";

@@ -16,11 +16,11 @@ const LAST_RETRY_NS = 64e6;
 /** A frame of the driver's. */
 interface Outgoing {
   readonly frame: CanFrame;
-  /** Null when the driver was told already. */
+  /** Null when its result was returned already, or the chain was abandoned. */
   readonly chain: Chain | null;
 }
 
-/** What a transmitter tells. */
+/** Events of a transmitter. */
 export interface TransmitterEvents {
   /** A frame was sent. */
   sent(frame: CanFrame): void;
@@ -34,17 +34,17 @@ export class Transmitter {
   #waiting: Outgoing[] = [];
   /** Accepted by the bus, but not sent yet. */
   #accepted: Outgoing[] = [];
-  /** What the driver is told by {@linkcode finish}. */
+  /** Results that {@linkcode finish} returns to the driver. */
   #done: { readonly chain: Chain; readonly isSent: boolean }[] = [];
   #retryNs = FIRST_RETRY_NS;
   /** When there may be room, in nanoseconds. */
   #retryAt = Infinity;
-  /** Whether the driver is told when a frame was sent, not when it was accepted. */
+  /** VIRTIO_CAN_F_LATE_TX_ACK: a frame's result is returned when it was sent on the bus, not when the bus accepted it. */
   isLate = false;
 
   constructor(readonly events: TransmitterEvents) {}
 
-  /** Puts a frame in line. */
+  /** Queues a frame. */
   add(chain: Chain, frame: CanFrame): void {
     this.#waiting.push({ chain, frame });
   }
@@ -84,17 +84,17 @@ export class Transmitter {
     this.#done.push({ chain, isSent });
   }
 
-  /** The oldest frames that were accepted were sent: so many. */
+  /** The oldest `count` accepted frames were sent. */
   sent(count: number): void {
     for (const one of this.#accepted.splice(0, count)) this.#end(one, true);
   }
 
-  /** What the bus accepted will not be sent. */
+  /** The accepted frames will not be sent. */
   failed(): void {
     for (const one of this.#accepted.splice(0)) this.#end(one, false);
   }
 
-  /** Tells the driver what became of its frames. */
+  /** Returns the known results to the driver. */
   finish(): void {
     for (const { chain, isSent } of this.#done.splice(0)) this.events.result(chain, isSent);
   }
@@ -107,7 +107,7 @@ export class Transmitter {
     this.forget();
   }
 
-  /** The chains are gone: another device is offered them. What the bus accepted is still sent. */
+  /** The chains are abandoned: the next device is offered them again. Frames that the bus accepted are still sent. */
   forget(): void {
     this.#accepted = this.#accepted.map(({ frame }) => ({ frame, chain: null }));
     this.#waiting = [];
@@ -115,7 +115,7 @@ export class Transmitter {
     this.#retryAt = Infinity;
   }
 
-  /** The bus is left. */
+  /** The controller disconnects from its bus. */
   leave(): void {
     this.cancel();
     this.#accepted = [];

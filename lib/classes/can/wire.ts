@@ -19,7 +19,7 @@ export const F_CAN_CLASSIC = 0;
 export const F_CAN_FD = 1;
 /** Feature bit: remote transmission requests. */
 export const F_RTR_FRAMES = 2;
-/** Feature bit: a frame's result is told when it was sent on the bus, not when it was accepted. */
+/** Feature bit: a frame's result is returned when it was sent on the bus, not when it was accepted. */
 export const F_LATE_TX_ACK = 3;
 
 /** Config space: u16 status. */
