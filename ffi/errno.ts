@@ -51,6 +51,7 @@ const ERRNO: Record<number, readonly [name: string, meaning: string]> = {
   107: ["ENOTCONN", "not connected"],
   110: ["ETIMEDOUT", "timed out"],
   111: ["ECONNREFUSED", "connection refused"],
+  121: ["EREMOTEIO", "remote input/output error"],
 };
 
 /** The name of an errno, "E<number>" if it is not in the table. */

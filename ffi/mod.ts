@@ -13,6 +13,7 @@ export * from "./epoll.ts";
 export * from "./errno.ts";
 export * from "./fd.ts";
 export * from "./gpio.ts";
+export * from "./i2c.ts";
 export * from "./memory.ts";
 export * from "./peer_signal.ts";
 export { asset } from "./assets.ts";

@@ -7,6 +7,8 @@
 #include <linux/aio_abi.h>
 #include <linux/can.h>
 #include <linux/can/raw.h>
+#include <linux/i2c-dev.h>
+#include <linux/i2c.h>
 #include <linux/magic.h>
 #include <sched.h>
 #include <signal.h>
@@ -407,6 +409,29 @@ EXPORT int32_t viola_receive_message(int32_t fd, uint8_t *buffer, uint32_t lengt
   if (header != NULL && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SO_RXQ_OVFL)
     memcpy(&out[1], CMSG_DATA(header), sizeof out[1]);
   return (int32_t)received;
+}
+
+// ---- I2C adapters ----
+
+// One transfer: `messages` are { address, flags, length } each, and their bytes follow one another in `data`.
+EXPORT int32_t viola_i2c_transfer(int32_t fd, const uint16_t *messages, uint32_t count, uint8_t *data) {
+  struct i2c_msg list[I2C_RDWR_IOCTL_MAX_MSGS];
+  if (count > I2C_RDWR_IOCTL_MAX_MSGS) return -EINVAL;
+  for (uint32_t i = 0; i < count; i++, messages += 3) {
+    list[i] = (struct i2c_msg){.addr = messages[0], .flags = messages[1], .len = messages[2], .buf = data};
+    data += messages[2];
+  }
+  struct i2c_rdwr_ioctl_data transfer = {.msgs = list, .nmsgs = count};
+  return RESULT(ioctl(fd, I2C_RDWR, &transfer));
+}
+
+// One SMBus call, of the chip at `address`. `data` is a union i2c_smbus_data.
+EXPORT int32_t viola_i2c_smbus(int32_t fd, uint32_t address, uint32_t read, uint32_t command, uint32_t size,
+                               uint8_t *data) {
+  struct i2c_smbus_ioctl_data call = {
+      .read_write = (uint8_t)read, .command = (uint8_t)command, .size = size, .data = (union i2c_smbus_data *)data};
+  if (ioctl(fd, I2C_SLAVE, (unsigned long)address) < 0) return -errno;
+  return RESULT(ioctl(fd, I2C_SMBUS, &call));
 }
 
 // ---- the calling thread ----

@@ -120,6 +120,21 @@ const SYMBOLS = {
     parameters: ["i32", "buffer", "u32", /* length */ "buffer" /* uint32_t out[2] */],
     result: "i32",
   },
+  viola_i2c_transfer: {
+    parameters: ["i32", "buffer", /* uint16_t messages[3 * count] */ "u32", /* count */ "buffer"],
+    result: "i32",
+  },
+  viola_i2c_smbus: {
+    parameters: [
+      "i32",
+      "u32", /* address */
+      "u32", /* read */
+      "u32", /* command */
+      "u32", /* size */
+      "buffer", /* union i2c_smbus_data * */
+    ],
+    result: "i32",
+  },
   viola_thread_pin: { parameters: ["f64" /* mask */], result: "i32" },
   viola_thread_realtime: { parameters: ["i32" /* priority */], result: "i32" },
   viola_spawn: {

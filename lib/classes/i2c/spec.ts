@@ -6,12 +6,17 @@
  */
 import { Fd, O_RDWR, type OsError, writeAt } from "../../../ffi/mod.ts";
 import { SpecError } from "../../device/role.ts";
+import { AdapterBus, addressesOf, openAdapter } from "./adapter.ts";
 import type { Bus } from "./bus.ts";
 import { type Chip, Eeprom, Registers, Rtc, SimulatedBus } from "./chips.ts";
 import { type ChipSpec, parseChips } from "./chips_file.ts";
 
 /** How an adapter is to be. */
 export interface I2cSpec {
+  /** An adapter of the host, such as /dev/i2c-1. Absent: the chips are simulated. */
+  adapter?: string;
+  /** Addresses on the adapter's bus that the driver may use, such as "0x50". @default all */
+  address?: readonly string[];
   /** A file of simulated chips, TOML. @default an EEPROM of 256 bytes at 0x50 */
   chips?: string;
 }
@@ -33,6 +38,15 @@ function chipsOf({ chips: path }: I2cSpec): ChipSpec[] {
 
 /** @throws {SpecError} */
 export function checkI2c(spec: I2cSpec): void {
+  const { adapter, address = [], chips } = spec;
+  addressesOf(address);
+  if (adapter !== undefined) {
+    if (chips === undefined) return openAdapter(adapter).close();
+    throw new SpecError(`Cannot simulate the chips of ${chips} beside those of ${adapter}`);
+  }
+  if (address.length > 0) {
+    throw new SpecError("Cannot use addresses without an adapter: simulated chips have their own");
+  }
   for (const chip of chipsOf(spec)) {
     if (chip.kind === "eeprom" && chip.file !== null) storedContents(chip, chip.file);
   }
@@ -99,6 +113,8 @@ function chipOf(spec: ChipSpec): Chip {
 
 /** The bus of a specification. @throws {SpecError} */
 export function busOf(spec: I2cSpec): Bus {
+  const { adapter, address = [] } = spec;
+  if (adapter !== undefined) return new AdapterBus(openAdapter(adapter), addressesOf(address));
   using made = new DisposableStack();
   const chips = chipsOf(spec).map((one) => [one.address, made.use(chipOf(one))] as const);
   made.move();

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+// The bus of a host's adapter: what an adapter that a test plays is asked to do.
+import { assertEquals, assertThrows } from "@std/assert";
+import { I2C_CODES, I2cAdapter, type I2cAdapterMessage, type SmbusCall } from "../../../ffi/mod.ts";
+import { type Adapter, AdapterBus, addressesOf } from "../../../lib/classes/i2c/adapter.ts";
+import { checkI2c } from "../../../lib/classes/i2c/spec.ts";
+import { SpecError } from "../../../lib/device/role.ts";
+
+const { I2C_FUNC_I2C, I2C_FUNC_10BIT_ADDR } = I2C_CODES;
+/** Names of the calls of SMBus, by size. */
+const SIZES: Readonly<Record<number, string>> = {
+  0: "quick",
+  1: "byte",
+  2: "byte data",
+  3: "word data",
+  8: "block",
+};
+
+class FakeAdapter implements Adapter {
+  readonly path = "/dev/i2c-7";
+  readonly log: string[] = [];
+  /** What calls return, 0 after these. */
+  results: number[] = [];
+  isClosed = false;
+
+  constructor(readonly functions: number) {}
+
+  transfer(messages: readonly I2cAdapterMessage[]): number {
+    this.log.push(messages.map(({ address, isRead }) => `${address} ${isRead}`).join("; "));
+    return this.results.shift() ?? messages.length;
+  }
+
+  smbus({ address, isRead, command, size, data }: SmbusCall): number {
+    const length = size === 8 ? data[0]! + 1 : size === 3 ? 2 : 1;
+    const bytes = isRead ? (size === 8 ? ` ${data[0]}` : "") : ` [${data.slice(0, length)}]`;
+    this.log.push(`${address} ${isRead ? "read" : "write"} ${SIZES[size]} ${command}${bytes}`);
+    if (isRead && size !== 0) data.set([9, 8, 7, 6].slice(0, 4), size === 8 ? 1 : 0);
+    return this.results.shift() ?? 0;
+  }
+
+  close(): void {
+    this.isClosed = true;
+  }
+}
+
+const write = (address: number, ...bytes: number[]) => ({
+  ...{ address, isTenBit: false, isRead: false, data: Uint8Array.from(bytes) },
+});
+const read = (address: number, count: number) => ({
+  ...{ address, isTenBit: false, isRead: true, data: new Uint8Array(count) },
+});
+
+/** A bus, and the adapter below it. */
+function busOf(functions: number, allowed: number[] = []): [AdapterBus, FakeAdapter] {
+  const adapter = new FakeAdapter(functions);
+  return [new AdapterBus(adapter, new Set(allowed)), adapter];
+}
+
+Deno.test("i2c: an adapter does a transfer whole, or it is not known which message failed", () => {
+  const [bus, adapter] = busOf(I2C_FUNC_I2C);
+  assertEquals(bus.transfer([write(80, 1), read(80, 2)]), 2);
+  adapter.results = [-121, 1, -6];
+  for (let i = 0; i < 3; i++) assertEquals(bus.transfer([write(80), read(80, 1)]), 0);
+  adapter.results = [-19];
+  const text = "Cannot transfer by /dev/i2c-7: no such device (ENODEV)";
+  assertThrows(() => bus.transfer([write(80)]), Error, text);
+  assertEquals(adapter.log.slice(0, 1), ["80 false; 80 true"]);
+});
+
+Deno.test("i2c: only addresses that are allowed are used", () => {
+  const [bus, adapter] = busOf(I2C_FUNC_I2C, [0x50]);
+  assertEquals(bus.transfer([write(0x50), read(0x51, 1), write(0x50)]), 1);
+  assertEquals(bus.transfer([write(0x51)]), 0);
+  assertEquals(adapter.log, ["80 false"]);
+});
+
+Deno.test("i2c: addresses of 10 bits are for adapters that have them", () => {
+  const message = { ...write(0x150), isTenBit: true };
+  for (const [functions, done] of [[I2C_FUNC_I2C, 0], [I2C_FUNC_I2C | I2C_FUNC_10BIT_ADDR, 1]]) {
+    assertEquals(busOf(functions!)[0].transfer([message]), done);
+  }
+});
+
+Deno.test("i2c: an adapter of SMBus alone is asked by its calls", () => {
+  const [bus, adapter] = busOf(0);
+  const [byte, word, block, own] = [read(80, 1), read(80, 2), read(80, 4), read(80, 1)];
+  const rows: [Parameters<typeof bus.transfer>[0], string][] = [
+    [[write(80)], "80 write quick 0 [0]"],
+    [[read(80, 0)], "80 read quick 0"],
+    [[write(80, 5)], "80 write byte 5 [0]"],
+    [[own], "80 read byte 0"],
+    [[write(80, 5, 1)], "80 write byte data 5 [1]"],
+    [[write(80, 5, 1, 2)], "80 write word data 5 [1,2]"],
+    [[write(80, 5, 1, 2, 3)], "80 write block 5 [3,1,2,3]"],
+    [[write(80, 5), byte], "80 read byte data 5"],
+    [[write(80, 5), word], "80 read word data 5"],
+    [[write(80, 5), block], "80 read block 5 4"],
+  ];
+  for (const [messages, text] of rows) {
+    assertEquals(bus.transfer(messages), messages.length, text);
+    assertEquals(adapter.log.pop(), text);
+  }
+  assertEquals([own, byte, word, block].map(({ data }) => [...data]), [
+    [9],
+    [9],
+    [9, 8],
+    [9, 8, 7, 6],
+  ]);
+});
+
+Deno.test("i2c: what SMBus has no call for is not done", () => {
+  const [bus, adapter] = busOf(0);
+  const none = [
+    [read(80, 2)],
+    [write(80, ...new Array(34).fill(1))],
+    [write(80, 1), read(80, 33)],
+    [write(80, 1, 2), read(80, 1)],
+    [{ ...write(80), isTenBit: true }],
+  ];
+  for (const messages of none) assertEquals(bus.transfer(messages), 0);
+  assertEquals(adapter.log, []);
+  assertEquals(bus.transfer([write(80, 1), write(80, 2, 3), read(81, 5)]), 2);
+  adapter.results = [0, -6];
+  assertEquals(bus.transfer([write(80, 1), read(80, 1), read(81, 1), write(80)]), 2);
+});
+
+Deno.test("i2c: the adapter is given back with its bus", () => {
+  const [bus, adapter] = busOf(0);
+  bus[Symbol.dispose]();
+  assertEquals(adapter.isClosed, true);
+});
+
+Deno.test("i2c: what is no adapter and no address is refused, with what to try", () => {
+  assertThrows(() => checkI2c({ adapter: "/dev/i2c-none" }), SpecError, "i2cdetect -l lists");
+  assertThrows(() => checkI2c({ adapter: "/dev/null" }), SpecError, "as an I2C adapter");
+  assertThrows(() => checkI2c({ adapter: "/dev/null", chips: "x" }), SpecError, "Cannot simulate");
+  assertThrows(() => checkI2c({ address: ["0x50"] }), SpecError, "without an adapter");
+  assertThrows(() => I2cAdapter.openAdapter("/dev/null"), Error, "ENOTTY");
+  assertEquals([...addressesOf(["0x50", "8", "0x50"])], [0x50, 8]);
+  for (const text of ["", "50h", "-1", "0x400"]) {
+    assertThrows(() => addressesOf([text]), SpecError, `Cannot use address "${text}"`);
+  }
+});
