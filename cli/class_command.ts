@@ -8,7 +8,7 @@ import type { Command } from "commander";
 import { DEVICE_CLASSES } from "../lib/classes/mod.ts";
 import type { CommandRole } from "../lib/device/command_role.ts";
 import { loadRole } from "../lib/virtio/device_class.ts";
-import { check, FAILED, Failure, load, messageOf, StopSignal, UNREACHABLE, USAGE } from "./exit.ts";
+import { FAILED, Failure, load, messageOf, StopSignal, UNREACHABLE, USAGE } from "./exit.ts";
 import { choice } from "./options.ts";
 import { Report } from "./report.ts";
 
@@ -47,17 +47,23 @@ async function run(
     throw new Failure(USAGE, `Cannot reach the ${name} device: --socket is missing`);
   }
   const report = new Report(json);
-  const { OsError } = await load(() => import("../ffi/mod.ts"));
-  const { SpecError } = await load(() => import("../lib/device/mod.ts"));
   using stop = await StopSignal.listen();
   const { signal } = stop;
   const show: Parameters<CommandRole["run"]>[0]["show"] = (fact, text) => report.fact(fact, text);
   try {
     await role.run({ verb, args, socket, signal, show });
   } catch (error) {
-    if (error instanceof SpecError) await check(verb, () => Promise.reject(error));
-    const isOs = error instanceof OsError;
-    const hint = isOs ? ` (viola device ${name} --socket ${socket} must be running)` : "";
-    throw new Failure(isOs ? UNREACHABLE : FAILED, `${messageOf(error)}${hint}`);
+    throw failureOf(error as Error, `viola device ${name} --socket ${socket}`);
   }
+}
+
+/**
+ * How a command ends that failed. Errors are told apart by their names: in an executable a role brings classes of its own.
+ *
+ * @param needed The command line of the device that must be running
+ */
+export function failureOf(error: Error, needed: string): Failure {
+  if (error.name === "SpecError") return new Failure(USAGE, messageOf(error));
+  if (error.name !== "OsError") return new Failure(FAILED, messageOf(error));
+  return new Failure(UNREACHABLE, `${messageOf(error)} (${needed} must be running)`);
 }
