@@ -116,6 +116,7 @@ export class ChipLines implements Lines {
   #configure(line: number, used: Used, flags: number, value: Level): void {
     used.line.configure(flags, value);
     used.watch?.close();
+    if (used.watch !== null) discardEdges(used.line);
     const configured: Used = { line: used.line, flags, watch: null };
     this.#used[line] = configured;
     this.#watch(line, configured);
@@ -161,6 +162,14 @@ export class ChipLines implements Lines {
     for (let line = 0; line < this.offsets.length; line++) this.#release(line);
     this.chip.close();
   }
+}
+
+/** The most calls that take all edges that the kernel keeps: one each would do. */
+const MOST_TAKES = 1024;
+
+/** Forgets edges that came before the interrupt was disabled: with it what was latched is discarded (§5.18.6.9). */
+function discardEdges(line: ChipLine): void {
+  for (let i = 0; i < MOST_TAKES && line.takeEdges().length > 0; i++);
 }
 
 /** Names that the standard allows: others, and those that an earlier line has, are left out. */

@@ -95,6 +95,21 @@ Deno.test("gpio: edges of a chip's line interrupt, and are asked of it as the dr
   ]);
 });
 
+Deno.test("gpio: edges that a chip keeps are forgotten when the interrupt is disabled", () => {
+  using bench = new ChipBench();
+  bench.do(MSG_IRQ_TYPE, 0, wire.IRQ_TYPE_EDGE_BOTH);
+  for (const level of [1, 0, 1] as const) bench.chip.drive(0, level);
+  bench.do(MSG_SET_DIRECTION, 0, DIRECTION_IN); // the line stays in use
+  bench.do(MSG_IRQ_TYPE, 0, wire.IRQ_TYPE_NONE);
+  bench.do(MSG_IRQ_TYPE, 0, wire.IRQ_TYPE_EDGE_BOTH);
+  bench.unmask(0);
+  bench.turn();
+  assertEquals(bench.events(), []);
+  bench.chip.drive(0, 0);
+  bench.turn();
+  assertEquals(bench.events(), [[0, VALID]]);
+});
+
 Deno.test("gpio: a level of a chip's line interrupts by its edges, and by what it is when unmasked", () => {
   using bench = new ChipBench();
   bench.do(MSG_IRQ_TYPE, 1, wire.IRQ_TYPE_LEVEL_LOW); // of a line without a direction
