@@ -16,7 +16,7 @@ import type { DeviceEvent } from "../lib/device/mod.ts";
 import type { DeviceClass } from "../lib/virtio/device_class.ts";
 import { check, Failure, load, step, StopSignal, UNREACHABLE, USAGE } from "./exit.ts";
 import { choice, collect, oneOf, whole } from "./options.ts";
-import { Report, said } from "./report.ts";
+import { complaints, Report, said } from "./report.ts";
 
 /** The options of every device, as given. */
 export interface DeviceOptions {
@@ -106,6 +106,8 @@ function helpOfClass({ deviceClass: { name, summary }, cli: { options, help } }:
 interface DevicePlan {
   readonly deviceClass: DeviceClass;
   readonly spec: { readonly socket: string };
+  /** Standard input and output are the device's. */
+  readonly usesStdio: boolean;
 }
 
 /** Makes a plan from a command line. @throws {Failure} with status 1 when it is invalid */
@@ -119,7 +121,12 @@ function planDevice(
   const { deviceClass, cli } = choices[names.indexOf(name)]!;
   const socket = socketOf(options);
   for (const other of choices) refuseOptions(other, cli, name, options);
-  return { deviceClass, spec: { ...cli.parse(valuesOf(cli.options, options)), socket } };
+  const values = valuesOf(cli.options, options);
+  const usesStdio = cli.usesStdio?.(values) === true;
+  if (usesStdio && options.untilEof === true) {
+    throw new Failure(USAGE, "Cannot use --until-eof: standard input is the device's");
+  }
+  return { deviceClass, spec: { ...cli.parse(values), socket }, usesStdio };
 }
 
 /** Where to listen: a path, or `fd:N`. @throws {Failure} unless it is given in one way */
@@ -178,8 +185,9 @@ function valuesOf(options: readonly CliOption[], given: CliValues): CliValues {
  *
  * @throws {Failure} with status 1 for an invalid device, 2 when it cannot listen, 3 when it fails later
  */
-async function runDevice({ deviceClass, spec }: DevicePlan, options: DeviceOptions): Promise<void> {
-  const report = new Report(options.json === true);
+async function runDevice(plan: DevicePlan, options: DeviceOptions): Promise<void> {
+  const { deviceClass, spec, usesStdio } = plan;
+  const report = new Report(options.json === true, usesStdio ? complaints : said);
   using stop = await StopSignal.listen();
   if (options.untilEof) void stop.untilEof();
   const { SpecError, startDevice } = await load(() => import("../lib/device/mod.ts"));

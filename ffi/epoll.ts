@@ -12,6 +12,10 @@ import { shim } from "./symbols.ts";
 export const EPOLLIN = 0x001;
 /** There is room to write. */
 export const EPOLLOUT = 0x004;
+/** An error; reported whether it is watched for or not. */
+export const EPOLLERR = 0x008;
+/** The other side has closed both ways; reported whether it is watched for or not. */
+export const EPOLLHUP = 0x010;
 /** The other side will send no more. */
 export const EPOLLRDHUP = 0x2000;
 /** Report each new event once. An eventfd that is watched with it need not be read: every write is a new event. */

@@ -45,6 +45,7 @@ const ERRNO: Record<number, readonly [name: string, meaning: string]> = {
   95: ["EOPNOTSUPP", "operation not supported"],
   97: ["EAFNOSUPPORT", "address family not supported"],
   98: ["EADDRINUSE", "address already in use"],
+  99: ["EADDRNOTAVAIL", "this machine does not have the address"],
   100: ["ENETDOWN", "network is down"],
   104: ["ECONNRESET", "connection reset by peer"],
   105: ["ENOBUFS", "no buffer space"],

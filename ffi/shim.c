@@ -19,6 +19,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
+#include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -432,6 +433,32 @@ EXPORT int32_t viola_i2c_smbus(int32_t fd, uint32_t address, uint32_t read, uint
       .read_write = (uint8_t)read, .command = (uint8_t)command, .size = size, .data = (union i2c_smbus_data *)data};
   if (ioctl(fd, I2C_SLAVE, (unsigned long)address) < 0) return -errno;
   return RESULT(ioctl(fd, I2C_SMBUS, &call));
+}
+
+// ---- TCP sockets ----
+
+EXPORT int32_t viola_tcp_socket(int32_t family) {
+  return RESULT(socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+}
+
+EXPORT int32_t viola_bind(int32_t fd, const uint8_t *address, uint32_t length) {
+  return RESULT(bind(fd, (const struct sockaddr *)address, length));
+}
+
+EXPORT int32_t viola_listen(int32_t fd, int32_t backlog) { return RESULT(listen(fd, backlog)); }
+
+// The address that the socket has.
+EXPORT int32_t viola_socket_name(int32_t fd, uint8_t *address, uint32_t length) {
+  socklen_t bytes = length;
+  return RESULT(getsockname(fd, (struct sockaddr *)address, &bytes));
+}
+
+// ---- files that others open ----
+
+EXPORT int32_t viola_inotify(void) { return RESULT(inotify_init1(IN_CLOEXEC | IN_NONBLOCK)); }
+
+EXPORT int32_t viola_inotify_watch(int32_t fd, const char *path, uint32_t mask) {
+  return RESULT(inotify_add_watch(fd, path, mask));
 }
 
 // ---- the calling thread ----

@@ -135,6 +135,18 @@ const SYMBOLS = {
     ],
     result: "i32",
   },
+  viola_tcp_socket: { parameters: ["i32" /* family */], result: "i32" },
+  viola_bind: { parameters: ["i32", "buffer", /* address */ "u32" /* length */], result: "i32" },
+  viola_listen: { parameters: ["i32", "i32" /* backlog */], result: "i32" },
+  viola_socket_name: {
+    parameters: ["i32", "buffer", /* address */ "u32" /* length */],
+    result: "i32",
+  },
+  viola_inotify: { parameters: [], result: "i32" },
+  viola_inotify_watch: {
+    parameters: ["i32", "buffer", /* const char *path */ "u32" /* mask */],
+    result: "i32",
+  },
   viola_thread_pin: { parameters: ["f64" /* mask */], result: "i32" },
   viola_thread_realtime: { parameters: ["i32" /* priority */], result: "i32" },
   viola_spawn: {

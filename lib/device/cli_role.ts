@@ -31,6 +31,8 @@ export interface CliRole<Spec extends object = object> {
   readonly help?: string;
   /** Makes a specification from the options; the device role's `check` validates it. */
   parse(values: CliValues): Spec;
+  /** Whether the device reads standard input and writes standard output: reports go to standard error then. Absent: never. */
+  usesStdio?(values: CliValues): boolean;
 }
 
 /** A class without the role has no options. */

@@ -68,9 +68,9 @@ const QUEUES: [DeviceClass, what: string, features: number[], Uint8Array<ArrayBu
     ],
     [console, "of one port", [0, 2], configOf(12, [[4, 4, 9]]), [
       "rx 0 event 64",
-      "tx 0 request 64",
+      "tx 0 watch 64",
     ]],
-    [console, "without config space", [1], NONE, ["rx 0 event 64", "tx 0 request 64"]],
+    [console, "without config space", [1], NONE, ["rx 0 event 64", "tx 0 watch 64"]],
     [
       console,
       "of two ports",
@@ -78,11 +78,11 @@ const QUEUES: [DeviceClass, what: string, features: number[], Uint8Array<ArrayBu
       configOf(12, [[4, 4, 2]]),
       [
         "rx 0 event 64",
-        "tx 0 request 64",
+        "tx 0 watch 64",
         "control rx event 64",
         "control tx request 64",
         "rx 1 event 64",
-        "tx 1 request 64",
+        "tx 1 watch 64",
       ],
     ],
     [net, "without config space", [17, 22], NONE, ["rx 0 event 256", "tx 0 request 256"]],

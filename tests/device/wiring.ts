@@ -73,9 +73,11 @@ export class TestRing implements BackEndRing {
 const GUEST = 0x1_0000_0000;
 const MEMORY_BYTES = 2 ** 22;
 const RING_BYTES = 0x4000;
-const HEAP = 4 * RING_BYTES;
+/** Most queues that a device can be wired with. */
+const MOST_QUEUES = 8;
+const HEAP = MOST_QUEUES * RING_BYTES;
 
-/** Memory, queues and rings of a device of up to four queues. */
+/** Memory, queues and rings of a device of up to eight queues. */
 export class Wiring {
   readonly buffer = new ArrayBuffer(MEMORY_BYTES);
   readonly bytes = new Uint8Array(this.buffer);

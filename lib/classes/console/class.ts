@@ -5,6 +5,9 @@
  * @module
  */
 import { asset } from "../../../ffi/assets.ts";
+import type { CliRole } from "../../device/cli_role.ts";
+import type { DeviceRole } from "../../device/role.ts";
+import type { DriverRole } from "../../guest/role.ts";
 import { bit } from "../../virtio/features.ts";
 import type {
   BackEndProfile,
@@ -13,6 +16,8 @@ import type {
   ReplayRole,
   RoleUrl,
 } from "../../virtio/device_class.ts";
+import type { ConsoleDriverContract } from "./driver.ts";
+import type { ConsoleDeviceContract, ConsoleSpec } from "./spec.ts";
 import { CONSOLE_CONFIG_SIZE, F_EMERG_WRITE, F_MULTIPORT, F_SIZE, MAX_PORTS_AT } from "./wire.ts";
 
 const SIZE = 64;
@@ -25,14 +30,17 @@ const MOST_PORTS = 128;
  * @internal
  */
 export interface ConsoleRoles {
+  readonly device: RoleUrl<DeviceRole<ConsoleDeviceContract>>;
+  readonly cli: RoleUrl<CliRole<ConsoleSpec>>;
+  readonly driver: RoleUrl<DriverRole<ConsoleDriverContract>>;
   readonly replay: RoleUrl<ReplayRole>;
 }
 
-/** The receive and the transmit queue of port `i`. */
+/** The receive and the transmit queue of port `i`. What is transmitted may wait for a reader as long as that likes. */
 function portQueues(i: number): QueueClass[] {
   return [
     { name: `rx ${i}`, kind: "event", size: SIZE },
-    { name: `tx ${i}`, kind: "request", size: SIZE },
+    { name: `tx ${i}`, kind: "watch", size: SIZE },
   ];
 }
 
@@ -69,5 +77,10 @@ export const console: DeviceClass<ConsoleRoles> = {
     [F_EMERG_WRITE]: "VIRTIO_CONSOLE_F_EMERG_WRITE",
   },
   masked: 0n,
-  roles: { replay: asset("lib/classes/console/replay.ts") },
+  roles: {
+    device: asset("lib/classes/console/device.ts"),
+    cli: asset("lib/classes/console/cli.ts"),
+    driver: asset("lib/classes/console/driver.ts"),
+    replay: asset("lib/classes/console/replay.ts"),
+  },
 };

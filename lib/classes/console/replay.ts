@@ -7,7 +7,16 @@
  * @module
  */
 import type { Replay, ReplayRole } from "../../virtio/device_class.ts";
-import { CONTROL_SIZE, DEVICE_READY, MAX_PORTS, PORT_OPEN, PORT_READY } from "./wire.ts";
+import {
+  CONTROL_SIZE,
+  decodeControl,
+  DEVICE_READY,
+  encodeControl,
+  MAX_PORTS,
+  PORT_OPEN,
+  PORT_READY,
+  VQ_CONTROL_TX,
+} from "./wire.ts";
 
 /** The state is a byte of {@linkcode READY} for the device, then a byte of both for each port. */
 const READY = 1;
@@ -17,9 +26,10 @@ class ConsoleReplay implements Replay {
   constructor(readonly area: Uint8Array) {}
 
   observe(request: DataView, length: number): void {
-    if (length < CONTROL_SIZE) return;
-    const [id, event] = [request.getUint32(0, true), request.getUint16(4, true)];
-    const isOn = request.getUint16(6, true) === 1;
+    const message = length < CONTROL_SIZE ? null : decodeControl(request);
+    if (message === null) return;
+    const { id, event, value } = message;
+    const isOn = value === 1;
     if (event === DEVICE_READY) this.#note(0, READY, isOn);
     else if (id >= MAX_PORTS) return;
     else if (event === PORT_READY) this.#note(1 + id, READY, isOn);
@@ -56,19 +66,14 @@ class ConsoleReplay implements Replay {
   }
 }
 
-/** struct virtio_console_control with value 1. */
+/** A message of the driver with value 1. */
 function message(id: number, event: number): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(CONTROL_SIZE);
-  const view = new DataView(bytes.buffer);
-  view.setUint32(0, id, true);
-  view.setUint16(4, event, true);
-  view.setUint16(6, 1, true);
-  return bytes;
+  return encodeControl({ id, event, value: 1 });
 }
 
 /** Control messages have no response. */
 export const replay: ReplayRole = {
-  queue: 3,
+  queue: VQ_CONTROL_TX,
   stateBytes: 1 + MAX_PORTS,
   requestBytes: CONTROL_SIZE,
   responseBytes: 0,

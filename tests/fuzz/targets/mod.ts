@@ -7,6 +7,7 @@
 import type { Target } from "../target.ts";
 import { BACK_END_SESSIONS } from "./back_end.ts";
 import { CAN_FRAMES, CAN_SOCKET_FRAMES, CANDUMP_LINES } from "./can.ts";
+import { CONSOLE_ENDS, CONSOLE_MESSAGES } from "./console.ts";
 import { DEVICE_RINGS } from "./device_ring.ts";
 import { DRIVER_RINGS } from "./driver_ring.ts";
 import { FRONT_END_REPLIES } from "./front_end.ts";
@@ -38,4 +39,6 @@ export const TARGETS: readonly Target[] = [
   GPIO_CONTROL,
   I2C_ADDRESSES,
   I2C_CHIPS,
+  CONSOLE_MESSAGES,
+  CONSOLE_ENDS,
 ];
