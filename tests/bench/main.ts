@@ -7,6 +7,7 @@
  */
 import { parseArgs } from "node:util";
 import { measureDevices } from "./devices.ts";
+import { measureDisks } from "./disk.ts";
 import { type Group, reportText } from "./figures.ts";
 import { measureAccesses, measureRequests } from "./latency.ts";
 import { measureRestarts } from "./restart.ts";
@@ -18,6 +19,7 @@ const { values: { json = false, executable } } = parseArgs({
 const measurements = [
   measureAccesses,
   measureRequests,
+  measureDisks,
   measureStart,
   measureDevices,
   measureRestarts,

@@ -35,6 +35,7 @@ export const PACKAGES: Record<Purpose, Record<string, string>> = {
     "git": "git",
     "python3": "python3",
     "strace": "strace", // how processes are started
+    "qemu-system-common": "qemu-storage-daemon", // a foreign disk
   },
   target: {
     "gcc-aarch64-linux-gnu": "aarch64-linux-gnu-gcc", // the executable and the kernel module
