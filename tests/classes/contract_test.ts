@@ -80,7 +80,7 @@ forEach("its data is what registers and transports can present", (one) => {
 forEach("whatever a back-end says of itself, there are queues, and not without end", (one) => {
   const draws = seeded();
   const { min, max } = one.config;
-  for (let round = 0; round < 200; round++) {
+  for (let round = 0; round < 50; round++) {
     const config = round % 2 === 0 ? draws.bytes(max) : new Uint8Array(max).fill(0xff);
     for (
       const bytes of [

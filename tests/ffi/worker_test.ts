@@ -132,17 +132,6 @@ benchTest("close() while a call is pending lets it end first", async ({ worker }
   assertEquals(await Promise.all(calls), [1, 2, 3]);
 });
 
-// What it holds is lost: its set-up's end is not run.
-Deno.test("close() of a Worker that hangs ends after its deadline, and rejects every call", async () => {
-  await using bench = await Bench.start();
-  using gate = EventFd.createBlocking();
-  const waiting = bench.worker.callWithin(60_000, "block", gate.number).then(String, String);
-  takeEvent(bench.answer.number);
-  await bench.worker.close();
-  assertEquals(await waiting, "Error: fixture was closed before it answered");
-  signalEvent(gate.number); // its thread can end now
-});
-
 benchTest(
   "a call that takes too long is given up, and its late answer is nobody else's",
   async (bench) => {
