@@ -283,8 +283,13 @@ export class LaneRings implements Scheduled {
     const { resubmitted, replayed } = backEnd;
     backEnd.phase = { is: "live" };
     this.report({ id: this.device.id, on: "live", resubmitted, replayed });
-    for (const queue of this.#life!.queues) {
-      if (queue === undefined) continue;
+    const queues = this.#life!.queues.filter((queue) => queue !== undefined);
+    // Event queues at once: a back-end that answers a request there is not kicked for buffers that come later.
+    for (const queue of queues.filter(({ index }) => this.#kinds[index] === "event")) {
+      if (!queue.mayMissInterrupt) this.#serveQueue(queue, LOOK | CALL);
+      if (this.#backEnd !== backEnd) return; // the ring is malformed
+    }
+    for (const queue of queues) {
       if (queue.mayMissInterrupt) this.#mayMissInterrupt = true;
       else this.mark(queue.index, LOOK | CALL);
     }
