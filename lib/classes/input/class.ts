@@ -6,11 +6,25 @@
  *
  * @module
  */
-import type { DeviceClass, Roles } from "../../virtio/device_class.ts";
+import { asset } from "../../../ffi/assets.ts";
+import type { CliRole } from "../../device/cli_role.ts";
+import type { DeviceRole } from "../../device/role.ts";
+import type { DeviceClass, RoleUrl } from "../../virtio/device_class.ts";
+import type { InputDeviceContract, InputSpec } from "./device.ts";
 import { INPUT_CONFIG_SIZE } from "./wire.ts";
 
+/**
+ * The modules with the class's code.
+ *
+ * @internal
+ */
+export interface InputRoles {
+  readonly device: RoleUrl<DeviceRole<InputDeviceContract>>;
+  readonly cli: RoleUrl<CliRole<InputSpec>>;
+}
+
 /** Keys, axes and LEDs. */
-export const input: DeviceClass<Roles> = {
+export const input: DeviceClass<InputRoles> = {
   id: 18,
   name: "input",
   summary: "an input device",
@@ -22,5 +36,8 @@ export const input: DeviceClass<Roles> = {
   config: { min: INPUT_CONFIG_SIZE, max: INPUT_CONFIG_SIZE, access: "forwarded", required: true },
   featureNames: {},
   masked: 0n,
-  roles: {},
+  roles: {
+    device: asset("lib/classes/input/device.ts"),
+    cli: asset("lib/classes/input/cli.ts"),
+  },
 };

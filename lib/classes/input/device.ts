@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The input device (virtio 1.2, §5.8): events of a file, given to the driver packet by packet.
+ *
+ * The file waits for the driver's buffers. A packet of the owner's that there are none for is dropped whole, as in QEMU.
+ *
+ * @module
+ */
+import type {
+  DeviceContract,
+  DeviceEvent,
+  DeviceHost,
+  DeviceRole,
+  VirtioDevice,
+} from "../../device/role.ts";
+import type { Chain } from "../../virtio/chain.ts";
+import { encodeConfig } from "./capabilities.ts";
+import { input } from "./class.ts";
+import { type EventsFile, type Line, NO_EVENTS, parseEvents, readEvents } from "./events_file.ts";
+import {
+  decodeEvent,
+  encodeEvent,
+  endsPacket,
+  EVENT_SIZE,
+  type InputEvent,
+  VQ_EVENT,
+  VQ_STATUS,
+} from "./wire.ts";
+
+/** Most lines of the file that are played in one turn. */
+const MOST_PLAYED = 256;
+/** Most events of one packet; Linux's driver has 64 buffers. */
+export const MOST_OF_A_PACKET = 64;
+
+/** How an input device is to be. */
+export interface InputSpec {
+  /** A file of events. Neither this nor `lines`: a device without keys. */
+  events?: string;
+  /** The file's text, instead. */
+  lines?: string;
+}
+
+/** What an input device reports, besides what every device does. */
+export type InputEventReport =
+  | DeviceEvent & {
+    /** The driver has set an LED, or the like. */
+    readonly kind: "status";
+    readonly type: number;
+    readonly code: number;
+    readonly value: number;
+  }
+  | DeviceEvent & {
+    readonly kind: "dropped";
+    /** Packets that the driver had no buffers for, since the device was made. */
+    readonly packets: number;
+  };
+
+/** What an input device and its owner agree on. */
+export interface InputDeviceContract extends DeviceContract {
+  spec: InputSpec;
+  calls: {
+    /** Gives the driver a packet, SYN_REPORT included. @returns whether it had buffers for it */
+    send(events: readonly InputEvent[]): boolean;
+  };
+  event: InputEventReport;
+}
+
+/** See the module. */
+class InputDevice implements VirtioDevice<InputDeviceContract> {
+  readonly calls: InputDeviceContract["calls"];
+  readonly #host: DeviceHost<InputEventReport>;
+  readonly #file: EventsFile;
+  readonly #bytes = new Uint8Array(EVENT_SIZE);
+  readonly #view = new DataView(this.#bytes.buffer);
+  readonly #selected = { select: 0, subsel: 0 };
+  /** The next line, and when it is due; none before the driver is there. */
+  #next = 0;
+  #dueAt = Infinity;
+  #packet: InputEvent[] = [];
+  /** The driver's buffers are waited for. */
+  #isHeld = false;
+  /** Buffers of the driver that hold no event. */
+  #buffers: Chain[] = [];
+  #dropped = 0;
+
+  constructor(file: EventsFile, host: DeviceHost<InputEventReport>) {
+    this.#file = file;
+    this.#host = host;
+    this.calls = { send: (events) => this.#send(events) };
+  }
+
+  readConfig(): Uint8Array<ArrayBuffer> {
+    const { select, subsel } = this.#selected;
+    return encodeConfig(this.#file.capabilities, select, subsel);
+  }
+
+  /** Only select and subsel are the driver's to write (§5.8.5). */
+  writeConfig(offset: number, bytes: Uint8Array): void {
+    const selected = this.#selected;
+    if (offset === 0) selected.select = bytes[0] ?? selected.select;
+    if (offset <= 1) selected.subsel = bytes[1 - offset] ?? selected.subsel;
+  }
+
+  featuresAccepted(): void {
+    this.#next = 0;
+    this.#packet = [];
+    this.#dueAt = this.#host.now();
+  }
+
+  /** An event of the driver's, which is told. */
+  serve(_queue: number, chain: Chain): void {
+    const length = chain.gather(0, this.#bytes);
+    const event = decodeEvent(new DataView(this.#bytes.buffer, 0, length));
+    this.#host.complete(VQ_STATUS, chain, 0);
+    if (event === null || endsPacket(event)) return;
+    const { type, code, value } = event;
+    const text = `The driver sets ${code} of event type ${type} to ${value}`;
+    this.#host.report({ kind: "status", text, quiet: true, type, code, value });
+  }
+
+  /** The file waits for the driver: nothing is played before it has buffers for all of a packet. */
+  tick(now: number): void {
+    this.#isHeld = false;
+    for (let i = 0; i < MOST_PLAYED && now >= this.#dueAt; i++) {
+      this.#isHeld = !this.#hasBuffers(1) || !this.#sendWhole();
+      if (this.#isHeld) return;
+      this.#play(now);
+    }
+    this.#isHeld = !this.#sendWhole();
+  }
+
+  #play(now: number): void {
+    const line: Line | undefined = this.#file.lines[this.#next++];
+    if (line === undefined) this.#dueAt = Infinity;
+    else if ("wait" in line) this.#dueAt = now + 1e6 * line.wait;
+    else this.#packet.push(line);
+  }
+
+  /** Sends the packet if it is whole. @returns false when the driver has no buffers for it */
+  #sendWhole(): boolean {
+    const last = this.#packet.at(-1);
+    const isWhole = last !== undefined &&
+      (endsPacket(last) || this.#packet.length === MOST_OF_A_PACKET);
+    if (!isWhole) return true;
+    if (!this.#hasBuffers(this.#packet.length)) return false;
+    return this.#send(this.#packet.splice(0));
+  }
+
+  deadline(): number {
+    return this.#isHeld ? Infinity : this.#dueAt;
+  }
+
+  /** @returns whether the driver has so many buffers with room for an event */
+  #hasBuffers(count: number): boolean {
+    while (this.#buffers.length < count) {
+      const chain = this.#host.take(VQ_EVENT);
+      if (chain === null) return false;
+      if (chain.writableBytes >= EVENT_SIZE) this.#buffers.push(chain);
+      else this.#host.refuse(VQ_EVENT, chain, EVENT_SIZE);
+    }
+    return true;
+  }
+
+  #send(events: readonly InputEvent[]): boolean {
+    if (events.length > MOST_OF_A_PACKET || !this.#hasBuffers(events.length)) {
+      this.#dropped++;
+      const text = `${this.#dropped} packets of events dropped: the driver has no buffers for them`;
+      this.#host.report({ kind: "dropped", text, packets: this.#dropped });
+      return false;
+    }
+    for (const event of events) {
+      const chain = this.#buffers.shift()!;
+      encodeEvent(this.#view, event);
+      this.#host.complete(VQ_EVENT, chain, chain.scatter(0, this.#bytes));
+    }
+    return true;
+  }
+
+  stop(queue: number, abandoned: boolean): void {
+    if (queue !== VQ_EVENT) return;
+    const unused = this.#buffers.splice(0);
+    if (!abandoned) { for (const chain of unused) this.#host.complete(VQ_EVENT, chain, 0); }
+  }
+
+  reset(): void {
+    this.#selected.select = this.#selected.subsel = 0;
+    this.#dueAt = Infinity;
+  }
+}
+
+function fileOf({ events, lines }: InputSpec): EventsFile {
+  if (lines !== undefined) return parseEvents(lines, "the lines");
+  return events === undefined ? NO_EVENTS : readEvents(events);
+}
+
+/** The embedded input device. */
+export const device: DeviceRole<InputDeviceContract> = {
+  deviceClass: input,
+  check: (spec) => void fileOf(spec),
+  create: (spec, host) => new InputDevice(fileOf(spec), host),
+};
