@@ -52,10 +52,15 @@ const words = fc.constantFrom("tcp:", "pty", "unix:", "[", "]", ":", "1", "127.0
 /** Ends of a console's ports, as a command line gives them. */
 export const CONSOLE_ENDS = target(
   "ends of a console",
-  fc.oneof(fc.string(), fc.array(fc.oneof(words, fc.string())).map((all) => all.join(""))),
+  fc.oneof(
+    fc.string(),
+    fc.array(fc.oneof(words, fc.string())).map((all) => all.join("")),
+    fc.tuple(fc.constantFrom("tcp:", "unix:", "a=unix:", ""), words, fc.constantFrom(":1", ""))
+      .map((all) => all.join("")),
+  ),
   (end) => {
     try {
-      checkConsole({ console: end, ports: [end] });
+      checkConsole(end.includes("=") ? { ports: [end] } : { console: end });
       return "accepted";
     } catch (error) {
       expectError(error, SpecError);

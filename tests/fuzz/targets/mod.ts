@@ -13,6 +13,7 @@ import { DRIVER_RINGS } from "./driver_ring.ts";
 import { FRONT_END_REPLIES } from "./front_end.ts";
 import { GPIO_CONTROL, GPIO_EDGES, GPIO_NAMES } from "./gpio.ts";
 import { I2C_ADDRESSES, I2C_CHIPS } from "./i2c.ts";
+import { INPUT_EVENTS } from "./input.ts";
 import { MESSAGES } from "./messages.ts";
 import { REGISTER_ACCESSES } from "./registers.ts";
 import { SHADOW_BACK_ENDS, SHADOW_DRIVERS } from "./shadow_queue.ts";
@@ -41,4 +42,5 @@ export const TARGETS: readonly Target[] = [
   I2C_CHIPS,
   CONSOLE_MESSAGES,
   CONSOLE_ENDS,
+  INPUT_EVENTS,
 ];
