@@ -21,6 +21,7 @@ export * from "./peer_fd.ts";
 export * from "./pty.ts";
 export * from "./socket.ts";
 export * from "./system.ts";
+export * from "./tap.ts";
 export * from "./tcp.ts";
 export * from "./thread.ts";
 export * from "./worker.ts";

@@ -20,6 +20,7 @@ import {
   type Watch,
 } from "../../../ffi/mod.ts";
 import { type DeviceHost, SpecError } from "../../device/role.ts";
+import { runtimeFolder } from "../../device/runtime_folder.ts";
 import type { Bus, BusEvents, BusSpec, Sending } from "./bus.ts";
 import { type CanFrame, decodeFrame, encodeFrame, MAX_FRAME_SIZE, RX } from "./wire.ts";
 
@@ -280,13 +281,6 @@ function filesOf(folder: string): { name: string; isSocket: boolean }[] {
     name,
     isSocket: attempt(() => Deno.lstatSync(`${folder}/${name}`).isSocket) === true,
   }));
-}
-
-/** Where the buses of this user are. */
-function runtimeFolder(): string {
-  const uid = Deno.uid();
-  if (uid === 0) return "/run";
-  return Deno.env.get("XDG_RUNTIME_DIR") || `/run/user/${uid}`;
 }
 
 /** The folder of a bus. @throws {SpecError} for a name that is none */

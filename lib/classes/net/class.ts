@@ -7,9 +7,28 @@
  *
  * @module
  */
+import { asset } from "../../../ffi/assets.ts";
+import type { CliRole } from "../../device/cli_role.ts";
+import type { DeviceRole } from "../../device/role.ts";
 import { bit } from "../../virtio/features.ts";
-import type { BackEndProfile, DeviceClass, QueueClass, Roles } from "../../virtio/device_class.ts";
+import type {
+  BackEndProfile,
+  DeviceClass,
+  QueueClass,
+  RoleUrl,
+} from "../../virtio/device_class.ts";
+import type { NetDeviceContract, NetSpec } from "./spec.ts";
 import * as wire from "./wire.ts";
+
+/**
+ * The class's roles.
+ *
+ * @internal
+ */
+export interface NetRoles {
+  readonly device: RoleUrl<DeviceRole<NetDeviceContract>>;
+  readonly cli: RoleUrl<CliRole<NetSpec>>;
+}
 
 const SIZE = 256;
 
@@ -43,7 +62,7 @@ function queuesOf({ features, config }: BackEndProfile): readonly QueueClass[] {
 }
 
 /** A network card. */
-export const net: DeviceClass<Roles> = {
+export const net: DeviceClass<NetRoles> = {
   id: 1,
   name: "net",
   summary: "a network card",
@@ -82,5 +101,8 @@ export const net: DeviceClass<Roles> = {
     [wire.F_CTRL_MAC_ADDR]: "VIRTIO_NET_F_CTRL_MAC_ADDR",
   },
   masked: 0n,
-  roles: {},
+  roles: {
+    device: asset("lib/classes/net/device.ts"),
+    cli: asset("lib/classes/net/cli.ts"),
+  },
 };

@@ -54,3 +54,63 @@ export const F_CTRL_MAC_ADDR = 23;
 export const NET_CONFIG_SIZE = 12;
 /** Offset of max_virtqueue_pairs. */
 export const MAX_PAIRS_AT = 8;
+/** Offset of status. */
+export const STATUS_AT = 6;
+/** Offset of mtu. */
+export const MTU_AT = 10;
+/** Bytes of a MAC address. */
+export const MAC_BYTES = 6;
+/** Bit of status: the link is up. */
+export const S_LINK_UP = 1;
+
+/** The least and the most that mtu may be (§5.1.4.1). */
+export const MTU_RANGE = [68, 65535] as const;
+
+/** Index of the first receive queue. */
+export const VQ_RX = 0;
+/** Index of the first transmit queue. */
+export const VQ_TX = 1;
+
+/**
+ * Bytes of struct virtio_net_hdr: u8 flags, u8 gso_type, le16 hdr_len, le16 gso_size, le16 csum_start, le16 csum_offset, le16
+ * num_buffers. Without VIRTIO_F_VERSION_1 and VIRTIO_NET_F_MRG_RXBUF it ends before num_buffers (§5.1.6.1).
+ */
+export const HEADER_SIZE = 12;
+/** Bytes of the header without num_buffers. */
+export const LEGACY_HEADER_SIZE = 10;
+/** Offset of num_buffers. */
+export const NUM_BUFFERS_AT = 10;
+/** Flag of a header: the checksum is partial. */
+export const HDR_F_NEEDS_CSUM = 1;
+/** gso_type: the frame is no larger than one of the link may be. */
+export const HDR_GSO_NONE = 0;
+
+/** Bytes of an Ethernet header. */
+export const ETHERNET_HEADER_SIZE = 14;
+/** Bytes of a VLAN tag, which is part of the link's header. */
+const VLAN_TAG_SIZE = 4;
+/** EtherTypes of VLAN tags: 802.1Q and 802.1ad. */
+const VLAN_TYPES = [0x8100, 0x88a8];
+
+/** The most bytes of a frame at an MTU. */
+export function mostFrameBytes(mtu: number): number {
+  return mtu + ETHERNET_HEADER_SIZE + VLAN_TAG_SIZE;
+}
+
+/** Whether a frame is one that a link of this MTU may carry. @param length Bytes from `at` on */
+export function isFrame(bytes: Uint8Array, at: number, length: number, mtu: number): boolean {
+  if (length < ETHERNET_HEADER_SIZE) return false;
+  const isTagged = VLAN_TYPES.includes(bytes[at + 12]! << 8 | bytes[at + 13]!);
+  return length <= mtu + ETHERNET_HEADER_SIZE + (isTagged ? VLAN_TAG_SIZE : 0);
+}
+
+/** The address of a text such as "02:00:00:00:00:01"; null for a text that is none. */
+export function parseMac(text: string): Uint8Array<ArrayBuffer> | null {
+  if (!/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/i.test(text)) return null;
+  return Uint8Array.from(text.split(":"), (byte) => parseInt(byte, 16));
+}
+
+/** The text of a MAC address. */
+export function formatMac(mac: Uint8Array): string {
+  return Array.from(mac, (byte) => byte.toString(16).padStart(2, "0")).join(":");
+}
