@@ -1,8 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Closing descriptors that a peer sent. The last close of a TCP socket blocks until its bytes are sent if a holder asked for
- * that (SO_LINGER), and a close of a file in FUSE or NFS blocks until its server answers. Such descriptors are closed in
- * threads of their own, a few at a time. A Worker, whose loop blocks, leaves them to its owner.
+ * System calls that can wait for somebody else, made in threads of their own: a Worker, whose loop blocks, leaves them to
+ * its owner.
+ *
+ * Closing descriptors that a peer sent: the last close of a TCP socket blocks until its bytes are sent if a holder asked for
+ * that (SO_LINGER), and a close of a file in FUSE or NFS blocks until its server answers. A few are closed at a time.
+ *
+ * Binding and closing CAN sockets: the kernel does that with its lock of all network interfaces, which a driver holds while it
+ * waits for its controller to be started or stopped. A device in the same kernel that waited for the lock would never
+ * answer.
  *
  * @module
  */
@@ -23,11 +29,47 @@ const waiting: Close[] = [];
 const pending = new Map<string, number>();
 /** Closes that have begun, by peer. */
 const closing = new Map<string, number>();
-let leave: ((number: number, peer: string) => void) | null = null;
+let leave: ((task: Aside) => void) | null = null;
 
-/** Hands the descriptors that this isolate would close to another isolate. */
-export function leaveCloses(to: (number: number, peer: string) => void): void {
+/** What is left to another isolate: a descriptor to close, of a peer; or a CAN socket to bind. */
+export type Aside =
+  | { readonly close: number; readonly peer: string }
+  | { readonly bind: number; readonly binding: CanBinding };
+
+/** How a CAN socket is bound. */
+export interface CanBinding {
+  /** The interface's number. */
+  readonly to: number;
+  /** The kinds of error frames that are received (CAN_ERR_MASK). */
+  readonly errors: number;
+  /** An eventfd that is signalled when it is done: by 1, or 1 + errno. */
+  readonly done: number;
+}
+
+/** Hands what this isolate would do aside to another isolate. */
+export function leaveAside(to: (task: Aside) => void): void {
   leave = to;
+}
+
+/** Does what another isolate left to this one. */
+export function doAside(task: Aside): void {
+  if ("close" in task) closeAside(task.close, task.peer);
+  else bindAside(task.bind, task.binding);
+}
+
+/**
+ * Binds a CAN socket without blocking this thread.
+ *
+ * @param number An open CAN socket that nobody else owns, and so is `done`: both are closed
+ */
+export function bindAside(number: number, binding: CanBinding): void {
+  if (leave !== null) return leave({ bind: number, binding });
+  const { to, errors, done } = binding;
+  void shim.viola_can_bind(number, to, errors).then((result) => {
+    shim.viola_write(done, new Uint8Array(BigUint64Array.of(BigInt(1 - result)).buffer), 0, 8);
+    shim.viola_close(done);
+    closeAside(number, `CAN interface ${to}`);
+  });
 }
 
 /**
@@ -37,7 +79,7 @@ export function leaveCloses(to: (number: number, peer: string) => void): void {
  * @param peer The name of the peer that sent it, see {@linkcode closesPending}
  */
 export function closeAside(number: number, peer: string): void {
-  if (leave !== null) return leave(number, peer);
+  if (leave !== null) return leave({ close: number, peer });
   waiting.push({ number, peer });
   add(pending, peer, 1);
   closeNext();

@@ -4,8 +4,9 @@
  *
  * @module
  */
+import { bindAside, closeAside } from "./aside.ts";
 import { OsError, unwrap } from "./errno.ts";
-import { Fd } from "./fd.ts";
+import { EventFd, Fd, takeEvent } from "./fd.ts";
 import { shim } from "./symbols.ts";
 
 /** Bytes of `struct can_frame`, a classic frame as it is read and written. */
@@ -18,7 +19,6 @@ export const MSG_CONFIRM = 0x800;
 /** Options of a CAN socket, setsockopt(2): level and number. */
 export const CAN_OPTIONS = {
   SO_RXQ_OVFL: [1, 40],
-  CAN_RAW_ERR_FILTER: [101, 2],
   CAN_RAW_RECV_OWN_MSGS: [101, 4],
   CAN_RAW_FD_FRAMES: [101, 5],
 } as const;
@@ -37,10 +37,12 @@ export class CanSocket extends Fd {
   flags = 0;
   /** Messages that the socket had no room for, since it was opened. */
   overflows = 0;
+  /** Signalled when the socket is bound, or could not be. */
+  readonly bound = EventFd.create();
   readonly #out = new Uint32Array(2);
 
   /**
-   * Opens a socket on an interface. It receives all frames, FD frames too where the interface has them; what it sends itself
+   * Opens a socket, and has it bound to an interface: {@linkcode bound} tells when. It receives all frames, FD frames too where the interface has them; what it sends itself
    * when that was sent; and error frames of a controller that is bus-off.
    *
    * @throws {OsError} EAFNOSUPPORT: the kernel has no CAN; ENODEV: there is no such interface, or it is not one of CAN; EPERM …
@@ -48,14 +50,15 @@ export class CanSocket extends Fd {
   static onInterface(name: string): CanSocket {
     using opened = new DisposableStack();
     const socket = opened.use(createSocket());
-    const index = ask(socket, name, INTERFACE_REQUESTS.SIOCGIFINDEX);
-    const { SO_RXQ_OVFL, CAN_RAW_ERR_FILTER, CAN_RAW_RECV_OWN_MSGS, CAN_RAW_FD_FRAMES } =
-      CAN_OPTIONS;
+    const to = ask(socket, name, INTERFACE_REQUESTS.SIOCGIFINDEX);
+    const { SO_RXQ_OVFL, CAN_RAW_RECV_OWN_MSGS, CAN_RAW_FD_FRAMES } = CAN_OPTIONS;
     setOption(socket, SO_RXQ_OVFL, 1);
-    setOption(socket, CAN_RAW_ERR_FILTER, CAN_ERR_BUSOFF);
     setOption(socket, CAN_RAW_RECV_OWN_MSGS, 1);
     setOption(socket, CAN_RAW_FD_FRAMES, 1);
-    unwrap(shim.viola_can_bind(socket.number, index), `open CAN interface ${name}`);
+    const done = opened.use(socket.bound.duplicate());
+    const binding = { to, errors: CAN_ERR_BUSOFF, done: done.number };
+    bindAside(socket.duplicate().release(), binding);
+    done.release();
     opened.move();
     return socket;
   }
@@ -68,6 +71,18 @@ export class CanSocket extends Fd {
   static hasFd(name: string): boolean {
     using socket = createSocket();
     return ask(socket, name, INTERFACE_REQUESTS.SIOCGIFMTU) >= CANFD_FRAME_SIZE;
+  }
+
+  /** What came of binding it: null while that is not known, 0 when it is bound, else a negative errno. */
+  takeBound(): number | null {
+    const count = takeEvent(this.bound.number);
+    return count === 0 ? null : 1 - count;
+  }
+
+  /** Closes it, without waiting for the kernel's lock of its network interfaces. */
+  override close(): void {
+    this.bound.close();
+    if (!this.closed) closeAside(this.release(), "CAN interfaces");
   }
 
   /**

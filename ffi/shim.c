@@ -384,7 +384,9 @@ EXPORT int32_t viola_file_mode(int32_t fd) {
 
 EXPORT int32_t viola_can_socket(void) { return RESULT(socket(PF_CAN, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, CAN_RAW)); }
 
-EXPORT int32_t viola_can_bind(int32_t fd, int32_t interface) {
+// Error frames of the kinds in `errors` are received, too. Both calls wait for the kernel's lock of its network interfaces.
+EXPORT int32_t viola_can_bind(int32_t fd, int32_t interface, uint32_t errors) {
+  if (setsockopt(fd, SOL_CAN_RAW, CAN_RAW_ERR_FILTER, &errors, sizeof errors) < 0) return -errno;
   struct sockaddr_can address = {.can_family = AF_CAN, .can_ifindex = interface};
   return RESULT(bind(fd, (struct sockaddr *)&address, sizeof address));
 }

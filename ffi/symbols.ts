@@ -111,7 +111,11 @@ const SYMBOLS = {
   },
   viola_file_mode: { parameters: ["i32"], result: "i32" },
   viola_can_socket: { parameters: [], result: "i32" },
-  viola_can_bind: { parameters: ["i32", "i32" /* interface */], result: "i32" },
+  viola_can_bind: {
+    parameters: ["i32", "i32", /* interface */ "u32" /* errors */],
+    result: "i32",
+    nonblocking: true,
+  },
   viola_set_option: {
     parameters: ["i32", "i32", /* level */ "i32", /* option */ "i32" /* value */],
     result: "i32",

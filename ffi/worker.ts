@@ -8,7 +8,7 @@
  *
  * @module
  */
-import { closeAside, leaveCloses } from "./aside.ts";
+import { type Aside, doAside, leaveAside } from "./aside.ts";
 import type { Epoll } from "./epoll.ts";
 import { EPOLLIN } from "./epoll.ts";
 import { EventFd, signalEvent, takeEvent } from "./fd.ts";
@@ -59,8 +59,7 @@ type ToOwner =
   | { id: number; value: unknown }
   | { id: number; error: SentError }
   | { event: unknown }
-  /** A descriptor to be closed aside, and its peer. */
-  | { close: number; peer: string }
+  | { aside: Aside }
   | { failure: SentError };
 
 /** The fields of an error that are sent to the owner: its class cannot be cloned. */
@@ -214,7 +213,7 @@ export class BlockingWorker<C extends WorkerContract> implements AsyncDisposable
 
   #receive(message: ToOwner): void {
     if ("event" in message) this.#onEvent?.(message.event as C["event"]);
-    else if ("close" in message) closeAside(message.close, message.peer);
+    else if ("aside" in message) doAside(message.aside);
     else if ("failure" in message) this.#fail(rebuild(message.failure));
     else if ("error" in message) {
       this.#settle(message.id)?.reject(rebuild(message.error));
@@ -319,7 +318,7 @@ export function serveBlocking<C extends WorkerContract>(
   ) => ServiceOf<C> | Promise<ServiceOf<C>>,
 ): void {
   const report: Report<C["event"]> = (event) => scope.postMessage({ event } satisfies ToOwner);
-  leaveCloses((close, peer) => scope.postMessage({ close, peer } satisfies ToOwner));
+  leaveAside((aside) => scope.postMessage({ aside } satisfies ToOwner));
   const inbox: ToWorker[] = [];
   let arrived: (() => void) | null = null;
   scope.onmessage = async (first: MessageEvent<{ doorbell: number; init: C["init"] }>) => {

@@ -21,7 +21,7 @@ import type { CanFrame } from "./wire.ts";
 /** A raw CAN socket, or what stands for one in tests. */
 export type RawCan = Pick<
   CanSocket,
-  "number" | "flags" | "overflows" | "send" | "receive" | "close"
+  "number" | "flags" | "overflows" | "bound" | "takeBound" | "send" | "receive" | "close"
 >;
 
 /** Watches a descriptor. */
@@ -37,7 +37,9 @@ const ENOBUFS = -105;
 
 /** A controller on an interface of the host. */
 export class SocketBus implements Bus {
-  readonly #watch: Watch;
+  /** Until the socket is bound, that it is; then that frames have come. */
+  #watch: Watch;
+  #isBound = false;
   readonly #frame = new Uint8Array(CANFD_FRAME_SIZE);
   /** Frames that were accepted and not confirmed. */
   #unconfirmed = 0;
@@ -51,11 +53,22 @@ export class SocketBus implements Bus {
     readonly events: BusEvents,
     watch: WatchFd,
   ) {
-    this.#watch = watch(socket.number, EPOLLIN, () => this.#receive());
+    this.#watch = watch(socket.bound.number, EPOLLIN, () => this.#bind(watch));
+  }
+
+  #bind(watch: WatchFd): void {
+    const result = this.socket.takeBound();
+    if (result === null) return;
+    if (result < 0) {
+      return this.events.busOff(new OsError(`open CAN interface ${this.name}`, -result).message);
+    }
+    this.#watch.close();
+    this.#watch = watch(this.socket.number, EPOLLIN, () => this.#receive());
+    this.#isBound = true;
   }
 
   send(frame: CanFrame): Sending {
-    if (this.#unconfirmed >= MOST_UNCONFIRMED) return "full";
+    if (!this.#isBound || this.#unconfirmed >= MOST_UNCONFIRMED) return "full";
     const result = this.socket.send(encodeSocketFrame(frame));
     if (result >= 0) {
       this.#isDown = false;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // An interface of the host as a bus, with a socket that a test plays: few kernels that tests run on have CAN.
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { MSG_CONFIRM, WOULD_BLOCK } from "../../../ffi/mod.ts";
+import { type EventFd, MSG_CONFIRM, WOULD_BLOCK } from "../../../ffi/mod.ts";
 import type { BusEvents } from "../../../lib/classes/can/bus.ts";
 import { checkInterface, type RawCan, SocketBus } from "../../../lib/classes/can/socket_bus.ts";
 import { decodeSocketFrame, encodeSocketFrame } from "../../../lib/classes/can/socket_frame.ts";
@@ -44,6 +44,9 @@ Deno.test("frames are written and read as SocketCAN has them", () => {
 /** A socket that does what it is told. */
 class FakeSocket implements RawCan {
   readonly number = 3;
+  readonly bound = { number: 4 } as EventFd;
+  /** What came of binding it. */
+  binding: number | null = 0;
   flags = 0;
   overflows = 0;
   /** What is received: bytes and flags, or an errno. */
@@ -52,6 +55,10 @@ class FakeSocket implements RawCan {
   result = 0;
   readonly sent: Uint8Array[] = [];
   isClosed = false;
+
+  takeBound(): number | null {
+    return this.binding;
+  }
 
   send(bytes: Uint8Array<ArrayBuffer>): number {
     if (this.result < 0) return this.result;
@@ -78,9 +85,10 @@ class Scene implements Disposable {
   readonly told: unknown[] = [];
   readonly bus: SocketBus;
   #onEvent: () => void = () => {};
-  isWatched = false;
+  /** The descriptor that is watched. */
+  watched: number | null = null;
 
-  constructor() {
+  constructor(binding: number | null = 0) {
     const tell = (name: string) => (value?: unknown) => void this.told.push([name, value]);
     const events: BusEvents = {
       received: tell("received"),
@@ -92,12 +100,20 @@ class Scene implements Disposable {
       report: tell("report"),
     };
     this.bus = new SocketBus("can7", this.socket, events, (number, _, onEvent) => {
-      assertEquals(number, this.socket.number);
-      this.isWatched = true;
+      assertEquals(this.watched, null);
+      this.watched = number;
       this.#onEvent = () => onEvent(1);
-      const close = (): void => void (this.isWatched = false);
+      const close = (): void => void (this.watched = null);
       return { close, [Symbol.dispose]: close };
     });
+    if (binding !== null) this.bind(binding);
+  }
+
+  /** The socket is bound, or could not be. */
+  bind(binding: number | null): void {
+    assertEquals(this.watched, 4);
+    this.socket.binding = binding;
+    this.#onEvent();
   }
 
   /** Messages or errors come; and what was told since. */
@@ -109,7 +125,7 @@ class Scene implements Disposable {
 
   [Symbol.dispose](): void {
     this.bus[Symbol.dispose]();
-    assert(this.socket.isClosed && !this.isWatched);
+    assert(this.socket.isClosed && this.watched === null);
   }
 }
 
@@ -126,6 +142,23 @@ Deno.test("other controllers' frames are received; the echo of an own frame conf
   const own = from(frame(5), MSG_CONFIRM);
   assertEquals(scene.come(from(frame(5)), own), [["received", frame(5)], ["sent", 1]]);
   assertEquals(scene.socket.sent, [encodeSocketFrame(frame(5)), encodeSocketFrame(frame(6))]);
+});
+
+Deno.test("nothing is sent, and no error, until the socket is bound", () => {
+  using scene = new Scene(null);
+  assertEquals(scene.bus.send(frame(1)), "full");
+  scene.bind(null);
+  assertEquals([scene.bus.send(frame(1)), scene.watched], ["full", 4]);
+  scene.bind(0);
+  assertEquals([scene.bus.send(frame(1)), scene.watched], ["accepted", 3]);
+  assertEquals(scene.told, []);
+});
+
+Deno.test("an interface that the socket cannot be bound to is bus-off", () => {
+  using scene = new Scene(ENODEV);
+  const text = "Cannot open CAN interface can7: no such device (ENODEV)";
+  assertEquals(scene.told, [["busOff", text]]);
+  assertEquals(scene.bus.send(frame(1)), "full");
 });
 
 Deno.test("a queue that is full is waited for", () => {
