@@ -57,3 +57,8 @@ export async function isInstalled(program: string): Promise<boolean> {
   }).output();
   return success;
 }
+
+/** The name with the highest version in it. */
+export function newest(names: readonly string[]): string | undefined {
+  return names.toSorted((a, b) => a.localeCompare(b, "en", { numeric: true })).at(-1);
+}

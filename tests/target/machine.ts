@@ -9,10 +9,12 @@
  */
 import { fileURLToPath } from "node:url";
 import { cached } from "./cache.ts";
-import { run } from "./command.ts";
+import { newest, run } from "./command.ts";
 import { buildDaemons } from "./daemons.ts";
+import { buildDrivers, makeModules } from "./drivers.ts";
 import { findEmulator } from "./emulator.ts";
 import { Apt, type Release } from "./packages.ts";
+import { addPrograms, PROGRAMS } from "./programs.ts";
 
 const KERNEL_RELEASE: Release = {
   suite: "bookworm-backports",
@@ -28,7 +30,12 @@ const USER_LAND = [
 ];
 
 /** Modules of the kernel that the machine has at hand, each with those it needs. */
-const MODULES = ["virtio_snd", "virtio-rng"];
+const MODULES = [
+  ...["virtio_snd", "virtio-rng", "virtio_blk", "virtio_input", "virtio_net"],
+  ...["vmw_vsock_virtio_transport", "can-raw", "can-dev", "vcan"],
+  // Chips, buses and cards for the daemons and for viola's own devices.
+  ...["configfs", "uinput", "evdev", "tun", "veth", "i2c-dev", "spidev", "ext4"],
+];
 
 /** What of the packages is of no use to a machine that nobody logs in to, and that has an init of its own. */
 const LEFT_OUT = [
@@ -60,10 +67,15 @@ export interface Machine {
 
 /** Assembles the machine, or finds it in the cache. */
 export async function assembleMachine(): Promise<Machine> {
-  const kernelFolder = await cached("kernel", recipe(unpackKernel), unpackKernel);
+  const kernelRecipe = [KERNEL_RELEASE, KERNEL_SERIES, unpackKernel];
+  const kernelFolder = await cached("kernel", recipe(...kernelRecipe), unpackKernel);
   const kernel = await findKernel(kernelFolder);
-  const make = (folder: string): Promise<void> => makeUserLand(folder, kernelFolder, kernel);
-  const recipeText = `${kernelFolder}\n${recipe(makeUserLand, addModules, addLinks)}`;
+  const drivers = await buildDrivers(kernelFolder, kernel.headers);
+  const make = (folder: string): Promise<void> =>
+    makeUserLand(folder, kernelFolder, drivers, kernel);
+  const tables = [USER_LAND_RELEASE, USER_LAND, MODULES, LEFT_OUT, PROGRAMS];
+  const makers = [makeUserLand, addModules, addLinks, addPrograms];
+  const recipeText = recipe(kernelFolder, drivers, ...tables, ...makers);
   const userLandFolder = await cached("userland", recipeText, make);
   const module = await buildModule(kernelFolder, kernel);
   const daemons = await buildDaemons();
@@ -71,11 +83,10 @@ export async function assembleMachine(): Promise<Machine> {
   return { emulator, kernel, userLand: `${userLandFolder}/userland.cpio`, module, daemons };
 }
 
-/** What a made folder depends on: the code that makes it, and the tables above. */
-// deno-lint-ignore ban-types -- any function's text will do
-function recipe(...makers: Function[]): string {
-  const tables = [KERNEL_RELEASE, KERNEL_SERIES, USER_LAND_RELEASE, USER_LAND, MODULES, LEFT_OUT];
-  return [JSON.stringify(tables), ...makers.map(String)].join("\n");
+/** What a made folder depends on: the code that makes it, and tables. */
+function recipe(...parts: readonly unknown[]): string {
+  return parts.map((part) => typeof part === "function" ? String(part) : JSON.stringify(part))
+    .join("\n");
 }
 
 // ---- kernel ----
@@ -83,10 +94,7 @@ function recipe(...makers: Function[]): string {
 async function unpackKernel(folder: string): Promise<void> {
   const apt = await Apt.create(`${folder}/apt`, KERNEL_RELEASE);
   const names = await apt.search(`^linux-headers-${KERNEL_SERIES}.*[0-9]-arm64$`);
-  const version = names.sort((a, b) => a.localeCompare(b, "en", { numeric: true })).at(-1)?.replace(
-    "linux-headers-",
-    "",
-  );
+  const version = newest(names)?.replace("linux-headers-", "");
   if (version === undefined) throw new Error(`Cannot find a kernel ${KERNEL_SERIES} for arm64`);
   const common = version.replace(/-arm64$/, "");
   await apt.fetch(
@@ -114,14 +122,20 @@ async function findKernel(folder: string): Promise<Kernel> {
 
 // ---- user land ----
 
-async function makeUserLand(folder: string, kernelFolder: string, kernel: Kernel): Promise<void> {
+async function makeUserLand(
+  folder: string,
+  kernelFolder: string,
+  drivers: string,
+  kernel: Kernel,
+): Promise<void> {
   const root = `${folder}/root`;
   const apt = await Apt.create(`${folder}/apt`, USER_LAND_RELEASE);
   await apt.fetchWithDependencies(...USER_LAND);
   await addLinks(root);
   await apt.unpack(root);
   for (const path of LEFT_OUT) await run(["rm", "-rf", `${root}/${path}`]);
-  await addModules(root, kernelFolder, kernel);
+  await addPrograms(root, PROGRAMS, USER_LAND_RELEASE, `${folder}/programs`);
+  await addModules(root, kernelFolder, drivers, kernel);
   await archive(root, `${folder}/userland.cpio`);
   await Deno.remove(root, { recursive: true });
   await Deno.remove(apt.folder, { recursive: true });
@@ -143,8 +157,13 @@ async function addLinks(root: string): Promise<void> {
   await Deno.writeTextFile(`${root}/etc/group`, "root:x:0:\naudio:x:29:\n");
 }
 
-/** Unpacks the modules, so that nothing in the machine need know how. */
-async function addModules(root: string, kernelFolder: string, { version }: Kernel): Promise<void> {
+/** Unpacks the modules, so that nothing in the machine need know how, and adds those that were built. */
+async function addModules(
+  root: string,
+  kernelFolder: string,
+  drivers: string,
+  { version }: Kernel,
+): Promise<void> {
   await run(["depmod", "-b", kernelFolder, version]);
   const modprobe = ["modprobe", "-d", kernelFolder, "-S", version, "--show-depends", "-a"];
   const lines = (await run([...modprobe, ...MODULES])).split("\n");
@@ -158,6 +177,7 @@ async function addModules(root: string, kernelFolder: string, { version }: Kerne
   for (const name of ["order", "builtin", "builtin.modinfo"]) {
     await run(["cp", `${kernelFolder}/lib/modules/${version}/modules.${name}`, folder]);
   }
+  await run(["cp", "-r", `${drivers}/.`, folder]);
   await run(["depmod", "-b", root, version]);
 }
 
@@ -183,7 +203,7 @@ async function buildModule(kernelFolder: string, { headers }: Kernel): Promise<s
   const sources = [...Deno.readDirSync(MODULE)].filter(({ isFile }) => isFile)
     .map(({ name }) => name).sort();
   const texts = sources.map((name) => Deno.readTextFileSync(new URL(name, MODULE)));
-  const recipeText = [kernelFolder, makeModule, ...sources, ...texts].map(String).join("\n");
+  const recipeText = recipe(kernelFolder, makeModule, makeModules, sources, texts);
   const folder = await cached("module", recipeText, (folder) => makeModule(folder, headers));
   return `${folder}/viola_loopback.ko`;
 }
@@ -191,9 +211,5 @@ async function buildModule(kernelFolder: string, { headers }: Kernel): Promise<s
 async function makeModule(folder: string, headers: string): Promise<void> {
   const source = `${folder}/source`;
   await run(["cp", "-r", fileURLToPath(MODULE), source]);
-  const cross = ["ARCH=arm64", "CROSS_COMPILE=aarch64-linux-gnu-", "CC=aarch64-linux-gnu-gcc"];
-  await run(["make", "-C", headers, `M=${source}`, ...cross, "KCFLAGS=-Werror", "modules"]);
-  await run(["aarch64-linux-gnu-strip", "--strip-debug", `${source}/viola_loopback.ko`]);
-  await Deno.rename(`${source}/viola_loopback.ko`, `${folder}/viola_loopback.ko`);
-  await Deno.remove(source, { recursive: true });
+  await makeModules(source, headers, folder, "KCFLAGS=-Werror");
 }

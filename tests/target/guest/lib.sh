@@ -8,6 +8,20 @@ SOUNDS=/target/sounds
 # The store process, as pgrep finds it.
 STORE='^[^ ]*viola store '
 
+# The shell would take its own instead.
+ip() { /bin/ip "$@"; }
+ping() { /bin/ping "$@"; }
+i2cdetect() { /sbin/i2cdetect "$@"; }
+i2cget() { /sbin/i2cget "$@"; }
+i2cset() { /sbin/i2cset "$@"; }
+i2ctransfer() { /sbin/i2ctransfer "$@"; }
+
+# What a scenario does at its end in any case, while its processes still run.
+at_end() { :; }
+
+# The last lines of all logs: a machine that hangs afterwards leaves nothing else.
+last_words() { tail -n 4 /out/"$SCENARIO".*.log 2>/dev/null || :; }
+
 # Ends the scenario.
 fail() {
   REASON=$*

@@ -8,5 +8,6 @@ rm -rf /run/scenario
 mkdir -p /run/scenario
 touch /run/scenario/allowed
 cut -d ' ' -f 6 /proc/$$/stat >/run/scenario/session
-trap '[ $? = 0 ] || echo "failed: ${REASON:-a command of the scenario itself}"' EXIT
+# Its driver may need its back-end until the very end.
+trap 'STATUS=$?; at_end; [ $STATUS = 0 ] || { last_words; echo "failed: ${REASON:-a command of the scenario itself}"; }; exit $STATUS' EXIT
 . "/target/scenarios/$SCENARIO.sh"
