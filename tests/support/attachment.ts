@@ -6,7 +6,7 @@
  */
 import { Reactor } from "../../ffi/mod.ts";
 import { Bridge, type BridgeEvent, type MemoryMode } from "../../lib/bridge/mod.ts";
-import { block, rng, sound } from "../../lib/classes/mod.ts";
+import { block, net, rng, sound } from "../../lib/classes/mod.ts";
 import { type Guest, startGuest } from "../../lib/guest/mod.ts";
 import type { DeviceClass } from "../../lib/virtio/device_class.ts";
 import { SoftNode } from "../../lib/loopback/mod.ts";
@@ -18,6 +18,7 @@ const PATIENCE_MS = 10_000;
 /** A guest's driver by device class. */
 export interface Guests {
   block: Guest<typeof block>;
+  net: Guest<typeof net>;
   rng: Guest<typeof rng>;
   sound: Guest<typeof sound>;
 }
@@ -68,7 +69,7 @@ export async function attach<Kind extends keyof Guests>(
   );
   await bridge.ready();
   const loopback = `soft:${folder.file("node")}`;
-  const deviceClass: DeviceClass = { block, rng, sound }[kind];
+  const deviceClass: DeviceClass = { block, net, rng, sound }[kind];
   bridge.add({
     class: deviceClass,
     socket,

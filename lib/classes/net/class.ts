@@ -10,6 +10,7 @@
 import { asset } from "../../../ffi/assets.ts";
 import type { CliRole } from "../../device/cli_role.ts";
 import type { DeviceRole } from "../../device/role.ts";
+import type { DriverRole } from "../../guest/role.ts";
 import { bit } from "../../virtio/features.ts";
 import type {
   BackEndProfile,
@@ -17,6 +18,7 @@ import type {
   QueueClass,
   RoleUrl,
 } from "../../virtio/device_class.ts";
+import type { NetDriverContract } from "./driver.ts";
 import type { NetDeviceContract, NetSpec } from "./spec.ts";
 import * as wire from "./wire.ts";
 
@@ -28,6 +30,7 @@ import * as wire from "./wire.ts";
 export interface NetRoles {
   readonly device: RoleUrl<DeviceRole<NetDeviceContract>>;
   readonly cli: RoleUrl<CliRole<NetSpec>>;
+  readonly driver: RoleUrl<DriverRole<NetDriverContract>>;
 }
 
 const SIZE = 256;
@@ -104,5 +107,6 @@ export const net: DeviceClass<NetRoles> = {
   roles: {
     device: asset("lib/classes/net/device.ts"),
     cli: asset("lib/classes/net/cli.ts"),
+    driver: asset("lib/classes/net/driver.ts"),
   },
 };
