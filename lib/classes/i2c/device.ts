@@ -110,13 +110,17 @@ class I2cDevice implements VirtioDevice<I2cDeviceContract> {
     }
   }
 
-  /** What could not be read is zeros: the driver gets nothing that lay there before. */
+  /**
+   * What could not be read is zeros: the driver gets nothing that lay there before. Of a buffer larger than a message only the
+   * beginning is written, and the used length counts that alone (§2.7.8.2).
+   */
   #answer({ chain, message }: Request, isDone: boolean): void {
     const room = chain.writableBytes - IN_HDR_SIZE;
     const zeros = new Uint8Array(Math.min(room, MAX_MESSAGE_BYTES));
     chain.scatter(0, isDone && message!.isRead ? message!.data : zeros);
     chain.scatter(room, Uint8Array.of(isDone ? MSG_OK : MSG_ERR));
-    this.#host.complete(VQ_REQUEST, chain, room + IN_HDR_SIZE);
+    const isWhole = zeros.length === room;
+    this.#host.complete(VQ_REQUEST, chain, isWhole ? room + IN_HDR_SIZE : zeros.length);
   }
 
   /** A group whose end never came is done as far as there is of it; one that is abandoned another device is offered. */

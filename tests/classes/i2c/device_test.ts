@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { assertEquals } from "@std/assert";
-import type { Bus, Message } from "../../../lib/classes/i2c/bus.ts";
+import { type Bus, MAX_MESSAGE_BYTES, type Message } from "../../../lib/classes/i2c/bus.ts";
 import { i2c } from "../../../lib/classes/i2c/class.ts";
 import { createI2c, type I2cDeviceContract } from "../../../lib/classes/i2c/device.ts";
 import {
@@ -37,13 +37,15 @@ class FakeBus implements Bus {
 /** An adapter at its queue. */
 class Bench implements Disposable {
   readonly bus = new FakeBus();
+  /** Of each request that was answered, the last byte of its room: the used length need not reach it. */
+  readonly statuses: number[] = [];
   readonly bench = new DeviceBench<I2cDeviceContract>({
     deviceClass: i2c,
     check: () => {},
     create: (_, host) => createI2c(host, this.bus),
   }, {});
   readonly wiring = new Wiring(this.bench.device, 256);
-  readonly #places = new Map<number, number>();
+  readonly #places = new Map<number, { readonly at: number; readonly room: number }>();
   #token = 0;
 
   constructor(features = 1n) {
@@ -55,7 +57,7 @@ class Bench implements Disposable {
   offer(pieces: Uint8Array[], room: number): void {
     const token = ++this.#token;
     const [at] = this.wiring.offer(0, token, pieces, room === 0 ? [] : [room]);
-    this.#places.set(token, at ?? 0);
+    this.#places.set(token, { at: at ?? 0, room });
   }
 
   write(address: number, flags: number, ...bytes: number[]): void {
@@ -72,8 +74,10 @@ class Bench implements Disposable {
     const all: number[][] = [];
     const [queue] = this.wiring.queues;
     for (let used = queue!.take(); used !== null; used = queue!.take()) {
-      const at = this.#places.get(used.token)!;
-      all.push([...this.wiring.bytes.slice(at, at + used.length)]);
+      const { at, room } = this.#places.get(used.token)!;
+      const { bytes } = this.wiring;
+      all.push([...bytes.slice(at, at + used.length)]);
+      this.statuses.push(bytes[at + room - 1]!);
     }
     return all;
   }
@@ -158,7 +162,7 @@ Deno.test("i2c: requests that break a rule fail, and what comes before them is d
   bench.offer([header(0xa0, RD)], 8194);
   bench.offer([header(0xa0, 0).subarray(0, 7)], 1);
   const answers = bench.answers();
-  assertEquals(answers.map((bytes) => bytes.at(-1)), [ERR, ERR, ERR, ERR, ERR, ERR]);
+  assertEquals(bench.statuses, [ERR, ERR, ERR, ERR, ERR, ERR]);
   assertEquals(answers.every((bytes) => bytes.slice(0, -1).every((one) => one === 0)), true);
   bench.write(0x50, NEXT, 1);
   bench.offer([header(0xa0, 4 | NEXT)], 1);
@@ -180,6 +184,18 @@ Deno.test("i2c: a driver that does not accept zero-length requests gets nothing 
   bench.write(0x50, NEXT, 1);
   bench.write(0x50, 0, 1);
   assertEquals([bench.answers(), bench.bus.transfers], [[[ERR], [ERR]], []]);
+});
+
+Deno.test("i2c: of a buffer larger than a message no more is counted than was written", () => {
+  using bench = new Bench();
+  bench.wiring.bytes.fill(0xaa, 0x10000);
+  bench.read(0x50, 0, MAX_MESSAGE_BYTES);
+  bench.read(0x50, 0, MAX_MESSAGE_BYTES + 1);
+  const [largest, larger] = bench.answers();
+  assertEquals([largest!.length, largest!.at(-1)], [MAX_MESSAGE_BYTES + 1, OK]);
+  assertEquals(larger, new Array(MAX_MESSAGE_BYTES).fill(0));
+  assertEquals(bench.statuses, [OK, ERR]);
+  assertEquals(bench.bus.transfers, [`50 read ${MAX_MESSAGE_BYTES}`]);
 });
 
 Deno.test("i2c: a bus that fails otherwise is told of", () => {
