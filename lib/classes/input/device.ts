@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The input device (virtio 1.2, §5.8): events of a file, given to the driver packet by packet.
+ * The input device (virtio 1.2, §5.8): events of a file, or of the owner.
  *
- * The file waits for the driver's buffers. A packet of the owner's that there are none for is dropped whole, as in QEMU.
+ * The file waits for the driver's buffers, event by event: a packet may be larger than the driver's queue. A packet of the
+ * owner's that there are not enough buffers for is dropped whole, as in QEMU.
  *
  * @module
  */
@@ -29,7 +30,7 @@ import {
 
 /** Most lines of the file that are played in one turn. */
 const MOST_PLAYED = 256;
-/** Most events of one packet; Linux's driver has 64 buffers. */
+/** Most events of one packet of the owner's; Linux's driver has 64 buffers. */
 export const MOST_OF_A_PACKET = 64;
 
 /** How an input device is to be. */
@@ -76,7 +77,6 @@ class InputDevice implements VirtioDevice<InputDeviceContract> {
   /** The next line, and when it is due; none before the driver is there. */
   #next = 0;
   #dueAt = Infinity;
-  #packet: InputEvent[] = [];
   /** The driver's buffers are waited for. */
   #isHeld = false;
   /** Buffers of the driver that hold no event. */
@@ -103,7 +103,6 @@ class InputDevice implements VirtioDevice<InputDeviceContract> {
 
   featuresAccepted(): void {
     this.#next = 0;
-    this.#packet = [];
     this.#dueAt = this.#host.now();
   }
 
@@ -118,32 +117,21 @@ class InputDevice implements VirtioDevice<InputDeviceContract> {
     this.#host.report({ kind: "status", text, quiet: true, type, code, value });
   }
 
-  /** The file waits for the driver: nothing is played before it has buffers for all of a packet. */
+  /** Nothing of the file is played while the driver has no buffer: a wait begins when the event before it was given. */
   tick(now: number): void {
     this.#isHeld = false;
     for (let i = 0; i < MOST_PLAYED && now >= this.#dueAt; i++) {
-      this.#isHeld = !this.#hasBuffers(1) || !this.#sendWhole();
+      this.#isHeld = !this.#hasBuffers(1);
       if (this.#isHeld) return;
       this.#play(now);
     }
-    this.#isHeld = !this.#sendWhole();
   }
 
   #play(now: number): void {
     const line: Line | undefined = this.#file.lines[this.#next++];
     if (line === undefined) this.#dueAt = Infinity;
     else if ("wait" in line) this.#dueAt = now + 1e6 * line.wait;
-    else this.#packet.push(line);
-  }
-
-  /** Sends the packet if it is whole. @returns false when the driver has no buffers for it */
-  #sendWhole(): boolean {
-    const last = this.#packet.at(-1);
-    const isWhole = last !== undefined &&
-      (endsPacket(last) || this.#packet.length === MOST_OF_A_PACKET);
-    if (!isWhole) return true;
-    if (!this.#hasBuffers(this.#packet.length)) return false;
-    return this.#send(this.#packet.splice(0));
+    else this.#give(line);
   }
 
   deadline(): number {
@@ -168,12 +156,15 @@ class InputDevice implements VirtioDevice<InputDeviceContract> {
       this.#host.report({ kind: "dropped", text, packets: this.#dropped });
       return false;
     }
-    for (const event of events) {
-      const chain = this.#buffers.shift()!;
-      encodeEvent(this.#view, event);
-      this.#host.complete(VQ_EVENT, chain, chain.scatter(0, this.#bytes));
-    }
+    for (const event of events) this.#give(event);
     return true;
+  }
+
+  /** Writes an event to a buffer that there is. */
+  #give(event: InputEvent): void {
+    const chain = this.#buffers.shift()!;
+    encodeEvent(this.#view, event);
+    this.#host.complete(VQ_EVENT, chain, chain.scatter(0, this.#bytes));
   }
 
   stop(queue: number, abandoned: boolean): void {
