@@ -31,7 +31,7 @@ export function rxQueueOf(id: number): number {
 
 /** struct virtio_console_control: u32 id, u16 event, u16 value. A name, or a size, follows. */
 export const CONTROL_SIZE = 8;
-/** struct virtio_console_resize: u16 cols, u16 rows. Linux before 6.15 reads them the other way around. */
+/** struct virtio_console_resize: u16 cols, u16 rows. Some versions of Linux read them the other way around. */
 export const RESIZE_SIZE = 4;
 
 /** Event of the driver: it is ready (value 1), or not. */
