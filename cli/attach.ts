@@ -25,7 +25,8 @@ import {
   UNREACHABLE,
   USAGE,
 } from "./exit.ts";
-import { choice, collect, forEach, oneEach, oneOf, whole, wholes } from "./options.ts";
+import { choice, collect, forEach, oneEach, whole, wholes } from "./options.ts";
+import { oneOf } from "../lib/scene/words.ts";
 import { otherClasses, type OtherOptions } from "./other_class.ts";
 import { loadStoreStarter } from "./store.ts";
 import { Report } from "./report.ts";

@@ -5,17 +5,13 @@
  * @module
  */
 import { type Command, Option } from "commander";
-import { DEVICE_CLASSES } from "../lib/classes/mod.ts";
-import {
-  type CliOption,
-  type CliRole,
-  type CliValues,
-  loadCliRole,
-} from "../lib/device/cli_role.ts";
+import type { CliOption, CliRole, CliValues } from "../lib/device/cli_role.ts";
 import type { DeviceEvent } from "../lib/device/mod.ts";
+import { loadSceneClasses, type SceneClass } from "../lib/scene/classes.ts";
 import type { DeviceClass } from "../lib/virtio/device_class.ts";
 import { check, Failure, load, step, StopSignal, UNREACHABLE, USAGE } from "./exit.ts";
-import { choice, collect, oneOf, whole } from "./options.ts";
+import { choice, collect, whole } from "./options.ts";
+import { oneOf } from "../lib/scene/words.ts";
 import { complaints, Report, said } from "./report.ts";
 
 /** The options of every device, as given. */
@@ -28,17 +24,10 @@ export interface DeviceOptions {
   untilEof?: boolean;
 }
 
-/** A class with an embedded device, and its options. */
-interface Choice {
-  readonly deviceClass: DeviceClass;
-  readonly cli: CliRole;
-}
-
-async function loadChoices(): Promise<readonly Choice[]> {
-  const own = DEVICE_CLASSES.filter(({ roles }) => roles.device !== undefined);
-  return await Promise.all(
-    own.map(async (deviceClass) => ({ deviceClass, cli: await loadCliRole(deviceClass) })),
-  );
+/** Those with an embedded device. */
+async function loadChoices(): Promise<readonly SceneClass[]> {
+  const all = await loadSceneClasses();
+  return all.filter(({ deviceClass: { roles } }) => roles.device !== undefined);
 }
 
 /** Adds the subcommand. */
@@ -69,13 +58,13 @@ export async function addDevice(program: Command): Promise<void> {
 }
 
 /** What a program that looks for back-ends asks each of them. */
-function printCapabilities(choices: readonly Choice[], name: string): void {
+function printCapabilities(choices: readonly SceneClass[], name: string): void {
   choice("CLASS", name, choices.map(({ deviceClass }) => deviceClass.name));
   said.owe(`${JSON.stringify({ type: name, features: [] })}\n`);
 }
 
 /** The options of all classes, each once; the help lists them by class. */
-function optionsOf(choices: readonly Choice[]): Option[] {
+function optionsOf(choices: readonly SceneClass[]): Option[] {
   const all = new Map(choices.flatMap(({ cli }) => cli.options.map((one) => [one.flags, one])));
   return all.values().map((one) => {
     const option = new Option(one.flags).hideHelp();
@@ -87,12 +76,14 @@ function optionsOf(choices: readonly Choice[]): Option[] {
 const COLUMN = 21;
 
 /** The options of the class that the command line names, or else of all. */
-function helpOf(choices: readonly Choice[], args: readonly string[]): string {
+function helpOf(choices: readonly SceneClass[], args: readonly string[]): string {
   const named = choices.filter(({ deviceClass: { name } }) => args.includes(name)).slice(0, 1);
   return (named.length === 0 ? choices : named).map(helpOfClass).join("");
 }
 
-function helpOfClass({ deviceClass: { name, summary }, cli: { options, help } }: Choice): string {
+function helpOfClass(
+  { deviceClass: { name, summary }, cli: { options, help } }: SceneClass,
+): string {
   if (options.length === 0) return `\n${name}, ${summary}, has no options of its own.\n`;
   const lines = options.map(({ flags, description }) =>
     `  ${flags.padEnd(COLUMN - 2)}${description.replaceAll("\n", `\n${" ".repeat(COLUMN)}`)}`
@@ -112,7 +103,7 @@ interface DevicePlan {
 
 /** Makes a plan from a command line. @throws {Failure} with status 1 when it is invalid */
 function planDevice(
-  choices: readonly Choice[],
+  choices: readonly SceneClass[],
   name: string,
   options: DeviceOptions & CliValues,
 ): DevicePlan {
@@ -155,7 +146,7 @@ function serviceSocket(): string | undefined {
 }
 
 /** @throws {Failure} when an option of another class is given */
-function refuseOptions(other: Choice, cli: CliRole, name: string, options: CliValues): void {
+function refuseOptions(other: SceneClass, cli: CliRole, name: string, options: CliValues): void {
   const own = new Set(cli.options.map(({ flags }) => flags));
   for (const { flags } of other.cli.options) {
     if (own.has(flags) || options[new Option(flags).attributeName()] === undefined) continue;

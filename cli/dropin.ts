@@ -13,7 +13,7 @@ import { isQueueSize } from "../lib/virtio/state.ts";
 import { attach, type AttachPlan } from "./attach.ts";
 import { Failure, load, messageOf, StopSignal, USAGE } from "./exit.ts";
 import { makeFolder } from "./sockets_folder.ts";
-import { oneOf } from "./options.ts";
+import { oneOf } from "../lib/scene/words.ts";
 import { Report } from "./report.ts";
 
 /** The C program's name: an executable of this name takes its command line. */

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { oneOf } from "../lib/scene/words.ts";
 import { Failure, USAGE } from "./exit.ts";
 
 /** For commander: collects the values of an option that may be given several times. */
@@ -32,11 +33,6 @@ export function wholes(option: string, text: string, min: number, max: number): 
 export function choice<T extends string>(option: string, text: string, choices: readonly T[]): T {
   if (choices.includes(text as T)) return text as T;
   throw bad(option, text, oneOf(choices));
-}
-
-/** "sound", "sound or rng", "sound, rng or can". */
-export function oneOf(words: readonly string[]): string {
-  return words.length < 2 ? words.join() : `${words.slice(0, -1).join(", ")} or ${words.at(-1)}`;
 }
 
 function bad(option: string, text: string, expected: string): Failure {

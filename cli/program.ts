@@ -9,7 +9,7 @@ import metadata from "../deno.json" with { type: "json" };
 import { DEVICE_CLASSES } from "../lib/classes/mod.ts";
 import { Failure, USAGE } from "./exit.ts";
 import { ascii, SCREEN } from "./plain.ts";
-import { oneOf } from "./options.ts";
+import { oneOf } from "../lib/scene/words.ts";
 import { said } from "./report.ts";
 
 const CLASSES = wrapped(`CLASS is ${oneOf(DEVICE_CLASSES.map(({ name }) => name))}.`, 80);

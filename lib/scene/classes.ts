@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The device classes as a scene file sees them.
+ * The device classes, each with the options of its embedded device.
  *
  * @module
  */

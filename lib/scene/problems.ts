@@ -9,6 +9,7 @@ import { closestString } from "@std/text/closest-string";
 import { levenshteinDistance } from "@std/text/levenshtein-distance";
 import type { Schema } from "./schema.ts";
 import type { Path, TomlFile } from "./toml.ts";
+import { oneOf } from "./words.ts";
 
 /** A mistake in a file. */
 export interface Problem {
@@ -75,13 +76,13 @@ function unknownKey(path: Path, { properties = {}, title }: Schema): string {
   const where = path.length === 1 ? "the file" : title ?? placeOf(path.slice(0, -1));
   return `Cannot use ${quoted(key)} in ${where}: it has no such key${
     suggestion(key, known)
-  }, expected ${listed(known)}`;
+  }, expected ${oneOf(known)}`;
 }
 
 function missing(path: Path, file: TomlFile, required: readonly string[]): string {
   const given = valueAt(file, path) as Record<string, unknown>;
   const absent = required.filter((key) => given[key] === undefined);
-  return `Cannot use ${placeOf(path)}: ${listed(absent, "and")} ${
+  return `Cannot use ${placeOf(path)}: ${oneOf(absent, "and")} ${
     absent.length === 1 ? "is" : "are"
   } missing`;
 }
@@ -95,7 +96,7 @@ function dependent(
   const [key, needed] = Object.entries(rules).find(([key, needed]) =>
     given[key] !== undefined && needed.some((one) => given[one] === undefined)
   )!;
-  return `Cannot use ${quoted(key)} in ${placeOf(path)}: it needs ${listed(needed, "and")} too`;
+  return `Cannot use ${quoted(key)} in ${placeOf(path)}: it needs ${oneOf(needed, "and")} too`;
 }
 
 function wrongValue(path: Path, file: TomlFile, schema: Schema): string {
@@ -108,7 +109,7 @@ function wrongValue(path: Path, file: TomlFile, schema: Schema): string {
 /** What a schema allows, in words. */
 function expected(schema: Schema): string {
   const { enum: values, type, minimum, maximum, minLength, anyOf, $comment } = schema;
-  if (values !== undefined) return listed(values.map(String));
+  if (values !== undefined) return oneOf(values.map(String));
   if (anyOf !== undefined) return `${expected(anyOf[0]!)}, or an array of such`;
   if ($comment !== undefined) return $comment;
   if (type === "integer") return `a whole number from ${minimum} to ${maximum}`;
@@ -148,12 +149,6 @@ function shown(value: unknown): string {
 
 function quoted(key: string): string {
   return `"${key}"`;
-}
-
-function listed(words: readonly string[], join = "or"): string {
-  return words.length < 2
-    ? words.join()
-    : `${words.slice(0, -1).join(", ")} ${join} ${words.at(-1)}`;
 }
 
 // ---- places ----

@@ -3,7 +3,7 @@ import { DEVICE_CLASSES, sound } from "../../lib/classes/mod.ts";
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { type AttachOptions, planAttach } from "../../cli/attach.ts";
 import { Failure } from "../../cli/exit.ts";
-import { oneOf } from "../../cli/options.ts";
+import { oneOf } from "../../lib/scene/words.ts";
 
 const CLASSES = oneOf(DEVICE_CLASSES.map(({ name }) => name));
 const ONE = { socket: ["/tmp/a"], loopback: ["/dev/loopback-237"] };

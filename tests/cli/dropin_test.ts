@@ -2,7 +2,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { DROP_IN_USAGE, isDropIn, parseDropIn } from "../../cli/dropin.ts";
 import { Failure } from "../../cli/exit.ts";
-import { oneOf } from "../../cli/options.ts";
+import { oneOf } from "../../lib/scene/words.ts";
 import { block, DEVICE_CLASSES, rng } from "../../lib/classes/mod.ts";
 
 Deno.test("isDropIn() knows the C program by its name and by its options", () => {

@@ -9,6 +9,7 @@ import { GuestError } from "../../guest/error.ts";
 import { RequestQueue } from "../../guest/request_queue.ts";
 import type { DriverContract, DriverRole, Patience } from "../../guest/role.ts";
 import type { MmioDevice, VirtQueue } from "../../guest/transport.ts";
+import { waitFor } from "../../guest/wait_for.ts";
 import { bit, hasFeature } from "../../virtio/features.ts";
 import { can } from "./class.ts";
 import {
@@ -223,12 +224,7 @@ class CanDriver {
 
   /** Waits until a condition is true, or the owner ends the call. */
   #await(what: string, isSo: () => boolean): void {
-    const { stallTimeoutMs } = this.#patience;
-    if (this.#device.wait(() => isSo() || this.#device.isToEnd(), stallTimeoutMs)) return;
-    throw new GuestError(
-      "ETIMEDOUT",
-      `wait for ${what} by ${this.#device.name}: not within ${stallTimeoutMs} ms`,
-    );
+    waitFor(this.#device, what, isSo, this.#patience.stallTimeoutMs);
   }
 
   /** Sends a frame, and checks its result. */

@@ -19,8 +19,8 @@ import {
   UnixSocket,
   type Watch,
 } from "../../../ffi/mod.ts";
-import { type DeviceHost, SpecError } from "../../device/role.ts";
-import { runtimeFolder } from "../../device/runtime_folder.ts";
+import type { DeviceHost } from "../../device/role.ts";
+import { meetingPlace } from "../../device/runtime_folder.ts";
 import type { Bus, BusEvents, BusSpec, Sending } from "./bus.ts";
 import { type CanFrame, decodeFrame, encodeFrame, MAX_FRAME_SIZE, RX } from "./wire.ts";
 
@@ -30,9 +30,6 @@ export const PATIENCE_NS = 1e9;
 const MOST_PEERS = 64;
 /** Bytes read from a connection in one turn; epoll reports the rest again. */
 const PIECE_BYTES = 256 * MAX_FRAME_SIZE;
-
-/** A bus's name: a file name, of at most so many characters that its sockets' paths are no longer than they may be. */
-const NAME = /^[A-Za-z0-9][\w.-]{0,31}$/;
 
 /** What a shared bus needs of its device. */
 export type BusHost = Pick<DeviceHost, "now" | "watch">;
@@ -285,10 +282,7 @@ function filesOf(folder: string): { name: string; isSocket: boolean }[] {
 
 /** The folder of a bus. @throws {SpecError} for a name that is none */
 export function busFolder(name: string): string {
-  if (NAME.test(name)) return `${runtimeFolder()}/viola/can/${name}`;
-  throw new SpecError(
-    `Cannot use bus "${name}": expected a letter or digit, then up to 31 letters, digits, "_", "." or "-"`,
-  );
+  return meetingPlace("bus", "can", name);
 }
 
 /** The bus of a name. @throws {SpecError} for a name that is none */

@@ -9,6 +9,7 @@ import { GuestError } from "../../guest/error.ts";
 import type { DriverContract, DriverRole, Patience } from "../../guest/role.ts";
 import { type MmioDevice, REGISTER, type VirtQueue } from "../../guest/transport.ts";
 import { PAGE_SIZE } from "../../guest/pages.ts";
+import { waitFor } from "../../guest/wait_for.ts";
 import { bit, hasFeature } from "../../virtio/features.ts";
 import { console } from "./class.ts";
 import {
@@ -323,12 +324,7 @@ class ConsoleDriver {
 
   /** Waits until something is so, or the owner wants the call to end. */
   #await(what: string, isSo: () => boolean): void {
-    const { stallTimeoutMs } = this.#patience;
-    if (this.#device.wait(() => isSo() || this.#device.isToEnd(), stallTimeoutMs)) return;
-    throw new GuestError(
-      "ETIMEDOUT",
-      `wait for ${what} by ${this.#device.name}: not within ${stallTimeoutMs} ms`,
-    );
+    waitFor(this.#device, what, isSo, this.#patience.stallTimeoutMs);
   }
 
   /** Has the first port that can take output take some. */

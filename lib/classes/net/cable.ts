@@ -16,8 +16,7 @@ import {
   UnixSocket,
   type Watch,
 } from "../../../ffi/mod.ts";
-import { SpecError } from "../../device/role.ts";
-import { runtimeFolder } from "../../device/runtime_folder.ts";
+import { meetingPlace } from "../../device/runtime_folder.ts";
 import type { Link, LinkHost, LinkSpec, Sending } from "./link.ts";
 import { ETHERNET_HEADER_SIZE, mostFrameBytes, MTU_RANGE } from "./wire.ts";
 
@@ -27,9 +26,6 @@ const LENGTH_BYTES = 4;
 const MOST_FRAME = mostFrameBytes(MTU_RANGE[1]);
 /** Bytes read from the socket at once. */
 const PIECE_BYTES = 4 * (LENGTH_BYTES + MOST_FRAME);
-
-/** A cable's name: a file name, so short that the socket's path is no longer than it may be. */
-const NAME = /^[A-Za-z0-9][\w.-]{0,31}$/;
 
 /** One end's connection to the other. @throws {OsError} from its methods when the other end is gone */
 class Connection implements Disposable {
@@ -215,10 +211,7 @@ export class Cable implements Link {
 
 /** The socket of a cable. @throws {SpecError} for a name that is none */
 export function cablePath(name: string): string {
-  if (NAME.test(name)) return `${runtimeFolder()}/viola/net/${name}`;
-  throw new SpecError(
-    `Cannot use cable "${name}": expected a letter or digit, then up to 31 letters, digits, "_", "." or "-"`,
-  );
+  return meetingPlace("cable", "net", name);
 }
 
 /** The cable of a name. @throws {SpecError} for a name that is none */

@@ -9,6 +9,7 @@ import { monotonicNs } from "../../../ffi/mod.ts";
 import { GuestError } from "../../guest/error.ts";
 import type { DriverContract, DriverRole, Patience } from "../../guest/role.ts";
 import type { MmioDevice, VirtQueue } from "../../guest/transport.ts";
+import { waitFor } from "../../guest/wait_for.ts";
 import { bit, hasFeature, VIRTIO_F_VERSION_1 } from "../../virtio/features.ts";
 import { net } from "./class.ts";
 import {
@@ -234,12 +235,7 @@ class NetDriver {
 
   /** Waits until a condition is true, or the owner ends the call. */
   #await(what: string, isSo: () => boolean): void {
-    const { stallTimeoutMs } = this.#patience;
-    if (this.#device.wait(() => isSo() || this.#device.isToEnd(), stallTimeoutMs)) return;
-    throw new GuestError(
-      "ETIMEDOUT",
-      `wait for ${what} by ${this.#device.name}: not within ${stallTimeoutMs} ms`,
-    );
+    waitFor(this.#device, what, isSo, this.#patience.stallTimeoutMs);
   }
 }
 

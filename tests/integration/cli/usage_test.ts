@@ -2,7 +2,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import metadata from "../../../deno.json" with { type: "json" };
 import { DROP_IN_USAGE } from "../../../cli/dropin.ts";
-import { oneOf } from "../../../cli/options.ts";
+import { oneOf } from "../../../lib/scene/words.ts";
 import { DEVICE_CLASSES } from "../../../lib/classes/mod.ts";
 import { Process, run, TempFolder } from "../../support/process.ts";
 import { bytes, u16 } from "../../wav/files.ts";
