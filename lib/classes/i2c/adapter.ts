@@ -29,6 +29,9 @@ const {
 /** What is used of an adapter: tests have one of their own. */
 export type Adapter = Pick<I2cAdapter, "path" | "functions" | "transfer" | "smbus" | "close">;
 
+/** Of the addresses that are allowed, those after this one are of 10 bits. */
+const LAST_OF_7_BITS = 0x7f;
+
 /** Errors that a chip or the wires cause, which the driver learns by the status: EIO, ENXIO, EAGAIN, EBUSY, EOPNOTSUPP, ETIMEDOUT, EREMOTEIO. */
 const OF_THE_BUS: ReadonlySet<number> = new Set([5, 6, 11, 16, 95, 110, 121]);
 
@@ -87,7 +90,7 @@ export function smbusStep([first, second]: readonly Message[]): SmbusStep | null
 export class AdapterBus implements Bus {
   /**
    * @param adapter It is closed with the bus
-   * @param allowed Addresses that the driver may use; empty for all
+   * @param allowed Addresses that the driver may use, above 0x7f those of 10 bits; empty for all
    */
   constructor(readonly adapter: Adapter, readonly allowed: ReadonlySet<number>) {}
 
@@ -102,7 +105,8 @@ export class AdapterBus implements Bus {
 
   #mayUse({ address, isTenBit }: Message): boolean {
     if (isTenBit && (this.adapter.functions & I2C_FUNC_10BIT_ADDR) === 0) return false;
-    return this.allowed.size === 0 || this.allowed.has(address);
+    if (this.allowed.size === 0) return true;
+    return isTenBit === address > LAST_OF_7_BITS && this.allowed.has(address);
   }
 
   #bySmbus(messages: readonly Message[]): number {
@@ -142,7 +146,7 @@ export function openAdapter(path: string): I2cAdapter {
   }
 }
 
-/** Addresses as they are written on a command line, hexadecimal or not. @throws {SpecError} */
+/** Addresses as they are written on a command line, hexadecimal or not; those above 0x7f are of 10 bits. @throws {SpecError} */
 export function addressesOf(texts: readonly string[]): ReadonlySet<number> {
   return new Set(texts.map((text) => {
     const address = /^(0x[0-9a-fA-F]+|\d+)$/.test(text) ? Number(text) : -1;

@@ -95,6 +95,29 @@ const RTC_REGISTERS = 64;
 const CONTROL = 7;
 /** Of the register of seconds: the clock is halted. */
 const CLOCK_HALT = 0x80;
+/** Of the register of hours: they count from 1 to 12, and are in the afternoon. */
+const TWELVE_HOURS = 0x40;
+const PM = 0x20;
+
+function toBcd(value: number): number {
+  return Math.floor(value / 10) << 4 | value % 10;
+}
+
+/** @param mask The bits that are the number's */
+function fromBcd(bcd: number, mask: number): number {
+  return (bcd & mask & 0x0f) + 10 * (bcd >> 4 & mask >> 4);
+}
+
+/** The register of hours of a DS1307. @param hours 0 to 23 */
+function encodeHours(hours: number, isTwelve: boolean): number {
+  if (!isTwelve) return toBcd(hours);
+  return TWELVE_HOURS | (hours < 12 ? 0 : PM) | toBcd(hours % 12 || 12);
+}
+
+function decodeHours(register: number): number {
+  if ((register & TWELVE_HOURS) === 0) return fromBcd(register, 0x3f);
+  return fromBcd(register, 0x1f) % 12 + ((register & PM) === 0 ? 0 : 12);
+}
 
 /** A clock, as DS1307: what it tells is the host's time in UTC, from which it differs as it was set. */
 export class Rtc implements Chip {
@@ -105,6 +128,8 @@ export class Rtc implements Chip {
   #ahead = 0;
   /** When it was halted, in its own milliseconds; null while it goes. */
   #halted: number | null = null;
+  /** Its hours are those of a clock of 12 hours. */
+  #isTwelve = false;
 
   /** @param now The host's time in milliseconds since 1970 */
   constructor(readonly now: () => number = Date.now) {}
@@ -130,16 +155,15 @@ export class Rtc implements Chip {
 
   #set(time: Uint8Array): void {
     const [seconds, minutes, hours, , date, month, year] = time as unknown as number[];
-    const value = (bcd: number, mask: number): number =>
-      (bcd & mask & 0x0f) + 10 * (bcd >> 4 & mask >> 4);
     const ms = Date.UTC(
-      2000 + value(year!, 0xff),
-      value(month!, 0x1f) - 1,
-      value(date!, 0x3f),
-      value(hours!, 0x3f),
-      value(minutes!, 0x7f),
-      value(seconds!, 0x7f),
+      2000 + fromBcd(year!, 0xff),
+      fromBcd(month!, 0x1f) - 1,
+      fromBcd(date!, 0x3f),
+      decodeHours(hours!),
+      fromBcd(minutes!, 0x7f),
+      fromBcd(seconds!, 0x7f),
     );
+    this.#isTwelve = (hours! & TWELVE_HOURS) !== 0;
     this.#ahead = ms - this.now();
     this.#halted = (seconds! & CLOCK_HALT) === 0 ? null : ms;
   }
@@ -148,15 +172,14 @@ export class Rtc implements Chip {
   #registers(): Uint8Array<ArrayBuffer> {
     const bytes = this.#memory.slice();
     const time = new Date(this.#time);
-    const bcd = (value: number): number => Math.floor(value / 10) << 4 | value % 10;
     bytes.set([
-      bcd(time.getUTCSeconds()) | (this.#halted === null ? 0 : CLOCK_HALT),
-      bcd(time.getUTCMinutes()),
-      bcd(time.getUTCHours()),
+      toBcd(time.getUTCSeconds()) | (this.#halted === null ? 0 : CLOCK_HALT),
+      toBcd(time.getUTCMinutes()),
+      encodeHours(time.getUTCHours(), this.#isTwelve),
       time.getUTCDay() + 1,
-      bcd(time.getUTCDate()),
-      bcd(time.getUTCMonth() + 1),
-      bcd(time.getUTCFullYear() % 100),
+      toBcd(time.getUTCDate()),
+      toBcd(time.getUTCMonth() + 1),
+      toBcd(time.getUTCFullYear() % 100),
     ]);
     return bytes;
   }

@@ -74,6 +74,15 @@ Deno.test("i2c: only addresses that are allowed are used", () => {
   assertEquals(adapter.log, ["80 false"]);
 });
 
+Deno.test("i2c: an address of 7 bits that is allowed does not allow that of 10 bits, nor the reverse", () => {
+  const [bus, adapter] = busOf(I2C_FUNC_I2C | I2C_FUNC_10BIT_ADDR, [0x50, 0x150]);
+  const tenBit = (address: number) => ({ ...write(address), isTenBit: true });
+  assertEquals(bus.transfer([tenBit(0x50)]), 0);
+  assertEquals(bus.transfer([write(0x150)]), 0);
+  assertEquals(bus.transfer([tenBit(0x150), write(0x50), tenBit(0x50)]), 2);
+  assertEquals(adapter.log, ["336 false; 80 false"]);
+});
+
 Deno.test("i2c: addresses of 10 bits are for adapters that have them", () => {
   const message = { ...write(0x150), isTenBit: true };
   for (const [functions, done] of [[I2C_FUNC_I2C, 0], [I2C_FUNC_I2C | I2C_FUNC_10BIT_ADDR, 1]]) {

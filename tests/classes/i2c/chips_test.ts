@@ -61,6 +61,29 @@ Deno.test("i2c: a clock tells the host's time in BCD, until it is set", () => {
   assertEquals(read(rtc, [0], 7), [0x10, 0x16, 0x08, 5, 0x31, 0x12, 0x99]);
 });
 
+Deno.test("i2c: a clock that is set in the mode of 12 hours tells them so", () => {
+  let now = 0;
+  const rtc = new Rtc(() => now);
+  const HOUR = 3_600_000;
+  const rows: [set: number, after: number, hours: number][] = [
+    [0x52, 0x52, 0], // 12 at night
+    [0x41, 0x41, 1],
+    [0x51, 0x51, 11],
+    [0x72, 0x72, 12], // noon
+    [0x61, 0x61, 13],
+    [0x71, 0x71, 23],
+  ];
+  for (const [set, after, hours] of rows) {
+    rtc.write(Uint8Array.of(0, 0, 0, set, 1, 0x01, 0x06, 0x26));
+    assertEquals(read(rtc, [2], 1), [after]);
+    now += (24 - hours) * HOUR; // to midnight, in the same mode
+    assertEquals(read(rtc, [2], 3), [0x52, 3, 0x02]);
+  }
+  rtc.write(Uint8Array.of(2, 0x15)); // the mode of 24 hours again
+  now += HOUR;
+  assertEquals(read(rtc, [2], 1), [0x16]);
+});
+
 Deno.test("i2c: a clock that is halted stands, and goes on from there", () => {
   let now = Date.UTC(2026, 0, 1);
   const rtc = new Rtc(() => now);
