@@ -5,7 +5,7 @@
  * @module
  */
 import type { NodeUse, RamRange } from "../lib/loopback/mod.ts";
-import type { Scene, SceneDevice } from "../lib/scene/mod.ts";
+import { type Scene, type SceneDevice, SOFT } from "../lib/scene/mod.ts";
 import { counted } from "./report.ts";
 
 /** What a check found. */
@@ -84,6 +84,7 @@ function nodes(system: System, scene: Scene | null): Finding[] {
 
 function node(system: System, loopback: string): Finding {
   const what = loopback;
+  if (loopback === SOFT) return ok(what, "a software driver, which viola demo starts");
   try {
     if (!isAgl(loopback)) {
       system.checkSoft(loopback.slice("soft:".length));

@@ -8,7 +8,7 @@ import type { Command } from "commander";
 import type { Bridge, BridgeEvent } from "../lib/bridge/mod.ts";
 import { folderOf, makePrivate, sceneControlPath } from "../lib/bridge/store/path.ts";
 import type { DeviceEvent, DeviceRole } from "../lib/device/mod.ts";
-import { loadSceneClasses, type Scene, type SceneDevice } from "../lib/scene/mod.ts";
+import { loadSceneClasses, type Scene, type SceneDevice, SOFT } from "../lib/scene/mod.ts";
 import { statusHandler } from "../lib/scene/control.ts";
 import { RunningScene, type SceneEvent } from "../lib/scene/run.ts";
 import { type DeviceStatus, SceneStatus } from "../lib/scene/status.ts";
@@ -86,13 +86,24 @@ export function addUp(program: Command): void {
 
 async function runUp(path: string, options: UpOptions): Promise<void> {
   const report = new Report(options.json === true);
-  const scene = await readSceneFile(path, await loadSceneClasses());
+  const scene = await readDevices(path);
   if (options.check) {
     for (const device of scene.devices) await checkOwn(device);
     const text = `${path} is valid: ${counted(scene.devices.length, "device")}`;
     return report.result({ event: "valid", devices: scene.devices.length }, [text]);
   }
   await up(path, scene, options, report);
+}
+
+/** Reads a scene of devices whose drivers are there. @throws {Failure} also for a driver that only a demo starts */
+async function readDevices(path: string): Promise<Scene> {
+  const scene = await readSceneFile(path, await loadSceneClasses());
+  const soft = scene.devices.find(({ attachment: { loopback } }) => loopback === SOFT);
+  if (soft === undefined) return scene;
+  throw new Failure(
+    USAGE,
+    `Cannot run ${soft.name}: its loopback is "${SOFT}", a software driver; viola demo ${path} starts that`,
+  );
 }
 
 /** @throws {Failure} when a device of viola's own cannot be made as the file says */
@@ -190,7 +201,7 @@ async function reload(
 ): Promise<void> {
   try {
     await systemd.reloading();
-    await running.change(await readSceneFile(path, await loadSceneClasses()));
+    await running.change(await readDevices(path));
     report.fact({ event: "reloaded", text: path }, `${path} was read again`);
   } catch (error) {
     const text = messageOf(error);

@@ -7,10 +7,20 @@
 import type { BridgeDeviceOptions, LaneOptions } from "../bridge/mod.ts";
 import type { CliValues } from "../device/cli_role.ts";
 import { loadSceneClasses, type SceneClass } from "./classes.ts";
+import {
+  contradictionsIn,
+  type Cue,
+  type CueDevice,
+  cueOf,
+  type Expectation,
+  expectationOf,
+  type Section,
+} from "./cues.ts";
 import { type Problem, problemsIn } from "./problems.ts";
 import { keyOf, sceneSchema, type Schema } from "./schema.ts";
 import { readToml, SyntaxProblem, type TomlFile } from "./toml.ts";
 
+export type { Action, Cue, Expectation } from "./cues.ts";
 export { loadSceneClasses, type Problem, type SceneClass, sceneSchema, type Schema };
 
 /** Who serves a device. */
@@ -34,7 +44,14 @@ export interface SceneDevice {
 export interface Scene {
   readonly devices: readonly SceneDevice[];
   readonly lanes: readonly LaneOptions[];
+  /** What happens in a demo, in the order of the file. */
+  readonly cues: readonly Cue[];
+  /** What shall hold after it. */
+  readonly expectations: readonly Expectation[];
 }
+
+/** `loopback` of a device whose driver is one of `viola demo`. */
+export const SOFT = "soft";
 
 /** A file with mistakes. */
 export class SceneError extends Error {
@@ -65,6 +82,8 @@ interface DeviceTable {
 interface SceneTable {
   readonly device: readonly DeviceTable[];
   readonly lane?: Readonly<Record<string, Omit<LaneOptions, "name">>>;
+  readonly cue?: readonly Section[];
+  readonly expect?: readonly Section[];
 }
 
 /** Reads a scene. @throws {SceneError} with every mistake that was found */
@@ -74,17 +93,43 @@ export function readScene(text: string, classes: readonly SceneClass[]): Scene {
   if (problems.length > 0) throw new SceneError(problems);
   const table = file.table as unknown as SceneTable;
   const names = namesOf(table.device);
+  const [cues, expectations] = [
+    (table.cue ?? []).map(cueOf),
+    (table.expect ?? []).map(expectationOf),
+  ];
   const contradictions = [
     ...repeated(file, "name", names),
-    ...repeated(file, "loopback", table.device.map(({ loopback }) => loopback)),
+    ...repeated(file, "loopback", table.device.map(nodeOf)),
     ...repeated(file, "socket", table.device.map(({ socket }) => socket)),
     ...unusedLanes(file, table),
+    ...contradictionsIn(file, cues, expectations, cueDevices(table, names)),
   ];
-  if (contradictions.length > 0) throw new SceneError(contradictions);
+  if (contradictions.length > 0) throw new SceneError(byLine(contradictions));
   return {
     devices: table.device.map((device, i) => deviceOf(device, names[i]!, classes)),
     lanes: Object.entries(table.lane ?? {}).map(([name, lane]) => ({ name, ...lane })),
+    cues,
+    expectations,
   };
+}
+
+function byLine(problems: readonly Problem[]): Problem[] {
+  return problems.toSorted((a, b) => a.line - b.line);
+}
+
+/** The node that only one device can be at; each soft driver makes its own. */
+function nodeOf({ loopback }: DeviceTable): string | undefined {
+  return loopback === SOFT ? undefined : loopback;
+}
+
+function cueDevices({ device }: SceneTable, names: readonly string[]): CueDevice[] {
+  return device.map(({ class: className, loopback, socket, command }, i) => ({
+    name: names[i]!,
+    className,
+    isSoft: loopback === SOFT,
+    isOwn: socket === undefined,
+    isStarted: socket === undefined || command !== undefined,
+  }));
 }
 
 function parse(text: string): TomlFile {

@@ -102,24 +102,32 @@ function dependent(
 function wrongValue(path: Path, file: TomlFile, schema: Schema): string {
   const value = valueAt(file, path);
   const text = typeof value === "string" ? value : undefined;
-  const hint = text === undefined ? "" : suggestion(text, (schema.enum ?? []).map(String));
+  const hint = text === undefined ? "" : suggestion(text, knownValues(schema));
   return `Cannot use ${placeOf(path)} = ${shown(value)}${hint}: expected ${expected(schema)}`;
+}
+
+/** Values that a misspelt one may have been meant to be. */
+function knownValues({ enum: values, examples }: Schema): string[] {
+  return (values ?? examples ?? []).map(String);
 }
 
 /** What a schema allows, in words. */
 function expected(schema: Schema): string {
-  const { enum: values, type, minimum, maximum, minLength, anyOf, $comment } = schema;
+  const { enum: values, type, minimum, maximum, minLength, maxLength, anyOf, $comment } = schema;
   if (values !== undefined) return oneOf(values.map(String));
   if (anyOf !== undefined) return `${expected(anyOf[0]!)}, or an array of such`;
   if ($comment !== undefined) return $comment;
   if (type === "integer") return `a whole number from ${minimum} to ${maximum}`;
+  if (type === "number") return `a number from ${minimum} to ${maximum}`;
   if (type === "array") return `an array of ${schema.minItems ?? 0} or more`;
   if (type === "object") return "a section";
   if (type === "boolean") return "true or false";
+  if (maxLength !== undefined) return `a text of ${minLength ?? 0} to ${maxLength} characters`;
   return (minLength ?? 0) > 0 ? "a text that is not empty" : "a text";
 }
 
-function suggestion(word: string, known: readonly string[]): string {
+/** " (did you mean …?)", or nothing. */
+export function suggestion(word: string, known: readonly string[]): string {
   if (known.length === 0) return "";
   const nearest = closestString(word, known);
   return levenshteinDistance(word, nearest) > MOST_TYPOS ? "" : ` (did you mean ${nearest}?)`;

@@ -7,15 +7,18 @@
  */
 import type { CliOption } from "../device/cli_role.ts";
 import type { SceneClass } from "./classes.ts";
+import { CUES, EXPECTATIONS } from "./cue_schema.ts";
 
 /** The part of JSON Schema that is used here. */
 export interface Schema {
   readonly $schema?: string;
   readonly title?: string;
   readonly description?: string;
+  /** Values that it allows, among others: a misspelt one is recognized. */
+  readonly examples?: readonly string[];
   /** Of a pattern: what it allows, in words. */
   readonly $comment?: string;
-  readonly type?: "object" | "array" | "string" | "integer" | "boolean";
+  readonly type?: "object" | "array" | "string" | "number" | "integer" | "boolean";
   readonly properties?: Readonly<Record<string, Schema | true>>;
   readonly additionalProperties?: Schema | false;
   readonly propertyNames?: Schema;
@@ -29,6 +32,8 @@ export interface Schema {
   readonly minimum?: number;
   readonly maximum?: number;
   readonly minLength?: number;
+  readonly maxLength?: number;
+  readonly minProperties?: number;
   readonly pattern?: string;
   readonly allOf?: readonly Schema[];
   readonly anyOf?: readonly Schema[];
@@ -42,7 +47,8 @@ const MOST_DEVICES = 64;
 /** Highest CPU number of a lane. */
 const LAST_CPU = 52;
 
-const NAME: Schema = {
+/** A name in a file. */
+export const NAME: Schema = {
   type: "string",
   pattern: "^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$",
   $comment: "letters, digits, _ . and -, at most 64 of them, with a letter or digit first",
@@ -54,9 +60,9 @@ const COMMON: Readonly<Record<string, Schema>> = {
   name: { ...NAME, description: "the device's name in reports" },
   loopback: {
     type: "string",
-    pattern: "^(/dev/loopback(-[0-9]{1,4})?|soft:.+)$",
-    $comment: "/dev/loopback-N, /dev/loopback or soft:PATH",
-    description: "where its driver is",
+    pattern: "^(/dev/loopback(-[0-9]{1,4})?|soft(:.+)?)$",
+    $comment: "/dev/loopback-N, /dev/loopback, soft:PATH, or soft for a driver of viola demo",
+    description: "where its driver is; soft: a software driver, which viola demo starts",
   },
   socket: {
     type: "string",
@@ -147,7 +153,8 @@ export function sceneSchema(classes: readonly SceneClass[]): Schema {
   return {
     $schema: "https://json-schema.org/draft/2020-12/schema",
     title: "A scene of viola",
-    description: "The devices of a car, and who serves them (viola up FILE).",
+    description:
+      "The devices of a car, and who serves them (viola up FILE); of a demo also what happens to them when (viola demo FILE).",
     type: "object",
     required: ["device"],
     properties: {
@@ -170,6 +177,8 @@ export function sceneSchema(classes: readonly SceneClass[]): Schema {
         propertyNames: NAME,
         additionalProperties: LANE,
       },
+      cue: CUES,
+      expect: EXPECTATIONS,
     },
     additionalProperties: false,
   };

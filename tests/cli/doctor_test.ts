@@ -100,6 +100,13 @@ Deno.test("on a board with everything nothing is missing, and each part is named
   assertMatch(findings[5]!.text, /PREEMPT_RT/);
 });
 
+Deno.test("a software driver of a demo needs nothing", async () => {
+  const text = '[[device]]\nclass = "sound"\nloopback = "soft"\n';
+  const findings = await found(new Board(), text);
+  assertEquals(trouble(findings), []);
+  assertMatch(findings[0]!.text, /viola demo starts/);
+});
+
 const TABLE: [what: string, change: (board: Board) => void, expected: [string, string][]][] = [
   ["a closed node", (board) => board.use = { kind: "spent" }, [
     ["/dev/loopback-237", "missing"],

@@ -36,7 +36,7 @@ const TABLE: [what: string, file: string, line: number, message: RegExp][] = [
     "a section of another program",
     `${DEVICE}[server]\nkind = "pipewire"\n`,
     4,
-    /"server".*expected device or lane/,
+    /"server".*expected device, lane, cue or expect/,
   ],
   [
     "a device of no class",
@@ -66,7 +66,12 @@ const TABLE: [what: string, file: string, line: number, message: RegExp][] = [
     /expected \/dev\/loopback-N/,
   ],
   ["a driver with a long number", DEVICE.replace("237", "23777"), 3, /expected \/dev\/loopback-N/],
-  ["a soft node without a path", DEVICE.replace("/dev/loopback-237", "soft:"), 3, /or soft:PATH/],
+  [
+    "a soft node without a path",
+    DEVICE.replace("/dev/loopback-237", "soft:"),
+    3,
+    / soft:PATH, or soft/,
+  ],
   [
     "a misspelt option",
     `${DEVICE}sinc = "null"\n`,

@@ -219,6 +219,11 @@ Deno.test("viola up --check tells what is wrong, and where", async () => {
       1,
       /Cannot play to "mp3:x", expected wav:FILE.* \(device sound\)/,
     ],
+    [
+      `${device.replace("soft:/x", "soft")}`,
+      1,
+      /Cannot run sound: its loopback is "soft".*viola demo .*car\.toml starts that/,
+    ],
     [`${device}source = "wav:${folder.file("none.wav")}"\n`, 2, /none\.wav: no such file/],
   ];
   for (const [text, status, message] of table) {
@@ -239,5 +244,5 @@ Deno.test("viola schema prints the format as JSON Schema", async () => {
   assertEquals((await process.end()).code, 0, process.report());
   const { $schema, properties } = JSON.parse(process.stdout);
   assertEquals($schema, "https://json-schema.org/draft/2020-12/schema");
-  assertEquals(Object.keys(properties), ["device", "lane"]);
+  assertEquals(Object.keys(properties), ["device", "lane", "cue", "expect"]);
 });
