@@ -24,7 +24,7 @@ opened. The exit status is 0 when nothing is missing, else 2.`;
 export function addDoctor(program: Command): void {
   program.command("doctor")
     .description("Tell what is there for viola, and what is missing.")
-    .argument("[file]", "the scene that shall run")
+    .argument("[file]", "the scene that shall run; or a folder, as for viola up")
     .option("--json", "report as one JSON object")
     .addHelpText("after", HELP)
     .action(runDoctor);

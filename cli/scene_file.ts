@@ -4,12 +4,14 @@
  *
  * @module
  */
-import { readScene, type Scene, type SceneClass, SceneError } from "../lib/scene/mod.ts";
+import { readScenes, type Scene, type SceneClass, SceneError } from "../lib/scene/mod.ts";
 import { Failure, step, UNREACHABLE, USAGE } from "./exit.ts";
 import { counted } from "./report.ts";
 
 /** The most bytes of a file: of each device it can hold a thousand and more. */
 const MOST_BYTES = 2 ** 17;
+/** The most files of a scene. */
+const MOST_FILES = 64;
 
 /** @throws {Error} for what is no file, or too large: reading a FIFO would wait */
 async function readText(path: string): Promise<string> {
@@ -22,14 +24,38 @@ async function readText(path: string): Promise<string> {
   );
 }
 
-/** Reads and checks a file. @throws {Failure} with status 1 for a mistake, 2 when it cannot be read */
+/** The files that a path means: itself, or what is in a folder under names that end in .toml, in their order. */
+async function filesOf(path: string): Promise<string[]> {
+  if (!(await Deno.stat(path)).isDirectory) return [path];
+  const entries = await Array.fromAsync(Deno.readDir(path));
+  const names = entries.map(({ name }) => name).filter((name) => /^[^.].*\.toml$/.test(name));
+  const folder = path.replace(/\/*$/, "/");
+  if (names.length === 0) throw new Failure(USAGE, `Cannot use ${path}: no *.toml file is in it`);
+  if (names.length <= MOST_FILES) return names.sort().map((name) => folder + name);
+  throw new Failure(
+    USAGE,
+    `Cannot use ${path}: it has ${names.length} *.toml files, expected at most ${MOST_FILES}`,
+  );
+}
+
+/**
+ * Reads and checks a scene.
+ *
+ * @param path A file, or a folder of them
+ * @throws {Failure} with status 1 for a mistake, 2 when it cannot be read
+ */
 export async function readSceneFile(path: string, classes: readonly SceneClass[]): Promise<Scene> {
-  const text = await step(UNREACHABLE, `read ${path}`, () => readText(path));
+  const paths = await step(UNREACHABLE, `read ${path}`, () => filesOf(path));
+  const read = async (path: string) => ({
+    path,
+    text: await step(UNREACHABLE, `read ${path}`, () => readText(path)),
+  });
+  const files = await Promise.all(paths.map(read));
   try {
-    return readScene(text, classes);
+    return readScenes(files, classes);
   } catch (error) {
     if (!(error instanceof SceneError)) throw error;
-    const lines = error.problems.map(({ line, text }) => `${path}:${line}: ${text}`);
+    const lines = error.problems.map(({ path, line, text }) => `${path}:${line}: ${text}`);
     throw new Failure(USAGE, `Cannot use ${path}: ${counted(lines.length, "mistake")}`, lines);
   }
 }

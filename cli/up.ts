@@ -72,7 +72,7 @@ As a systemd service: Type=notify, WatchdogSec= as you like, FileDescriptorStore
 export function addUp(program: Command): void {
   program.command("up")
     .description("Run the devices of a scene file, until a signal.")
-    .argument("<file>", "the scene, in TOML")
+    .argument("<file>", "the scene, in TOML; or a folder: the scene is all its *.toml")
     .option("--check", "only check the file")
     .option(
       "--control <path>",

@@ -16,12 +16,20 @@ import {
   expectationOf,
   type Section,
 } from "./cues.ts";
+import { JoinedFiles, type SceneFile, tomlOf } from "./files.ts";
 import { type Problem, problemsIn } from "./problems.ts";
 import { keyOf, sceneSchema, type Schema } from "./schema.ts";
-import { readToml, SyntaxProblem, type TomlFile } from "./toml.ts";
+import type { TomlFile } from "./toml.ts";
 
 export type { Action, Cue, Expectation } from "./cues.ts";
-export { loadSceneClasses, type Problem, type SceneClass, sceneSchema, type Schema };
+export {
+  loadSceneClasses,
+  type Problem,
+  type SceneClass,
+  type SceneFile,
+  sceneSchema,
+  type Schema,
+};
 
 /** Who serves a device. */
 export type Server =
@@ -88,7 +96,26 @@ interface SceneTable {
 
 /** Reads a scene. @throws {SceneError} with every mistake that was found */
 export function readScene(text: string, classes: readonly SceneClass[]): Scene {
-  const file = parse(text);
+  return sceneIn(parse(text), classes);
+}
+
+/**
+ * Reads a scene that lies in several files, as if they were one.
+ *
+ * @throws {SceneError} with every mistake that was found, and the file that it is in
+ */
+export function readScenes(files: readonly SceneFile[], classes: readonly SceneClass[]): Scene {
+  const joined = new JoinedFiles(files);
+  try {
+    if (joined.problems.length > 0) throw new SceneError(joined.problems);
+    return sceneIn(joined, classes);
+  } catch (error) {
+    if (!(error instanceof SceneError)) throw error;
+    throw new SceneError(error.problems.map((one) => ({ ...one, ...joined.placeOf(one.line) })));
+  }
+}
+
+function sceneIn(file: TomlFile, classes: readonly SceneClass[]): Scene {
   const problems = problemsIn(file, sceneSchema(classes));
   if (problems.length > 0) throw new SceneError(problems);
   const table = file.table as unknown as SceneTable;
@@ -133,13 +160,9 @@ function cueDevices({ device }: SceneTable, names: readonly string[]): CueDevice
 }
 
 function parse(text: string): TomlFile {
-  try {
-    return readToml(text);
-  } catch (error) {
-    if (!(error instanceof SyntaxProblem)) throw error;
-    const { line, message } = error;
-    throw new SceneError([{ line, text: `Cannot read it as TOML: ${message}` }]);
-  }
+  const file = tomlOf(text);
+  if ("table" in file) return file;
+  throw new SceneError([file]);
 }
 
 /** Given names; else the class, with a number when there are several of it without a name. */

@@ -13,6 +13,8 @@ import { oneOf } from "./words.ts";
 
 /** A mistake in a file. */
 export interface Problem {
+  /** The file's path; absent where there is one file only. */
+  readonly path?: string;
   /** From 1. */
   readonly line: number;
   /** A sentence: "Cannot use …: …, expected …". */

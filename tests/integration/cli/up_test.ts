@@ -235,6 +235,13 @@ Deno.test("viola up --check tells what is wrong, and where", async () => {
   await using process = viola(["up", file, "--check"]);
   assertEquals((await process.end()).code, 0, process.report());
   assertEquals(process.stdout, `${file} is valid: 1 device\n`);
+  Deno.writeTextFileSync(folder.file("more.toml"), device);
+  await using both = viola(["up", folder.path, "--check"]);
+  await assertFails(
+    both,
+    1,
+    /more\.toml:3: Cannot use loopback "soft:\/x" twice/,
+  );
   await using missing = viola(["up", folder.file("none.toml")]);
   await assertFails(missing, 2, /Cannot read .*none\.toml: .*ENOENT/);
 });
