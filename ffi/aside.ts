@@ -10,6 +10,8 @@
  * waits for its controller to be started or stopped. A device in the same kernel that waited for the lock would never
  * answer.
  *
+ * Calls of I2C adapters: they wait for the bus, and for a chip that holds it.
+ *
  * @module
  */
 import { shim } from "./symbols.ts";
@@ -31,9 +33,10 @@ const pending = new Map<string, number>();
 const closing = new Map<string, number>();
 let leave: ((task: Aside) => void) | null = null;
 
-/** What is left to another isolate: a descriptor to close, of a peer; or a CAN socket to bind. */
+/** What is left to another isolate: a descriptor to close, of a peer; a CAN socket to bind; or a call of an I2C adapter. */
 export type Aside =
   | { readonly close: number; readonly peer: string }
+  | { readonly i2c: number; readonly call: I2cCall }
   | { readonly bind: number; readonly binding: CanBinding };
 
 /** How a CAN socket is bound. */
@@ -46,6 +49,24 @@ export interface CanBinding {
   readonly done: number;
 }
 
+/** A call of an I2C adapter. */
+export interface I2cCall {
+  /**
+   * i32 result; from {@linkcode I2C_CALL_MESSAGES} on u16 address, flags and length of each message; from
+   * {@linkcode I2C_CALL_DATA} on their bytes, or the data of a call of SMBus.
+   */
+  readonly memory: SharedArrayBuffer;
+  /** How many messages there are, or a call of SMBus: address, read, command, size. */
+  readonly what: number | readonly [number, number, number, number];
+  /** An eventfd that is signalled when the result is there. */
+  readonly done: number;
+}
+
+/** Offsets in {@linkcode I2cCall.memory}. */
+export const I2C_CALL_MESSAGES = 4;
+/** @see {@linkcode I2C_CALL_MESSAGES} */
+export const I2C_CALL_DATA = 256;
+
 /** Hands what this isolate would do aside to another isolate. */
 export function leaveAside(to: (task: Aside) => void): void {
   leave = to;
@@ -54,6 +75,7 @@ export function leaveAside(to: (task: Aside) => void): void {
 /** Does what another isolate left to this one. */
 export function doAside(task: Aside): void {
   if ("close" in task) closeAside(task.close, task.peer);
+  else if ("i2c" in task) i2cAside(task.i2c, task.call);
   else bindAside(task.bind, task.binding);
 }
 
@@ -69,6 +91,29 @@ export function bindAside(number: number, binding: CanBinding): void {
     shim.viola_write(done, new Uint8Array(BigUint64Array.of(BigInt(1 - result)).buffer), 0, 8);
     shim.viola_close(done);
     closeAside(number, `CAN interface ${to}`);
+  });
+}
+
+/**
+ * Makes a call of an I2C adapter without blocking this thread. Its memory is not to be touched until it is done.
+ *
+ * @param number An open adapter that nobody else owns, and so is `done`: both are closed
+ */
+export function i2cAside(number: number, call: I2cCall): void {
+  if (leave !== null) return leave({ i2c: number, call });
+  const { memory, what, done } = call;
+  // Deno passes the address of a view of a SharedArrayBuffer as well; only its types say ArrayBuffer.
+  const data = new Uint8Array(memory, I2C_CALL_DATA) as unknown as Uint8Array<ArrayBuffer>;
+  const messages = new Uint8Array(memory, I2C_CALL_MESSAGES) as unknown as Uint8Array<ArrayBuffer>;
+  const made = typeof what === "number"
+    ? shim.viola_i2c_transfer(number, messages, what, data)
+    : shim.viola_i2c_smbus(number, ...what, data);
+  void made.then((result) => {
+    // After what was read, and before the signal: who sees the signal sees both.
+    Atomics.store(new Int32Array(memory, 0, 1), 0, result);
+    shim.viola_eventfd_signal(done);
+    shim.viola_close(done);
+    shim.viola_close(number);
   });
 }
 

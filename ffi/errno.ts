@@ -77,6 +77,11 @@ export class OsError extends Error {
   }
 }
 
+/** Whether an error is that of a system call, from whatever copy of this module: an executable has several. */
+export function isOsError(error: unknown): error is OsError {
+  return error instanceof Error && error.name === "OsError";
+}
+
 /** Numbers of the errnos in the table, by name. */
 const NUMBERS: ReadonlyMap<string, number> = new Map(
   Object.entries(ERRNO).map(([number, [name]]) => [name, Number(number)]),

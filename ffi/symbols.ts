@@ -127,6 +127,7 @@ const SYMBOLS = {
   viola_i2c_transfer: {
     parameters: ["i32", "buffer", /* uint16_t messages[3 * count] */ "u32", /* count */ "buffer"],
     result: "i32",
+    nonblocking: true,
   },
   viola_i2c_smbus: {
     parameters: [
@@ -138,6 +139,7 @@ const SYMBOLS = {
       "buffer", /* union i2c_smbus_data * */
     ],
     result: "i32",
+    nonblocking: true,
   },
   viola_tcp_socket: { parameters: ["i32" /* family */], result: "i32" },
   viola_bind: { parameters: ["i32", "buffer", /* address */ "u32" /* length */], result: "i32" },

@@ -6,14 +6,17 @@
  * @module
  */
 import {
+  EPOLLIN,
   I2C_CODES,
   I2cAdapter,
+  isOsError,
   OsError,
   SMBUS_DATA_SIZE,
   type SmbusCall,
+  type Watch,
 } from "../../../ffi/mod.ts";
-import { SpecError } from "../../device/role.ts";
-import type { Bus, Message } from "./bus.ts";
+import { type DeviceHost, SpecError } from "../../device/role.ts";
+import type { Bus, Message, OnTransferred } from "./bus.ts";
 
 const {
   I2C_FUNC_I2C,
@@ -26,8 +29,64 @@ const {
   I2C_SMBUS_WORD_DATA,
 } = I2C_CODES;
 
-/** What is used of an adapter: tests have one of their own. */
-export type Adapter = Pick<I2cAdapter, "path" | "functions" | "transfer" | "smbus" | "close">;
+/** An adapter, which makes one call at a time: `onDone` gets its result, see {@linkcode I2cAdapter.transfer}. */
+export interface Adapter {
+  readonly path: string;
+  /** Of what it can do, the `I2C_FUNC_…`. */
+  readonly functions: number;
+  transfer(messages: readonly Message[], onDone: (result: number) => void): void;
+  smbus(call: SmbusCall, onDone: (result: number) => void): void;
+  /** Closes it; a call that is not done has no result. */
+  close(): void;
+}
+
+/** An adapter of the host, whose calls are made in another thread. */
+export class HostAdapter implements Adapter {
+  readonly #adapter: I2cAdapter;
+  readonly #watch: Watch;
+  #onDone: (result: number) => void = () => {};
+
+  /** @param adapter It is closed with this one @throws {OsError} */
+  constructor(adapter: I2cAdapter, watch: DeviceHost["watch"]) {
+    this.#adapter = adapter;
+    this.#watch = watch(adapter.done.number, EPOLLIN, () => {
+      const result = adapter.takeResult();
+      if (result !== null) this.#onDone(result);
+    });
+  }
+
+  get path(): string {
+    return this.#adapter.path;
+  }
+
+  get functions(): number {
+    return this.#adapter.functions;
+  }
+
+  transfer(messages: readonly Message[], onDone: (result: number) => void): void {
+    this.#begin(() => this.#adapter.transfer(messages), onDone);
+  }
+
+  smbus(call: SmbusCall, onDone: (result: number) => void): void {
+    this.#begin(() => this.#adapter.smbus(call), onDone);
+  }
+
+  /** A call that cannot be begun, for want of descriptors, has failed. */
+  #begin(call: () => void, onDone: (result: number) => void): void {
+    try {
+      call();
+      this.#onDone = onDone;
+    } catch (error) {
+      if (!isOsError(error)) throw error;
+      onDone(-error.errno);
+    }
+  }
+
+  close(): void {
+    this.#watch.close();
+    this.#adapter.close();
+  }
+}
 
 /** Of the addresses that are allowed, those after this one are of 10 bits. */
 const LAST_OF_7_BITS = 0x7f;
@@ -94,13 +153,20 @@ export class AdapterBus implements Bus {
    */
   constructor(readonly adapter: Adapter, readonly allowed: ReadonlySet<number>) {}
 
-  transfer(messages: readonly Message[]): number {
+  get name(): string {
+    return this.adapter.path;
+  }
+
+  transfer(messages: readonly Message[], onTransferred: OnTransferred): void {
     const first = messages.findIndex((message) => !this.#mayUse(message));
     const allowed = first < 0 ? messages : messages.slice(0, first);
-    if (allowed.length === 0) return 0;
-    if ((this.adapter.functions & I2C_FUNC_I2C) === 0) return this.#bySmbus(allowed);
-    const done = this.#checked(this.adapter.transfer(allowed));
-    return done === allowed.length ? done : 0; // which of them failed is not known
+    if (allowed.length === 0) return onTransferred(0);
+    if ((this.adapter.functions & I2C_FUNC_I2C) === 0) {
+      return this.#bySmbus(allowed, 0, onTransferred);
+    }
+    this.adapter.transfer(allowed, (result) => {
+      onTransferred(result === allowed.length ? result : 0, this.#faultOf(result)); // which of them failed is not known
+    });
   }
 
   #mayUse({ address, isTenBit }: Message): boolean {
@@ -109,23 +175,23 @@ export class AdapterBus implements Bus {
     return isTenBit === address > LAST_OF_7_BITS && this.allowed.has(address);
   }
 
-  #bySmbus(messages: readonly Message[]): number {
-    let done = 0;
-    while (done < messages.length) {
-      const step = smbusStep(messages.slice(done));
-      if (step === null || this.#checked(this.adapter.smbus(step.call)) < 0) return done;
-      const { call, read } = step;
+  /** @param done So many are done */
+  #bySmbus(messages: readonly Message[], done: number, onTransferred: OnTransferred): void {
+    const step = done < messages.length ? smbusStep(messages.slice(done)) : null;
+    if (step === null) return onTransferred(done);
+    const { call, read } = step;
+    this.adapter.smbus(call, (result) => {
+      if (result < 0) return onTransferred(done, this.#faultOf(result));
       const start = startOf(call.size);
       read?.set(call.data.subarray(start, start + read.length));
-      done += step.messages;
-    }
-    return done;
+      this.#bySmbus(messages, done + step.messages, onTransferred);
+    });
   }
 
-  /** @throws {OsError} for an error that is not of the bus */
-  #checked(result: number): number {
-    if (result >= 0 || OF_THE_BUS.has(-result)) return result;
-    throw new OsError(`transfer by ${this.adapter.path}`, -result);
+  /** The error of a result that is not of the bus. */
+  #faultOf(result: number): OsError | undefined {
+    if (result >= 0 || OF_THE_BUS.has(-result)) return undefined;
+    return new OsError(`transfer by ${this.adapter.path}`, -result);
   }
 
   [Symbol.dispose](): void {

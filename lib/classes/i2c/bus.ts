@@ -18,14 +18,19 @@ export interface Message extends Address {
   readonly data: Uint8Array<ArrayBuffer>;
 }
 
+/** Told of a transfer how many messages were done; and of what failed, if that is not the chip's or the wires'. */
+export type OnTransferred = (done: number, fault?: Error) => void;
+
 /** The bus. */
 export interface Bus extends Disposable {
+  /** What it is called in errors. */
+  readonly name: string;
   /**
-   * Does a transfer: the messages one after the other, without a stop between them.
+   * Begins a transfer: the messages one after the other, without a stop between them. Not to be called before the last one is
+   * done. Those after the first that failed are not tried. 0 are done also where it is not known which failed.
    *
-   * @param messages At least 1, at most {@linkcode MAX_MESSAGES}
-   * @returns how many were done; those after the first that failed are not tried. 0 also where it is not known which failed
-   * @throws {Error} for a failure that is not the chip's or the wires'
+   * @param messages At least 1, at most {@linkcode MAX_MESSAGES}; what is read is in them when it is done
+   * @param onTransferred Called when it is done, now or later
    */
-  transfer(messages: readonly Message[]): number;
+  transfer(messages: readonly Message[], onTransferred: OnTransferred): void;
 }

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { Bus, Message } from "./bus.ts";
+import type { Bus, Message, OnTransferred } from "./bus.ts";
 
 /** A chip at its address. */
 export interface Chip extends Disposable {
@@ -197,19 +197,31 @@ export class Rtc implements Chip {
 
 /** A bus of simulated chips. */
 export class SimulatedBus implements Bus {
+  readonly name = "the simulated chips";
+
   /** @param chips By their addresses of 7 bits */
   constructor(readonly chips: ReadonlyMap<number, Chip>) {}
 
-  transfer(messages: readonly Message[]): number {
+  transfer(messages: readonly Message[], onTransferred: OnTransferred): void {
     let done = 0;
-    for (const { address, isTenBit, isRead, data } of messages) {
-      const chip = isTenBit ? undefined : this.chips.get(address);
-      if (chip === undefined) break; // nobody acknowledges the address
-      if (isRead) chip.read(data);
-      else chip.write(data);
-      done++;
+    let fault: Error | undefined;
+    try {
+      for (const message of messages) {
+        if (!this.#do(message)) break;
+        done++;
+      }
+    } catch (error) {
+      fault = error as Error;
     }
-    return done;
+    onTransferred(done, fault);
+  }
+
+  /** @returns false when nobody acknowledges the address @throws {Error} when what the chip keeps cannot be written */
+  #do({ address, isTenBit, isRead, data }: Message): boolean {
+    const chip = isTenBit ? undefined : this.chips.get(address);
+    if (isRead) chip?.read(data);
+    else chip?.write(data);
+    return chip !== undefined;
   }
 
   [Symbol.dispose](): void {

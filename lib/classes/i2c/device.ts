@@ -41,6 +41,19 @@ interface Request {
   readonly message: Message | null;
 }
 
+/** How long a transfer may take, in nanoseconds: this, and more for each byte, so that a bus of 10 kHz has the time. */
+const TRANSFER_NS = 10e9;
+const BYTE_NS = 1e6;
+/** How long a queue that is to stop waits for its transfers, in nanoseconds; then its requests have failed. */
+const DRAIN_NS = 20e9;
+
+/** Requests of one group, as far as they came together. */
+interface Group {
+  readonly requests: readonly Request[];
+  /** The last one ends the group. */
+  readonly isEnd: boolean;
+}
+
 /** The adapter. */
 class I2cDevice implements VirtioDevice<I2cDeviceContract> {
   readonly features = bit(F_ZERO_LENGTH_REQUEST);
@@ -49,10 +62,18 @@ class I2cDevice implements VirtioDevice<I2cDeviceContract> {
   readonly #header = new Uint8Array(OUT_HDR_SIZE);
   /** Requests of a group whose end is to come. */
   #group: Request[] = [];
-  /** A request of the present group has failed: the next ones must fail. */
-  #hasFailed = false;
   /** When the group is tried as it is, in nanoseconds. */
   #due = Infinity;
+  /** Groups that wait for the bus: no more than the queue has room for. */
+  #waiting: Group[] = [];
+  /**
+   * The transfer that the bus does, and when it takes too long: Infinity when it does already. Without a group where nobody waits
+   * for it: it takes too long, or its queue was stopped.
+   */
+  #running: { group: Group | null; due: number } | null = null;
+  /** A request of the present group has failed: the next ones must fail. */
+  #hasFailed = false;
+  #drainDue = Infinity;
   #isAccepted = false;
 
   constructor(host: DeviceHost, bus: Bus) {
@@ -72,42 +93,69 @@ class I2cDevice implements VirtioDevice<I2cDeviceContract> {
     const isWhole = length === OUT_HDR_SIZE && this.#isAccepted;
     this.#group.push({ chain, message: isWhole ? messageOf(chain, addr, flags) : null });
     const isEnd = length < OUT_HDR_SIZE || (flags & FLAGS_FAIL_NEXT) === 0;
-    if (isEnd || this.#group.length > MAX_MESSAGES) this.#run(isEnd);
+    if (isEnd || this.#group.length > MAX_MESSAGES) this.#close(isEnd);
     else this.#due = this.#host.now() + GROUP_NS;
+    this.#next();
   }
 
   tick(now: number): void {
-    if (now >= this.#due) this.#run(false);
+    if (now >= this.#due) this.#close(false);
+    if (now >= (this.#running?.due ?? Infinity)) this.#giveUp();
+    this.#next();
   }
 
   deadline(): number {
-    return this.#due;
+    return Math.min(this.#due, this.#running?.due ?? Infinity, this.#drainDue);
   }
 
-  /** Does the requests that there are. @param isEnd The last one ends its group */
-  #run(isEnd: boolean): void {
-    const group = this.#group;
+  /** No more requests come to the present group. @param isEnd The last one ends it */
+  #close(isEnd: boolean): void {
+    if (this.#group.length > 0) this.#waiting.push({ requests: this.#group, isEnd });
     this.#group = [];
     this.#due = Infinity;
-    const done = this.#hasFailed ? 0 : this.#transfer(group);
-    group.forEach((request, i) => this.#answer(request, i < done));
-    this.#hasFailed = !isEnd && (this.#hasFailed || done < group.length);
   }
 
-  /** @returns how many requests were done, from the first on */
-  #transfer(group: readonly Request[]): number {
-    const messages: Message[] = [];
-    for (const { message } of group) {
-      if (message === null) break;
-      messages.push(message);
-    }
-    if (messages.length === 0 || messages.length > MAX_MESSAGES) return 0;
-    try {
-      return this.#bus.transfer(messages);
-    } catch (error) {
-      this.#host.report({ kind: "error", text: (error as Error).message });
-      return 0;
-    }
+  /** Begins the transfers that wait, as far as the bus is free; on a bus that takes too long they fail. */
+  #next(): void {
+    if (this.#running?.due === Infinity) this.#failAll();
+    while (this.#running === null && this.#waiting.length > 0) this.#begin(this.#waiting.shift()!);
+  }
+
+  #begin(group: Group): void {
+    const messages = this.#hasFailed ? [] : messagesOf(group.requests);
+    if (messages.length === 0) return this.#finish(group, 0);
+    const bytes = messages.reduce((sum, { data }) => sum + data.length, 0);
+    this.#running = { group, due: this.#host.now() + TRANSFER_NS + bytes * BYTE_NS };
+    this.#bus.transfer(messages, (done, fault) => {
+      if (fault !== undefined) this.#host.report({ kind: "error", text: fault.message });
+      const waitedFor = this.#running!.group;
+      this.#running = null;
+      if (waitedFor !== null) this.#finish(waitedFor, done);
+    });
+  }
+
+  #finish({ requests, isEnd }: Group, done: number): void {
+    requests.forEach((request, i) => this.#answer(request, i < done));
+    this.#hasFailed = !isEnd && (this.#hasFailed || done < requests.length);
+  }
+
+  /** The bus takes too long: what waits for it has failed, and so has what comes until it is free. */
+  #giveUp(): void {
+    const text =
+      `Cannot finish a transfer by ${this.#bus.name}: no answer in time, and what follows ` +
+      "fails until there is one (does a chip hold the bus?)";
+    this.#host.report({ kind: "error", text });
+    this.#running!.due = Infinity;
+    this.#failAll();
+  }
+
+  /** What waits for the bus has failed. */
+  #failAll(): void {
+    const group = this.#running?.group ?? null;
+    const groups = [...(group === null ? [] : [group]), ...this.#waiting];
+    if (this.#running !== null) this.#running.group = null;
+    this.#waiting = [];
+    for (const one of groups) this.#finish(one, 0);
   }
 
   /**
@@ -123,11 +171,34 @@ class I2cDevice implements VirtioDevice<I2cDeviceContract> {
     this.#host.complete(VQ_REQUEST, chain, isWhole ? room + IN_HDR_SIZE : zeros.length);
   }
 
-  /** A group whose end never came is done as far as there is of it; one that is abandoned another device is offered. */
+  /** A group whose end never came is done as far as there is of it. */
+  drain(): boolean {
+    this.#close(false);
+    this.#next();
+    const now = this.#host.now();
+    if (this.#drainDue === Infinity) this.#drainDue = now + DRAIN_NS;
+    const isBusy = this.#waiting.length > 0 || (this.#running?.group ?? null) !== null;
+    if (isBusy && now < this.#drainDue) return false;
+    if (isBusy) this.#giveUp();
+    this.#drainDue = Infinity;
+    return true;
+  }
+
+  /** What is abandoned another device is offered. */
   stop(_queue: number, abandoned: boolean): void {
-    if (abandoned) this.#group = [];
-    else if (this.#group.length > 0) this.#run(false);
-    this.#due = Infinity;
+    if (!abandoned) {
+      this.#close(false);
+      this.#next();
+      this.#failAll();
+    }
+    this.#forget();
+  }
+
+  #forget(): void {
+    this.#group = [];
+    this.#waiting = [];
+    if (this.#running !== null) this.#running.group = null;
+    this.#due = this.#drainDue = Infinity;
     this.#hasFailed = false;
   }
 
@@ -138,6 +209,13 @@ class I2cDevice implements VirtioDevice<I2cDeviceContract> {
   close(): void {
     this.#bus[Symbol.dispose]();
   }
+}
+
+/** The messages of requests, up to the first that has none; none where they are more than a transfer has. */
+function messagesOf(requests: readonly Request[]): Message[] {
+  const first = requests.findIndex(({ message }) => message === null);
+  const whole = first < 0 ? requests : requests.slice(0, first);
+  return whole.length > MAX_MESSAGES ? [] : whole.map(({ message }) => message!);
 }
 
 /** The message of a request; null for one that breaks a rule. */
@@ -165,5 +243,5 @@ export function createI2c(host: DeviceHost, bus: Bus): VirtioDevice<I2cDeviceCon
 export const device: DeviceRole<I2cDeviceContract> = {
   deviceClass: i2c,
   check: checkI2c,
-  create: (spec, host) => createI2c(host, busOf(spec)),
+  create: (spec, host) => createI2c(host, busOf(spec, host.watch)),
 };

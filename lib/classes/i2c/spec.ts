@@ -5,8 +5,8 @@
  * @module
  */
 import { Fd, O_RDWR, type OsError, writeAt } from "../../../ffi/mod.ts";
-import { SpecError } from "../../device/role.ts";
-import { AdapterBus, addressesOf, openAdapter } from "./adapter.ts";
+import { type DeviceHost, SpecError } from "../../device/role.ts";
+import { AdapterBus, addressesOf, HostAdapter, openAdapter } from "./adapter.ts";
 import type { Bus } from "./bus.ts";
 import { type Chip, Eeprom, Registers, Rtc, SimulatedBus } from "./chips.ts";
 import { type ChipSpec, parseChips } from "./chips_file.ts";
@@ -112,9 +112,12 @@ function chipOf(spec: ChipSpec): Chip {
 }
 
 /** The bus of a specification. @throws {SpecError} */
-export function busOf(spec: I2cSpec): Bus {
+export function busOf(spec: I2cSpec, watch: DeviceHost["watch"]): Bus {
   const { adapter, address = [] } = spec;
-  if (adapter !== undefined) return new AdapterBus(openAdapter(adapter), addressesOf(address));
+  if (adapter !== undefined) {
+    const allowed = addressesOf(address);
+    return new AdapterBus(new HostAdapter(openAdapter(adapter), watch), allowed);
+  }
   using made = new DisposableStack();
   const chips = chipsOf(spec).map((one) => [one.address, made.use(chipOf(one))] as const);
   made.move();

@@ -3,6 +3,12 @@ import { assertEquals, assertThrows } from "@std/assert";
 import { parseChips } from "../../../lib/classes/i2c/chips_file.ts";
 import { busOf, checkI2c } from "../../../lib/classes/i2c/spec.ts";
 import { SpecError } from "../../../lib/device/role.ts";
+import { transferBy } from "./transfer.ts";
+
+/** Simulated chips have nothing to watch. */
+const noWatch = () => {
+  throw new Error("a watch");
+};
 
 const parse = (text: string) => parseChips(text, "chips.toml");
 
@@ -94,12 +100,12 @@ Deno.test("i2c: an EEPROM's contents are kept in its file", () => {
       ...{ address: 0x50, isTenBit: false, isRead, data: Uint8Array.from(bytes) },
     });
     checkI2c({ chips });
-    using bus = busOf({ chips });
-    bus.transfer([message(false, [15, 7])]);
+    using bus = busOf({ chips }, noWatch);
+    transferBy(bus, [message(false, [15, 7])]);
     assertEquals([...Deno.readFileSync(file)], [1, ...new Array(14).fill(255), 7]);
-    using next = busOf({ chips });
+    using next = busOf({ chips }, noWatch);
     const read = message(true, [0, 0]);
-    assertEquals(next.transfer([message(false, [15]), read]), 2);
+    assertEquals(transferBy(next, [message(false, [15]), read]), 2);
     assertEquals([...read.data], [7, 1]);
     Deno.writeFileSync(file, new Uint8Array(15));
     assertThrows(() => checkI2c({ chips }), SpecError, "it has 15, expected as many");

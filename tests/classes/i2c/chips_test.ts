@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { assertEquals } from "@std/assert";
 import { type Chip, Eeprom, Registers, Rtc, SimulatedBus } from "../../../lib/classes/i2c/chips.ts";
+import { transferBy } from "./transfer.ts";
 
 function read(chip: Chip, at: number[], count: number): number[] {
   const bytes = new Uint8Array(count);
@@ -113,9 +114,9 @@ Deno.test("i2c: nobody answers at other addresses, nor what comes after", () => 
     data: Uint8Array.from(bytes),
   });
   const write = message(0x50, false, [0, 5]);
-  assertEquals(bus.transfer([write, message(0x51, true, [0]), message(0x50, false, [0, 6])]), 1);
+  assertEquals(transferBy(bus, [write, message(0x51, true, [0]), message(0x50, false, [0, 6])]), 1);
   const got = message(0x50, true, [0]);
-  assertEquals([bus.transfer([message(0x50, false, [0]), got]), got.data[0]], [2, 5]);
-  assertEquals(bus.transfer([message(0x50, true, [0], true)]), 0);
-  assertEquals(bus.transfer([message(0x50, true, []), message(0x50, false, [])]), 2);
+  assertEquals([transferBy(bus, [message(0x50, false, [0]), got]), got.data[0]], [2, 5]);
+  assertEquals(transferBy(bus, [message(0x50, true, [0], true)]), 0);
+  assertEquals(transferBy(bus, [message(0x50, true, []), message(0x50, false, [])]), 2);
 });

@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import { assertEquals } from "@std/assert";
-import { type Bus, MAX_MESSAGE_BYTES, type Message } from "../../../lib/classes/i2c/bus.ts";
+import {
+  type Bus,
+  MAX_MESSAGE_BYTES,
+  type Message,
+  type OnTransferred,
+} from "../../../lib/classes/i2c/bus.ts";
 import { i2c } from "../../../lib/classes/i2c/class.ts";
 import { createI2c, type I2cDeviceContract } from "../../../lib/classes/i2c/device.ts";
 import {
@@ -14,19 +19,26 @@ import { DeviceBench, Wiring } from "../../device/wiring.ts";
 
 /** A bus that notes its transfers; a chip at 0x50, which reads 1, 2, 3 …, and nobody else. */
 class FakeBus implements Bus {
+  readonly name = "/dev/i2c-7";
   readonly transfers: string[] = [];
   isClosed = false;
   fault: Error | null = null;
+  /** It answers when it is told to. */
+  isSlow = false;
+  answer = (): void => {};
 
-  transfer(messages: readonly Message[]): number {
-    if (this.fault !== null) throw this.fault;
+  transfer(messages: readonly Message[], onTransferred: OnTransferred): void {
+    if (this.fault !== null) return onTransferred(0, this.fault);
     const text = messages.map(({ address, isRead, data }) =>
       `${address.toString(16)} ${isRead ? `read ${data.length}` : `write ${[...data]}`}`
     );
     this.transfers.push(text.join("; "));
     const done = messages.findIndex(({ address }) => address !== 0x50);
-    for (const { data, isRead } of messages) if (isRead) data.forEach((_, i) => data[i] = i + 1);
-    return done < 0 ? messages.length : done;
+    this.answer = () => {
+      for (const { data, isRead } of messages) if (isRead) data.forEach((_, i) => data[i] = i + 1);
+      onTransferred(done < 0 ? messages.length : done);
+    };
+    if (!this.isSlow) this.answer();
   }
 
   [Symbol.dispose](): void {
@@ -223,4 +235,102 @@ Deno.test("i2c: the bus is given back at the end", () => {
   const bench = new Bench();
   bench[Symbol.dispose]();
   assertEquals(bench.bus.isClosed, true);
+});
+
+/** A bench whose bus answers when it is told to. */
+function slowBench(): Bench {
+  const bench = new Bench();
+  bench.bus.isSlow = true;
+  return bench;
+}
+
+/** The bus answers, and the device takes a turn, as after any event. */
+function answered({ bus, bench: { device } }: Bench): void {
+  bus.answer();
+  device.turn();
+}
+
+Deno.test("i2c: a device whose bus takes its time waits for none, and does one transfer at a time", () => {
+  using bench = slowBench();
+  bench.read(0x50, 0, 2);
+  bench.write(0x50, NEXT, 7);
+  bench.read(0x51, 0, 1);
+  bench.write(0x50, 0, 8);
+  assertEquals([bench.answers(), bench.bus.transfers], [[], ["50 read 2"]]);
+  answered(bench);
+  assertEquals(bench.answers(), [[1, 2, OK]]);
+  answered(bench);
+  assertEquals(bench.answers(), [[OK], [0, ERR]]);
+  answered(bench);
+  assertEquals(bench.answers(), [[OK]]);
+  assertEquals(bench.bus.transfers, ["50 read 2", "50 write 7; 51 read 1", "50 write 8"]);
+  assertEquals(bench.bench.clock.alarm, Infinity);
+});
+
+Deno.test("i2c: a group that came in two parts fails after its first part, though that took its time", () => {
+  using bench = slowBench();
+  bench.write(0x51, NEXT, 1);
+  bench.bench.clock.pass(10);
+  bench.write(0x50, 0, 2);
+  assertEquals([bench.answers(), bench.bus.transfers], [[], ["51 write 1"]]);
+  answered(bench);
+  assertEquals([bench.answers(), bench.bus.transfers], [[[ERR], [ERR]], ["51 write 1"]]);
+});
+
+Deno.test("i2c: a bus that takes too long is told of, and all requests fail until it answers", () => {
+  using bench = slowBench();
+  bench.read(0x50, 0, 1000);
+  bench.write(0x50, 0, 1);
+  bench.bench.clock.pass(10_999); // 10 s, and a millisecond for each byte
+  assertEquals(bench.answers(), []);
+  bench.bench.clock.pass(1);
+  assertEquals(bench.answers(), [[...new Array(1000).fill(0), ERR], [ERR]]);
+  assertEquals(bench.bench.events.map(({ text }) => text), [
+    "Cannot finish a transfer by /dev/i2c-7: no answer in time, and what follows fails until there is one (does a chip hold the bus?)",
+  ]);
+  bench.write(0x50, 0, 2);
+  assertEquals([bench.answers(), bench.bench.clock.alarm], [[[ERR]], Infinity]);
+  answered(bench);
+  bench.write(0x50, 0, 3);
+  answered(bench);
+  assertEquals([bench.answers(), bench.bus.transfers.at(-1)], [[[OK]], "50 write 3"]);
+  assertEquals(bench.bench.events.length, 1);
+});
+
+Deno.test("i2c: a queue that is to stop has its transfers done, as far as there is time", () => {
+  for (const isInTime of [true, false]) {
+    using bench = slowBench();
+    const { device, clock } = bench.bench;
+    bench.read(0x50, 0, 20_000 / 8); // it has the time by itself
+    bench.write(0x50, NEXT, 1);
+    const drain = () => device.drainRing(0);
+    assertEquals([drain(), bench.answers()], [false, []]);
+    if (isInTime) {
+      answered(bench);
+      assertEquals([bench.wiring.rings[0]!.isDrained, bench.answers().length], [false, 1]);
+      answered(bench);
+      assertEquals(bench.answers(), [[OK]]);
+    } else {
+      clock.pass(12_500);
+      assertEquals(bench.statuses, []);
+      assertEquals([bench.answers().length, bench.statuses], [2, [ERR, ERR]]);
+    }
+    assertEquals(bench.wiring.rings[0]!.isDrained, true);
+    device.stopRing(0, false);
+    assertEquals(clock.alarm, Infinity);
+  }
+});
+
+Deno.test("i2c: what an abandoned queue's transfer reads goes nowhere, and the next queue waits for the bus", () => {
+  using bench = slowBench();
+  bench.read(0x50, 0, 2);
+  bench.write(0x50, 0, 1);
+  bench.bench.device.stopRing(0, true);
+  bench.wiring.start();
+  bench.read(0x50, 0, 1);
+  assertEquals(bench.bus.transfers, ["50 read 2"]);
+  answered(bench);
+  assertEquals([bench.answers(), bench.bus.transfers], [[], ["50 read 2", "50 read 1"]]);
+  answered(bench);
+  assertEquals(bench.answers(), [[1, OK]]);
 });
