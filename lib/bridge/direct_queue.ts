@@ -87,6 +87,10 @@ export class DirectQueue implements LaneQueue {
     return this.#found ?? 0;
   }
 
+  countReturned(): number {
+    return 0;
+  }
+
   serve(marks: number): number {
     if ((marks & CALL) === 0) return 0;
     this.#parts.state.count(RING_QUEUE_COUNTERS.calls);

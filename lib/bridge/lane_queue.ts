@@ -27,6 +27,9 @@ export interface BackEndRings {
   readonly isTracked: boolean;
 }
 
+/** The most chains that {@linkcode LaneQueue.serve} moves in one direction before another queue is served. */
+export const BATCH = 16;
+
 /** A queue, for one life of the driver and any number of back-ends. */
 export interface LaneQueue {
   readonly index: number;
@@ -52,13 +55,22 @@ export interface LaneQueue {
   resubmit(): number;
 
   /**
+   * How many chains the back-end has returned that the driver was not given yet; 0 for a direct queue, where it gives them
+   * itself.
+   *
+   * @throws {RingError} when the back-end's ring is malformed
+   */
+  countReturned(): number;
+
+  /**
    * Serves one bounded batch.
    *
    * @param marks Bits of the work that may be pending: {@linkcode KICK}, {@linkcode CALL}, {@linkcode LOOK}
+   * @param returned How many chains of the back-end's the driver may be given; by default all that there are
    * @returns the bits of the work that is left
    * @throws {RingError} when a ring is malformed
    */
-  serve(marks: number): number;
+  serve(marks: number, returned?: number): number;
 
   /** Whether the back-end must be kicked for chains offered since the last call. */
   takeKick(): boolean;

@@ -21,10 +21,10 @@ import type { LaneDevice } from "./lane_messages.ts";
 const HEADER_BYTES = 32;
 const ANSWERED_AT = 4;
 
-/** The URL of a class's replay role, and the queue it watches; plain data, for a Worker. */
+/** The URL of a class's replay role, and the queues with its requests and their answers; plain data, for a Worker. */
 export interface ReplaySource {
   readonly url: string;
-  readonly queue: number;
+  readonly queues: readonly number[];
 }
 
 /** The role of a class without replay: no request depends on an earlier one. */
@@ -57,7 +57,8 @@ export async function loadReplay(url: string | null): Promise<ReplayRole> {
 export async function replaySource({ roles }: DeviceClass): Promise<ReplaySource | null> {
   if (roles.replay === undefined) return null;
   const { href: url } = roles.replay;
-  return { url, queue: (await loadReplay(url)).queue };
+  const { queue, answers = [] } = await loadReplay(url);
+  return { url, queues: [queue, ...answers] };
 }
 
 /** One device's replay. */
@@ -147,9 +148,10 @@ export async function isClean(
 
 /**
  * Whether a queue is a shadow queue. With isolated memory every queue is; with direct memory only the queue whose requests
- * are replayed, and only where viola maps the driver's memory (else there is no second back-end to replay to).
+ * are replayed, and those with their answers, which must not come before the requests are given back. And only where viola
+ * maps the driver's memory (else there is no second back-end to replay to).
  */
 export function isShadowed(device: LaneDevice, queue: number): boolean {
   if (device.memory === "isolated") return true;
-  return device.port.memory.length > 0 && device.replay?.queue === queue;
+  return device.port.memory.length > 0 && device.replay?.queues.includes(queue) === true;
 }

@@ -24,7 +24,7 @@ import {
 import { DriverLife, inMemory } from "./driver_life.ts";
 import { DriverSide } from "./driver_side.ts";
 import type { Activation, LaneDevice, RingEvent } from "./lane_messages.ts";
-import { CALL, KICK, type LaneQueue, LOOK } from "./lane_queue.ts";
+import { BATCH, CALL, KICK, type LaneQueue, LOOK } from "./lane_queue.ts";
 import { isShadowed } from "./replay.ts";
 import { ReplayRequests } from "./replay_requests.ts";
 import { QueueTurns, type Scheduled } from "./schedule.ts";
@@ -100,15 +100,45 @@ export class LaneRings implements Scheduled {
     const queue = this.#life?.queues[index];
     if (queue === undefined || this.#backEnd === null) return;
     const { phase } = this.#backEnd;
-    if (phase.is === "live") this.#serveQueue(queue, marks);
+    if (phase.is === "live") this.#serveInOrder(queue, marks);
     else if ("requests" in phase && phase.requests.queue === queue) this.#replayOn(phase.requests);
   }
 
-  #serveQueue(queue: LaneQueue, marks: number): void {
+  /**
+   * Serves a queue. Before the driver gets an event it gets what the back-end returned in other queues before that: the event
+   * may be caused by a request that Linux's driver still waits for, polling the ring with a lock held that it takes again to
+   * handle the event (`__send_control_msg` of virtio_console). If the event came first, all processors could end up there.
+   */
+  #serveInOrder(queue: LaneQueue, marks: number): void {
+    if ((marks & CALL) === 0 || this.#kinds[queue.index] !== "event") {
+      return this.#serveQueue(queue, marks);
+    }
+    const backEnd = this.#backEnd;
+    const events = this.#countReturned(queue); // Acquire: what was returned before them is seen from here on.
+    for (const other of this.#life!.queues) {
+      if (other === undefined || this.#kinds[other.index] === "event") continue;
+      for (let left = this.#countReturned(other); left > 0; left -= BATCH) {
+        this.#serveQueue(other, CALL);
+        if (this.#backEnd !== backEnd) return; // its ring is malformed
+      }
+    }
+    this.#serveQueue(queue, marks, events);
+  }
+
+  /** How many chains the back-end has returned in a queue. 0 where its ring is malformed: that is found when it is served. */
+  #countReturned(queue: LaneQueue): number {
+    try {
+      return queue.countReturned();
+    } catch {
+      return 0;
+    }
+  }
+
+  #serveQueue(queue: LaneQueue, marks: number, returned?: number): void {
     let left = 0;
     if (!this.#beginUse(queue)) return;
     try {
-      left = queue.serve(marks);
+      left = queue.serve(marks, returned);
     } catch (error) {
       return this.#reportMalformed(queue, error as Error);
     } finally {
@@ -286,7 +316,7 @@ export class LaneRings implements Scheduled {
     const queues = this.#life!.queues.filter((queue) => queue !== undefined);
     // Event queues at once: a back-end that answers a request there is not kicked for buffers that come later.
     for (const queue of queues.filter(({ index }) => this.#kinds[index] === "event")) {
-      if (!queue.mayMissInterrupt) this.#serveQueue(queue, LOOK | CALL);
+      if (!queue.mayMissInterrupt) this.#serveInOrder(queue, LOOK | CALL);
       if (this.#backEnd !== backEnd) return; // the ring is malformed
     }
     for (const queue of queues) {

@@ -18,13 +18,11 @@ import {
 } from "../virtio/split_ring.ts";
 import { RING_QUEUE_COUNTERS, type RingQueue } from "../virtio/state.ts";
 import type { ActivationRing } from "./lane_messages.ts";
-import { type BackEndRings, CALL, KICK, type LaneQueue, LOOK } from "./lane_queue.ts";
+import { type BackEndRings, BATCH, CALL, KICK, type LaneQueue, LOOK } from "./lane_queue.ts";
 import type { RequestWatch } from "./request_watch.ts";
 import { NO_ROOM, ShadowRing } from "./shadow_ring.ts";
 import { SlotAllocator, type SlotLayout } from "./slots.ts";
 
-/** Chains moved before another queue is served. */
-const BATCH = 16;
 /** The owner value of viola's own requests; for a driver's chain it is the head in the driver's ring. */
 const OWN = -1;
 
@@ -102,9 +100,14 @@ export class ShadowQueue implements LaneQueue {
     this.#waiting.clear();
   }
 
-  serve(marks: number): number {
+  countReturned(): number {
+    this.blame = "back-end";
+    return this.#back?.ring.countUsed() ?? 0;
+  }
+
+  serve(marks: number, returned?: number): number {
     let left = 0;
-    if ((marks & CALL) !== 0 && this.collect(BATCH)) left |= CALL;
+    if ((marks & CALL) !== 0 && this.collect(BATCH, returned)) left |= CALL;
     if (((marks & (KICK | LOOK)) !== 0 || this.waits) && this.forward(BATCH)) {
       left |= marks & KICK | LOOK;
     }
@@ -189,25 +192,21 @@ export class ShadowQueue implements LaneQueue {
    * Moves chains that the back-end used back to the driver.
    *
    * @param batch The most chains to move
+   * @param returned How many there are; a chain that is returned later is left for the next call
    * @returns whether there may be more
    * @throws {RingError} when either ring is malformed
    */
-  collect(batch: number): boolean {
+  collect(batch: number, returned: number = this.countReturned()): boolean {
     const { ring } = this.#back!;
     const used = this.#used;
-    let left = batch;
     this.blame = "back-end";
-    do {
-      while (left > 0 && ring.takeUsed(used)) {
-        left--;
-        this.#return(used);
-        this.blame = "back-end";
-      }
-      if (left === 0) break;
-    } while (ring.enableInterrupts());
+    for (let left = Math.min(batch, returned); left > 0 && ring.takeUsed(used); left--) {
+      this.#return(used);
+      this.blame = "back-end";
+    }
     this.#parts.state.count(RING_QUEUE_COUNTERS.calls);
     this.#interruptWanted ||= this.#ring.needsInterrupt();
-    return left === 0;
+    return returned > batch || ring.enableInterrupts();
   }
 
   #return({ head, length }: UsedElement): void {

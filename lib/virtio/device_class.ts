@@ -179,6 +179,8 @@ export function maskedFeatures({ masked, config }: DeviceClass, configSize: numb
 export interface ReplayRole {
   /** The queue whose requests are watched and repeated. */
   readonly queue: number;
+  /** Event queues in which the device answers these requests; absent: it answers in their own buffers. */
+  readonly answers?: readonly number[];
   /** Bytes that the class's state takes, at most 1056; they are part of the device's state, so that restore keeps them. */
   readonly stateBytes: number;
   /** How many bytes of a request are read. */

@@ -161,6 +161,16 @@ export class DriverRing {
   }
 
   /**
+   * Looks how many chains the device has returned that were not taken yet.
+   *
+   * @throws {RingError} when the device's index is malformed
+   */
+  countUsed(): number {
+    this.#lookForMore();
+    return (this.#usedIdx - this.#nextUsed) & 0xffff;
+  }
+
+  /**
    * Takes the next used element.
    *
    * @param out Filled when there is one

@@ -45,7 +45,7 @@ function deviceOf(memory: "isolated" | "direct", name = "card0"): LaneDevice {
     restored: false,
     queues: [],
     featureNames: {},
-    replay: { url: "", queue: 0 },
+    replay: { url: "", queues: [0] },
     kicks: [10, 11, 12, 13],
   };
 }

@@ -10,7 +10,7 @@ import {
   STATELESS,
 } from "../../lib/bridge/replay.ts";
 import { ReplayRequests } from "../../lib/bridge/replay_requests.ts";
-import { rng, sound } from "../../lib/classes/mod.ts";
+import { console, rng, sound } from "../../lib/classes/mod.ts";
 import type { ReplayRole } from "../../lib/virtio/device_class.ts";
 import { TempFolder } from "../support/process.ts";
 import { ShadowBench } from "./shadow_fixture.ts";
@@ -95,8 +95,9 @@ Deno.test("a class without replay repeats nothing", () => {
 
 Deno.test("a class's replay is loaded from where the class says", async () => {
   const source = await replaySource(sound);
-  assertEquals(source, { url: sound.roles.replay!.href, queue: 0 });
+  assertEquals(source, { url: sound.roles.replay!.href, queues: [0] });
   assertEquals((await loadReplay(source!.url)).requestBytes, 24);
+  assertEquals((await replaySource(console))?.queues, [3, 2]);
   assertEquals(await replaySource(rng), null);
   assertEquals(await loadReplay(null), STATELESS);
 });
@@ -110,15 +111,16 @@ Deno.test("a replay whose state has no room is refused", async () => {
 });
 
 Deno.test("which queues are shadow queues", () => {
-  const device = (memory: "isolated" | "direct", seen: boolean, queue: number | null) => {
-    const replay = queue === null ? null : { url: "", queue };
+  const device = (memory: "isolated" | "direct", seen: boolean, ...queues: number[]) => {
+    const replay = queues.length === 0 ? null : { url: "", queues };
     return { memory, port: { memory: seen ? [{}] : [] }, replay } as unknown as LaneDevice;
   };
   const of = (one: LaneDevice) => [0, 1, 2, 3].filter((queue) => isShadowed(one, queue));
   assertEquals(of(device("isolated", true, 0)), [0, 1, 2, 3]);
   assertEquals(of(device("direct", true, 0)), [0]);
   assertEquals(of(device("direct", true, 2)), [2]);
-  assertEquals(of(device("direct", true, null)), []);
+  assertEquals(of(device("direct", true, 3, 2)), [2, 3]);
+  assertEquals(of(device("direct", true)), []);
   assertEquals(of(device("direct", false, 0)), []);
 });
 

@@ -40,6 +40,25 @@ Deno.test("a driver's ring begins empty at any index, and writes the bytes of th
   assertEquals(ring.takeUsed(used), false);
 });
 
+Deno.test("a driver's ring tells how many chains it can take, and takes none by that", () => {
+  const raw = new RawRing(4);
+  const ring = raw.driver({ start: 65535 });
+  for (const head of [0, 1, 2]) ring.offer(head);
+  ring.publish();
+  assertEquals(ring.countUsed(), 0);
+  raw.usedRing(3, [1, 0]);
+  raw.usedIdx(0);
+  assertEquals([ring.countUsed(), ring.countUsed(), ring.pending], [1, 1, 3]);
+  raw.usedRing(0, [0, 0]);
+  raw.usedRing(1, [2, 0]);
+  raw.usedIdx(2);
+  assertEquals(ring.countUsed(), 3);
+  assert(ring.takeUsed({ head: 0, length: 0 }));
+  assertEquals(ring.countUsed(), 2);
+  raw.usedIdx(3);
+  assertThrows(() => ring.countUsed(), RingError, "the used idx is 3, expected at most 2 ahead");
+});
+
 Deno.test("all indices of a driver's ring wrap at 65535", () => {
   for (const size of [1, 2, 8, 64]) {
     const raw = new RawRing(size);

@@ -15,6 +15,7 @@ import {
   MAX_PORTS,
   PORT_OPEN,
   PORT_READY,
+  VQ_CONTROL_RX,
   VQ_CONTROL_TX,
 } from "./wire.ts";
 
@@ -74,6 +75,7 @@ function message(id: number, event: number): Uint8Array<ArrayBuffer> {
 /** Control messages have no response. */
 export const replay: ReplayRole = {
   queue: VQ_CONTROL_TX,
+  answers: [VQ_CONTROL_RX],
   stateBytes: 1 + MAX_PORTS,
   requestBytes: CONTROL_SIZE,
   responseBytes: 0,

@@ -10,6 +10,7 @@ import {
   PORT_OPEN,
   PORT_READY,
   VQ_CONTROL_RX,
+  VQ_CONTROL_TX,
 } from "../../../lib/classes/console/wire.ts";
 import { SpecError } from "../../../lib/device/role.ts";
 import { bit } from "../../../lib/virtio/features.ts";
@@ -39,6 +40,30 @@ Deno.test("ports are added, named and opened in answer to the driver", () => {
     "1 open 1",
     "2 name bt",
     "2 open 0",
+  ]);
+});
+
+Deno.test("a message of the driver is given back before the answers that it causes", () => {
+  // Linux's driver polls for it with a lock held, and takes that lock again to handle the answers.
+  using bench = new ConsoleBench(TWO);
+  const order: number[] = [];
+  for (const queue of [VQ_CONTROL_RX, VQ_CONTROL_TX]) {
+    const { ring } = bench.wiring.rings[queue]!;
+    const { complete } = ring;
+    ring.complete = (head, length) => {
+      order.push(queue);
+      complete.call(ring, head, length);
+    };
+  }
+  bench.offer(VQ_CONTROL_RX, 9);
+  bench.control(0, DEVICE_READY);
+  for (const port of [0, 1, 2]) bench.control(port, PORT_READY);
+  const [request, answer] = [VQ_CONTROL_TX, VQ_CONTROL_RX];
+  assertEquals(order, [
+    ...[request, answer, answer, answer],
+    ...[request, answer, answer, answer], // port 0: a console, open or not, its size
+    ...[request, answer, answer],
+    ...[request, answer],
   ]);
 });
 
