@@ -6,6 +6,7 @@
  */
 import type { NodeUse, RamRange } from "../lib/loopback/mod.ts";
 import { type Scene, type SceneDevice, SOFT } from "../lib/scene/mod.ts";
+import { DESCRIPTORS_OF_DEVICE } from "./install/units.ts";
 import { counted } from "./report.ts";
 
 /** What a check found. */
@@ -202,9 +203,6 @@ function cpusIn(text: string): Set<number> {
 }
 
 // ---- what outlives viola ----
-
-/** systemd's own descriptors for a device: the node, its state, and what direct memory needs besides. */
-const DESCRIPTORS_OF_DEVICE = 4;
 
 function store(system: System, devices: readonly SceneDevice[]): Finding[] {
   const kept =

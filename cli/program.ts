@@ -35,7 +35,7 @@ Usage: viola COMMAND [OPTION]...   (viola help COMMAND lists its options)
   viola attach CLASS --socket S --loopback /dev/loopback-N  connect the kernel's to it
   viola up FILE                    run the devices of a file (viola schema: format)
   viola status, viola metrics, viola doctor [FILE]   how they are; what is missing
-  viola forget NODE                close a node that attach keeps for the next viola
+  viola forget NODE, viola install close a kept node; write services and rules
   viola --version
 
 ${CLASSES}
@@ -60,6 +60,7 @@ const COMMANDS: Record<string, () => Promise<(program: Command) => void | Promis
   metrics: async () => (await import("./status.ts")).addMetrics,
   doctor: async () => (await import("./doctor.ts")).addDoctor,
   schema: async () => (await import("./schema.ts")).addSchema,
+  install: async () => (await import("./install.ts")).addInstall,
   forget: async () => (await import("./forget.ts")).addForget,
   store: async () => (await import("./store.ts")).addStore,
   ...Object.fromEntries(CLASS_COMMANDS.map((name) => [name, async () => {

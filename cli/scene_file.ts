@@ -4,7 +4,13 @@
  *
  * @module
  */
-import { readScenes, type Scene, type SceneClass, SceneError } from "../lib/scene/mod.ts";
+import {
+  readScenes,
+  type Scene,
+  type SceneClass,
+  SceneError,
+  type SceneFile,
+} from "../lib/scene/mod.ts";
 import { Failure, step, UNREACHABLE, USAGE } from "./exit.ts";
 import { counted } from "./report.ts";
 
@@ -13,8 +19,8 @@ const MOST_BYTES = 2 ** 17;
 /** The most files of a scene. */
 const MOST_FILES = 64;
 
-/** @throws {Error} for what is no file, or too large: reading a FIFO would wait */
-async function readText(path: string): Promise<string> {
+/** The text of a scene file. @throws {Error} for what is no file, or too large: reading a FIFO would wait */
+export async function readText(path: string): Promise<string> {
   const { isFile, size } = await Deno.stat(path);
   if (!isFile) throw new Failure(USAGE, `Cannot use ${path}: it is not a regular file`);
   if (size <= MOST_BYTES) return await Deno.readTextFile(path);
@@ -50,12 +56,20 @@ export async function readSceneFile(path: string, classes: readonly SceneClass[]
     path,
     text: await step(UNREACHABLE, `read ${path}`, () => readText(path)),
   });
-  const files = await Promise.all(paths.map(read));
+  return sceneOf(`use ${path}`, await Promise.all(paths.map(read)), classes);
+}
+
+/** Checks files. @param doing What they are for, as it continues "Cannot" @throws {Failure} with status 1 for a mistake */
+export function sceneOf(
+  doing: string,
+  files: readonly SceneFile[],
+  classes: readonly SceneClass[],
+): Scene {
   try {
     return readScenes(files, classes);
   } catch (error) {
     if (!(error instanceof SceneError)) throw error;
     const lines = error.problems.map(({ path, line, text }) => `${path}:${line}: ${text}`);
-    throw new Failure(USAGE, `Cannot use ${path}: ${counted(lines.length, "mistake")}`, lines);
+    throw new Failure(USAGE, `Cannot ${doing}: ${counted(lines.length, "mistake")}`, lines);
   }
 }

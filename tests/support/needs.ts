@@ -36,6 +36,7 @@ export const PACKAGES: Record<Purpose, Record<string, string>> = {
     "python3": "python3",
     "strace": "strace", // how processes are started
     "qemu-system-common": "qemu-storage-daemon", // a foreign disk
+    "systemd": "systemd-analyze", // what it thinks of viola's units
   },
   target: {
     "gcc-aarch64-linux-gnu": "aarch64-linux-gnu-gcc", // the executable and the kernel module

@@ -21,6 +21,7 @@ const COMMANDS = [
   "metrics",
   "doctor",
   "schema",
+  "install",
   "forget",
 ];
 

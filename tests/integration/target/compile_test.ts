@@ -73,6 +73,7 @@ Deno.test("viola attach does not load what other subcommands are made of", async
     "./doctor.ts",
     "./status.ts",
     "./schema.ts",
+    "./install.ts",
   ];
   const loaded = await loadedWith("cli/program.ts", (specifier) => !others.includes(specifier));
   assert(loaded.has("cli/attach.ts") && loaded.has("lib/bridge/mod.ts"), [...loaded].join("\n"));
