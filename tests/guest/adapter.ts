@@ -23,7 +23,7 @@ export interface AdapterContract {
   init: { port: LoopbackPort; options: FakeOptions };
   calls: {
     grant(count: number): void;
-    sendEvent(code: number, data: number): void;
+    sendEvent(code: number, data: number): boolean;
     script(script: Script): void;
     deafen(deaf: boolean): void;
     seen(): Seen;
@@ -67,7 +67,8 @@ export class Adapter implements AsyncDisposable {
     return this.#worker.call("grant", count);
   }
 
-  sendEvent(code: number, data: number): Promise<void> {
+  /** @returns false if the driver has no buffer for it there */
+  sendEvent(code: number, data: number): Promise<boolean> {
     return this.#worker.call("sendEvent", code, data);
   }
 

@@ -38,8 +38,9 @@ serveBlocking<AdapterContract>(({ port, options }) => {
         interrupt();
       },
       sendEvent(code, data) {
-        device.sound.sendEvent(code, data);
+        const isSent = device.sound.sendEvent(code, data);
         interrupt();
+        return isSent;
       },
       script: (script) => void Object.assign(device.script, script),
       deafen: (deaf) => void (isDeaf = deaf),

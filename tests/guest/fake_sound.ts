@@ -70,15 +70,16 @@ export class FakeSound {
     this.#device.announce();
   }
 
-  /** Sends an event. */
-  sendEvent(code: number, data: number): void {
+  /** Sends an event. @returns false if the driver has no buffer for it there */
+  sendEvent(code: number, data: number): boolean {
     const ring = this.#device.ring(snd.VQ_EVENT);
-    if (!ring.pop(this.#chain)) throw new Error("Cannot send an event: the driver gave no buffer");
+    if (!ring.pop(this.#chain)) return false;
     const bytes = new Uint8Array(snd.EVENT_SIZE);
     snd.encodeEvent(new DataView(bytes.buffer), 0, code, data);
     this.#chain.scatter(0, bytes);
     ring.complete(this.#chain.head, bytes.length);
     this.#device.announce();
+    return true;
   }
 
   /** Takes a chain of any queue but the event queue. */

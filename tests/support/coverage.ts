@@ -49,12 +49,14 @@ export function linesNotRun(file: string, text: string): Lines {
 }
 
 async function deno(...args: string[]): Promise<string> {
-  const command = new Deno.Command(Deno.execPath(), { args, cwd: ROOT, stderr: "piped" });
+  const command = new Deno.Command(Deno.execPath(), { args, cwd: ROOT, stderr: "piped", env: { NO_COLOR: "1" } });
   const { success, stdout, stderr } = await command.output();
   const text = new TextDecoder().decode(stdout);
   if (success) return text;
   const complaint = new TextDecoder().decode(stderr);
-  throw new Error(`Cannot run deno ${args.join(" ")}:\n${text.slice(-4000)}${complaint}`);
+  // What failed comes after all that passed.
+  const errors = text.slice(Math.max(text.indexOf("\n ERRORS "), 0));
+  throw new Error(`Cannot run deno ${args.join(" ")}:\n${errors.slice(-16_000)}${complaint}`);
 }
 
 function isFolder(path: string): boolean {

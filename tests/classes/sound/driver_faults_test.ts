@@ -114,7 +114,7 @@ Deno.test("jack events are followed, for jacks that there are", () => {
   assertEquals(isConnected(), true);
   // Each buffer goes back to the device.
   for (let i = 0; i < 300; i++) {
-    port.device.sound.sendEvent(snd.EVT_JACK_DISCONNECTED, 0);
+    assert(port.device.sound.sendEvent(snd.EVT_JACK_DISCONNECTED, 0));
     session.onInterrupt();
     port.device.run();
   }
