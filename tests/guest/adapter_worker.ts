@@ -26,9 +26,8 @@ serveBlocking<AdapterContract>(({ port, options }) => {
   let isDeaf = false;
 
   const interrupt = (): void => {
-    if (!device.interrupt) return;
+    if (device.interrupt) ring(port.interrupt, signal);
     device.interrupt = false;
-    ring(port.interrupt, signal);
   };
   return {
     epoll,
@@ -38,9 +37,9 @@ serveBlocking<AdapterContract>(({ port, options }) => {
         interrupt();
       },
       sendEvent(code, data) {
-        const isSent = device.sound.sendEvent(code, data);
+        const sent = device.sound.sendEvent(code, data);
         interrupt();
-        return isSent;
+        return sent;
       },
       script: (script) => void Object.assign(device.script, script),
       deafen: (deaf) => void (isDeaf = deaf),

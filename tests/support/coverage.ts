@@ -49,7 +49,12 @@ export function linesNotRun(file: string, text: string): Lines {
 }
 
 async function deno(...args: string[]): Promise<string> {
-  const command = new Deno.Command(Deno.execPath(), { args, cwd: ROOT, stderr: "piped", env: { NO_COLOR: "1" } });
+  const command = new Deno.Command(Deno.execPath(), {
+    args,
+    cwd: ROOT,
+    stderr: "piped",
+    env: { NO_COLOR: "1" },
+  });
   const { success, stdout, stderr } = await command.output();
   const text = new TextDecoder().decode(stdout);
   if (success) return text;
