@@ -26,8 +26,7 @@ scope.onmessage = ({ data: { use, shared } }) => {
     for (let i = 0; i < 50; i++) shared[SECOND] = -1;
     shared[SECOND] = epoch;
     endUse(use);
-    rounds++;
+    shared[ROUNDS] = ++rounds;
   }
-  shared[ROUNDS] = rounds;
   scope.postMessage("ended");
 };

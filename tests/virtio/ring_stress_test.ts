@@ -59,7 +59,8 @@ Deno.test("a chain is safe to use although the driver rewrites it while it is re
   const chain = new Chain(SIZE);
   const seen = { taken: 0, refused: 0 };
   try {
-    for (let i = 0; i < 3_000_000 && (i < 100_000 || seen.taken < 1000); i++) {
+    const isSeen = () => seen.taken >= 1000 && seen.refused >= 1000;
+    for (let i = 0; i < 3_000_000 && (i < 100_000 || !isSeen()); i++) {
       if (i % 10_000 === 0) await new Promise((resolve) => setTimeout(resolve, 1));
       u16[avail + 2] = i % SIZE;
       u16[avail + 1] = 1;
