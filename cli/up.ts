@@ -10,6 +10,7 @@ import { folderOf, makePrivate, sceneControlPath } from "../lib/bridge/store/pat
 import type { DeviceEvent, DeviceRole } from "../lib/device/mod.ts";
 import { loadSceneClasses, type Scene, type SceneDevice, SOFT } from "../lib/scene/mod.ts";
 import { statusHandler } from "../lib/scene/control.ts";
+import { InTurn } from "../lib/scene/in_turn.ts";
 import { RunningScene, type SceneEvent } from "../lib/scene/run.ts";
 import { type DeviceStatus, SceneStatus } from "../lib/scene/status.ts";
 import { loadRole } from "../lib/virtio/device_class.ts";
@@ -214,12 +215,12 @@ async function reload(
 
 /** Runs work one time after the other; what is asked for while one run waits is done by that. */
 function atMostOneWaiting(work: () => Promise<void>): () => void {
-  let last = Promise.resolve();
+  const turns = new InTurn();
   let isWaiting = false;
   return () => {
     if (isWaiting) return;
     isWaiting = true;
-    last = last.then(() => {
+    void turns.do(() => {
       isWaiting = false;
       return work();
     });

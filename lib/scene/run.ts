@@ -6,6 +6,7 @@
  */
 import type { LaneOptions } from "../bridge/mod.ts";
 import type { Scene, SceneDevice } from "./mod.ts";
+import { InTurn } from "./in_turn.ts";
 import { type Running, Supervised } from "./supervised.ts";
 
 /** What starts the parts of a scene. */
@@ -49,8 +50,7 @@ export class RunningScene {
   readonly #folder: string;
   readonly #units = new Map<string, Unit>();
   #lanes: readonly LaneOptions[] = [];
-  /** The end of what was asked for so far: one thing is done after the other. */
-  #last: Promise<void> = Promise.resolve();
+  readonly #turns = new InTurn();
 
   /** @param folder Where the sockets of embedded devices are */
   constructor(host: SceneHost, folder: string) {
@@ -60,19 +60,19 @@ export class RunningScene {
 
   /** Starts all devices. Resolves when each was started once, or could not be. */
   start(scene: Scene): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#turns.do(async () => {
       this.#lanes = scene.lanes;
       await Promise.all(scene.devices.map((device, i) => this.#add(device, i)));
     });
   }
 
-  /** Carries out what has changed; devices that have not are left alone. */
+  /**
+   * Carries out what has changed; devices that have not are left alone.
+   *
+   * @throws {Error} when a lane cannot be set up: the devices stay as they were
+   */
   change(scene: Scene): Promise<void> {
-    return this.#inTurn(() => this.#change(scene));
-  }
-
-  #inTurn(work: () => Promise<void>): Promise<void> {
-    return this.#last = this.#last.then(work);
+    return this.#turns.do(() => this.#change(scene));
   }
 
   async #change(scene: Scene): Promise<void> {
@@ -100,13 +100,13 @@ export class RunningScene {
   #changeLanes(lanes: readonly LaneOptions[]): void {
     const known = new Map(this.#lanes.map((lane) => [lane.name, JSON.stringify(lane)]));
     for (const lane of lanes) {
-      if (!known.has(lane.name)) this.#host.addLane(lane);
-      else if (known.get(lane.name) !== JSON.stringify(lane)) {
+      if (!known.has(lane.name)) {
+        this.#host.addLane(lane);
+        this.#lanes = [...this.#lanes, lane]; // at once: the next one may fail
+      } else if (known.get(lane.name) !== JSON.stringify(lane)) {
         this.#tell("unchanged", null, `lane ${lane.name} changes when viola is started again`);
       }
     }
-    const added = lanes.filter(({ name }) => !known.has(name));
-    this.#lanes = [...this.#lanes, ...added];
   }
 
   #tell(kind: SceneEvent["kind"], device: string | null, text: string): void {
@@ -158,7 +158,7 @@ export class RunningScene {
 
   /** Ends all devices: afterwards nothing of the scene is left. */
   close(): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#turns.do(async () => {
       await Promise.all([...this.#units.keys()].map((name) => this.#remove(name)));
     });
   }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A scene's parts come, go and change: on a host that only notes what it is asked.
-import { assertEquals, assertMatch } from "@std/assert";
+import { assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { loadSceneClasses, readScene, type Scene } from "../../lib/scene/mod.ts";
+import { InTurn } from "../../lib/scene/in_turn.ts";
 import { RunningScene, type SceneEvent, type SceneHost } from "../../lib/scene/run.ts";
 import type { Running } from "../../lib/scene/supervised.ts";
 import { FakeTime, turn } from "../support/fake_time.ts";
@@ -35,7 +36,10 @@ class FakeHost implements SceneHost {
     this.#start(`${name}: ${command}`);
   attach = ({ name }: { name: string }, socket: string): Promise<Running> =>
     this.#start(`${name} to ${socket}`);
-  addLane = ({ name }: { name: string }): void => void this.log.push(`lane ${name}`);
+  addLane = ({ name }: { name: string }): void => {
+    if (this.broken.has(name)) throw new Error(`Cannot set up lane ${name}`);
+    this.log.push(`lane ${name}`);
+  };
   report = (event: SceneEvent): void => void this.events.push(event);
 
   /** What happened since this was last asked. */
@@ -154,4 +158,57 @@ Deno.test("a scene that is closed while it starts leaves nothing", async () => {
   const log = host.take();
   const left = log.filter((line) => line.startsWith("+") && !log.includes(`-${line.slice(1)}`));
   assertEquals([log.length, left], [8, []]);
+});
+
+Deno.test("a change that fails leaves the devices as they were, and keeps neither the next change nor the end from being done", async () => {
+  const host = new FakeHost();
+  const running = new RunningScene(host, "/t");
+  await running.start(scene({ one: "" }));
+  host.take();
+  host.broken.add("late");
+  const change = (...names: string[]) => {
+    const inLanes = names.map((name) => [`in-${name}`, `lane = "${name}"`]);
+    const lanes = names.map((name) => `[lane.${name}]\n`).join("");
+    return running.change(scene({ one: "", ...Object.fromEntries(inLanes) }, lanes));
+  };
+  await assertRejects(() => change("quick", "late"), Error, "Cannot set up lane late");
+  assertEquals(host.take(), ["lane quick"]);
+  host.broken.clear();
+  await change("quick", "late");
+  assertEquals(host.take(), [
+    "lane late",
+    "+in-quick at /t/device1",
+    "+in-late at /t/device2",
+    "+in-quick to /t/device1",
+    "+in-late to /t/device2",
+  ]);
+  host.broken.add("last");
+  await assertRejects(() => change("quick", "late", "last"), Error, "Cannot set up lane last");
+  assertEquals(host.take(), []);
+  await running.close();
+  assertEquals(host.take().toSorted(), [
+    "-in-late at /t/device2",
+    "-in-late to /t/device2",
+    "-in-quick at /t/device1",
+    "-in-quick to /t/device1",
+    "-one at /t/device0",
+    "-one to /t/device0",
+  ]);
+});
+
+Deno.test("work in turn: each piece begins when the last one has ended, whichever way", async () => {
+  const turns = new InTurn();
+  const log: string[] = [];
+  const first = Promise.withResolvers<void>();
+  const one = turns.do(async () => {
+    await first.promise;
+    log.push("one");
+    throw new Error("one fails");
+  });
+  const two = turns.do(() => Promise.resolve(log.push("two")));
+  await turn();
+  assertEquals(log, []);
+  first.resolve();
+  await assertRejects(() => one, Error, "one fails");
+  assertEquals([await two, log], [2, ["one", "two"]]);
 });
