@@ -185,7 +185,7 @@ async function runDevice(plan: DevicePlan, options: DeviceOptions): Promise<void
   const { promise: failed, reject } = Promise.withResolvers<never>();
   failed.catch(() => {}); // it may fail while it is being closed
   const refuse = (error: Error): Promise<never> => {
-    if (!(error instanceof SpecError)) throw error;
+    if (!SpecError.is(error)) throw error;
     return check("start the device", () => Promise.reject(error));
   };
   const onEvent = (event: DeviceEvent) => reportEvent(report, event);

@@ -26,16 +26,21 @@ export class Failure extends Error {
   constructor(readonly status: number, message: string, readonly usage: readonly string[] = []) {
     super(message);
   }
+
+  /** Whether an error is one of these, of whatever copy of this class: an executable has several. */
+  static is(error: unknown): error is Failure {
+    return error instanceof Error && error.name === "Failure";
+  }
 }
 
 /** The exit status of an error. */
 export function statusOf(error: unknown): number {
-  return error instanceof Failure ? error.status : FAILED;
+  return Failure.is(error) ? error.status : FAILED;
 }
 
 /** The lines to print below an error's message. */
 export function usageOf(error: unknown): readonly string[] {
-  return error instanceof Failure ? error.usage : [];
+  return Failure.is(error) ? error.usage : [];
 }
 
 /** Deno's message for a file that it does not let an executable open, whatever the user's permissions are. */
@@ -65,7 +70,7 @@ export async function step<T>(
   try {
     return await work();
   } catch (error) {
-    if (error instanceof Failure) throw error;
+    if (Failure.is(error)) throw error;
     const message = messageOf(error);
     if (/^Cannot /.test(message)) throw new Failure(status, message);
     // Deno's own: "No such file or directory (os error 2): mkdir '/proc/x'"

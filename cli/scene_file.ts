@@ -68,7 +68,7 @@ export function sceneOf(
   try {
     return readScenes(files, classes);
   } catch (error) {
-    if (!(error instanceof SceneError)) throw error;
+    if (!SceneError.is(error)) throw error;
     const lines = error.problems.map(({ path, line, text }) => `${path}:${line}: ${text}`);
     throw new Failure(USAGE, `Cannot ${doing}: ${counted(lines.length, "mistake")}`, lines);
   }

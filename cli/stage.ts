@@ -120,7 +120,7 @@ async function perform(
 /** Adds the devices' own errors to a driver's error, which only says that the device failed. */
 function withErrors(error: unknown, devices: readonly ViolaChild[]): unknown {
   const said = devices.flatMap(({ name, errors }) => errors.map((text) => `; ${name}: ${text}`));
-  if (error instanceof Failure || said.length === 0) return error;
+  if (Failure.is(error) || said.length === 0) return error;
   return new Failure(FAILED, messageOf(error) + said.join(""));
 }
 

@@ -75,11 +75,11 @@ export class OsError extends Error {
     super(`Cannot ${operation}: ${ERRNO[errno]?.[1] ?? "unknown error"} (${code})`);
     this.code = code;
   }
-}
 
-/** Whether an error is that of a system call, from whatever copy of this module: an executable has several. */
-export function isOsError(error: unknown): error is OsError {
-  return error instanceof Error && error.name === "OsError";
+  /** Whether an error is one of these, of whatever copy of this class: an executable has several. */
+  static is(error: unknown): error is OsError {
+    return error instanceof Error && error.name === "OsError";
+  }
 }
 
 /** Numbers of the errnos in the table, by name. */

@@ -87,7 +87,7 @@ export function inMemory<T>(name: string, index: number, action: () => T): T {
   try {
     return action();
   } catch (error) {
-    if (!(error instanceof MemoryError)) throw error;
+    if (!MemoryError.is(error)) throw error;
     const { address, length } = error;
     const where = `0x${address.toString(16)}`;
     const problem = `its ${length} bytes at ${where} are not in mapped memory`;

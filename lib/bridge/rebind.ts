@@ -120,7 +120,7 @@ export class Rebind implements Disposable {
     try {
       this.#bind(findUnbound(this.#options));
     } catch (error) {
-      if (!(error instanceof OsError)) throw error;
+      if (!OsError.is(error)) throw error;
       this.#report(`cannot bind the driver again: ${error.message}`);
     }
   }
@@ -207,7 +207,7 @@ function unlessAbsent<T>(read: () => T): T | null {
   try {
     return read();
   } catch (error) {
-    if (error instanceof OsError) return null;
+    if (OsError.is(error)) return null;
     throw error;
   }
 }

@@ -229,7 +229,7 @@ export function problemFrom(error: unknown): Problem {
 }
 
 function faultOf(cause: Error): Problem["fault"] {
-  if (!(cause instanceof VhostUserError) || cause.fault === "closed") return "other";
+  if (!VhostUserError.is(cause) || cause.fault === "closed") return "other";
   return cause.fault === "late" || cause.fault === "lost" ? cause.fault : "refused";
 }
 

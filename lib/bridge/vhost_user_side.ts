@@ -154,7 +154,7 @@ export class VhostUserSide implements BackEndSide {
     try {
       await work;
     } catch (error) {
-      const isRefused = error instanceof VhostUserError && error.fault === "refused";
+      const isRefused = VhostUserError.is(error) && error.fault === "refused";
       if (isRefused) this.#options.presented().inflight?.drop();
       throw error;
     }

@@ -101,7 +101,7 @@ export async function startDevice<D extends DeviceClass>(
 
 /** Errors from the Worker arrive without their class: restores it, and throws. */
 function rethrow(error: Error): never {
-  if (error.name === "SpecError") throw new SpecError(error.message, { cause: error });
+  if (SpecError.is(error)) throw new SpecError(error.message, { cause: error });
   throw error;
 }
 

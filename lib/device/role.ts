@@ -66,6 +66,11 @@ export interface DeviceRole<C extends DeviceContract = DeviceContract> {
 export class SpecError extends Error {
   /** What it is called. */
   override readonly name = "SpecError";
+
+  /** Whether an error is one of these, of whatever copy of this class: an executable has several. */
+  static is(error: unknown): error is SpecError {
+    return error instanceof Error && error.name === "SpecError";
+  }
 }
 
 /** The device's side of the calls, which return at once. */

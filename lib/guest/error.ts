@@ -16,6 +16,11 @@ export class GuestError extends Error {
   constructor(readonly code: string, text: string) {
     super(`Cannot ${text} (${code})`);
   }
+
+  /** Whether an error is one of these, of whatever copy of this class: an executable has several. */
+  static is(error: unknown): error is GuestError {
+    return error instanceof Error && error.name === "GuestError";
+  }
 }
 
 /** The guest's owner reset the driver: nothing more is sent to the device. */
@@ -24,6 +29,11 @@ export class Dropped extends Error {
 
   constructor() {
     super("The driver was reset during the call");
+  }
+
+  /** Whether an error is one of these, of whatever copy of this class: an executable has several. */
+  static is(error: unknown): error is Dropped {
+    return error instanceof Error && error.name === "Dropped";
   }
 }
 

@@ -75,7 +75,7 @@ export class DriverSession<C extends DriverContract = DriverContract> {
       this.#driver = this.#bind(device);
     } catch (error) {
       // A device that failed is identified again; one that was dropped still needs its reset.
-      if (!(error instanceof Dropped)) this.#device = null;
+      if (!Dropped.is(error)) this.#device = null;
       throw error;
     }
     this.progress.state = "bound";

@@ -277,7 +277,7 @@ export class MmioDevice<L extends ProgressLayout = ProgressLayout> {
 
   /** Sets FAILED, as Linux does when a probe fails. If that fails too, the first error is the one to report. */
   #giveUp(error: unknown): void {
-    if (error instanceof Dropped) return;
+    if (Dropped.is(error)) return;
     try {
       if (this.#queues.length > 0) this.remove();
       this.addStatus(STATUS_FAILED);

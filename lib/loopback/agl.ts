@@ -166,7 +166,7 @@ function unlessGone<T>(read: () => T): T | null {
   try {
     return read();
   } catch (error) {
-    if (error instanceof OsError) return null;
+    if (OsError.is(error)) return null;
     throw error;
   }
 }

@@ -69,6 +69,11 @@ export class SceneError extends Error {
   constructor(readonly problems: readonly Problem[]) {
     super(problems.map(({ line, text }) => `line ${line}: ${text}`).join("\n"));
   }
+
+  /** Whether an error is one of these, of whatever copy of this class: an executable has several. */
+  static is(error: unknown): error is SceneError {
+    return error instanceof Error && error.name === "SceneError";
+  }
 }
 
 /** A [[device]] section that fits the schema. */
@@ -110,7 +115,7 @@ export function readScenes(files: readonly SceneFile[], classes: readonly SceneC
     if (joined.problems.length > 0) throw new SceneError(joined.problems);
     return sceneIn(joined, classes);
   } catch (error) {
-    if (!(error instanceof SceneError)) throw error;
+    if (!SceneError.is(error)) throw error;
     throw new SceneError(error.problems.map((one) => ({ ...one, ...joined.placeOf(one.line) })));
   }
 }

@@ -17,6 +17,11 @@ export class SyntaxProblem extends Error {
   constructor(readonly line: number, message: string) {
     super(message);
   }
+
+  /** Whether an error is one of these, of whatever copy of this class: an executable has several. */
+  static is(error: unknown): error is SyntaxProblem {
+    return error instanceof Error && error.name === "SyntaxProblem";
+  }
 }
 
 /** What a file holds, and where. */

@@ -226,7 +226,7 @@ export class Conversation {
     try {
       action();
     } catch (cause) {
-      const error = cause instanceof VhostUserError ? this.#placed(cause) : new VhostUserError(
+      const error = VhostUserError.is(cause) ? this.#placed(cause) : new VhostUserError(
         "lost",
         `The connection to the back-end of ${this.options.name} is broken: ${
           (cause as Error).message

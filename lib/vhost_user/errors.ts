@@ -23,6 +23,11 @@ export class VhostUserError extends Error {
   constructor(readonly fault: VhostUserFault, message: string, options?: ErrorOptions) {
     super(message, options);
   }
+
+  /** Whether an error is one of these, of whatever copy of this class: an executable has several. */
+  static is(error: unknown): error is VhostUserError {
+    return error instanceof Error && error.name === "VhostUserError";
+  }
 }
 
 /** The error of a back-end's device for a message that it refuses. */

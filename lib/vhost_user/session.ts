@@ -198,7 +198,7 @@ export class FrontEndSession {
 
   /** Whether the front-end closed the connection between two messages, which is no error. */
   #isGoodbye(error: Error): boolean {
-    const isLost = error instanceof VhostUserError && error.fault === "lost";
+    const isLost = VhostUserError.is(error) && error.fault === "lost";
     return isLost && error.cause === undefined && this.#inbox.idle;
   }
 

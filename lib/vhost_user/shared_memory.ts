@@ -60,7 +60,7 @@ export class SharedMemory implements Disposable {
       return new SharedMemory(new GuestMemory(parts), mappings, users, unsealed);
     } catch (cause) {
       for (const mapping of mappings) mapping.close();
-      if (cause instanceof VhostUserError) throw cause;
+      if (VhostUserError.is(cause)) throw cause;
       throw refusal((cause as Error).message);
     }
   }

@@ -17,6 +17,11 @@ export class MemoryError extends Error {
   constructor(readonly address: number, readonly length: number, problem: string) {
     super(`Cannot use ${length} bytes at 0x${address.toString(16)}: ${problem}`);
   }
+
+  /** Whether an error is one of these, of whatever copy of this class: an executable has several. */
+  static is(error: unknown): error is MemoryError {
+    return error instanceof Error && error.name === "MemoryError";
+  }
 }
 
 /**

@@ -20,7 +20,7 @@ export function openFile(action: string, path: string, options: Deno.OpenOptions
     if (info?.isFile === false) throw new WavError(action, path, "it is not a regular file");
     return Deno.openSync(path, options);
   } catch (error) {
-    if (error instanceof WavError) throw error;
+    if (WavError.is(error)) throw error;
     throw new WavError(action, path, danglingText(path) + reason(error), { cause: error });
   }
 }

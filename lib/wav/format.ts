@@ -29,6 +29,11 @@ export class WavError extends Error {
   constructor(action: string, path: string, why: string, options?: ErrorOptions) {
     super(`Cannot ${action} ${path}: ${why}`, options);
   }
+
+  /** Whether an error is one of these, of whatever copy of this class: an executable has several. */
+  static is(error: unknown): error is WavError {
+    return error instanceof Error && error.name === "WavError";
+  }
 }
 
 /** Bytes of one sample of one channel. */

@@ -62,6 +62,22 @@ Deno.test("processes are started by posix_spawn: a fork copies a node's mappings
   assertEquals(starters.toSorted(), ["cli/child.ts", "ffi/symbols.ts"]);
 });
 
+Deno.test("errors are told apart by their names: an executable has several copies of a class", () => {
+  const errors = FILES.flatMap((path) =>
+    [...code(path).matchAll(/^export class (\w+) extends \w*Error\b[^]*?\n}/gm)]
+      .map(([text, name]) => ({ path, text, name: name! }))
+  );
+  assert(errors.length >= 10, "expected OsError, SpecError and so on");
+  for (const { path, text, name } of errors) {
+    assert(text.includes(`override readonly name = "${name}";`), `${name} of ${path} has no name`);
+    const is = /static is\(error: unknown\): error is (\w+)[^]*error\.name === "(\w+)"/.exec(text);
+    if (is !== null) assertEquals([is[1], is[2]], [name, name], path);
+  }
+  const names = errors.map(({ name }) => name).join("|");
+  const askers = FILES.filter((path) => new RegExp(`instanceof (${names})\\b`).test(code(path)));
+  assertEquals(askers, [], "expected SpecError.is(error) for error instanceof SpecError");
+});
+
 Deno.test("native code is called by ffi/ and nothing else", () => {
   const native = /\bDeno\s*\.\s*(dlopen|Unsafe\w+)|\["(dlopen|Unsafe)/;
   const callers = [...FILES, ...sources("tests/")].filter((path) => native.test(code(path)));

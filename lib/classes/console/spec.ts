@@ -141,7 +141,7 @@ export function openEnd(end: string, host: DeviceHost<ConsoleEvent>): HostEnd {
     const [, v6, v4, port] = TCP.exec(end)!;
     return tcpEnd(v6 ?? v4!, Number(port), host);
   } catch (error) {
-    if (error instanceof SpecError) throw error;
+    if (SpecError.is(error)) throw error;
     throw new SpecError((error as Error).message, { cause: error });
   }
 }

@@ -9,7 +9,6 @@ import {
   EPOLLIN,
   I2C_CODES,
   I2cAdapter,
-  isOsError,
   OsError,
   SMBUS_DATA_SIZE,
   type SmbusCall,
@@ -77,7 +76,7 @@ export class HostAdapter implements Adapter {
       call();
       this.#onDone = onDone;
     } catch (error) {
-      if (!isOsError(error)) throw error;
+      if (!OsError.is(error)) throw error;
       onDone(-error.errno);
     }
   }

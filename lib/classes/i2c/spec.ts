@@ -67,7 +67,7 @@ function storedContents(
       `Cannot keep an EEPROM of ${size} bytes in ${file}: it has ${stored.length}, expected as many`,
     );
   } catch (error) {
-    if (error instanceof SpecError) throw error;
+    if (SpecError.is(error)) throw error;
     if (error instanceof Deno.errors.NotFound) return initial;
     throw new SpecError(`Cannot read ${file}: ${(error as Error).message}`, { cause: error });
   }

@@ -162,7 +162,7 @@ export class PcmStream {
     try {
       this.#order(R_PCM_START);
     } catch (error) {
-      if (error instanceof GuestError) attempt(() => this.stop());
+      if (GuestError.is(error)) attempt(() => this.stop());
       throw error;
     }
   }

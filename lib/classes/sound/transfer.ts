@@ -257,7 +257,7 @@ function inSteps(
       steps[name] = performance.now() - start;
     });
   } catch (error) {
-    if (!(error instanceof Dropped)) attempt(() => stream.shutDown());
+    if (!Dropped.is(error)) attempt(() => stream.shutDown());
     throw error;
   }
   const { progress } = stream.device;
