@@ -44,7 +44,7 @@ async function runDoctor(path: string | undefined, options: { json?: boolean }):
 
 function lines({ what, state, text, todo }: Finding): string[] {
   const first = `${state.padEnd(8)} ${what}: ${text}`;
-  return todo === null || todo === "nothing" ? [first] : [first, `${" ".repeat(9)}fix: ${todo}`];
+  return todo === null ? [first] : [first, `${" ".repeat(9)}fix: ${todo}`];
 }
 
 async function realSystem(): Promise<System> {

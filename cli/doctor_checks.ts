@@ -17,7 +17,7 @@ export interface Finding {
   readonly state: "ok" | "note" | "missing";
   /** What is there, and why it matters. */
   readonly text: string;
-  /** What to do about it. */
+  /** What to do about it; null: nothing has to be done. */
   readonly todo: string | null;
 }
 
@@ -39,7 +39,7 @@ export interface System {
 }
 
 const ok = (what: string, text: string): Finding => ({ what, state: "ok", text, todo: null });
-const note = (what: string, text: string, todo: string): Finding => ({
+const note = (what: string, text: string, todo: string | null): Finding => ({
   what,
   state: "note",
   text,
@@ -259,7 +259,7 @@ async function backEnd(system: System, device: SceneDevice): Promise<Finding[]> 
   } catch (error) {
     const { message } = error as Error;
     if (server.command !== null) {
-      return [note(what, `${message}; its command starts it`, "nothing")];
+      return [note(what, `${message}; its command starts it`, null)];
     }
     return [missing(what, message, "start the daemon, or give its command in the file")];
   }

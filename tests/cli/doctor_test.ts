@@ -160,9 +160,9 @@ Deno.test("a daemon that its command starts is not missing; a soft device need n
   board.answer = "";
   board.files.clear();
   const device = '[[device]]\nclass = "can"\nsocket = "/run/can"\ncommand = "can"\n';
-  assertEquals(trouble(await found(board, `${device}loopback = "soft:/there"\n`)), [
-    ["back-end of can", "note"],
-  ]);
+  const findings = await found(board, `${device}loopback = "soft:/there"\n`);
+  assertEquals(trouble(findings), [["back-end of can", "note"]]);
+  assertEquals(findings.at(-1)!.todo, null, "nothing has to be done");
   assertEquals(trouble(await found(board, `${device}loopback = "soft:/gone"\n`)), [
     ["soft:/gone", "missing"],
     ["back-end of can", "note"],
