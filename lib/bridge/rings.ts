@@ -313,15 +313,15 @@ export class LaneRings implements Scheduled {
     const { resubmitted, replayed } = backEnd;
     backEnd.phase = { is: "live" };
     this.report({ id: this.device.id, on: "live", resubmitted, replayed });
-    const queues = this.#life!.queues.filter((queue) => queue !== undefined);
-    // Event queues at once: a back-end that answers a request there is not kicked for buffers that come later.
-    for (const queue of queues.filter(({ index }) => this.#kinds[index] === "event")) {
-      if (!queue.mayMissInterrupt) this.#serveInOrder(queue, LOOK | CALL);
-      if (this.#backEnd !== backEnd) return; // the ring is malformed
-    }
-    for (const queue of queues) {
+    for (const queue of this.#life!.queues) {
+      if (queue === undefined) continue;
       if (queue.mayMissInterrupt) this.#mayMissInterrupt = true;
-      else this.mark(queue.index, LOOK | CALL);
+      else if (this.#kinds[queue.index] !== "event") this.mark(queue.index, LOOK | CALL);
+      else {
+        // At once, before any request: a back-end that answers one there is not kicked for buffers that come later.
+        this.#serveInOrder(queue, LOOK | CALL);
+        if (this.#backEnd !== backEnd) return; // the ring is malformed
+      }
     }
     if (this.#mayMissInterrupt) this.#driver.interrupt(INTERRUPT_USED_BUFFER);
     this.#mayMissInterrupt = false;

@@ -19,7 +19,7 @@ export function tomlOf(text: string): TomlFile | Problem {
   try {
     return readToml(text);
   } catch (error) {
-    if (!(error instanceof SyntaxProblem)) throw error;
+    if (!SyntaxProblem.is(error)) throw error;
     const { line, message } = error;
     return { line, text: `Cannot read it as TOML: ${message}` };
   }
