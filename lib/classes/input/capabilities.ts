@@ -37,6 +37,12 @@ export interface Capabilities {
 const NOTHING = new Uint8Array(0);
 const encoder = new TextEncoder();
 
+/** As much of a text as there is room for, in UTF-8: whole characters. */
+function encodeText(text: string): Uint8Array {
+  const bytes = new Uint8Array(MOST_PAYLOAD);
+  return bytes.subarray(0, encoder.encodeInto(text, bytes).written);
+}
+
 /** What a select and subsel give; nothing for what the device does not have. */
 export function selected(of: Capabilities, select: number, subsel: number): Uint8Array {
   if (select === CFG_EV_BITS) return encodeBits(of.codes.get(subsel) ?? []);
@@ -45,8 +51,8 @@ export function selected(of: Capabilities, select: number, subsel: number): Uint
     return axis === undefined ? NOTHING : encodeAbsInfo(axis);
   }
   if (subsel !== 0) return NOTHING;
-  if (select === CFG_ID_NAME) return encoder.encode(of.name).subarray(0, MOST_PAYLOAD);
-  if (select === CFG_ID_SERIAL) return encoder.encode(of.serial).subarray(0, MOST_PAYLOAD);
+  if (select === CFG_ID_NAME) return encodeText(of.name);
+  if (select === CFG_ID_SERIAL) return encodeText(of.serial);
   if (select === CFG_ID_DEVIDS) return encodeDeviceIds(of.ids);
   return select === CFG_PROP_BITS ? encodeBits(of.properties) : NOTHING;
 }

@@ -13,7 +13,15 @@
  */
 import { SpecError } from "../../device/role.ts";
 import type { Capabilities } from "./capabilities.ts";
-import { type AbsInfo, EVENT_TYPES, type InputEvent } from "./wire.ts";
+import {
+  type AbsInfo,
+  type DeviceIds,
+  EVENT_TYPES,
+  type InputEvent,
+  MOST_PAYLOAD,
+} from "./wire.ts";
+
+const [EV_ABS] = EVENT_TYPES.EV_ABS;
 
 /** The largest file, in bytes. */
 const MOST_BYTES = 16 * 2 ** 20;
@@ -93,8 +101,18 @@ function numberOf(value: unknown, what: string, min: number, max: number, absent
 
 function textOf(value: unknown, what: string, absent: string): string {
   if (value === undefined) return absent;
-  if (typeof value === "string" && value.length <= 128) return value;
-  throw new Error(`"${what}" is ${JSON.stringify(value)}, expected up to 128 characters`);
+  const bytes = typeof value === "string" ? new TextEncoder().encode(value).length : Infinity;
+  if (bytes <= MOST_PAYLOAD) return value as string;
+  throw new Error(
+    `"${what}" is ${JSON.stringify(value)}, expected a text of up to ${MOST_PAYLOAD} bytes`,
+  );
+}
+
+/** @throws {Error} for a key that is not one of these */
+function onlyKeys(object: Json, what: string, keys: readonly string[]): void {
+  const unknown = Object.keys(object).find((key) => !keys.includes(key));
+  if (unknown === undefined) return;
+  throw new Error(`there is no ${JSON.stringify(unknown)} in ${what}, expected ${keys.join(", ")}`);
 }
 
 /** An event type by its name. */
@@ -119,46 +137,76 @@ function recordOf(value: unknown, what: string): Json {
 }
 
 function parseHead(head: Json): Capabilities {
-  const word = (value: unknown, what: string, absent: number): number =>
-    numberOf(value, what, 0, 0xffff, absent);
-  const { bustype, vendor, product, version } = recordOf(head.ids, "ids");
-  const codes = Object.entries(recordOf(head.codes, "codes")).map(([name, list]) => {
-    const [type, end] = typeOf(name);
-    return [type, listOf(list, name, end)] as const;
-  });
-  const axes = Object.entries(recordOf(head.axes, "axes")).map(([code, info]) =>
-    [numberOf(Number(code), "axis", 0, 0x3f), parseAxis(recordOf(info, code))] as const
+  onlyKeys(head, "the first line", ["name", "serial", "ids", "properties", "codes", "axes"]);
+  const axes = new Map(
+    Object.entries(recordOf(head.axes, "axes")).map(([code, info]) => parseAxis(code, info)),
   );
   return {
     name: textOf(head.name, "name", "viola input"),
     serial: textOf(head.serial, "serial", ""),
-    ids: {
-      bustype: word(bustype, "bustype", 0x06), // BUS_VIRTUAL
-      vendor: word(vendor, "vendor", 0),
-      product: word(product, "product", 0),
-      version: word(version, "version", 0),
-    },
+    ids: parseIds(recordOf(head.ids, "ids")),
     properties: listOf(head.properties, "properties", 32),
-    codes: new Map([...codes, ...(axes.length === 0 ? [] : [[3, axes.map(([c]) => c)] as const])]),
-    axes: new Map(axes),
+    codes: parseCodes(recordOf(head.codes, "codes"), axes),
+    axes,
   };
 }
 
-function parseAxis({ min, max, fuzz, flat, res }: Json): AbsInfo {
-  const value = (one: unknown, what: string): number =>
-    numberOf(one, what, -(2 ** 31), 2 ** 31 - 1, 0);
+function parseIds(ids: Json): DeviceIds {
+  onlyKeys(ids, '"ids"', ["bustype", "vendor", "product", "version"]);
+  const word = (what: keyof DeviceIds, absent: number): number =>
+    numberOf(ids[what], what, 0, 0xffff, absent);
   return {
-    min: value(min, "min"),
-    max: value(max, "max"),
-    fuzz: value(fuzz, "fuzz"),
-    flat: value(flat, "flat"),
-    res: value(res, "res"),
+    bustype: word("bustype", 0x06), // BUS_VIRTUAL
+    vendor: word("vendor", 0),
+    product: word("product", 0),
+    version: word("version", 0),
   };
+}
+
+/** Codes by event type: those of the axes are of EV_ABS, and no others are. */
+function parseCodes(codes: Json, axes: Capabilities["axes"]): Map<number, readonly number[]> {
+  const parsed = new Map(
+    Object.entries(codes).map(([name, list]) => {
+      const [type, end] = typeOf(name);
+      return [type, listOf(list, name, end) as readonly number[]];
+    }),
+  );
+  const other = parsed.get(EV_ABS)?.find((code) => !axes.has(code));
+  if (other !== undefined) throw new Error(`"EV_ABS" has ${other}, expected it in "axes" too`);
+  return axes.size === 0 ? parsed : parsed.set(EV_ABS, [...axes.keys()]);
+}
+
+const AXIS_KEYS = ["min", "max", "fuzz", "flat", "res"] as const;
+
+/** @param code As it is written: JSON has no other keys than texts */
+function parseAxis(code: string, info: unknown): [number, AbsInfo] {
+  const what = `"axes" ${JSON.stringify(code)}`;
+  const [, end] = EVENT_TYPES.EV_ABS;
+  if (!/^(0|[1-9]\d?)$/.test(code) || Number(code) >= end) {
+    throw new Error(`${what}: expected the number of an axis, "0" to "${end - 1}"`);
+  }
+  const given = recordOf(info, `axes ${code}`);
+  onlyKeys(given, what, AXIS_KEYS);
+  const value = (key: typeof AXIS_KEYS[number], least: number): number =>
+    numberOf(given[key], `${key} of axis ${code}`, least, 2 ** 31 - 1, 0);
+  const axis = {
+    min: value("min", -(2 ** 31)),
+    max: value("max", -(2 ** 31)),
+    fuzz: value("fuzz", 0),
+    flat: value("flat", 0),
+    res: value("res", 0),
+  };
+  if (axis.min <= axis.max) return [Number(code), axis];
+  throw new Error(`${what}: min is ${axis.min} and max ${axis.max}, expected min to be no more`);
 }
 
 /** Events are those that the head announces, or EV_SYN. */
 function parseLine(line: Json, { codes }: Capabilities): Line {
-  if (line.wait !== undefined) return { wait: numberOf(line.wait, "wait", 0, MOST_WAIT_MS) };
+  if (line.wait !== undefined) {
+    onlyKeys(line, "a wait", ["wait"]);
+    return { wait: numberOf(line.wait, "wait", 0, MOST_WAIT_MS) };
+  }
+  onlyKeys(line, "an event", ["type", "code", "value"]);
   const [type, end] = typeOf(line.type);
   const code = numberOf(line.code, "code", 0, end - 1);
   if (type !== 0 && !codes.get(type)?.includes(code)) {

@@ -335,6 +335,18 @@ Deno.test("buffers of no room for a byte come back, and nothing is lost by them"
   assertEquals(bench.received(1), [1, 2, 3]);
 });
 
+Deno.test("a buffer that the device could write to is none of a transmit queue's, and comes back as it was", () => {
+  using bench = ready();
+  const end = bench.end("a");
+  end.isWaiting = true;
+  bench.turn();
+  const [at] = bench.wiring.offer(5, 900, [Uint8Array.of(7)], [4]);
+  bench.wiring.bytes.fill(0xaa, at!, at! + 4);
+  bench.turn();
+  assertEquals([bench.sent(1), end.shown], [[900], [7]]);
+  assertEquals([...bench.wiring.bytes.subarray(at!, at! + 4)], [0xaa, 0xaa, 0xaa, 0xaa]);
+});
+
 Deno.test("bytes are bytes, whatever they are, in pieces of any size", () => {
   const draws = seeded();
   using bench = ready();

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // An input device at its queues. Sections are those of virtio 1.2.
-import { assertEquals, assertThrows } from "@std/assert";
+import { assertEquals } from "@std/assert";
 import { device as role, type InputDeviceContract } from "../../../lib/classes/input/device.ts";
-import { parseEvents } from "../../../lib/classes/input/events_file.ts";
 import { decodeBits, decodeEvent, encodeEvent } from "../../../lib/classes/input/wire.ts";
-import { SpecError } from "../../../lib/device/role.ts";
 import { DeviceBench, Wiring } from "../../device/wiring.ts";
 
 const HEAD = JSON.stringify({
@@ -93,6 +91,16 @@ Deno.test("input: the config space tells what was selected, and nothing for what
   }
 });
 
+Deno.test("input: the config space tells what was selected, in whatever order that is written", () => {
+  using bench = new Bench();
+  const { device } = bench.bench;
+  device.writeConfig(1, Uint8Array.of(1)); // subsel first
+  device.writeConfig(0, Uint8Array.of(0x11));
+  assertEquals([...device.readConfig().subarray(0, 3)], [0x11, 1, 33]);
+  device.writeConfig(0, Uint8Array.of(0x11, 3)); // both at once
+  assertEquals([...device.readConfig().subarray(0, 3)], [0x11, 3, 1]);
+});
+
 Deno.test("input: writes to other fields of the config space change nothing", () => {
   using bench = new Bench();
   bench.select(1);
@@ -154,9 +162,10 @@ Deno.test("input: a packet without room for all of it is dropped whole, and told
 Deno.test("input: buffers that are too small come back empty", () => {
   using bench = new Bench([key(1), SYN]);
   bench.offer(3, 7);
+  bench.wiring.offer(0, 900, [new Uint8Array(8)], []); // not to be written to
   bench.offer(2);
   assertEquals(bench.received(), "1.");
-  assertEquals(bench.reported("error").length, 3);
+  assertEquals(bench.reported("error").length, 4);
 });
 
 Deno.test("input: what the driver sets is told and comes back, whatever it is", () => {
@@ -183,24 +192,4 @@ Deno.test("input: buffers come back when the queue stops, and the file begins an
   bench.wiring.start();
   bench.offer(4);
   assertEquals(bench.received(), "1.");
-});
-
-Deno.test("input: a wrong line is refused with its number", () => {
-  const wrong: [lines: string[], text: string][] = [
-    [["no"], "Cannot use line 1 of f"],
-    [["[]"], "line 1 of f: expected an object"],
-    [[HEAD, key(1), "{"], "line 3 of f"],
-    [[HEAD, '{"type": "EV_X", "code": 0, "value": 0}'], 'line 2 of f: "type" is "EV_X"'],
-    [[HEAD, '{"type": "EV_KEY", "code": 31, "value": 0}'], "code 31 of EV_KEY is not in the first"],
-    [[HEAD, '{"type": "EV_KEY", "code": 768, "value": 0}'], "expected 0 to 767"],
-    [[HEAD, '{"type": "EV_KEY", "code": 30, "value": 2147483648}'], "expected -2147483648 to"],
-    [[HEAD, '{"wait": -1}'], 'line 2 of f: "wait" is -1'],
-    [['{"codes": {"EV_KEY": 3}}'], '"EV_KEY" is no list'],
-    [['{"axes": {"64": {}}}'], '"axis" is 64'],
-    [[JSON.stringify({ name: "x".repeat(129) })], "up to 128 characters"],
-  ];
-  for (const [lines, text] of wrong) {
-    assertThrows(() => parseEvents(lines.join("\n"), "f"), SpecError, text);
-  }
-  assertEquals(parseEvents("{}\n\n\n", "f").lines, []);
 });
