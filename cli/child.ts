@@ -22,6 +22,14 @@ export function programArgs(args: readonly string[]): string[] {
     : ["run", "-A", "--no-prompt", asset("cli/main.ts").href, ...args];
 }
 
+/** What a child is started with besides its arguments. */
+export interface ChildOptions {
+  /** Variables beside those of this process. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Called with each fact that it reports. */
+  readonly onFact?: (fact: Fact) => void;
+}
+
 /** A running child. */
 export class ViolaChild implements AsyncDisposable {
   #process: Deno.ChildProcess;
@@ -36,11 +44,16 @@ export class ViolaChild implements AsyncDisposable {
    * @param name Its name in errors
    * @param args Its command line; `--json --until-eof` are added
    */
-  constructor(readonly name: string, args: readonly string[]) {
+  constructor(
+    readonly name: string,
+    args: readonly string[],
+    readonly options: ChildOptions = {},
+  ) {
     // In a session of its own, so that only the parent gets ^C from the terminal; it ends its children in order.
     this.#process = new Deno.Command(Deno.execPath(), {
       args: programArgs([...args, "--json", "--until-eof"]),
       detached: true,
+      env: { ...options.env },
       stdin: "piped",
       stdout: "piped",
       stderr: "piped",
@@ -111,6 +124,7 @@ export class ViolaChild implements AsyncDisposable {
   }
 
   #take(fact: Fact): void {
+    this.options.onFact?.(fact);
     if (fact.event === "error" && this.#errors.size < ERRORS) this.#errors.add(`${fact.text}`);
     this.#waiting = this.#waiting.filter(({ wanted, resolve }) => {
       if (!wanted(fact)) return true;
@@ -132,6 +146,17 @@ export class ViolaChild implements AsyncDisposable {
   /** Closes its standard input, waits for its end, and kills it if it does not end. Calling it again waits for the same end. */
   stop(): Promise<void> {
     return this.#stopped ??= this.#stop();
+  }
+
+  /** Kills it as a crash would, and waits for its end. */
+  kill(): Promise<void> {
+    return this.#stopped ??= this.#kill();
+  }
+
+  async #kill(): Promise<void> {
+    this.#process.kill("SIGKILL");
+    await this.#ended;
+    await this.#process.stdin.close().catch(() => {});
   }
 
   async #stop(): Promise<void> {

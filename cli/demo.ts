@@ -23,7 +23,7 @@ import {
 import { clear, occupy } from "./folder.ts";
 import { demandLimits } from "./limits.ts";
 import { choice, collect } from "./options.ts";
-import { gong, pcmBytes, type Piece, prelude } from "./pieces.ts";
+import { gong, pcmBytes, type Piece, prelude } from "../lib/scene/pieces.ts";
 import { Report, tenths } from "./report.ts";
 import type { Played } from "./stage.ts";
 import {
@@ -41,7 +41,8 @@ interface DemoOptions {
   play?: string[];
   out: string;
   fast?: boolean;
-  memory: string;
+  memory?: string;
+  list?: boolean;
   json?: boolean;
 }
 
@@ -53,12 +54,19 @@ const HEADER_BYTES = 4096;
 /** The pieces for cards without a file. */
 const PIECES = [prelude, gong] as const;
 
+const HELP = `
+A scene is a file as for viola up, with what happens when, and what shall hold:
+  [[device]]                 [[cue]]                [[expect]]
+  class = "sound"            at = 0                 equal = "music"
+  name = "music"             play = "prelude"
+  loopback = "soft"          on = "music"           (viola schema: all keys)`;
+
 /** Adds the subcommand. */
 export function addDemo(program: Command): void {
   program.command("demo")
-    .description(
-      "Play two pieces into two virtual sound cards, through viola, and compare the output.",
-    )
+    .description("Play sound into virtual cards, through viola, and compare the output.")
+    .argument("[scene]", "a scene file, or one of --list (two pieces on two cards)")
+    .option("--list", "print the scenes that come with viola")
     .option(
       "--play <file>",
       "a WAV file for the first card; a second one\nfor the second card",
@@ -66,15 +74,39 @@ export function addDemo(program: Command): void {
     )
     .option("--out <folder>", "folder for the output files", "demo-out")
     .option("--fast", "as fast as possible, not in real time")
-    .option("--memory <mode>", "isolated or direct", "isolated")
-    .option("--json", "report one JSON object at the end")
-    .action(runDemo);
+    .option("--memory <mode>", "isolated (default) or direct")
+    .option("--json", "report as JSON, the verdict last")
+    .addHelpText("after", HELP)
+    .action(run);
+}
+
+async function run(name: string | undefined, options: DemoOptions): Promise<void> {
+  if (options.list) return await list(new Report(options.json === true));
+  if (name === undefined) return await runDemo(options);
+  for (const option of ["play", "fast", "memory"] as const) {
+    if (options[option] === undefined) continue;
+    throw new Failure(
+      USAGE,
+      `Cannot use --${option} with ${name}: the scene says how it is played`,
+    );
+  }
+  const { findScene, runDemoScene } = await import("./demo_scene.ts");
+  await runDemoScene(await findScene(name), options.out, new Report(options.json === true));
+}
+
+async function list(report: Report): Promise<void> {
+  const { SHIPPED_SCENES } = await import("../lib/scene/scenes.ts");
+  const scenes = SHIPPED_SCENES.map(({ name, description }) => ({ name, description }));
+  report.result(
+    { scenes },
+    scenes.map(({ name, description }) => `${name.padEnd(10)} ${description}`),
+  );
 }
 
 /** @throws {Failure} with status 3 unless every sample arrived */
 async function runDemo(options: DemoOptions): Promise<void> {
   const report = new Report(options.json === true);
-  const memory = choice("--memory", options.memory, ["isolated", "direct"]);
+  const memory = choice("--memory", options.memory ?? "isolated", ["isolated", "direct"]);
   const pace = options.fast === true ? "free" : "real";
   const files = options.play ?? [];
   await checkFiles(files);

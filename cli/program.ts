@@ -30,7 +30,7 @@ hypervisor.
 
 Usage: viola COMMAND [OPTION]...   (viola help COMMAND lists its options)
 
-  viola demo                       play two pieces into two virtual cards
+  viola demo [SCENE]               play sound into virtual cards, and compare it
   viola device CLASS --socket S    run a device that listens on S
   viola attach CLASS --socket S --loopback /dev/loopback-N  connect the kernel's to it
   viola up FILE                    run the devices of a file (viola schema: format)

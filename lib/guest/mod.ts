@@ -84,8 +84,7 @@ export class Guest<D extends DeviceClass = DeviceClass> implements AsyncDisposab
   /** Gives an order to the running call, if there is one, and waits until it has ended. */
   async #end(order: number): Promise<void> {
     if (this.#running === null) return;
-    this.#progress.set("order", order);
-    this.#signal.signal(this.#wires.interrupt); // wakes the thread; it finds no interrupt pending
+    this.#give(order);
     try {
       await this.#running;
     } catch { /* reported to the caller */ }
@@ -94,6 +93,31 @@ export class Guest<D extends DeviceClass = DeviceClass> implements AsyncDisposab
   /** Ends a playback or recording in order: the stream is stopped and released, and the call returns its result. */
   stop(): Promise<void> {
     return this.#end(ORDER.stop);
+  }
+
+  /**
+   * Pauses a playback until {@linkcode resume}: the stream is stopped, and keeps what the device has. Drivers of other
+   * classes take no notice.
+   *
+   * @throws {Error} when nothing runs
+   */
+  pause(): void {
+    if (this.#running === null) throw new Error("Cannot pause: no call is running");
+    this.#give(ORDER.pause);
+  }
+
+  /** Lets a paused playback go on. @throws {Error} when none is paused */
+  resume(): void {
+    if (this.#progress.get("order") !== ORDER.pause) {
+      throw new Error("Cannot resume: no call is paused");
+    }
+    this.#give(ORDER.none);
+  }
+
+  /** Gives an order to the thread. */
+  #give(order: number): void {
+    this.#progress.set("order", order);
+    this.#signal.signal(this.#wires.interrupt); // wakes it; it finds no interrupt pending
   }
 
   /**

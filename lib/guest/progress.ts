@@ -31,8 +31,8 @@ const STATES = ["unbound", "bound"] as const;
 /** Words of every driver: the owner's order, the state, interrupts handled. */
 const WORDS = ["order", "state", "interrupts"] as const;
 
-/** Orders to a driver during a call: end in order, reset at once, or stop waiting for responses. */
-export const ORDER = { none: 0, stop: 1, drop: 2, kill: 3 } as const;
+/** Orders to a driver during a call: end in order, reset at once, stop waiting for responses, or pause. */
+export const ORDER = { none: 0, stop: 1, drop: 2, kill: 3, pause: 4 } as const;
 
 /** 32 words, then 32 numbers. */
 const MOST = 32;

@@ -422,6 +422,12 @@ export class MmioDevice<L extends ProgressLayout = ProgressLayout> {
     return this.progress.get("order") === ORDER.stop;
   }
 
+  /** Whether the owner ordered the call to pause. @throws as {@linkcode checkDropped} */
+  isPaused(): boolean {
+    this.checkDropped();
+    return this.progress.get("order") === ORDER.pause;
+  }
+
   #fail(code: string, problem: string): never {
     throw new GuestError(code, `drive ${this.name}: ${problem}`);
   }

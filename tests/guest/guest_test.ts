@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The guest as a thread on a soft node, with a scripted device on another.
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { rng, sound } from "../../lib/classes/mod.ts";
 import { type Guest, type GuestOptions, startGuest } from "../../lib/guest/mod.ts";
 import { SoftNode } from "../../lib/loopback/soft.ts";
@@ -167,6 +167,43 @@ Deno.test("a playback is stopped, and another may follow", async () => {
     await guest.stop();
     assertEquals((await play).stopped, true);
     await guest.stop();
+    await adapter.grant(1000);
+    assertEquals((await guest.call("play", { file, ...BUFFER })).frames, 10_000);
+  }, { script: { grant: 3 } });
+});
+
+Deno.test("a playback pauses, goes on, and is ended while it pauses", async () => {
+  await withCard(async ({ adapter, guest, folder }) => {
+    const file = `${folder}/in.wav`;
+    writeNumbered(file, S16, 10_000);
+    await guest.probe();
+    assertThrows(() => guest.pause(), Error, "no call is running");
+    const play = guest.call("play", { file, ...BUFFER });
+    await reached(guest, 1500);
+    assertThrows(() => guest.resume(), Error, "no call is paused");
+    guest.pause();
+    await until(() => guest.progress.state === "stopped", "the pause");
+    assertEquals((await adapter.seen()).controls.at(-1), "PCM_STOP");
+    await adapter.grant(1);
+    guest.resume();
+    await reached(guest, 2000);
+    guest.pause();
+    await until(() => guest.progress.state === "stopped", "the second pause");
+    await guest.stop();
+    assertEquals((await play).stopped, true);
+    const { controls } = await adapter.seen();
+    assertEquals(
+      controls.slice(-6),
+      [
+        "PCM_START",
+        "PCM_STOP",
+        "PCM_START",
+        "PCM_STOP",
+        "PCM_START",
+        "PCM_STOP",
+        "PCM_RELEASE",
+      ].slice(-6),
+    );
     await adapter.grant(1000);
     assertEquals((await guest.call("play", { file, ...BUFFER })).frames, 10_000);
   }, { script: { grant: 3 } });

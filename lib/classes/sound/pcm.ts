@@ -173,6 +173,17 @@ export class PcmStream {
     this.#order(R_PCM_STOP);
   }
 
+  /** Stops it for a while: what the device has is played after {@linkcode resume}. @throws {GuestError} */
+  pause(): void {
+    this.#order(R_PCM_STOP);
+  }
+
+  /** Starts it again. The pause is no long period. @throws {GuestError} */
+  resume(): void {
+    this.#order(R_PCM_START);
+    this.#lastReturn = performance.now();
+  }
+
   /**
    * Releases the stream: the device returns all messages.
    *

@@ -107,6 +107,13 @@ function refill(stream: PcmStream, reader: WavReader, stallMs: number): void {
   }
 }
 
+/** Pauses the stream for as long as the owner wants. */
+function rest(stream: PcmStream): void {
+  stream.pause();
+  stream.device.wait(() => !stream.device.isPaused(), Infinity);
+  stream.resume();
+}
+
 /** Fills a message with the next samples of the file. @returns whether there were any */
 function fill(message: PcmMessage, reader: WavReader): boolean {
   message.length = 0;
@@ -213,10 +220,11 @@ function lend(stream: PcmStream, messages: readonly PcmMessage[], params: HwPara
   stream.send(messages);
 }
 
-/** Waits until a message is returned, or the owner ends the call. */
+/** Waits until a message is returned, or the owner ends the call; pauses the stream when the owner wants that. */
 function awaitReturn(stream: PcmStream, stallMs: number): void {
-  const isSo = (): boolean => stream.returned.length > 0 || stream.device.isToEnd();
-  if (stream.device.wait(isSo, stallMs)) return;
+  const { device } = stream;
+  const isSo = (): boolean => stream.returned.length > 0 || device.isToEnd() || device.isPaused();
+  if (device.wait(isSo, stallMs)) return device.isPaused() ? rest(stream) : undefined;
   throw new GuestError(
     "EIO",
     `use ${stream.name}: the device keeps ${stream.pending} messages for ${stallMs} ms`,

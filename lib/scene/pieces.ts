@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The demo's own music, computed: a prelude for one card, an announcement's gong for the other. The same on every
- * machine and every day.
+ * Sounds that are computed: music of the demo's own, and signals. The same on every machine and every day.
  *
  * @module
  */
@@ -130,6 +129,78 @@ export function gong(): Piece {
     mix(piece, strike(piece.rate, pitch(note), 3.3), 0.6 + i * 0.55, 1, 0.5);
   });
   return finish(piece, 0.6, 0.5);
+}
+
+// ---- signals ----
+
+/** Of all signals. */
+const SIGNAL = { rate: 48000, channels: 2, bits: 16 } as const;
+/** The loudest sample of a signal, −12 dB. */
+const LEVEL = 0.25;
+
+/** A signal of so many seconds, the same on both sides: `at` gives the sample at a time in seconds. */
+function signal(title: string, seconds: number, at: (t: number) => number): Piece {
+  const piece = silence(title, SIGNAL.rate, SIGNAL.channels, SIGNAL.bits, seconds);
+  for (let i = 0; i < piece.samples.length; i += 2) {
+    piece.samples[i] = piece.samples[i + 1] = at(i / 2 / SIGNAL.rate);
+  }
+  return piece;
+}
+
+/** White noise, the same every time. */
+function noise(seconds: number): Piece {
+  let seed = 1;
+  return signal("noise", seconds, () => {
+    seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
+    return LEVEL * (seed / 2 ** 31 - 1);
+  });
+}
+
+/** From 100 Hz to 10 kHz, an octave as long as the next. */
+function chirp(seconds: number): Piece {
+  const [low, high] = [100, 10_000];
+  const growth = Math.log(high / low) / seconds;
+  return signal(
+    "chirp",
+    seconds,
+    (t) => LEVEL * Math.sin(2 * Math.PI * low * (Math.exp(growth * t) - 1) / growth),
+  );
+}
+
+/** Each frame is its own number: what is missing or twice can be told. Loud. */
+function numbered(seconds: number): Piece {
+  const piece = silence("numbered", SIGNAL.rate, SIGNAL.channels, SIGNAL.bits, seconds);
+  const full = 2 ** 15 - 1;
+  const values = 2 * full + 1;
+  for (let i = 0; i < piece.samples.length / 2; i++) {
+    piece.samples[2 * i] = (i % values - full) / full;
+    piece.samples[2 * i + 1] = (Math.floor(i / values) - full) / full;
+  }
+  return piece;
+}
+
+/** Two notes of a door bell. */
+function chime(seconds: number): Piece {
+  const piece = silence("chime", SIGNAL.rate, SIGNAL.channels, SIGNAL.bits, seconds);
+  [76, 72].forEach((note, i) => {
+    mix(piece, strike(piece.rate, pitch(note), seconds), 0.25 * i * seconds, 1, 0.5);
+  });
+  return finish(piece, 2 * LEVEL, seconds / 4);
+}
+
+const PIECES: Readonly<Record<string, (seconds: number) => Piece>> = {
+  tone: (seconds) => signal("tone", seconds, (t) => LEVEL * Math.sin(2 * Math.PI * 440 * t)),
+  noise,
+  chirp,
+  numbered,
+  chime,
+  prelude,
+  gong,
+};
+
+/** A piece by its name, of `PIECE_NAMES`. @param seconds Its length, unless it is music */
+export function pieceNamed(name: string, seconds: number): Piece {
+  return PIECES[name]!(seconds);
 }
 
 /** A piece's samples as a WAV file's: little-endian integers of {@linkcode Piece.bits}. */

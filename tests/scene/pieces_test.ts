@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { assert, assertEquals } from "@std/assert";
-import { gong, pcmBytes, type Piece, prelude } from "../../cli/pieces.ts";
+import { gong, pcmBytes, type Piece, pieceNamed, prelude } from "../../lib/scene/pieces.ts";
+import { MUSIC_NAMES, SIGNAL_NAMES } from "../../lib/scene/piece_names.ts";
 
 for (const [make, seconds] of [[prelude, 8], [gong, 5]] as const) {
   Deno.test(`${make.name}() is music: neither clipped nor silent, and it ends in silence`, () => {
@@ -44,4 +45,31 @@ Deno.test("pcmBytes() writes little-endian integers", () => {
     pcmBytes({ ...piece, bits: 24 }),
     Uint8Array.of(0, 0, 0, 0xff, 0xff, 0x7f, 0x01, 0x00, 0x80, 0x00, 0x00, 0x40),
   );
+});
+
+Deno.test("each piece that a cue may name is there, and as long as asked for unless it is music", () => {
+  for (const name of SIGNAL_NAMES) {
+    const { title, samples, rate, channels } = pieceNamed(name, 0.5);
+    assertEquals([title, samples.length], [name, 0.5 * rate * channels]);
+    assert(samples.some((sample) => Math.abs(sample) > 0.1), `${name} is silent`);
+    assert(samples.every((sample) => Math.abs(sample) <= 1), `${name} is clipped`);
+  }
+  for (const name of MUSIC_NAMES) assertEquals(pieceNamed(name, 1).title, name);
+});
+
+Deno.test("each frame of numbered is another one", () => {
+  const piece = pieceNamed("numbered", 2);
+  const view = new DataView(pcmBytes(piece).buffer);
+  const frames = new Set<number>();
+  for (let at = 0; at < view.byteLength; at += 4) frames.add(view.getUint32(at));
+  assertEquals(frames.size, 2 * piece.rate);
+});
+
+Deno.test("tone is an A", () => {
+  const { samples, rate } = pieceNamed("tone", 1);
+  let crossings = 0;
+  for (let i = 2; i < samples.length; i += 2) {
+    if (samples[i - 2]! < 0 && samples[i]! >= 0) crossings++;
+  }
+  assertEquals([crossings, rate], [439, 48000]);
 });
