@@ -86,13 +86,21 @@ export function setTerminal(number: number, settings: Uint8Array<ArrayBuffer>): 
   shim.viola_ioctl(number, TERMINAL_REQUESTS.TCSETS, settings);
 }
 
+/** Of a file's mode: what kind it is, and a plain file. */
+const [S_IFMT, S_IFREG] = [0o170000, 0o100000];
+
 /**
- * Opens one of this process's standard streams anew, non-blocking: others that share the original are not affected.
+ * Opens one of this process's standard streams anew, non-blocking: others that share the original are not affected. Of a file
+ * it is a second descriptor: opened anew it would be written from its beginning, over what others wrote.
  *
  * @param number 0 or 1
  * @throws {OsError} ENXIO when it is a socket …
  */
 export function reopenStream(number: 0 | 1): Fd {
+  const mode = unwrap(shim.viola_file_mode(number), `use standard stream ${number}`);
+  if ((mode & S_IFMT) === S_IFREG) {
+    return new Fd(unwrap(shim.viola_dup(number), `duplicate standard stream ${number}`));
+  }
   return Fd.open(`/proc/self/fd/${number}`, (number === 0 ? 0 : 1) | O_NOCTTY | O_NONBLOCK);
 }
 

@@ -17,8 +17,8 @@ An end is where programs of this machine find a port:
   null              nothing
   viola device console --socket /run/con0 --port gps=unix:/run/gps --port bt=pty:/run/bt
 Named ports are /dev/virtio-ports/NAME to the driver. A program that does not read holds
-back who writes to such a port; a console's output is dropped instead after 256 KiB, as
-Linux cannot wait for a console.`;
+back who writes to such a port; a console's output is dropped instead after a tenth of a
+second, as Linux cannot wait for a console.`;
 
 /** Options as the command line gives them, each of its own type. */
 interface ConsoleOptions extends CliValues {

@@ -24,7 +24,7 @@ import {
   type PortState,
   sizeOf,
 } from "./spec.ts";
-import { DroppingTransmitter } from "./transmitter.ts";
+import { ConsoleTransmitter } from "./transmitter.ts";
 import {
   EMERG_WR_AT,
   encodeConfig,
@@ -106,7 +106,7 @@ class ConsoleDevice implements VirtioDevice<ConsoleDeviceContract> {
   writeConfig(offset: number, bytes: Uint8Array): void {
     const { tx } = this.#ports[0]!;
     const byte = offset <= EMERG_WR_AT ? bytes[EMERG_WR_AT - offset] : undefined;
-    if (byte !== undefined && tx instanceof DroppingTransmitter) tx.addByte(byte);
+    if (byte !== undefined && tx instanceof ConsoleTransmitter) tx.addByte(byte);
   }
 
   serve(queue: number, chain: Chain): void {
@@ -123,7 +123,7 @@ class ConsoleDevice implements VirtioDevice<ConsoleDeviceContract> {
   tick(now: number): void {
     if (now >= this.#lookAt) this.#look();
     for (const port of this.#ports) {
-      port.move();
+      port.move(now);
       this.#follow(port);
     }
     if (this.#hasControl) this.#control.deliver();

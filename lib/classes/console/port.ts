@@ -7,12 +7,7 @@
 import type { DeviceHost } from "../../device/role.ts";
 import type { HostEnd } from "./host_end.ts";
 import type { ConsoleEvent } from "./spec.ts";
-import {
-  DRAIN_NS,
-  DroppingTransmitter,
-  HoldingTransmitter,
-  type Transmitter,
-} from "./transmitter.ts";
+import { ConsoleTransmitter, DRAIN_NS, Transmitter } from "./transmitter.ts";
 import { rxQueueOf } from "./wire.ts";
 
 /** Bytes that were read of the host and not given to the driver, at most. */
@@ -58,8 +53,8 @@ export class Port implements Disposable {
   ) {
     const queue = this.rxQueue + 1;
     this.tx = identity.isConsole
-      ? new DroppingTransmitter(queue, end, host, (bytes) => this.#drop(bytes))
-      : new HoldingTransmitter(queue, end, host);
+      ? new ConsoleTransmitter(queue, end, host, (bytes) => this.#drop(bytes))
+      : new Transmitter(queue, end, host);
   }
 
   get rxQueue(): number {
@@ -73,12 +68,11 @@ export class Port implements Disposable {
   }
 
   /** Moves bytes both ways. */
-  move(): void {
+  move(now: number): void {
     const receivesMore = this.#receive();
-    const sendsMore = this.tx.send();
+    const sendsMore = this.tx.send(now);
     this.#isBusy = receivesMore || sendsMore;
-    const isCaughtUp = this.tx instanceof DroppingTransmitter && this.tx.keptBytes === 0;
-    if (this.#isDropping && isCaughtUp) this.#sendsAgain();
+    if (this.#isDropping && !this.tx.isDropping) this.#sendsAgain();
   }
 
   /** @returns whether there is more to be received at once */
@@ -146,7 +140,7 @@ export class Port implements Disposable {
   /** When it is to be moved again, in nanoseconds. */
   get deadline(): number {
     const retryAt = this.end.retryAt ?? Infinity;
-    return this.#isBusy ? 0 : Math.min(this.#drainBy, retryAt);
+    return this.#isBusy ? 0 : Math.min(this.#drainBy, retryAt, this.tx.deadline);
   }
 
   /** The transmit queue is to stop. @returns whether what it brought was sent, or waited for long enough */

@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * A listening socket as the end of a port: one client after another. Others wait, connected but not read, until the driver
- * knows that the one before has left.
+ * A listening socket as the end of a port: one client after another. While one is connected others are refused at once. The
+ * next waits, connected but not read, until the driver knows that the one before has left.
  *
  * @module
  */
 import {
+  Epoll,
+  EPOLLERR,
   EPOLLET,
+  EPOLLHUP,
   EPOLLIN,
+  EPOLLRDHUP,
   TcpListener,
   UnixListener,
   type UnixSocket,
@@ -29,11 +33,17 @@ export type SocketHost = Pick<DeviceHost, "watch" | "now" | "report">;
 
 /** How long to wait before accepting again when that failed, in nanoseconds. */
 const RETRY_NS = 2e8;
+/** The most clients that are refused at one event. */
+const MOST_REFUSED = 1024;
 
 /** See the module. */
 export class SocketEnd implements HostEnd {
   readonly #watch: Watch;
   #client: Stream | null = null;
+  /** Tells at once whether the client has left: of a client that left and came back the coming may be seen first. */
+  readonly #probe = Epoll.create();
+  /** A client was refused while the present one is connected, and that was told. */
+  #hasRefused = false;
   /** Whether somebody may want to connect. */
   #mayAdmit = true;
   retryAt = Infinity;
@@ -48,7 +58,41 @@ export class SocketEnd implements HostEnd {
     readonly endsAtEof: boolean,
     readonly host: SocketHost,
   ) {
-    this.#watch = host.watch(listener.number, EPOLLIN | EPOLLET, () => this.#mayAdmit = true);
+    this.#watch = host.watch(listener.number, EPOLLIN | EPOLLET, () => {
+      this.#mayAdmit = true;
+      this.#refuseOthers();
+    });
+  }
+
+  #refuseOthers(): void {
+    for (let i = 0; i < MOST_REFUSED && this.#isServing(); i++) {
+      const socket = this.#accept();
+      if (socket === null) return;
+      socket.hangUp();
+      const text = `A second program was refused ${this.place}: one is connected`;
+      if (!this.#hasRefused) this.host.report({ kind: "notice", text });
+      this.#hasRefused = true;
+    }
+  }
+
+  /** Whether a client is connected, and has not left unnoticed. */
+  #isServing(): boolean {
+    if (this.#client === null) return false;
+    const left = EPOLLHUP | EPOLLERR | (this.endsAtEof ? EPOLLRDHUP : 0);
+    return this.#probe.wait(0) === 0 || (this.#probe.found[1]! & left) === 0;
+  }
+
+  /** @returns null when nobody wants to connect, or it failed: then it is tried again later */
+  #accept(): UnixSocket | null {
+    try {
+      const socket = this.listener.accept();
+      if (socket === null) this.#mayAdmit = false;
+      return socket;
+    } catch (error) {
+      this.retryAt = this.host.now() + RETRY_NS;
+      this.host.report({ kind: "error", text: (error as Error).message });
+      return null;
+    }
   }
 
   get isOpen(): boolean {
@@ -59,14 +103,11 @@ export class SocketEnd implements HostEnd {
     if (this.#client !== null || !this.#mayAdmit) return;
     if (this.retryAt !== Infinity && this.host.now() < this.retryAt) return;
     this.retryAt = Infinity;
-    try {
-      const socket = this.listener.accept();
-      this.#mayAdmit = socket !== null;
-      if (socket !== null) this.#client = streamOf(socket, this.host);
-    } catch (error) {
-      this.retryAt = this.host.now() + RETRY_NS;
-      this.host.report({ kind: "error", text: (error as Error).message });
-    }
+    const socket = this.#accept();
+    if (socket === null) return;
+    this.#client = streamOf(socket, this.host);
+    this.#probe.add(socket.number, EPOLLRDHUP, 0);
+    this.#hasRefused = false;
   }
 
   read(buffer: Uint8Array<ArrayBuffer>): number {
@@ -95,12 +136,15 @@ export class SocketEnd implements HostEnd {
   }
 
   #leave(): void {
-    this.#client?.[Symbol.dispose]();
+    if (this.#client === null) return;
+    this.#probe.remove(this.#client.raw.number);
+    this.#client[Symbol.dispose]();
     this.#client = null;
   }
 
   [Symbol.dispose](): void {
     this.#leave();
+    this.#probe.close();
     this.#watch.close();
     this.listener[Symbol.dispose]();
   }

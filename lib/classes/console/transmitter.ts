@@ -12,30 +12,23 @@ import type { HostEnd } from "./host_end.ts";
 const PIECE_BYTES = 65536;
 /** Bytes that one port sends in a turn. */
 const TURN_BYTES = 4 * PIECE_BYTES;
-/** Bytes that a console keeps for a program that reads slowly. */
-export const KEPT_BYTES = 262144;
+/** How long a console's driver is held back by a program that does not read, in nanoseconds. */
+export const HOLD_NS = 1e8;
+/** And for this long for each byte of a chain that was written: a large one takes its time. */
+const HOLD_BYTE_NS = 1e4;
+/** Bytes without a queue (emergency writes) that are kept for a program that does not read. */
+export const KEPT_BYTES = 4096;
 /** How long a queue that is to stop waits for a program to read, in nanoseconds. */
 export const DRAIN_NS = 1e9;
 
 /** What it needs of its device. */
 export type TransmitHost = Pick<DeviceHost, "complete">;
 
-/** See the module. */
-export interface Transmitter {
-  /** The driver sends a chain. */
-  add(chain: Chain): void;
-  /** Sends what there is room for. @returns whether there is more that can be sent at once */
-  send(): boolean;
-  /** Whether it has no chain of the driver's. */
-  readonly isEmpty: boolean;
-  /** Returns the driver's chains, sent or not. @returns bytes that were not */
-  cancel(): number;
-  /** Forgets the driver's chains. */
-  forget(): void;
-}
-
-/** Each chain is kept until all of it was written: a program that does not read holds the driver back. */
-export class HoldingTransmitter implements Transmitter {
+/**
+ * See the module. Each chain is returned when all of it was written, so that a device that is killed loses nothing: the next
+ * one is offered what was not returned, and writes the chain that was being written once more, from its beginning.
+ */
+export class Transmitter {
   #chains: Chain[] = [];
   /** Bytes of the first chain that were written. */
   #written = 0;
@@ -48,15 +41,33 @@ export class HoldingTransmitter implements Transmitter {
     readonly piece: Uint8Array<ArrayBuffer> = new Uint8Array(PIECE_BYTES),
   ) {}
 
+  /** Whether it has nothing to send. */
   get isEmpty(): boolean {
     return this.#chains.length === 0;
   }
 
+  /** The chain that is being written, and its bytes that were. */
+  protected get first(): { readonly chain: Chain | undefined; readonly written: number } {
+    return { chain: this.#chains[0], written: this.#written };
+  }
+
+  /** Whether output is dropped, as the program does not read. */
+  get isDropping(): boolean {
+    return false;
+  }
+
+  /** When it is to {@linkcode send} again at the latest, in nanoseconds. */
+  get deadline(): number {
+    return Infinity;
+  }
+
+  /** The driver sends a chain. */
   add(chain: Chain): void {
     this.#chains.push(chain);
   }
 
-  send(): boolean {
+  /** Sends what there is room for. @returns whether there is more that can be sent at once */
+  send(_now: number): boolean {
     let budget = TURN_BYTES;
     for (let chain = this.#chains[0]; chain !== undefined; chain = this.#chains[0]) {
       if (budget <= 0) return true;
@@ -79,12 +90,14 @@ export class HoldingTransmitter implements Transmitter {
     this.host.complete(this.queue, chain, 0);
   }
 
+  /** Returns the driver's chains, sent or not. @returns bytes that were not */
   cancel(): number {
     const lost = this.#chains.reduce((sum, chain) => sum + chain.readableBytes, -this.#written);
     for (const chain of [...this.#chains]) this.#finish(chain);
     return Math.max(lost, 0);
   }
 
+  /** Forgets the driver's chains. */
   forget(): void {
     this.#chains = [];
     this.#written = 0;
@@ -92,79 +105,77 @@ export class HoldingTransmitter implements Transmitter {
 }
 
 /**
- * Each chain is copied and returned at once, and what there is no room for is dropped. So QEMU does with consoles, too:
- * Linux's driver waits for a console's output in a loop, with interrupts off on that CPU, and held back it would stand still.
+ * Of a console: a program that does not read holds the driver back for {@linkcode HOLD_NS} only, then output is dropped until
+ * there is room again. Linux's driver waits for a console's output in a loop, with interrupts off on that CPU: held back for
+ * long it would stand still.
  */
-export class DroppingTransmitter implements Transmitter {
-  readonly #kept = new Uint8Array(KEPT_BYTES);
-  #from = 0;
-  #to = 0;
-  readonly isEmpty = true;
+export class ConsoleTransmitter extends Transmitter {
+  /** Bytes that came without a queue. */
+  readonly #kept = { bytes: new Uint8Array(KEPT_BYTES), length: 0 };
+  /** Since when the first chain, or byte, waits for room, in nanoseconds; Infinity when none does. */
+  #heldSince = Infinity;
+  #isDropping = false;
 
   /** @param onDropped Called with the bytes that are lost each time */
   constructor(
-    readonly queue: number,
-    readonly end: HostEnd,
-    readonly host: TransmitHost,
+    queue: number,
+    end: HostEnd,
+    host: TransmitHost,
     readonly onDropped: (bytes: number) => void,
-  ) {}
-
-  add(chain: Chain): void {
-    for (let at = 0; this.end.isOpen && at < chain.readableBytes;) {
-      const room = this.#makeRoom();
-      if (room === 0) {
-        this.onDropped(chain.readableBytes - at);
-        break;
-      }
-      const length = chain.gather(at, this.#kept, this.#to, room);
-      this.#to += length;
-      at += length;
-    }
-    this.host.complete(this.queue, chain, 0);
+  ) {
+    super(queue, end, host);
   }
 
-  /** Bytes that wait for the program to read. */
-  get keptBytes(): number {
-    return this.#to - this.#from;
+  override get isDropping(): boolean {
+    return this.#isDropping;
+  }
+
+  override get deadline(): number {
+    if (this.#isDropping) return Infinity;
+    return this.#heldSince + HOLD_NS + this.first.written * HOLD_BYTE_NS;
   }
 
   /** A byte that comes without a queue (emergency write). */
   addByte(byte: number): void {
+    const kept = this.#kept;
     if (!this.end.isOpen) return;
-    if (this.#makeRoom() === 0) return this.onDropped(1);
-    this.#kept[this.#to++] = byte;
+    if (kept.length === KEPT_BYTES) return this.onDropped(1);
+    kept.bytes[kept.length++] = byte;
   }
 
-  /** @returns bytes free at the end; some are written first if there are none */
-  #makeRoom(): number {
-    if (this.#to === KEPT_BYTES) {
-      this.send();
-      this.#kept.copyWithin(0, this.#from, this.#to);
-      this.#to -= this.#from;
-      this.#from = 0;
+  override send(now: number): boolean {
+    const [{ chain }, { length }] = [this.first, this.#kept];
+    const hasMore = this.#sendKept() && super.send(now);
+    const isSent = this.first.chain !== chain || this.#kept.length < length;
+    if (isSent || !this.end.isOpen) {
+      this.#heldSince = Infinity;
+      this.#isDropping = false;
     }
-    return KEPT_BYTES - this.#to;
+    const waits = !hasMore && (this.#kept.length > 0 || !this.isEmpty);
+    if (waits) this.#hold(now);
+    return hasMore;
   }
 
-  send(): boolean {
-    let budget = TURN_BYTES;
-    while (this.#from < this.#to && budget > 0) {
-      if (!this.end.isOpen) this.#from = this.#to;
-      else {
-        const length = Math.min(this.#to - this.#from, PIECE_BYTES);
-        const written = this.end.write(this.#kept, this.#from, length);
-        if (written === 0) return false;
-        this.#from += written;
-        budget -= written;
-      }
+  /** There is no room: what waits has its time, unless what came before it has had it. */
+  #hold(now: number): void {
+    this.#heldSince = Math.min(this.#heldSince, now);
+    if (!this.#isDropping && now < this.deadline) return;
+    this.#isDropping = true;
+    const lost = this.cancel();
+    if (lost > 0) this.onDropped(lost);
+  }
+
+  /** @returns whether all of it is written, or gone with its program */
+  #sendKept(): boolean {
+    const { bytes, length } = this.#kept;
+    let done = this.end.isOpen ? 0 : length;
+    while (done < length) {
+      const written = this.end.write(bytes, done, length - done);
+      if (written === 0) break;
+      done += written;
     }
-    if (this.#from === this.#to) this.#from = this.#to = 0;
-    return this.#from < this.#to;
+    bytes.copyWithin(0, done, length);
+    this.#kept.length -= done;
+    return this.#kept.length === 0;
   }
-
-  cancel(): number {
-    return 0;
-  }
-
-  forget(): void {}
 }

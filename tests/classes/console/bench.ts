@@ -217,3 +217,13 @@ export class ConsoleBench implements Disposable {
     this.bench[Symbol.dispose]();
   }
 }
+
+/** A console and two ports. */
+export const TWO = { console: "c", ports: ["gps=a", "bt=b"] };
+
+/** A console and two ports, all set up. */
+export function ready(features = ALL): ConsoleBench & { end(name: string): FakeEnd } {
+  const bench = new ConsoleBench(TWO, features);
+  bench.shakeHands();
+  return Object.assign(bench, { end: (name: string) => bench.ends.get(name)! });
+}

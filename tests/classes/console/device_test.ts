@@ -2,7 +2,7 @@
 // A console at its queues, its ends played by the test. Sections are those of virtio 1.2.
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { checkConsole } from "../../../lib/classes/console/spec.ts";
-import { DRAIN_NS, KEPT_BYTES } from "../../../lib/classes/console/transmitter.ts";
+import { DRAIN_NS } from "../../../lib/classes/console/transmitter.ts";
 import {
   DEVICE_READY,
   F_MULTIPORT,
@@ -15,16 +15,7 @@ import {
 import { SpecError } from "../../../lib/device/role.ts";
 import { bit } from "../../../lib/virtio/features.ts";
 import { seeded } from "../../support/random.ts";
-import { ALL, ConsoleBench, type FakeEnd } from "./bench.ts";
-
-const TWO = { console: "c", ports: ["gps=a", "bt=b"] };
-
-/** Two ports besides the console, all set up. */
-function ready(features = ALL): ConsoleBench & { end(name: string): FakeEnd } {
-  const bench = new ConsoleBench(TWO, features);
-  bench.shakeHands();
-  return Object.assign(bench, { end: (name: string) => bench.ends.get(name)! });
-}
+import { ALL, ConsoleBench, ready, TWO } from "./bench.ts";
 
 Deno.test("ports are added, named and opened in answer to the driver", () => {
   using bench = new ConsoleBench(TWO);
@@ -172,26 +163,6 @@ Deno.test("a program that does not read has the driver held back", () => {
   end.room = Infinity;
   bench.turn();
   assertEquals([bench.sent(1), end.shown], [tokens.slice(1), [1, 2, 3, 4, 5, 6, 7]]);
-});
-
-Deno.test("a console's output is dropped when nobody reads it, and told: its driver cannot wait", () => {
-  using bench = ready();
-  const end = bench.end("c");
-  end.isWaiting = true;
-  bench.turn();
-  end.room = 0;
-  const piece = new Array(65536).fill(1);
-  for (let i = 0; i < 4; i++) bench.send(0, piece);
-  assertEquals(bench.sent(0).length, 4);
-  assertEquals(bench.reported("dropped"), []);
-  bench.send(0, [2, 3]);
-  assertEquals(bench.sent(0).length, 1);
-  assertEquals(bench.reported("dropped").length, 1);
-  end.room = Infinity;
-  while (bench.bench.clock.alarm === 0) bench.bench.clock.pass(0);
-  bench.turn();
-  assertEquals(end.shown.length, KEPT_BYTES);
-  assertEquals(bench.reported("dropped").at(-1), "Port 0: 2 bytes of output dropped until now");
 });
 
 Deno.test("output of a port that is not connected is gone, as in QEMU", () => {

@@ -3,7 +3,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { checkConsole } from "../../../lib/classes/console/spec.ts";
 import { PORT_OPEN } from "../../../lib/classes/console/wire.ts";
-import { Fd, O_RDWR, readFd, UnixSocket, writeFd } from "../../../ffi/mod.ts";
+import { Fd, O_RDWR, readFd, UnixSocket, WOULD_BLOCK, writeFd } from "../../../ffi/mod.ts";
 import { SpecError } from "../../../lib/device/role.ts";
 import { withFolder } from "../../guest/harness.ts";
 import { ALL, ConsoleBench } from "./bench.ts";
@@ -108,6 +108,33 @@ Deno.test("TCP: a program that ends its sending has left, and its place is free"
   using _next = await Deno.connect({ hostname: "127.0.0.1", port });
   assertEquals(told(bench), ["1 open 1"]);
 });
+
+Deno.test("while a program is connected another is refused at once, and one that comes back is not", () =>
+  withFolder((folder) => {
+    const path = `${folder}/a`;
+    using bench = ready(`unix:${path}`);
+    using first = UnixSocket.connect(path);
+    assertEquals(told(bench), ["1 open 1"]);
+    for (let i = 0; i < 3; i++) {
+      using other = UnixSocket.connect(path);
+      const buffer = new Uint8Array(9);
+      until(bench, () => readFd(other.number, buffer, 0, 9) !== WOULD_BLOCK);
+      assertEquals(readFd(other.number, buffer, 0, 9), 0, "it is closed");
+    }
+    assertEquals(bench.reported("notice"), [
+      `A second program was refused at ${path}: one is connected`,
+    ]);
+    writeFd(first.number, bytes(1, 2), 0, 2);
+    first.hangUp();
+    using next = UnixSocket.connect(path); // before the device sees that the first has left
+    assertEquals(received(bench, 2), [1, 2]);
+    const all: string[] = [];
+    until(bench, () => all.push(...bench.told()) >= 2);
+    assertEquals(all, ["1 open 0", "1 open 1"]);
+    bench.send(1, [3]);
+    until(bench, () => bench.sent(1).length === 1);
+    assertEquals(readAll(next.number), [3]);
+  }));
 
 Deno.test("a program that does not read is held back by its socket, and nothing is lost", () =>
   withFolder((folder) => {

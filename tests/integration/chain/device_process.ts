@@ -12,18 +12,24 @@ const MAIN = new URL("../../../cli/main.ts", import.meta.url).pathname;
 export class DeviceProcess implements AsyncDisposable {
   #process: Process;
 
-  private constructor(readonly args: string[]) {
+  private constructor(readonly args: string[], readonly outputFile?: string) {
     this.#process = this.#spawn();
   }
 
-  /** Starts `viola device ARGS`. It need not listen yet when this returns. */
-  static start(args: string[]): DeviceProcess {
-    return new DeviceProcess(args);
+  /**
+   * Starts `viola device ARGS`. It need not listen yet when this returns.
+   *
+   * @param outputFile Its standard output is appended to this file; absent: {@linkcode output} has it
+   */
+  static start(args: string[], outputFile?: string): DeviceProcess {
+    return new DeviceProcess(args, outputFile);
   }
 
   #spawn(): Process {
     const run = ["run", "-A", "--no-prompt", MAIN, "device", ...this.args];
-    return Process.start(Deno.execPath(), run);
+    if (this.outputFile === undefined) return Process.start(Deno.execPath(), run);
+    const appending = 'exec "$@" >> "$0"';
+    return Process.start("sh", ["-c", appending, this.outputFile, Deno.execPath(), ...run]);
   }
 
   get pid(): number {
