@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { PRIORITY } from "./journal.ts";
 import { Lines } from "./lines.ts";
 import { lineFor, printableJson, SCREEN, type Screen } from "./plain.ts";
 
@@ -13,14 +14,14 @@ export const said = new Lines(Deno.stdout);
 export const complaints = new Lines(Deno.stderr);
 
 /**
- * Reports a failure to the user, on standard error.
+ * Reports a failure to the user, on standard error; in the journal as an error.
  *
  * @param message One line: line ends in it, as in a file's name, are written as `\n`
  * @param usage Further lines
  */
 export function complain(message: string, usage: readonly string[] = []): void {
   const lines = [`viola: ${message}`, ...usage];
-  complaints.put(lines.map((line) => `${lineFor(line, SCREEN)}\n`).join(""));
+  complaints.put(lines.map((line) => `${PRIORITY}${lineFor(line, SCREEN)}\n`).join(""));
 }
 
 /** A fact for scripts: `event` is its kind. */

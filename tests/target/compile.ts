@@ -60,7 +60,7 @@ export const FOUND: readonly string[] = GROUPS.flat();
 /** What the environment may tell: where to keep devices and files, and commander whether colours are wanted. */
 const VARIABLES = [
   ...["NOTIFY_SOCKET", "FDSTORE", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"],
-  ...["WATCHDOG_USEC", "WATCHDOG_PID"],
+  ...["WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM"],
   ...["XDG_RUNTIME_DIR", "VIOLA_STORE", "TMPDIR"],
   ...["NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE"],
   ...["LC_ALL", "LC_CTYPE", "LANG", "TERM"],
