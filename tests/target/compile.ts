@@ -46,6 +46,7 @@ export const WORKERS: Readonly<Record<string, readonly string[]>> = {
   "lib/device/worker.ts": rolesNamed("device"),
   "lib/guest/worker.ts": rolesNamed("driver"),
   "lib/classes/block/io_worker.ts": [],
+  "lib/classes/sound/file_worker.ts": [],
 };
 
 /** What is found by its place, in the groups that are bundled: a Worker's each, and what main loads. */

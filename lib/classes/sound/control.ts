@@ -49,7 +49,7 @@ interface Request {
   /** The least bytes of the request. */
   readonly size: number;
   /** @param room The most bytes of the response */
-  answer(card: Card, request: DataView, room: number): Uint8Array<ArrayBuffer>;
+  answer(card: Card, request: DataView, room: number): Uint8Array<ArrayBuffer> | null;
 }
 
 /** A request for items of one kind. */
@@ -99,7 +99,8 @@ function move(size: number): Request {
       const stream = streams[request.getUint32(4, true)];
       if (stream === undefined) return statusOnly(S_BAD_MSG);
       const params = code === R_PCM_SET_PARAMS ? decodePcmSetParams(request, 0) : undefined;
-      return statusOnly(stream.move(code, params));
+      const status = stream.move(code, params);
+      return status === null ? null : statusOnly(status);
     },
   };
 }
@@ -136,12 +137,13 @@ function statusOnly(status: number): Uint8Array<ArrayBuffer> {
  *
  * @param request The request's bytes, as many as there are up to {@linkcode REQUEST_BYTES}
  * @param room The most bytes of the response, at least {@linkcode HDR_SIZE}
+ * @returns null when it cannot be answered yet, and is to be carried out again later
  */
 export function answerControl(
   card: Card,
   request: DataView,
   room: number,
-): Uint8Array<ArrayBuffer> {
+): Uint8Array<ArrayBuffer> | null {
   if (request.byteLength < HDR_SIZE) return statusOnly(S_BAD_MSG);
   const row = REQUESTS[request.getUint32(0, true)];
   if (row === undefined) return statusOnly(S_NOT_SUPP);

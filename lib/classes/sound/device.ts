@@ -15,13 +15,9 @@ import {
   EVT_JACK_CONNECTED,
   EVT_JACK_DISCONNECTED,
   EVT_PCM_XRUN,
-  HDR_SIZE,
   type JackInfo,
   PCM_STATUS_SIZE,
   PCM_XFER_SIZE,
-  R_PCM_RELEASE,
-  R_PCM_START,
-  R_PCM_STOP,
   S_BAD_MSG,
   S_IO_ERR,
   SOUND_CONFIG_SIZE_CTLS,
@@ -32,10 +28,12 @@ import {
 } from "./wire.ts";
 import { checkSound } from "./check.ts";
 import { sound } from "./class.ts";
-import { OpenFiles } from "./files.ts";
+import { ControlRequests } from "./control_requests.ts";
+import { FilePort } from "./file_ends.ts";
+import { type FileThread, type StartFileThread, startFileThread } from "./file_thread.ts";
 import { capture, chmapsOf, jackOf, playback } from "./offers.ts";
 import { openSink, type Surroundings } from "./sinks.ts";
-import { answerControl, type Card, REQUEST_BYTES } from "./control.ts";
+import type { Card } from "./control.ts";
 import { openSource } from "./sources.ts";
 import {
   DEFAULT_GRACE_MS,
@@ -50,8 +48,6 @@ import type { Endpoint } from "./samples.ts";
 import { Stream, type StreamHost } from "./stream.ts";
 
 const POSITION_INTERVAL_NS = 1e8;
-/** Requests that concern buffers: the buffers that were offered before them are taken first. */
-const NEEDS_BUFFERS: ReadonlySet<number> = new Set([R_PCM_START, R_PCM_STOP, R_PCM_RELEASE]);
 
 /** A sound card. */
 class SoundDevice implements VirtioDevice<SoundDeviceContract> {
@@ -60,31 +56,33 @@ class SoundDevice implements VirtioDevice<SoundDeviceContract> {
   readonly #streams: Stream[];
   readonly #jacks: JackInfo[];
   readonly #card: Card;
-  /** A control request. */
-  readonly #request = new Uint8Array(REQUEST_BYTES);
+  readonly #control: ControlRequests;
+  /** Of each stream with a file. */
+  readonly #ports: FilePort[] = [];
+  #files: FileThread | null = null;
   /** A buffer's header, a status or an event. */
   readonly #scratch = new DataView(new ArrayBuffer(8));
   readonly #scratchBytes = new Uint8Array(this.#scratch.buffer);
   readonly #positions: { reported: number; frames: number }[];
 
-  /** @throws {SpecError} @throws {WavError} when a source's file cannot be read */
-  constructor(spec: SoundSpec, host: DeviceHost<SoundEvent>) {
+  /** @throws {SpecError} @throws {WavError} when a source's file cannot be read @throws {Error} when the thread for files does not start */
+  constructor(spec: SoundSpec, host: DeviceHost<SoundEvent>, startFiles: StartFileThread) {
     this.#host = host;
     const { sinks, sources } = parseSound(spec);
     const directions = [
-      ...sinks.map((sink, nid) => ({ ...playback(sink, nid), sink })),
-      ...sources.map((source, nid) => ({ ...capture(source, nid), source })),
+      ...sinks.map((sink, nid) => ({ ...playback(sink, nid), sink, kind: sink.kind })),
+      ...sources.map((source, nid) => ({ ...capture(source, nid), source, kind: source.kind })),
     ];
     const streamHost = this.#streamHost();
-    const files = new OpenFiles();
-    this.#streams = directions.map(({ info, remarks, ...ends }, id) => {
+    this.#streams = directions.map(({ info, remarks, kind, ...ends }, id) => {
       const onReady = (): void => {
         this.#streams[id]!.ready();
         host.wake();
       };
       const onNotice = (text: string) => host.report({ kind: "notice", text, stream: id });
       const { commands } = host;
-      const endpoint = endpointOf(ends, { commands, files, onReady, onNotice });
+      const port = kind === "wav" ? this.#portOf(id) : null;
+      const endpoint = endpointOf(ends, { commands, port, onReady, onNotice });
       remarks.forEach(onNotice);
       const { latencyMs = 0, pace = "real" } = spec;
       return new Stream(streamHost, { id, info, endpoint, latencyMs, paced: pace === "real" });
@@ -92,8 +90,31 @@ class SoundDevice implements VirtioDevice<SoundDeviceContract> {
     this.#jacks = this.#streams.map((stream, i) => jackOf(stream.info, i));
     const chmaps = this.#streams.flatMap((stream) => chmapsOf(stream.info));
     this.#card = { jacks: this.#jacks, streams: this.#streams, chmaps };
+    this.#control = new ControlRequests(host, this.#card);
     this.#positions = this.#streams.map(() => ({ reported: 0, frames: 0 }));
     this.calls = { setJack: (id, connected) => this.#setJack(id, connected) };
+    if (this.#ports.length === 0) return;
+    const links = this.#ports.map(({ link }) => link);
+    this.#files = startFiles(links, host, () => this.#onFiles());
+  }
+
+  #portOf(stream: number): FilePort {
+    const host = this.#host;
+    const port = new FilePort({
+      thread: () => this.#files!,
+      now: () => host.now(),
+      onNotice: (text) => host.report({ kind: "notice", text, stream }),
+      onError: (text) => host.report({ kind: "error", text, stream }),
+    });
+    this.#ports.push(port);
+    return port;
+  }
+
+  /** The thread has done something. */
+  #onFiles(): void {
+    for (const port of this.#ports) port.poll();
+    this.#control.retry();
+    for (const stream of this.#streams) stream.ready();
   }
 
   #streamHost(): StreamHost {
@@ -125,6 +146,7 @@ class SoundDevice implements VirtioDevice<SoundDeviceContract> {
   }
 
   tick(now: number): void {
+    if (now >= this.#control.deadline) this.#control.retry();
     for (const stream of this.#streams) {
       stream.tick(now);
       if (stream.state === "running") this.#reportPosition(stream, now);
@@ -132,12 +154,13 @@ class SoundDevice implements VirtioDevice<SoundDeviceContract> {
   }
 
   deadline(): number {
-    let next = Infinity;
+    let next = this.#control.deadline;
     for (const stream of this.#streams) next = Math.min(next, stream.deadline());
     return next;
   }
 
   stop(queue: number, abandoned: boolean): void {
+    if (queue === VQ_CONTROL) this.#control.stop(abandoned);
     for (const stream of this.#streamsOf(queue)) {
       if (abandoned) stream.forget();
       else stream.completeAll(S_IO_ERR);
@@ -146,6 +169,13 @@ class SoundDevice implements VirtioDevice<SoundDeviceContract> {
 
   reset(): void {
     for (const stream of this.#streams) stream.reset();
+  }
+
+  /** Files are closed when all samples are in them. */
+  close(): void {
+    if (this.#files?.close() !== false) return;
+    const text = "Cannot finish the files of a sound card: a disk is too slow, samples are lost";
+    this.#host.report({ kind: "error", text });
   }
 
   /** Plugs a jack in or out, and sends the event. @throws {RangeError} when there is no such jack */
@@ -168,20 +198,8 @@ class SoundDevice implements VirtioDevice<SoundDeviceContract> {
   // ---- queues ----
 
   serve(queue: number, chain: Chain): void {
-    if (queue === VQ_CONTROL) this.#onControl(chain);
+    if (queue === VQ_CONTROL) this.#control.serve(chain);
     else this.#onBuffer(queue, chain);
-  }
-
-  #onControl(chain: Chain): void {
-    if (chain.writableBytes < HDR_SIZE) return this.#host.refuse(VQ_CONTROL, chain, HDR_SIZE);
-    const length = chain.gather(0, this.#request, 0, REQUEST_BYTES);
-    const request = new DataView(this.#request.buffer, 0, length);
-    if (length >= HDR_SIZE && NEEDS_BUFFERS.has(request.getUint32(0, true))) {
-      this.#host.pump(VQ_TX);
-      this.#host.pump(VQ_RX);
-    }
-    const answer = answerControl(this.#card, request, chain.writableBytes);
-    this.#host.complete(VQ_CONTROL, chain, chain.scatter(0, answer));
   }
 
   #onBuffer(queue: number, chain: Chain): void {
@@ -264,5 +282,19 @@ export const device: DeviceRole<SoundDeviceContract> = {
   deviceClass: sound,
   check: checkSound,
   graceMs: ({ graceMs = DEFAULT_GRACE_MS }) => graceMs,
-  create: (spec, host) => new SoundDevice(spec, host),
+  create: (spec, host) => createSound(spec, host),
 };
+
+/**
+ * Makes a card.
+ *
+ * @param startFiles Starts the thread for its files; tests have one that goes step by step
+ * @throws {SpecError} @throws {WavError} when a source's file cannot be read @throws {Error} when the thread does not start
+ */
+export function createSound(
+  spec: SoundSpec,
+  host: DeviceHost<SoundEvent>,
+  startFiles: StartFileThread = startFileThread,
+): VirtioDevice<SoundDeviceContract> {
+  return new SoundDevice(spec, host, startFiles);
+}

@@ -5,19 +5,20 @@
  * @module
  */
 import type { Chain } from "../../virtio/chain.ts";
-import type { Sink, StreamFormat } from "./sinks.ts";
+import { TooSlow } from "./file_ends.ts";
+import type { Sink, StreamSetup } from "./sinks.ts";
 import type { Source } from "./sources.ts";
 import { PCM_XFER_SIZE } from "./wire.ts";
 
 /** Samples are moved in pieces of at most this many bytes. */
 const PIECE_BYTES = 2 ** 16;
 /** How long a sink or source may make no progress before the buffer fails, in nanoseconds. */
-const MAX_STALL_NS = 2e9;
+export const MAX_STALL_NS = 2e9;
 
 /** Opens the sink of a playback stream, or the source of a capture stream. */
 export interface Endpoint {
-  openSink?(format: StreamFormat): Sink;
-  openSource?(format: StreamFormat): Source;
+  openSink?(format: StreamSetup): Sink;
+  openSource?(format: StreamSetup): Source;
 }
 
 /** A stream's sink or source, and how much of the first buffer has been moved. */
@@ -30,16 +31,32 @@ export class Samples {
   #stallEnd: number | null = null;
   /** The last buffer failed: reported once, not for each buffer. */
   #isFailing = false;
+  /** The sink has all of the first buffer. */
+  #isCommitted = false;
 
   /** @param id The stream's, for errors */
   constructor(readonly endpoint: Endpoint, readonly isPlayback: boolean, readonly id: number) {}
 
-  /** Opens the sink or source if it is not open, and starts it. @throws {Error} */
-  open(format: StreamFormat): void {
+  /**
+   * Opens the sink or source if it is not open, and starts it.
+   *
+   * @returns false when it is still being opened: this is to be called again
+   * @throws {Error}
+   */
+  open(format: StreamSetup): boolean {
     const { openSink, openSource } = this.endpoint;
-    if (this.isPlayback) (this.#sink ??= openSink!(format)).restart?.();
-    else (this.#source ??= openSource!(format)).restart?.();
+    const end = this.isPlayback
+      ? this.#sink ??= openSink!(format)
+      : this.#source ??= openSource!(format);
+    try {
+      if (end.isOpen?.() === false) return false;
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+    end.restart?.();
     this.#isFailing = false;
+    return true;
   }
 
   /** Closes the sink or source. @throws {Error} */
@@ -60,9 +77,15 @@ export class Samples {
     this.#stallEnd = null;
   }
 
+  /** Whether the samples are in a file. */
+  get isFile(): boolean {
+    return (this.#sink ?? this.#source)?.isFile === true;
+  }
+
   /** Starts on another buffer. */
   next(): void {
     this.moved = 0;
+    this.#isCommitted = false;
     this.clearStall();
   }
 
@@ -88,17 +111,38 @@ export class Samples {
   /**
    * Moves what is left of a buffer of `bytes`.
    *
+   * @param holdEnd How long the buffer may wait for a file; null: as for a sink or source of another kind
    * @returns false when the sink or source is not ready
    * @throws {Error} when it failed, or has stalled for too long
    */
-  move(chain: Chain, bytes: number, frameBytes: number, now: number): boolean {
+  move(
+    chain: Chain,
+    bytes: number,
+    frameBytes: number,
+    { now, holdEnd }: { now: number; holdEnd: number | null },
+  ): boolean {
     const before = this.moved;
-    const done = this.isPlayback
+    let done = this.isPlayback
       ? this.#play(this.#sink!, chain, bytes)
       : this.#capture(this.#source!, chain, bytes, frameBytes);
+    if (!done && holdEnd !== null) done = this.#hold(now, holdEnd);
+    else if (!done) this.#stall(now, this.moved > before);
     if (done) this.#isFailing = false;
-    else this.#stall(now, this.moved > before);
     return done;
+  }
+
+  /**
+   * Waits for a file. A buffer that cannot wait any longer is completed before it is written.
+   *
+   * @returns whether it is to be completed
+   * @throws {TooSlow} when there are no samples to complete it with
+   */
+  #hold(now: number, holdEnd: number): boolean {
+    this.#stallEnd = holdEnd;
+    if (now < holdEnd) return false;
+    if (this.isPlayback) return true;
+    const why = "the disk of its file is too slow, and has no samples in time";
+    throw new TooSlow(`Cannot capture stream ${this.id}: ${why}`);
   }
 
   /** @throws {Error} when it has stalled for too long, or had before and no sample has been moved since */
@@ -121,8 +165,9 @@ export class Samples {
       this.moved += taken;
       if (taken < length) return false;
     }
-    sink.commit();
-    return true;
+    if (!this.#isCommitted) sink.commit();
+    this.#isCommitted = true;
+    return sink.isWritten?.() ?? true;
   }
 
   #capture(source: Source, chain: Chain, bytes: number, frameBytes: number): boolean {

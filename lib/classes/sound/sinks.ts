@@ -5,13 +5,11 @@
  * @module
  */
 import type { SampleFormat } from "./wire.ts";
-import { packedFormat, packSamples, type WavFormat, WavWriter } from "../../wav/mod.ts";
+import type { WavFormat } from "../../wav/mod.ts";
 import { CommandEnd, type Commands } from "../../device/command.ts";
-import type { OpenFiles } from "./files.ts";
+import { type FilePort, FileSink } from "./file_ends.ts";
 import { variablesOf } from "./names.ts";
 import type { SinkSpec } from "./spec.ts";
-
-type WavSinkSpec = Extract<SinkSpec, { kind: "wav" }>;
 
 /** Format of a stream's samples. */
 export interface StreamFormat {
@@ -21,8 +19,18 @@ export interface StreamFormat {
   readonly rate: number;
 }
 
+/** What a stream's samples go through, or come from, is told. */
+export interface StreamSetup extends StreamFormat {
+  /** Size of the driver's buffer. */
+  readonly bufferBytes: number;
+}
+
 /** Takes the samples of one playback, from START to RELEASE. */
 export interface Sink {
+  /** It reads or writes a file aside: a buffer waits for that as long as the driver can bear it. */
+  readonly isFile?: boolean;
+  /** Whether it is open yet; it calls `onReady` when it is. Absent: it is. @throws {Error} when it cannot be opened */
+  isOpen?(): boolean;
   /** START, the first or a later one: starts the sink again if it has ended. @throws {OsError} */
   restart?(): void;
   /**
@@ -34,6 +42,8 @@ export interface Sink {
   write(bytes: Uint8Array<ArrayBuffer>, offset: number, length: number): number;
   /** A whole buffer was written, and must not be lost from now on. */
   commit(): void;
+  /** Whether nothing is lost when the process is killed now; it calls `onReady` when that is so. Absent: always. @throws {Error} when something is lost */
+  isWritten?(): boolean;
   /** The buffer will not be completed: drops its samples where that is possible. */
   rollback(): void;
   /** Bytes that it took and that are not played yet. */
@@ -44,17 +54,20 @@ export interface Sink {
 /** What sinks and sources use of their device. */
 export interface Surroundings {
   readonly commands: Commands;
-  readonly files: OpenFiles;
+  /** Where the stream's file is; null when it has none. */
+  readonly port: FilePort | null;
   /** Called when a full sink has room, or an empty source has samples. */
   readonly onReady: () => void;
   /** Called with a sentence about something odd that is no error. */
   readonly onNotice: (text: string) => void;
 }
 
-/** Opens a sink. @throws {WavError} @throws {OsError} */
-export function openSink(spec: SinkSpec, format: StreamFormat, around: Surroundings): Sink {
+/** Opens a sink. @throws {OsError} */
+export function openSink(spec: SinkSpec, format: StreamSetup, around: Surroundings): Sink {
   if (spec.kind === "null") return NULL_SINK;
-  if (spec.kind === "wav") return new WavSink(spec, wavFormatOf(format), around.files);
+  if (spec.kind === "wav") {
+    return new FileSink(around.port!, spec, wavFormatOf(format), format.bufferBytes);
+  }
   return new ExecSink(spec.command, format, around);
 }
 
@@ -71,45 +84,6 @@ const NULL_SINK: Sink = {
   waiting: () => 0,
   close: () => {},
 };
-
-/** A file, without padding: few programs read S24_LE from a file correctly, all read packed 24 bits. */
-class WavSink implements Sink {
-  readonly #format: WavFormat;
-  readonly #writer: WavWriter;
-  readonly #use: Disposable;
-
-  constructor({ path, append }: WavSinkSpec, format: WavFormat, files: OpenFiles) {
-    using opened = new DisposableStack();
-    const admit = (identity: string) =>
-      void opened.use(files.open({ identity, path, isWritten: true }));
-    const open = append ? WavWriter.append : WavWriter.create;
-    this.#format = format;
-    this.#writer = open(path, packedFormat(format), admit);
-    this.#use = opened.move();
-  }
-
-  write(bytes: Uint8Array<ArrayBuffer>, offset: number, length: number): number {
-    this.#writer.write(packSamples(this.#format, bytes.subarray(offset, offset + length)));
-    return length;
-  }
-
-  commit(): void {
-    this.#writer.commit();
-  }
-
-  rollback(): void {
-    this.#writer.rollback();
-  }
-
-  waiting(): number {
-    return 0;
-  }
-
-  close(): void {
-    this.#use[Symbol.dispose]();
-    this.#writer.close();
-  }
-}
 
 class ExecSink extends CommandEnd implements Sink {
   constructor(text: string, format: StreamFormat, { commands, onReady }: Surroundings) {

@@ -28,8 +28,9 @@ import {
   S_OK,
   SAMPLE_FORMATS,
 } from "./wire.ts";
-import { type Endpoint, Samples } from "./samples.ts";
-import type { StreamFormat } from "./sinks.ts";
+import { TooSlow } from "./file_ends.ts";
+import { type Endpoint, MAX_STALL_NS, Samples } from "./samples.ts";
+import type { StreamSetup } from "./sinks.ts";
 import { StreamClock } from "./stream_clock.ts";
 
 /** The most bytes of a driver's whole buffer: more than a second of the largest format. */
@@ -69,7 +70,7 @@ export interface StreamOptions {
 /** Parameters that the driver has set. */
 interface Setup {
   readonly params: PcmParams;
-  readonly format: StreamFormat;
+  readonly format: StreamSetup;
   readonly frameBytes: number;
 }
 
@@ -125,7 +126,8 @@ export class Stream {
     }
     this.completeAll(S_OK);
     const rate = FRAME_RATES[params.rate]!;
-    this.#setup = { params, format: { sample, channels: params.channels, rate }, frameBytes };
+    const format = { sample, channels: params.channels, rate, bufferBytes };
+    this.#setup = { params, format, frameBytes };
     this.#clock.rate = rate;
     return S_OK;
   }
@@ -140,9 +142,9 @@ export class Stream {
    * always OK: Linux sends one when a player opens the stream while the RELEASE of a previous player is still unanswered.
    *
    * @param code The request
-   * @returns a status
+   * @returns a status; null for a START that waits for a file to be opened, and is to be carried out again
    */
-  move(code: number, params?: PcmParams): number {
+  move(code: number, params?: PcmParams): number | null {
     const next = PCM_MOVES[this.state][code];
     if (next === undefined) {
       return code === R_PCM_RELEASE && !this.#takesBuffers ? S_OK : S_BAD_MSG;
@@ -154,7 +156,7 @@ export class Stream {
     return S_OK;
   }
 
-  #carryOut(code: number): number {
+  #carryOut(code: number): number | null {
     switch (code) {
       case R_PCM_PREPARE:
         this.frames = this.xruns = 0;
@@ -174,9 +176,9 @@ export class Stream {
   }
 
   // The sink is opened here and not by PREPARE, which programs also send when they only look at a card.
-  #start(): number {
+  #start(): number | null {
     try {
-      this.#samples.open(this.#setup!.format);
+      if (!this.#samples.open(this.#setup!.format)) return null;
     } catch (error) {
       this.#host.failed(this, error as Error);
       return S_IO_ERR;
@@ -286,16 +288,39 @@ export class Stream {
   #completeHead(now: number): boolean {
     const chain = this.#queue[0]!;
     const bytes = this.#bytesOf(chain);
+    const holdEnd = this.#holdEnd();
     let status = S_OK;
     try {
-      if (!this.#samples.move(chain, bytes, this.#setup!.frameBytes, now)) return false;
+      const when = { now, holdEnd };
+      if (!this.#samples.move(chain, bytes, this.#setup!.frameBytes, when)) return false;
     } catch (error) {
       status = S_IO_ERR;
-      if (this.#samples.fail()) this.#host.failed(this, error as Error);
+      if (this.#samples.fail()) this.#reportFailure(error as Error);
     }
-    if (this.#samples.stallEnd !== null) this.#clock.delay(now, this.#headFrames());
+    const isLate = this.#samples.stallEnd !== null && holdEnd === null;
+    if (isLate) this.#clock.delay(now, this.#headFrames());
     this.#finishHead(chain, status);
     return true;
+  }
+
+  #reportFailure(error: Error): void {
+    this.#host.failed(this, error);
+    if (error instanceof TooSlow) this.#countXrun();
+  }
+
+  /**
+   * How long the first buffer may wait for its file: as long as the driver can bear it. It can while it has more buffers here,
+   * of which half a period must be left to bring others; and for half a period in any case. Null: the samples are not in a
+   * file, or there is no clock to keep.
+   */
+  #holdEnd(): number | null {
+    if (!this.#options.paced || !this.#samples.isFile) return null;
+    const due = this.#clock.endOf(this.#headFrames());
+    const { frameBytes } = this.#setup!;
+    const bytes = this.#queue.reduce((sum, chain) => sum + this.#bytesOf(chain), 0);
+    const half = this.#clock.duration(this.#periodFrames / 2);
+    const bearable = this.#clock.endOf(bytes / frameBytes) - half;
+    return Math.min(Math.max(due + half, bearable), due + MAX_STALL_NS);
   }
 
   #finishHead(chain: Chain, status: number): void {

@@ -50,7 +50,7 @@ export class StreamClock {
 
   /** The moment at which a buffer of `frames` ends that follows those completed. */
   endOf(frames: number): number {
-    return this.#origin! + this.#duration(this.#played + frames);
+    return this.#origin! + this.duration(this.#played + frames);
   }
 
   /** Completes a buffer. @returns when it ended */
@@ -83,7 +83,7 @@ export class StreamClock {
   /** When an underrun is to be counted although no buffer arrives: after a period without any. Infinity: there is none. */
   underrunDeadline(periodFrames: number): number {
     if (this.#underrunSince === null || this.#isUnderrunCounted) return Infinity;
-    return this.#underrunSince + this.#duration(periodFrames);
+    return this.#underrunSince + this.duration(periodFrames);
   }
 
   /** Counts an underrun that is due. @returns whether there is one */
@@ -93,7 +93,8 @@ export class StreamClock {
     return true;
   }
 
-  #duration(frames: number): number {
+  /** How long frames take. */
+  duration(frames: number): number {
     return frames * NS_PER_SECOND / this.rate;
   }
 

@@ -7,7 +7,8 @@
 import type { Commands } from "../../../lib/device/command.ts";
 import type { EmbeddedDevice } from "../../../lib/device/embedded_device.ts";
 import type { DeviceEvent } from "../../../lib/device/role.ts";
-import { device as role } from "../../../lib/classes/sound/device.ts";
+import { createSound, device as role } from "../../../lib/classes/sound/device.ts";
+import { TestFiles } from "./test_files.ts";
 import type {
   SoundDeviceContract,
   SoundEvent,
@@ -42,6 +43,16 @@ export const PARAMS: Omit<snd.PcmParams, "streamId"> = {
 /** How long a card's commands may work on. */
 export const GRACE_MS: number = COMMAND_MS;
 
+/** Options of a {@linkcode Card}. */
+export interface CardOptions {
+  /** Whether the driver starts its rings at once. @default {true} */
+  readonly started?: boolean;
+  /** @default {64} */
+  readonly ringSize?: number;
+  /** The thread for files: one whose disk does everything at once, unless given. */
+  readonly files?: Pick<TestFiles, "start">;
+}
+
 /** A card and its driver. */
 export class Card implements Disposable {
   readonly #bench: DeviceBench<SoundDeviceContract>;
@@ -55,8 +66,12 @@ export class Card implements Disposable {
   #nextId = 1;
   #nextEvent = 1;
 
-  constructor(spec: SoundSpec = {}, { started = true, ringSize = 64 } = {}) {
-    this.#bench = new DeviceBench(role, spec);
+  constructor(
+    spec: SoundSpec = {},
+    { started = true, ringSize = 64, files = new TestFiles() }: CardOptions = {},
+  ) {
+    const create: typeof role.create = (spec, host) => createSound(spec, host, files.start);
+    this.#bench = new DeviceBench({ ...role, create }, spec);
     const { device, clock } = this.#bench;
     this.device = device;
     this.clock = clock;
