@@ -22,6 +22,11 @@ const RING_SECONDS = 4;
 /** Samples are lost, as a disk is too slow. */
 export class TooSlow extends Error {
   override readonly name = "TooSlow";
+
+  /** Whether an error is one of these, of whatever copy of this class: an executable has several. */
+  static is(error: unknown): error is TooSlow {
+    return error instanceof Error && error.name === "TooSlow";
+  }
 }
 
 /** What a stream's file uses of its device. */

@@ -305,7 +305,7 @@ export class Stream {
 
   #reportFailure(error: Error): void {
     this.#host.failed(this, error);
-    if (error instanceof TooSlow) this.#countXrun();
+    if (TooSlow.is(error)) this.#countXrun();
   }
 
   /**
