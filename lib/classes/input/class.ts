@@ -9,8 +9,10 @@
 import { asset } from "../../../ffi/assets.ts";
 import type { CliRole } from "../../device/cli_role.ts";
 import type { DeviceRole } from "../../device/role.ts";
+import type { DriverRole } from "../../guest/role.ts";
 import type { DeviceClass, RoleUrl } from "../../virtio/device_class.ts";
 import type { InputDeviceContract, InputSpec } from "./device.ts";
+import type { InputDriverContract } from "./driver.ts";
 import { INPUT_CONFIG_SIZE } from "./wire.ts";
 
 /**
@@ -21,6 +23,7 @@ import { INPUT_CONFIG_SIZE } from "./wire.ts";
 export interface InputRoles {
   readonly device: RoleUrl<DeviceRole<InputDeviceContract>>;
   readonly cli: RoleUrl<CliRole<InputSpec>>;
+  readonly driver: RoleUrl<DriverRole<InputDriverContract>>;
 }
 
 /** Keys, axes and LEDs. */
@@ -39,5 +42,6 @@ export const input: DeviceClass<InputRoles> = {
   roles: {
     device: asset("lib/classes/input/device.ts"),
     cli: asset("lib/classes/input/cli.ts"),
+    driver: asset("lib/classes/input/driver.ts"),
   },
 };
