@@ -22,11 +22,12 @@ export const TRIED: Readonly<Record<string, Tried>> = {
   // By tests/integration/real and by the emulated machine.
   sound: { daemon: versioned(DAEMONS["vhost-device-sound"]), linux: "6.12" },
   rng: { daemon: versioned(DAEMONS["vhost-device-rng"]), linux: "6.12" },
-  block: { daemon: "qemu-storage-daemon 7.2" },
+  block: { daemon: "qemu-storage-daemon 7.2", linux: "6.12" },
+  input: { linux: "6.12" },
   // By the emulated machine: virtio_can of 7.2, built for 6.12.
   can: { linux: "6.12" },
-  // By hand, with a driver that writes registers: a port is announced and opened, its output goes out.
-  console: { daemon: "vhost-device-console 0.1.0" },
+  // The daemon by hand, with a driver that writes registers: a port is announced and opened, its output goes out.
+  console: { daemon: "vhost-device-console 0.1.0", linux: "6.12" },
   // By hand: it is activated and reset.
   vsock: { daemon: "vhost-device-vsock 0.3.0" },
 };
