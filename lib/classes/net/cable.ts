@@ -28,7 +28,7 @@ const MOST_FRAME = mostFrameBytes(MTU_RANGE[1]);
 const PIECE_BYTES = 4 * (LENGTH_BYTES + MOST_FRAME);
 
 /** One end's connection to the other. @throws {OsError} from its methods when the other end is gone */
-class Connection implements Disposable {
+export class Connection implements Disposable {
   readonly #in = new Uint8Array(PIECE_BYTES);
   /** What was received and not taken: from `#at`, up to `#end`. */
   #at = 0;

@@ -15,6 +15,7 @@ import { GPIO_CONTROL, GPIO_EDGES, GPIO_NAMES } from "./gpio.ts";
 import { I2C_ADDRESSES, I2C_CHIPS } from "./i2c.ts";
 import { INPUT_EVENTS } from "./input.ts";
 import { MESSAGES } from "./messages.ts";
+import { NET_CABLE, NET_FRAMES, NET_MACS } from "./net.ts";
 import { REGISTER_ACCESSES } from "./registers.ts";
 import { SHADOW_BACK_ENDS, SHADOW_DRIVERS } from "./shadow_queue.ts";
 import { WAV_HEADERS } from "./wav_header.ts";
@@ -43,4 +44,7 @@ export const TARGETS: readonly Target[] = [
   CONSOLE_MESSAGES,
   CONSOLE_ENDS,
   INPUT_EVENTS,
+  NET_FRAMES,
+  NET_CABLE,
+  NET_MACS,
 ];

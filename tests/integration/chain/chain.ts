@@ -22,7 +22,7 @@ import {
 } from "../../../lib/device/mod.ts";
 import { type Guest, type GuestOptions, startGuest } from "../../../lib/guest/mod.ts";
 import { SoftNode } from "../../../lib/loopback/mod.ts";
-import { can, console, gpio, i2c, input, rng, sound } from "../../../lib/classes/mod.ts";
+import { can, console, gpio, i2c, input, net, rng, sound } from "../../../lib/classes/mod.ts";
 import type { DeviceClass } from "../../../lib/virtio/device_class.ts";
 import { HostileGuest } from "../../guest/hostile.ts";
 import { socketsIn } from "../../support/leaks.ts";
@@ -51,7 +51,7 @@ export type DeviceSpec = {
   [Name in keyof typeof CLASSES]: { class: Name } & ClassSpec<typeof CLASSES[Name]>;
 }[keyof typeof CLASSES];
 
-const CLASSES = { can, console, gpio, i2c, input, rng, sound };
+const CLASSES = { can, console, gpio, i2c, input, net, rng, sound };
 
 /** A back-end's device, and what it reported. */
 export interface ToldDevice extends RunningDevice {
