@@ -89,8 +89,11 @@ Deno.test("what cannot be shown is refused", () => {
   checkDemo(scene(`${play}[[expect]]\nequal = "music"\n`));
   const table: [Scene, RegExp][] = [
     [
-      readScene('[[device]]\nclass = "input"\nname = "keys"\nloopback = "soft"\n', CLASSES),
-      /Cannot drive keys: viola has no software driver of class input/,
+      readScene(
+        '[[device]]\nclass = "vsock"\nname = "hub"\nsocket = "/s"\nloopback = "soft"\n',
+        CLASSES,
+      ),
+      /Cannot drive hub: viola has no software driver of class vsock/,
     ],
     [
       readScene('[[device]]\nclass = "rng"\nname = "viola"\nloopback = "soft"\n', CLASSES),
