@@ -28,6 +28,7 @@ import {
   STATUS_DRIVER_OK,
 } from "../virtio/state.ts";
 import { AccessState } from "../virtio/state_writers.ts";
+import { arm } from "./arming.ts";
 import { awaitUnused } from "./memory_use.ts";
 import type { AccessContract, AccessEvent, LaneDevice } from "./lane_messages.ts";
 import { Schedule, type Scheduled } from "./schedule.ts";
@@ -36,7 +37,6 @@ import { Schedule, type Scheduled } from "./schedule.ts";
 class AccessDevice implements Scheduled {
   readonly priority: number;
   ready = false;
-  readonly #id: number;
   readonly #report: Report<AccessEvent>;
   readonly #state: AccessState;
   readonly #port: LoopbackPort;
@@ -47,12 +47,13 @@ class AccessDevice implements Scheduled {
   #direct: readonly (number | undefined)[] = [];
   /** The current access is answered later, when the main isolate calls `release`. */
   #held = false;
+  /** The current access is a kick. */
+  #kicked = false;
 
   constructor(readonly device: LaneDevice, signal: PeerSignal, report: Report<AccessEvent>) {
     const { id, port, memoryUse } = device;
     const state = AccessState.open(viewMemory(device.state));
     this.priority = device.priority;
-    this.#id = id;
     this.#report = report;
     this.#signal = signal;
     this.#state = state;
@@ -63,6 +64,7 @@ class AccessDevice implements Scheduled {
       notify: (queue) => {
         state.queues[queue]!.count(ACCESS_QUEUE_COUNTERS.kicks);
         this.#notify(queue);
+        this.#kicked = true;
       },
       statusChanged: (status) => {
         const isRunning = (status & STATUS_DRIVER_OK) !== 0;
@@ -102,7 +104,7 @@ class AccessDevice implements Scheduled {
       (page.data & status & STATUS_DRIVER_OK) !== 0;
     if (isStart) {
       this.#held = true;
-      this.#report({ id: this.#id, kind: "status", status, held: true });
+      this.#report({ id: this.device.id, kind: "status", status, held: true });
     }
     this.serve();
   }
@@ -114,6 +116,13 @@ class AccessDevice implements Scheduled {
     if (page.isRead) page.answer(this.#registers.read(page.offset, page.size));
     else this.#registers.write(page.offset, page.size, page.data);
     if (!this.#held) this.#finish();
+    if (this.#kicked) this.#arm();
+  }
+
+  /** After the answer, which the driver waits for. */
+  #arm(): void {
+    this.#kicked = false;
+    if (arm(this.device.arming)) this.#report({ id: this.device.id, kind: "kicked" });
   }
 
   /** Sets DEVICE_NEEDS_RESET. Runs on the thread that serves resets, so a later epoch is never marked by mistake. */
@@ -121,7 +130,7 @@ class AccessDevice implements Scheduled {
     if (this.#state.epoch !== epoch) return;
     this.#state.orStatus(STATUS_DEVICE_NEEDS_RESET);
     const { status } = this.#state;
-    this.#report({ id: this.#id, kind: "status", status, held: false });
+    this.#report({ id: this.device.id, kind: "status", status, held: false });
   }
 
   #notify(queue: number): void {

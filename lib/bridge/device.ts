@@ -37,6 +37,7 @@ export class BridgedDevice {
     this.#kernel = new RegisterSide(setup, {
       driver: (driver, needsReset, held) => dispatch({ on: "driver", driver, needsReset, held }),
       configWritten: (write, isHeld) => dispatch({ on: "config written", write, isHeld }),
+      kicked: () => dispatch({ on: "kicked" }),
       badAccess: (text) => dispatch({ on: "bad access", text }),
       problem: (text) => report("error", text),
     }, {

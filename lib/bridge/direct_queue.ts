@@ -13,10 +13,11 @@ import {
   type RingLayout,
   type RingOptions,
   usedBytes,
+  VIRTQ_USED_F_NO_NOTIFY,
 } from "../virtio/split_ring.ts";
 import { RING_QUEUE_COUNTERS, type RingQueue } from "../virtio/state.ts";
 import type { ActivationRing } from "./lane_messages.ts";
-import { type BackEndRings, CALL, type LaneQueue } from "./lane_queue.ts";
+import { type BackEndRings, CALL, type LaneQueue, type Progress } from "./lane_queue.ts";
 
 /** What a direct queue is created from. */
 export interface DirectQueueParts {
@@ -40,7 +41,7 @@ export class DirectQueue implements LaneQueue {
   readonly #epoch: number;
   /** How many chains the current back-end found in flight or waiting; null before the first one attached. */
   #found: number | null = null;
-  /** The used index when {@linkcode isDue} last looked. */
+  /** The used index when {@linkcode look} last looked. */
   #lastUsedIdx = -1;
   #interruptWanted = false;
 
@@ -67,7 +68,7 @@ export class DirectQueue implements LaneQueue {
     const isFirst = this.#found === null;
     this.#found = 0;
     if (memory === null) return 0;
-    const { usedIdx } = this.#look(memory);
+    const { usedIdx } = this.#ringOf(memory);
     const availIdx = readIdx(memory, layout.avail);
     if (!isTracked && !isCertain(memory, layout, availIdx, usedIdx)) {
       const problem =
@@ -109,20 +110,27 @@ export class DirectQueue implements LaneQueue {
     return wanted;
   }
 
-  /** Whether the oldest chain in flight is due, and none came back since the last call. */
-  isDue(): boolean {
+  look(): Progress {
     const { memory, isDue } = this.#parts;
-    if (memory === null) return false;
-    const ring = this.#look(memory);
+    if (memory === null) return "settled";
+    const ring = this.#ringOf(memory);
     const moved = ring.usedIdx !== this.#lastUsedIdx;
     this.#lastUsedIdx = ring.usedIdx;
-    if (moved) return false;
     const chain = new Chain();
-    return ring.pop(chain) && isDue(chain);
+    const hasDue = ring.pop(chain) && isDue(chain);
+    if (hasDue) return moved ? "moving" : "due";
+    return this.#isPolled(memory) ? "moving" : "settled";
+  }
+
+  /** Whether the driver would not kick for its next chain, since the back-end looks for it. */
+  #isPolled(memory: GuestMemory): boolean {
+    const { layout: { size, avail, used }, options } = this.#parts;
+    if (!options.eventIdx) return (readWord(memory, used, 0) & VIRTQ_USED_F_NO_NOTIFY) !== 0;
+    return readWord(memory, used, 2 + 4 * size) !== readIdx(memory, avail);
   }
 
   /** The ring as a device would see it after the last used element. Changes nothing in it. */
-  #look(memory: GuestMemory): DeviceRing {
+  #ringOf(memory: GuestMemory): DeviceRing {
     const { layout, options } = this.#parts;
     const usedIdx = readIdx(memory, layout.used);
     return new DeviceRing(memory, layout, options, { nextAvail: usedIdx, usedIdx });
@@ -160,6 +168,12 @@ function viewAt(memory: GuestMemory, at: number, length: number): DataView {
 
 /** The `idx` of an available or a used ring. Acquire: what it covers is read after it. */
 function readIdx(memory: GuestMemory, at: number): number {
-  const { u16, guest } = memory.region(at, 4);
-  return Atomics.load(u16, (at - guest) / 2 + 1);
+  return readWord(memory, at, 1);
+}
+
+/** A 16-bit word of a ring, by its number. Acquire: see {@linkcode readIdx}. */
+function readWord(memory: GuestMemory, ring: number, word: number): number {
+  const at = ring + 2 * word;
+  const { u16, guest } = memory.region(at, 2);
+  return Atomics.load(u16, (at - guest) / 2);
 }

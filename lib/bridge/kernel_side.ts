@@ -26,6 +26,8 @@ export interface KernelListener {
   ): void;
   /** The driver wrote to the config space, and waits if that is held. */
   configWritten(write: ConfigWrite, isHeld: boolean): void;
+  /** The driver kicked a queue of a device whose watchdog was not armed; it is now. */
+  kicked(): void;
   /** The driver made a register access that the specification forbids. */
   badAccess(text: string): void;
   /** A warning for the user; the device's state does not change. */

@@ -10,6 +10,8 @@ import type { LoopbackPort, MemoryMode } from "../loopback/port.ts";
 import type { ConfigClass, QueueClass } from "../virtio/device_class.ts";
 import type { FeatureNames } from "../virtio/features.ts";
 import type { RingLayout } from "../virtio/split_ring.ts";
+import type { Arming } from "./arming.ts";
+import type { Progress } from "./lane_queue.ts";
 import type { MemoryUse } from "./memory_use.ts";
 import type { ReplaySource } from "./replay.ts";
 import type { Event } from "./states.ts";
@@ -37,6 +39,8 @@ export interface LaneDevice {
   /** The device's state. */
   readonly state: MappedRange;
   readonly memoryUse: MemoryUse;
+  /** Whether the device's watchdog is armed. */
+  readonly arming: Arming;
   /** A previous process served it: an access may be pending in the page, and an interrupt may not have been raised. */
   readonly restored: boolean;
   /** The class's queues. */
@@ -118,8 +122,8 @@ export interface RingContract {
     replay(id: number): void;
     /** The back-end has started its direct rings: resubmits the chains in flight; "live" follows. */
     resume(id: number): void;
-    /** Whether chains in flight in a queue should have come back by now. */
-    isDue(id: number, queue: number): boolean;
+    /** What became of the chains of each queue, for the watchdog. */
+    progress(id: number): Progress[];
     /** Raises a config interrupt. */
     configInterrupt(id: number): void;
   };
@@ -132,6 +136,8 @@ export type AccessEvent =
   | { id: number; kind: "status"; status: number; held: boolean }
   | { id: number; kind: "reset"; held: boolean }
   | { id: number; kind: "config"; offset: number; bytes: Uint8Array; held: boolean }
+  /** The driver kicked a queue while the watchdog was not armed; it is now. */
+  | { id: number; kind: "kicked" }
   | { id: number; kind: "bad access"; text: string };
 
 /** What the ring Worker reports: events of the device's state machine. */

@@ -14,6 +14,15 @@ export const CALL = 2;
 /** The driver may have added chains without a kick. */
 export const LOOK = 4;
 
+/**
+ * What became of the chains of a queue:
+ *
+ * - `settled`: none is due, and none will be before the driver kicks a queue
+ * - `moving`: some were given back since the last look, or the back-end looks for chains without being kicked
+ * - `due`: some should have come back by now, as their class says
+ */
+export type Progress = "settled" | "moving" | "due";
+
 /** What a queue needs to know of a back-end besides its ring. */
 export interface BackEndRings {
   /** The back-end's name, for errors. */
@@ -78,10 +87,6 @@ export interface LaneQueue {
   /** Whether the driver must be interrupted for chains used since the last call. */
   takeInterrupt(): boolean;
 
-  /**
-   * Whether the oldest chain in flight should have come back by now, as its class says.
-   *
-   * @throws {RingError} when the driver's ring is malformed
-   */
-  isDue(): boolean;
+  /** For the watchdog. @throws {RingError} when the driver's ring is malformed */
+  look(): Progress;
 }

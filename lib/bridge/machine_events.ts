@@ -89,7 +89,7 @@ const ON_DONE: DoneHandlers = {
     else setTimer(d, "replay", d.rules.replayMs);
   },
   "check": (d, finding) => {
-    setTimer(d, "check", d.rules.checkMs);
+    if (finding.kind !== "idle") setTimer(d, "check", d.rules.checkMs);
     if (finding.kind === "stuck" && isCurrent(d)) d.loss ??= problemOf(finding.text);
     if (finding.kind !== "slow" || !isServing(d.phase) || d.phase.isSlow) return;
     report(d, "waiting", finding.text);
@@ -331,6 +331,9 @@ const HANDLERS: { [On in Event["on"]]: (d: Draft, event: EventOf<On>) => void } 
     d.config = { ...d.config, writes: withWrite(d.config.writes, write) };
     if (isHeld) hold(d, "config");
     noteAccess(d);
+  },
+  "kicked": (d) => {
+    if (isServing(d.phase)) setTimer(d, "check", d.rules.checkMs);
   },
   "bad access": (d, { text }) => report(d, "error", text),
   "driver error": (d, { text, epoch }) => {

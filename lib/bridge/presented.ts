@@ -34,6 +34,7 @@ import {
   maskedFeatures,
   type QueueClass,
 } from "../virtio/device_class.ts";
+import { createArming } from "./arming.ts";
 import type { DeviceSetup } from "./device_setup.ts";
 import { InflightMemory } from "./inflight_memory.ts";
 import { chooseVersion } from "./mmio_version.ts";
@@ -219,6 +220,7 @@ export class PresentedDevice {
       port: loopback.port,
       state: mapping.range,
       memoryUse: createMemoryUse(),
+      arming: createArming(),
       restored,
       queues,
       featureNames: deviceClass.featureNames,

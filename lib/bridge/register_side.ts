@@ -166,6 +166,8 @@ export class RegisterSide implements KernelSide {
     switch (event.kind) {
       case "bad access":
         return listener.badAccess(event.text);
+      case "kicked":
+        return listener.kicked();
       case "config":
         return listener.configWritten(event, event.held);
       case "reset":

@@ -47,7 +47,7 @@ export class RingLane implements BlockingService<RingContract> {
       this.#of(id).resume();
       this.#serve();
     },
-    isDue: (id, queue) => this.#of(id).isDue(queue),
+    progress: (id) => this.#of(id).progress(),
     configInterrupt: (id) => this.#of(id).configInterrupt(),
   };
   readonly #signal = PeerSignal.create();

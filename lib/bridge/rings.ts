@@ -24,7 +24,7 @@ import {
 import { DriverLife, inMemory } from "./driver_life.ts";
 import { DriverSide } from "./driver_side.ts";
 import type { Activation, LaneDevice, RingEvent } from "./lane_messages.ts";
-import { BATCH, CALL, KICK, type LaneQueue, LOOK } from "./lane_queue.ts";
+import { BATCH, CALL, KICK, type LaneQueue, LOOK, type Progress } from "./lane_queue.ts";
 import { isShadowed } from "./replay.ts";
 import { ReplayRequests } from "./replay_requests.ts";
 import { QueueTurns, type Scheduled } from "./schedule.ts";
@@ -332,17 +332,21 @@ export class LaneRings implements Scheduled {
     this.#driver.close();
   }
 
-  /** Whether chains in flight in a queue should have come back by now. */
-  isDue(index: number): boolean {
+  /** What became of each queue's chains, for the watchdog. */
+  progress(): Progress[] {
+    return this.device.queues.map((_, index) => this.#progressOf(index));
+  }
+
+  #progressOf(index: number): Progress {
     const queue = this.#life?.queues[index];
-    if (queue === undefined || this.#backEnd === null) return false;
+    if (queue === undefined || this.#backEnd === null) return "settled";
     const { phase } = this.#backEnd;
-    if ("requests" in phase) return phase.requests.queue === queue;
-    if (phase.is !== "live" || !this.#beginUse(queue)) return false;
+    if ("requests" in phase) return phase.requests.queue === queue ? "due" : "settled";
+    if (phase.is !== "live" || !this.#beginUse(queue)) return "settled";
     try {
-      return queue.isDue();
+      return queue.look();
     } catch {
-      return false; // the driver's ring is malformed, which is reported when it is served next
+      return "settled"; // the driver's ring is malformed, which is reported when it is served next
     } finally {
       this.#driver.endUse();
     }

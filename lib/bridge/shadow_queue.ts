@@ -18,7 +18,15 @@ import {
 } from "../virtio/split_ring.ts";
 import { RING_QUEUE_COUNTERS, type RingQueue } from "../virtio/state.ts";
 import type { ActivationRing } from "./lane_messages.ts";
-import { type BackEndRings, BATCH, CALL, KICK, type LaneQueue, LOOK } from "./lane_queue.ts";
+import {
+  type BackEndRings,
+  BATCH,
+  CALL,
+  KICK,
+  type LaneQueue,
+  LOOK,
+  type Progress,
+} from "./lane_queue.ts";
 import type { RequestWatch } from "./request_watch.ts";
 import { NO_ROOM, ShadowRing } from "./shadow_ring.ts";
 import { SlotAllocator, type SlotLayout } from "./slots.ts";
@@ -260,13 +268,13 @@ export class ShadowQueue implements LaneQueue {
     return wanted;
   }
 
-  isDue(): boolean {
+  look(): Progress {
     this.blame = "driver";
     const { state, scratch: { chain }, isDue } = this.#parts;
     const head = state.headsInFlight()[0];
-    if (head === undefined) return false;
+    if (head === undefined) return "settled";
     this.#ring.walk(head, chain);
-    return isDue(chain);
+    return isDue(chain) ? "due" : "settled";
   }
 
   // ---- viola's own requests, sent before any chain of the driver's ----

@@ -25,7 +25,7 @@ export interface Rules {
   readonly replyMs: number;
   /** The deadline for the replayed requests, in milliseconds. */
   readonly replayMs: number;
-  /** Time between two checks of a back-end that serves, in milliseconds. */
+  /** Time between two checks of a back-end that has requests, in milliseconds. */
   readonly checkMs: number;
 }
 
@@ -272,8 +272,12 @@ export interface Restored extends Device {
   readonly driver: Pick<Driver, "epoch" | "isReady" | "features">;
 }
 
-/** The result of a check. `slow`: a queue without a time limit has given nothing back for a while. */
+/**
+ * The result of a check. `idle`: no request is due, and `kicked` follows when the driver kicks a queue. `slow`: a queue
+ * without a time limit has given nothing back for a while.
+ */
 export type Finding =
+  | { readonly kind: "idle" }
   | { readonly kind: "well" }
   | { readonly kind: "stuck"; readonly text: string }
   | { readonly kind: "slow"; readonly text: string };
@@ -316,6 +320,8 @@ export type Event =
     readonly held: "reset" | "DRIVER_OK" | null;
   }
   | { readonly on: "config written"; readonly write: ConfigWrite; readonly isHeld: boolean }
+  /** The driver kicked a queue, the first time since a check found the back-end idle. */
+  | { readonly on: "kicked" }
   /** The driver made an invalid register access. */
   | { readonly on: "bad access"; readonly text: string }
   /** A ring of the driver's is malformed. */

@@ -121,7 +121,8 @@ export class VhostUserSide implements BackEndSide {
     const { setup: { id, lane, patience }, presented } = this.#options;
     const { lane: device, state, inflight } = presented();
     const memory = new ActivationMemory(device, state, features, this.#bases, flatSize);
-    const watchdog = new Watchdog(device.queues, state, patience);
+    const { queues, arming } = device;
+    const watchdog = new Watchdog({ queues, state, arming, rings: memory.rings }, patience);
     const active = this.#active = { memory, direct: [], watchdog };
     const noted = await inflight?.offer(this.#connection, epoch, memory.rings);
     const activation = memory.describe(id, epoch, noted?.isResumed);
@@ -175,11 +176,13 @@ export class VhostUserSide implements BackEndSide {
   async check(): Promise<Finding> {
     const { setup: { id, name, lane }, presented } = this.#options;
     const { watchdog } = this.#activation;
-    if (!presented().seesMemory) return { kind: "well" };
-    const still = await watchdog.check((queue) => lane.rings.call("isDue", id, queue));
+    const { seesMemory, lane: { queues } } = presented();
+    if (!seesMemory) return { kind: "idle" };
+    const still = await watchdog.check(() => lane.rings.call("progress", id));
+    if (still === "idle") return { kind: "idle" };
     if (still === null) return { kind: "well" };
     const { index, ms, isStuck } = still;
-    const text = `queue ${index} (${watchdog.queues[index]!.name}) has requests in flight, ` +
+    const text = `queue ${index} (${queues[index]!.name}) has requests in flight, ` +
       `none was given back for ${ms / 1000} s`;
     if (isStuck) return { kind: "stuck", text: `Cannot use the back-end of ${name}: ${text}` };
     await this.#connection.ping();

@@ -190,6 +190,11 @@ export class QueueState {
     return this.entries[head] !== undefined && this.entries[head] !== 0;
   }
 
+  /** Whether no chain is in flight. */
+  get isIdle(): boolean {
+    return this.entries.every((entry) => entry === 0);
+  }
+
   /** Heads of the chains in flight, in the order in which they were taken. */
   headsInFlight(): number[] {
     const heads: number[] = [];

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { OsError, signalEvent, viewMemory } from "../../ffi/mod.ts";
+import { createArming } from "../../lib/bridge/arming.ts";
 import { createMemoryUse } from "../../lib/bridge/memory_use.ts";
 import type { LaneDevice } from "../../lib/bridge/lane_messages.ts";
 import { ACTIVATION_GUEST, ActivationMemory } from "../../lib/bridge/activation_memory.ts";
@@ -42,6 +43,7 @@ function deviceOf(memory: "isolated" | "direct", name = "card0"): LaneDevice {
     },
     state: range,
     memoryUse: createMemoryUse(),
+    arming: createArming(),
     restored: false,
     queues: [],
     featureNames: {},

@@ -25,13 +25,18 @@ function ringAt(used: number, avail: number): RawRing {
 }
 
 /** A queue whose chains are due by their class as `isDue` says; `access` is where the driver resets it. */
-function queueOf(ring: RawRing, isDue = (_: Chain) => true, isMapped = true) {
+function queueOf(
+  ring: RawRing,
+  isDue = (_: Chain) => true,
+  isMapped = true,
+  eventIdx = false,
+) {
   const { access, ring: rings } = createState();
   access.queues[2]!.makeReady();
   const state = rings.queues[2]!;
   const memory = isMapped ? ring.memory : null;
   const layout = { ...ring.layout, index: 2 };
-  const queue = new DirectQueue({ state, memory, layout, options: ring.options(), isDue });
+  const queue = new DirectQueue({ state, memory, layout, options: ring.options(eventIdx), isDue });
   return { queue, access: access.queues[2]!, counters: state.counters };
 }
 
@@ -119,8 +124,7 @@ Deno.test("where viola sees no memory it begins at 0, and knows nothing", () => 
     0,
     0,
   ]);
-  assert(!queue.isDue());
-  assert(!queue.isDue());
+  assertEquals([queue.look(), queue.look()], ["settled", "settled"]);
 });
 
 Deno.test("calls are passed on as interrupts, each counted; kicks are the access Worker's", () => {
@@ -139,26 +143,43 @@ Deno.test("a queue that was reset is not current", () => {
   assert(!queue.current);
 });
 
-Deno.test("a chain is due when none was returned since the last check, and its class says so", () => {
+Deno.test("a chain is due when none was returned since the last look, and its class says so", () => {
   const ring = ringAt(3, 4);
   let isDue = true;
   const { queue } = queueOf(ring, ({ readableBytes }) => isDue && readableBytes === 16);
-  assert(!queue.isDue()); // it looks for the first time
-  assert(queue.isDue());
-  assert(queue.isDue());
+  assertEquals(queue.look(), "moving"); // it looks for the first time
+  assertEquals([queue.look(), queue.look()], ["due", "due"]);
   isDue = false;
-  assert(!queue.isDue());
+  assertEquals(queue.look(), "settled");
   isDue = true;
+  ring.availIdx(5);
   ring.usedIdx(4);
-  assert(!queue.isDue());
-  assert(!queue.isDue()); // nothing is there
+  assertEquals([queue.look(), queue.look()], ["moving", "due"]);
+  ring.usedIdx(5);
+  assertEquals(queue.look(), "settled");
+});
+
+Deno.test("a queue is not settled while its driver would not kick for the next chain", () => {
+  const ring = ringAt(4, 4);
+  const { queue } = queueOf(ring);
+  ring.usedFlags(1); // VIRTQ_USED_F_NO_NOTIFY
+  assertEquals([queue.look(), queue.look()], ["moving", "moving"]);
+  ring.usedFlags(0);
+  assertEquals(queue.look(), "settled");
+
+  const indexed = ringAt(4, 4);
+  const withEvents = queueOf(indexed, undefined, true, true).queue;
+  indexed.availEvent(3);
+  assertEquals(withEvents.look(), "moving");
+  indexed.availEvent(4);
+  assertEquals(withEvents.look(), "settled");
 });
 
 Deno.test("looking changes nothing", () => {
   const ring = ringAt(1, 3);
   const before = ring.hex(0, ring.bytes.length);
   const { queue } = queueOf(ring);
-  for (let i = 0; i < 3; i++) queue.isDue();
+  for (let i = 0; i < 3; i++) queue.look();
   assertEquals([queue.attach(RING, UNTRACKED), queue.attach(RING, UNTRACKED), queue.resubmit()], [
     1,
     1,
@@ -171,6 +192,5 @@ Deno.test("a driver's malformed ring is reported", () => {
   const ring = ringAt(0, 1);
   ring.availIdx(20);
   const { queue } = queueOf(ring);
-  queue.isDue();
-  assertThrows(() => queue.isDue(), RingError, "available idx is 20");
+  assertThrows(() => queue.look(), RingError, "available idx is 20");
 });

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { createMemory, EventFd, Mapping, viewMemory } from "../../ffi/mod.ts";
+import { createArming, disarm } from "../../lib/bridge/arming.ts";
 import { createMemoryUse } from "../../lib/bridge/memory_use.ts";
 import { Lane } from "../../lib/bridge/lane.ts";
 import type { AccessEvent, LaneDevice, RingEvent } from "../../lib/bridge/lane_messages.ts";
@@ -13,6 +14,9 @@ import { withoutLeaks } from "../support/leaks.ts";
 import { SOUND_CONFIG, SOUND_QUEUES } from "../virtio/register_fixture.ts";
 
 const STATUS = 0x70;
+const QUEUE_NOTIFY = 0x50;
+/** QUEUE_SEL, NUM, the low words of DESC, DRIVER and DEVICE, READY. */
+const QUEUE_2 = [[0x30, 2], [0x38, 16], [0x80, 0], [0x90, 4096], [0xa0, 8192], [0x44, 1]] as const;
 
 /** A sound card without a back-end on a soft node, in a lane. */
 class Bench implements AsyncDisposable {
@@ -49,6 +53,7 @@ class Bench implements AsyncDisposable {
       port: this.loopback.port,
       state: mapping.range,
       memoryUse: createMemoryUse(),
+      arming: createArming(),
       restored: false,
       queues: SOUND_QUEUES,
       featureNames: {},
@@ -65,11 +70,12 @@ class Bench implements AsyncDisposable {
     });
   }
 
-  /** DRIVER_OK, without a queue. It is held. */
-  async begin(): Promise<void> {
+  /** DRIVER_OK, without a queue unless its registers are given. It is held. */
+  async begin(queue: readonly (readonly [number, number])[] = []): Promise<void> {
     this.guest.write(0x24, 4, 1);
     this.guest.write(0x20, 4, 1);
     for (const status of [1, 3, 0xb]) this.guest.write(STATUS, 4, status);
+    for (const [register, value] of queue) this.guest.write(register, 4, value);
     const before = this.held;
     this.guest.beginWrite(STATUS, 4, 0xf);
     await until(() => this.held > before, "DRIVER_OK to be reported");
@@ -77,8 +83,8 @@ class Bench implements AsyncDisposable {
   }
 
   /** DRIVER_OK, and its answer. */
-  async start(): Promise<void> {
-    await this.begin();
+  async start(queue: readonly (readonly [number, number])[] = []): Promise<void> {
+    await this.begin(queue);
     await this.lane.access.call("release", this.device.id);
     await until(() => !this.guest.pending, "DRIVER_OK to be answered");
   }
@@ -192,6 +198,24 @@ laneTest(
     await lane.rings.call("configInterrupt", 1);
     assert(bench.guest.waitInterrupt(1000));
     assertEquals(bench.guest.read(0x60, 4), 2);
+  },
+);
+
+laneTest(
+  "a kick of a device whose watchdog is not armed is reported, and no other",
+  async (lane) => {
+    await using bench = new Bench(1, lane);
+    await bench.add();
+    const kicks = () => bench.accesses.filter(({ kind }) => kind === "kicked");
+    for (let round = 1; round <= 3; round++) {
+      await bench.start(QUEUE_2);
+      for (let i = 0; i < 3; i++) bench.guest.write(QUEUE_NOTIFY, 4, 2);
+      bench.guest.write(STATUS, 4, 0); // its report comes after those of the kicks
+      const resets = () => bench.accesses.filter(({ kind }) => kind === "reset").length;
+      await until(() => resets() === round, "the reset's report");
+      assertEquals(kicks(), Array(round).fill({ id: 1, kind: "kicked" }));
+      disarm(bench.device.arming);
+    }
   },
 );
 

@@ -79,6 +79,20 @@ Deno.test("a slow queue is reported once; a stuck one ends the connection", () =
   assert(scene.did().includes("lost: queue 0 stands still"));
 });
 
+Deno.test("a back-end without requests is not checked until the driver kicks a queue", () => {
+  const scene = new Scene().runs();
+  scene.expires("check").endsWith("check", { kind: "idle" });
+  assertEquals(scene.did(), ["check"]);
+  scene.happens({ on: "kicked" });
+  assertEquals(scene.did(), ["timer check 1000"]);
+});
+
+Deno.test("a kick while a back-end is checked is not forgotten when the check finds nothing", () => {
+  const scene = new Scene().runs();
+  scene.expires("check").happens({ on: "kicked" }).endsWith("check", { kind: "idle" });
+  assertEquals([scene.did(), scene.world.timers], [["check", "timer check 1000"], ["check"]]);
+});
+
 Deno.test("a back-end that does not answer the replayed requests is disconnected", () => {
   const scene = new Scene();
   scene.ends("restore", "connect", "prepare", "present", "announce");

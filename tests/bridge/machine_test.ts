@@ -48,7 +48,7 @@ function keyOf(w: World): string {
     loss?.fault,
     end === null ? "" : end === "close" ? end : "problem",
     history.replyMs > w.state.rules.replyMs,
-    [w.owed, w.held, w.isReady, w.hasFrontEnd, w.hasSession],
+    [w.owed, w.held, w.isReady, w.hasFrontEnd, w.hasSession, w.isIdle, w.isKicked],
     w.timers.toSorted(),
     w.epoch === driver.epoch,
   ];

@@ -54,6 +54,10 @@ export interface World {
   readonly timers: readonly Timer[];
   /** What the session's ring Worker was asked for and has not reported. */
   readonly owed: "replayed" | "live" | null;
+  /** A check has found nothing due, and the driver has kicked no queue since it began. */
+  readonly isIdle: boolean;
+  /** The driver has kicked a queue since the last check began. */
+  readonly isKicked: boolean;
   /** The access that the driver waits in. */
   readonly held: Held | null;
   /** The driver itself. */
@@ -73,6 +77,8 @@ export function createWorld(rules: Partial<Rules> = {}, lives: number = Infinity
     hasDevice: false,
     timers: [],
     owed: null,
+    isIdle: false,
+    isKicked: false,
     held: null,
     epoch: 0,
     isReady: false,
@@ -114,9 +120,16 @@ function change(w: World, action: Action): Partial<World> {
       assertEquals(w.state.job, "connect");
       return {};
     case "activate":
-      return { hasSession: true, owed: w.state.rules.memory === "direct" ? "replayed" : "live" };
+      return {
+        hasSession: true,
+        isIdle: false,
+        isKicked: false,
+        owed: w.state.rules.memory === "direct" ? "replayed" : "live",
+      };
     case "resume":
       return { owed: "live" };
+    case "check":
+      return { isKicked: false };
     case "release":
       assertEquals(action.held, w.held, "an access is answered that is not held");
       return { held: null };
@@ -158,9 +171,9 @@ function act(world: World, state: State, actions: readonly Action[]): World {
   return w;
 }
 
-/** A back-end that serves the driver, or is about to, is checked again and again. */
-function assertWatched({ state: { phase }, job, timers }: World): void {
-  if (!("isCheckDue" in phase)) return;
+/** A back-end that serves the driver, or is about to, is checked again and again while it has requests. */
+function assertWatched({ state: { phase }, job, timers, isIdle }: World): void {
+  if (!("isCheckDue" in phase) || isIdle) return;
   assert(
     timers.includes("check") || phase.isCheckDue || job === "check",
     `nobody checks while ${phase.at}`,
@@ -214,6 +227,7 @@ function results(w: World, job: JobName): Done["result"][] {
     case "check":
       return [
         { kind: "well" },
+        { kind: "idle" },
         { kind: "slow", text: "slow" },
         { kind: "stuck", text: "stuck" },
       ];
@@ -237,11 +251,16 @@ function ended(job: JobName, result: Done["result"], isDone: boolean): Partial<W
   return {};
 }
 
+/** What a check has found; it may not have seen a kick that came meanwhile. */
+function found({ isKicked }: World, event: Done): Partial<World> {
+  return event.job === "check" ? { isIdle: event.result.kind === "idle" && !isKicked } : {};
+}
+
 /** What the world is when something has happened, before the machine hears of it. */
 function happened(w: World, event: Event): Partial<World> {
   switch (event.on) {
     case "done":
-      return { job: null, ...ended(event.job, event.result, true) };
+      return { job: null, ...ended(event.job, event.result, true), ...found(w, event) };
     case "failed":
       return { job: null, ...ended(event.job, undefined, false) };
     case "timer":
@@ -252,6 +271,8 @@ function happened(w: World, event: Event): Partial<World> {
     }
     case "config written":
       return event.isHeld ? { held: "config" } : {};
+    case "kicked":
+      return { isIdle: false, isKicked: true };
     case "replayed":
     case "live":
       return { owed: null };
@@ -300,6 +321,7 @@ function driverEvents(w: World): Event[] {
       held: "DRIVER_OK",
     });
   }
+  if (w.isIdle || (w.job === "check" && !w.isKicked)) events.push({ on: "kicked" });
   const write = { offset: 0, bytes: Uint8Array.of(1) };
   events.push({ on: "config written", write, isHeld: rules.config === "forwarded" });
   return events;

@@ -5,6 +5,7 @@ import { assertEquals } from "@std/assert";
 import { createMemory, EventFd, Mapping, signalEvent, viewMemory } from "../../ffi/mod.ts";
 import { ActivationMemory } from "../../lib/bridge/activation_memory.ts";
 import type { LaneDevice } from "../../lib/bridge/lane_messages.ts";
+import { createArming } from "../../lib/bridge/arming.ts";
 import { createMemoryUse } from "../../lib/bridge/memory_use.ts";
 import { RingLane } from "../../lib/bridge/ring_lane.ts";
 import { ShadowQueue } from "../../lib/bridge/shadow_queue.ts";
@@ -60,6 +61,7 @@ class Bench implements Disposable {
       port,
       state: mapping.range,
       memoryUse: createMemoryUse(),
+      arming: createArming(),
       restored: false,
       queues: KINDS.map((kind) => ({ name: kind, kind, size: SIZE })),
       featureNames: {},

@@ -7,6 +7,7 @@
 import { createMemory, EventFd, Mapping, signalEvent, viewMemory } from "../../ffi/mod.ts";
 import { ACTIVATION_GUEST, ActivationMemory } from "../../lib/bridge/activation_memory.ts";
 import type { Activation, LaneDevice } from "../../lib/bridge/lane_messages.ts";
+import { createArming } from "../../lib/bridge/arming.ts";
 import { createMemoryUse } from "../../lib/bridge/memory_use.ts";
 import { SoftLoopback, SoftNode } from "../../lib/loopback/mod.ts";
 import type { QueueKind } from "../../lib/virtio/device_class.ts";
@@ -54,6 +55,7 @@ export class RingsBench implements Disposable {
       port,
       state: mapping.range,
       memoryUse: createMemoryUse(),
+      arming: createArming(),
       restored: false,
       queues: kinds.map((kind, i) => ({ name: `queue ${i}`, kind, size: SIZE })),
       featureNames: {},
