@@ -29,8 +29,8 @@ const HELP = `
 It writes the executable, as viola and as virtio-loopback-adapter; viola.service, which
 runs the scenes in /etc/viola, and viola@.service, for /etc/viola/nodes/loopback-N.toml;
 a udev rule that gives the nodes to group viola and starts these services; fragments for
-modules-load, modprobe, sysusers, tmpfiles and WirePlumber; and descriptions of viola's
-devices for QEMU.
+modules-load, modprobe, sysusers, tmpfiles and WirePlumber; descriptions of viola's
+devices for QEMU; completions for bash, zsh and fish; and manual pages.
 
 A file that viola did not write, or that was changed since, is neither overwritten nor
 removed, and reported. What viola wrote is listed in /usr/lib/viola/manifest.`;
@@ -62,6 +62,7 @@ async function runInstall(options: InstallOptions): Promise<void> {
   const target: Target = {
     executable: executableOf(options),
     modules: modulesOf(disk),
+    documents: await (await import("./install/documents.ts")).loadDocuments(),
     scenes: await readConfigs(options.config ?? []),
   };
   await step(

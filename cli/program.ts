@@ -85,6 +85,11 @@ async function buildProgram(word: string): Promise<Command> {
   return program;
 }
 
+/** The program with all its subcommands, as a table of what it understands. */
+export function wholeProgram(): Promise<Command> {
+  return buildProgram("");
+}
+
 /** Names of the subcommands to load: none for an option, one for a subcommand, all for an unknown word (commander suggests one). */
 function namesFor(word: string): readonly string[] {
   if (word.startsWith("-")) return [];

@@ -48,6 +48,8 @@ export interface Target {
   readonly executable: string;
   /** Modules of AGL's driver that are there. */
   readonly modules: readonly string[];
+  /** Completions and manual pages by their paths. */
+  readonly documents: Readonly<Record<string, string>>;
   /** Scene files, by the names that they get. */
   readonly scenes: Readonly<Record<string, string>>;
 }
@@ -60,7 +62,7 @@ const text = (path: string, text: string, mode = 0o644): SystemFile => ({
 });
 
 /** The list. */
-export function systemFiles({ executable, modules, scenes }: Target): SystemFile[] {
+export function systemFiles({ executable, modules, documents, scenes }: Target): SystemFile[] {
   const own = DEVICE_CLASSES.filter(({ roles }) => roles.device !== undefined);
   return [
     { path: EXECUTABLE, mode: 0o755, content: { copyOf: executable }, isConfig: false },
@@ -79,6 +81,7 @@ export function systemFiles({ executable, modules, scenes }: Target): SystemFile
       text(`/usr/share/qemu/vhost-user/50-viola-${one.name}.json`, backEndDescription(one)),
       text(backEndPath(one.name), backEndProgram(one, EXECUTABLE), 0o755),
     ]),
+    ...Object.entries(documents).map(([path, document]) => text(path, document)),
     ...Object.entries(scenes).map(([name, scene]) => ({
       ...text(`${CONFIG_FOLDER}/${name}`, scene),
       isConfig: true,

@@ -202,7 +202,7 @@ Deno.test("modules of AGL's driver are found among a kernel's", () => {
 });
 
 Deno.test("each of viola's own devices is described for QEMU, with a program that runs it", () => {
-  const files = systemFiles({ executable: "/x", modules: [], scenes: {} });
+  const files = systemFiles({ executable: "/x", modules: [], documents: {}, scenes: {} });
   const described = files.filter(({ path }) => path.startsWith("/usr/share/qemu/vhost-user/"));
   assert(described.length > 5);
   for (const { content } of described) {
@@ -218,7 +218,9 @@ Deno.test("each of viola's own devices is described for QEMU, with a program tha
 
 Deno.test("paths are absolute and each is there once", () => {
   const scenes = { "car.toml": "" };
-  const paths = systemFiles({ executable: "/x", modules: ["m"], scenes }).map(({ path }) => path);
+  const paths = systemFiles({ executable: "/x", modules: ["m"], documents: {}, scenes }).map((
+    { path },
+  ) => path);
   assertEquals(new Set(paths).size, paths.length);
   assertEquals(paths.filter((path) => !/^\/(usr|etc)\/[\w@./-]+$/.test(path)), []);
   assert(

@@ -37,6 +37,9 @@ export const PACKAGES: Record<Purpose, Record<string, string>> = {
     "strace": "strace", // how processes are started
     "qemu-system-common": "qemu-storage-daemon", // a foreign disk
     "systemd": "systemd-analyze", // what it thinks of viola's units
+    "man-db": "man", // and of its manual pages
+    "zsh": "zsh", // completions
+    "fish": "fish",
   },
   target: {
     "gcc-aarch64-linux-gnu": "aarch64-linux-gnu-gcc", // the executable and the kernel module

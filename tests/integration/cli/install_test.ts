@@ -2,6 +2,7 @@
 // viola install, as a process, and what systemd thinks of the units that it writes.
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { EXECUTABLE } from "../../../cli/install/files.ts";
+import { udevRules } from "../../../cli/install/fragments.ts";
 import { violaNodeService, violaService } from "../../../cli/install/units.ts";
 import { run, TempFolder } from "../../support/process.ts";
 import { tell } from "../../support/progress.ts";
@@ -77,5 +78,22 @@ Deno.test("systemd finds no mistake in the units, and little exposure", async ()
     const judge = ["security", "--offline=yes", `--threshold=${MOST_EXPOSED}`, "--no-pager", unit];
     const said = await run("systemd-analyze", judge);
     tell(/Overall exposure level.*/.exec(said)![0]);
+  }
+});
+
+Deno.test("udev takes the rule", async () => {
+  await using folder = await TempFolder.create();
+  const rules = folder.file("70-viola.rules");
+  Deno.writeTextFileSync(rules, udevRules());
+  // From systemd 254 on; before it, what is wrong in a rule is seen only when it is used.
+  const verify = ["verify", "--resolve-names=never", rules];
+  const knowsVerify = await run("udevadm", ["--help"]).then(
+    (help) => /^ *verify /m.test(help),
+    () => false,
+  );
+  if (knowsVerify) await run("udevadm", verify);
+  const [line] = udevRules().split("\n").filter((line) => /^[A-Z]/.test(line));
+  for (const part of line!.split(", ")) {
+    assertMatch(part, /^(ACTION|KERNEL|SUBSYSTEM|GROUP|MODE|TAG|ENV\{\w+\})(==|!=|=|\+=)"[^"]*"$/);
   }
 });
