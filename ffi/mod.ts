@@ -11,6 +11,7 @@ export * from "./clock.ts";
 export * from "./disk.ts";
 export * from "./epoll.ts";
 export * from "./errno.ts";
+export * from "./evdev.ts";
 export * from "./fd.ts";
 export * from "./gpio.ts";
 export * from "./i2c.ts";

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { CliRole } from "../../device/cli_role.ts";
+import type { CliRole, CliValues } from "../../device/cli_role.ts";
 import type { InputSpec } from "./device.ts";
 
 const HELP = `
@@ -15,11 +15,29 @@ or a wait in milliseconds; codes are the numbers of <linux/input-event-codes.h>:
   {"type": "EV_SYN", "code": 0, "value": 0}
   {"wait": 20}
 It is played from its beginning for each driver. What the driver sets, such as LEDs, is
-reported with --json.`;
+reported with --json, and set on an input device of the host.`;
+
+/** Options as the command line gives them, each of its own type. */
+interface InputOptions extends CliValues {
+  readonly events?: string;
+  readonly evdev?: string;
+  readonly grab?: "yes" | "no";
+}
 
 /** The input device's command line. */
 export const cli: CliRole<InputSpec> = {
-  options: [{ flags: "--events <file>", description: "the events of a file" }],
+  options: [
+    { flags: "--events <file>", description: "the events of a file" },
+    {
+      flags: "--evdev <node>",
+      description: "an input device of the host, /dev/input/eventN",
+    },
+    {
+      flags: "--grab <mode>",
+      description: "no: programs of the host get its events, too (yes)",
+      choices: ["yes", "no"],
+    },
+  ],
   help: HELP,
-  parse: ({ events }) => events === undefined ? {} : { events: events as string },
+  parse: (values) => values as InputOptions,
 };

@@ -1,23 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The input device (virtio 1.2, §5.8): events of a file, or of the owner.
+ * The input device (virtio 1.2, §5.8): events of a file, of an input device of the host, or of the owner.
  *
- * The file waits for the driver's buffers, event by event: a packet may be larger than the driver's queue. A packet of the
+ * A file or device waits for the driver's buffers, event by event: a packet may be larger than the driver's queue. A packet of the
  * owner's that there are not enough buffers for is dropped whole, as in QEMU.
  *
  * @module
  */
-import type {
-  DeviceContract,
-  DeviceEvent,
-  DeviceHost,
-  DeviceRole,
-  VirtioDevice,
+import {
+  type DeviceContract,
+  type DeviceEvent,
+  type DeviceHost,
+  type DeviceRole,
+  SpecError,
+  type VirtioDevice,
 } from "../../device/role.ts";
 import type { Chain } from "../../virtio/chain.ts";
 import { encodeConfig } from "./capabilities.ts";
 import { input } from "./class.ts";
+import { EvdevSource, openEvdev } from "./evdev.ts";
 import { type EventsFile, type Line, NO_EVENTS, parseEvents, readEvents } from "./events_file.ts";
+import { type EventSource, FileSource } from "./source.ts";
 import {
   decodeEvent,
   encodeEvent,
@@ -39,6 +42,10 @@ export interface InputSpec {
   events?: string;
   /** The file's text, instead. */
   lines?: string;
+  /** An input device of the host, instead: `/dev/input/eventN`. */
+  evdev?: string;
+  /** Whether it is taken for this device alone. @default {"yes"} */
+  grab?: "yes" | "no";
 }
 
 /** What an input device reports, besides what every device does. */
@@ -70,28 +77,29 @@ export interface InputDeviceContract extends DeviceContract {
 class InputDevice implements VirtioDevice<InputDeviceContract> {
   readonly calls: InputDeviceContract["calls"];
   readonly #host: DeviceHost<InputEventReport>;
-  readonly #file: EventsFile;
+  readonly #source: EventSource;
   readonly #bytes = new Uint8Array(EVENT_SIZE);
   readonly #view = new DataView(this.#bytes.buffer);
   readonly #selected = { select: 0, subsel: 0 };
-  /** The next line, and when it is due; none before the driver is there. */
-  #next = 0;
+  /** The next line, taken from the source. */
+  #line: Line | null = null;
+  /** When it is due, in nanoseconds; Infinity before the driver is there. */
   #dueAt = Infinity;
-  /** The driver's buffers are waited for. */
+  /** An event of the source, or the driver's buffers, are waited for. */
   #isHeld = false;
   /** Buffers of the driver that hold no event. */
   #buffers: Chain[] = [];
   #dropped = 0;
 
-  constructor(file: EventsFile, host: DeviceHost<InputEventReport>) {
-    this.#file = file;
+  constructor(source: EventSource, host: DeviceHost<InputEventReport>) {
+    this.#source = source;
     this.#host = host;
     this.calls = { send: (events) => this.#send(events) };
   }
 
   readConfig(): Uint8Array<ArrayBuffer> {
     const { select, subsel } = this.#selected;
-    return encodeConfig(this.#file.capabilities, select, subsel);
+    return encodeConfig(this.#source.capabilities, select, subsel);
   }
 
   /** Only select and subsel are the driver's to write (§5.8.5). */
@@ -102,8 +110,9 @@ class InputDevice implements VirtioDevice<InputDeviceContract> {
   }
 
   featuresAccepted(): void {
-    this.#next = 0;
+    this.#line = null;
     this.#dueAt = this.#host.now();
+    this.#source.begin();
   }
 
   /** An event of the driver's, which is told. */
@@ -112,30 +121,34 @@ class InputDevice implements VirtioDevice<InputDeviceContract> {
     const event = decodeEvent(new DataView(this.#bytes.buffer, 0, length));
     this.#host.complete(VQ_STATUS, chain, 0);
     if (event === null || endsPacket(event)) return;
+    this.#source.set?.(event);
     const { type, code, value } = event;
     const text = `The driver sets ${code} of event type ${type} to ${value}`;
     this.#host.report({ kind: "status", text, quiet: true, type, code, value });
   }
 
-  /** Nothing of the file is played while the driver has no buffer: a wait begins when the event before it was given. */
+  /** Nothing is taken of the source while the driver has no buffer: a wait begins when the event before it was given. */
   tick(now: number): void {
     this.#isHeld = false;
-    for (let i = 0; i < MOST_PLAYED && now >= this.#dueAt; i++) {
-      this.#isHeld = !this.#hasBuffers(1);
-      if (this.#isHeld) return;
-      this.#play(now);
+    for (let i = 0; i < MOST_PLAYED && now >= this.#dueAt && !this.#isHeld; i++) {
+      this.#isHeld = !this.#play(now);
     }
   }
 
-  #play(now: number): void {
-    const line: Line | undefined = this.#file.lines[this.#next++];
-    if (line === undefined) this.#dueAt = Infinity;
-    else if ("wait" in line) this.#dueAt = now + 1e6 * line.wait;
-    else this.#give(line);
+  /** @returns whether the next line was played */
+  #play(now: number): boolean {
+    this.#line ??= this.#source.next();
+    if (this.#line === null) return false;
+    if ("wait" in this.#line) this.#dueAt = now + 1e6 * this.#line.wait;
+    else if (this.#hasBuffers(1)) this.#give(this.#line);
+    else return false;
+    this.#line = null;
+    return true;
   }
 
   deadline(): number {
-    return this.#isHeld ? Infinity : this.#dueAt;
+    if (!this.#isHeld) return this.#dueAt;
+    return this.#line === null ? this.#source.retryAt ?? Infinity : Infinity;
   }
 
   /** @returns whether the driver has so many buffers with room for an event */
@@ -176,6 +189,7 @@ class InputDevice implements VirtioDevice<InputDeviceContract> {
   reset(): void {
     this.#selected.select = this.#selected.subsel = 0;
     this.#dueAt = Infinity;
+    this.#source.end();
   }
 }
 
@@ -184,9 +198,34 @@ function fileOf({ events, lines }: InputSpec): EventsFile {
   return events === undefined ? NO_EVENTS : readEvents(events);
 }
 
+/** @throws {SpecError} */
+function checkInput(spec: InputSpec): void {
+  const { events, evdev, grab } = spec;
+  if (evdev === undefined) {
+    if (grab !== undefined) throw new SpecError("Cannot take no input device: expected evdev too");
+    fileOf(spec);
+  } else if (events !== undefined) {
+    throw new SpecError(`Cannot use events of ${events} and of ${evdev}: expected one of them`);
+  } else openEvdev(evdev);
+}
+
+function sourceOf(spec: InputSpec, host: DeviceHost<InputEventReport>): EventSource {
+  const { evdev: path, grab = "yes" } = spec;
+  if (path === undefined) return new FileSource(fileOf(spec));
+  return new EvdevSource(openEvdev(path), { path, isGrabbed: grab === "yes" }, host);
+}
+
+/** Makes an input device with events of any kind. */
+export function createInput(
+  source: EventSource,
+  host: DeviceHost<InputEventReport>,
+): VirtioDevice<InputDeviceContract> {
+  return new InputDevice(source, host);
+}
+
 /** The embedded input device. */
 export const device: DeviceRole<InputDeviceContract> = {
   deviceClass: input,
-  check: (spec) => void fileOf(spec),
-  create: (spec, host) => new InputDevice(fileOf(spec), host),
+  check: checkInput,
+  create: (spec, host) => createInput(sourceOf(spec, host), host),
 };
