@@ -22,12 +22,18 @@ interface InputOptions extends CliValues {
   readonly events?: string;
   readonly evdev?: string;
   readonly grab?: "yes" | "no";
+  readonly stdin?: "yes" | "no";
 }
 
 /** The input device's command line. */
 export const cli: CliRole<InputSpec> = {
   options: [
     { flags: "--events <file>", description: "the events of a file" },
+    {
+      flags: "--stdin <mode>",
+      description: "yes: then the lines of standard input, as they come (no)",
+      choices: ["yes", "no"],
+    },
     {
       flags: "--evdev <node>",
       description: "an input device of the host, /dev/input/eventN",
@@ -40,4 +46,5 @@ export const cli: CliRole<InputSpec> = {
   ],
   help: HELP,
   parse: (values) => values as InputOptions,
+  usesStdio: ({ stdin }) => stdin === "yes",
 };

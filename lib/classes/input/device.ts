@@ -21,6 +21,7 @@ import { input } from "./class.ts";
 import { EvdevSource, openEvdev } from "./evdev.ts";
 import { type EventsFile, type Line, NO_EVENTS, parseEvents, readEvents } from "./events_file.ts";
 import { type EventSource, FileSource } from "./source.ts";
+import { StdinSource } from "./stdin_source.ts";
 import {
   decodeEvent,
   encodeEvent,
@@ -44,6 +45,8 @@ export interface InputSpec {
   lines?: string;
   /** An input device of the host, instead: `/dev/input/eventN`. */
   evdev?: string;
+  /** After the events of the file come those of standard input, as they come. @default {"no"} */
+  stdin?: "yes" | "no";
   /** Whether it is taken for this device alone. @default {"yes"} */
   grab?: "yes" | "no";
 }
@@ -200,7 +203,12 @@ function fileOf({ events, lines }: InputSpec): EventsFile {
 
 /** @throws {SpecError} */
 function checkInput(spec: InputSpec): void {
-  const { events, evdev, grab } = spec;
+  const { events, evdev, grab, stdin } = spec;
+  if (stdin === "yes" && events === undefined) {
+    throw new SpecError(
+      "Cannot use events of standard input alone: expected a file whose first line says what the device is",
+    );
+  }
   if (evdev === undefined) {
     if (grab !== undefined) throw new SpecError("Cannot take no input device: expected evdev too");
     fileOf(spec);
@@ -210,7 +218,8 @@ function checkInput(spec: InputSpec): void {
 }
 
 function sourceOf(spec: InputSpec, host: DeviceHost<InputEventReport>): EventSource {
-  const { evdev: path, grab = "yes" } = spec;
+  const { evdev: path, grab = "yes", stdin } = spec;
+  if (stdin === "yes") return new StdinSource(fileOf(spec), host);
   if (path === undefined) return new FileSource(fileOf(spec));
   return new EvdevSource(openEvdev(path), { path, isGrabbed: grab === "yes" }, host);
 }

@@ -55,19 +55,25 @@ type Json = Record<string, unknown>;
 /** @throws {SpecError} naming the line */
 export function parseEvents(text: string, path: string): EventsFile {
   const [head, ...rest] = text.split("\n");
-  const at = <T>(number: number, parse: () => T): T => {
-    try {
-      return parse();
-    } catch (cause) {
-      const { message } = cause as Error;
-      throw new SpecError(`Cannot use line ${number} of ${path}: ${message}`, { cause });
-    }
-  };
-  const capabilities = at(1, () => parseHead(objectOf(head!)));
+  const capabilities = at(`line 1 of ${path}`, () => parseHead(objectOf(head!)));
   const lines = rest.flatMap((line, i) =>
-    line.trim() === "" ? [] : [at(i + 2, () => parseLine(objectOf(line), capabilities))]
+    line.trim() === "" ? [] : [parseEvent(line, capabilities, `line ${i + 2} of ${path}`)]
   );
   return { capabilities, lines };
+}
+
+/** Reads a line after the first. @param place What it is, for errors @throws {SpecError} */
+export function parseEvent(text: string, capabilities: Capabilities, place: string): Line {
+  return at(place, () => parseLine(objectOf(text), capabilities));
+}
+
+/** @throws {SpecError} naming the place */
+function at<T>(place: string, parse: () => T): T {
+  try {
+    return parse();
+  } catch (cause) {
+    throw new SpecError(`Cannot use ${place}: ${(cause as Error).message}`, { cause });
+  }
 }
 
 /** @throws {SpecError} when it cannot be read, or a line is wrong */

@@ -18,6 +18,7 @@ const HEAD = {
   codes: { EV_KEY: [30, 767], EV_LED: [0, 15], EV_SW: [0] },
   axes: { 0: { min: -5, max: 300, fuzz: 1, flat: 2, res: 3 }, 63: {} },
 };
+const MAIN = new URL("../../../../cli/main.ts", import.meta.url).pathname;
 /** More events than the driver has buffers. */
 const KEYS = Array.from({ length: 100 }, (_, i) => ({ type: "EV_KEY", code: 30, value: i & 1 }));
 const LINES = [HEAD, ...KEYS, { type: "EV_ABS", code: 0, value: -5 }]
@@ -57,3 +58,32 @@ for (const { memory, mmioVersion } of DIAGONAL) {
       }
     }));
 }
+
+Deno.test("input: lines of a process's standard input reach the driver", async () => {
+  await using chain = await WholeChain.create();
+  const file = chain.file("panel");
+  await Deno.writeTextFile(file, JSON.stringify({ name: "live", codes: { EV_KEY: [30] } }));
+  const args = ["--socket", chain.file("socket"), "--events", file, "--stdin", "yes"];
+  const process = chain.use(
+    new Deno.Command(Deno.execPath(), {
+      args: ["run", "-A", "--no-prompt", MAIN, "device", "input", ...args],
+      stdin: "piped",
+      stdout: "null",
+      stderr: "null",
+    }).spawn(),
+  );
+  const node = chain.node("node");
+  chain.add({ class: "input", memory: "isolated", mmioVersion: 2 });
+  const patience = { controlTimeoutMs: 60_000, stallTimeoutMs: 60_000 };
+  const guest = chain.useGuest(await startGuest(input, node.wires, patience));
+  assertEquals((await guest.probe(60_000)).name, "live");
+  const writer = process.stdin.getWriter();
+  for (let value = 0; value < 3; value++) {
+    await writer.write(
+      new TextEncoder().encode(`{"type": "EV_KEY", "code": 30, "value": ${value}}\n`),
+    );
+    assertEquals(await guest.call("receive", 1), [{ type: 1, code: 30, value }]);
+  }
+  await writer.close();
+  await guest.unbind();
+});
