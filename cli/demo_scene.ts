@@ -27,6 +27,7 @@ import { check, FAILED, Failure, load, step, StopSignal, UNREACHABLE, USAGE } fr
 import { clear, occupy } from "./folder.ts";
 import { demandLimits } from "./limits.ts";
 import { counted, type Report } from "./report.ts";
+import { reportFiles, writeReport } from "./demo_report.ts";
 import { readSceneFile } from "./scene_file.ts";
 import { makeFolder } from "./sockets_folder.ts";
 
@@ -68,23 +69,24 @@ export async function runDemoScene(
   using stop = await StopSignal.listen();
   using _folder = await occupy(out);
   const files = await prepare(scene, out);
+  const begun = new Date().toISOString();
   const log = new EventLog((event) => tell(report, event));
-  const failure = await play(scene, classes, files, out, log, stop.signal).then(
-    () => null,
-    (e) => e,
-  );
-  await step(UNREACHABLE, `write to ${out}`, () => writeEvents(out, log.events));
-  if (failure !== null) throw failure;
-  const sounds = await step(
-    FAILED,
-    "read the recordings",
-    () => soundsOf(scene, files, out, log.events),
-  );
-  const verdicts = judge(scene.expectations, { sounds, events: log.events });
+  try {
+    await play(scene, classes, files, out, log, stop.signal);
+  } finally {
+    await step(UNREACHABLE, `write to ${out}`, () => writeEvents(out, log.events));
+  }
+  const { events } = log;
+  const read = (): CardSound[] => soundsOf(scene, files, out, events);
+  const sounds = await step(FAILED, "read the recordings", read);
+  const verdicts = judge(scene.expectations, { sounds, events });
   const ok = verdicts.every((verdict) => verdict.ok);
-  report.result({ ok, verdicts, events: `${out}/events.jsonl` }, [
+  const source = { title, begun, verdicts, events, sounds };
+  const { page } = reportFiles(out);
+  await step(UNREACHABLE, `write ${page}`, () => writeReport(out, source));
+  report.result({ ok, verdicts, events: `${out}/events.jsonl`, report: page }, [
     ...verdicts.map(verdictLine),
-    `events  ${out}/events.jsonl`,
+    `report  ${page}`,
     `verdict ${ok ? "success" : "failure"}: ${counted(verdicts.length, "expectation")}`,
   ]);
   if (ok) return;
@@ -112,7 +114,10 @@ async function prepare(scene: Scene, out: string): Promise<Files> {
   for (const file of given) await check(`play ${file}`, () => demandPlayable(file));
   const recordings = scene.devices.map((device) => recordingOf(device, { out }))
     .filter((path) => path !== null);
-  await check(`write to ${out}`, () => clear([...recordings, `${out}/events.jsonl`], given));
+  await check(
+    `write to ${out}`,
+    () => clear([...recordings, ...Object.values(reportFiles(out)), `${out}/events.jsonl`], given),
+  );
   const files = new Map<number, string>();
   for (const { cue, action } of plays) {
     const make = (): string => fileOf(action, cue, out, given);

@@ -50,6 +50,10 @@ Deno.test("viola demo FILE plays what the file says, on devices of several class
   await using process = demo(folder, scene);
   assertEquals((await process.end(PATIENCE_MS)).code, 0, process.report());
   assertEquals(verdictsOf(process).map(({ ok }) => ok), [true, true, true, true]);
+  const page = Deno.readTextFileSync(folder.file("out/report.html"));
+  const { cards } = JSON.parse(Deno.readTextFileSync(folder.file("out/report.json")));
+  assertEquals(cards.map(({ device }: { device: string }) => device), ["music", "voice"]);
+  for (const name of ["music.wav", "voice.wav"]) assert(page.includes(`src="${name}"`), name);
   const events = eventsOf(folder);
   const cues = events.filter(({ event }) => event === "cue").map(({ kind }) => kind);
   assertEquals(cues.sort(), ["caption", "load", "play", "play", "send", "set", "unload"]);
