@@ -34,7 +34,8 @@ export const cli: CliRole<I2cSpec> = {
     },
     {
       flags: "--address <n>",
-      description: "on its bus the driver may use only this address;\nagain for more",
+      description:
+        "on its bus the driver may use only this address (of\n10 bits above 0x7f); again for more",
       repeatable: true,
     },
     {
