@@ -26,12 +26,17 @@ export type TransmitHost = Pick<DeviceHost, "complete">;
 
 /**
  * See the module. Each chain is returned when all of it was written, so that a device that is killed loses nothing: the next
- * one is offered what was not returned, and writes the chain that was being written once more, from its beginning.
+ * one is offered what was not returned, and writes the chain that was being written once more, from its beginning. Where the
+ * front-end ended instead, and another offers that chain again, it is written on from where it was.
  */
 export class Transmitter {
   #chains: Chain[] = [];
   /** Bytes of the first chain that were written. */
   #written = 0;
+  /** The first chain's bytes, when it was written in part; null also for a large one. */
+  #copy: Uint8Array | null = null;
+  /** That of a queue that was abandoned, and how many were written. */
+  #begun: { readonly bytes: Uint8Array; readonly written: number } | null = null;
 
   /** @param piece Scratch, which several ports may share */
   constructor(
@@ -64,11 +69,23 @@ export class Transmitter {
   /** The driver sends a chain. */
   add(chain: Chain): void {
     this.#chains.push(chain);
+    if (this.#begun !== null) this.#resume(chain, this.#begun);
+    this.#begun = null;
+  }
+
+  /** Of a chain that is the one that was begun, byte for byte, the rest is written. */
+  #resume(chain: Chain, { bytes, written }: { bytes: Uint8Array; written: number }): void {
+    if (chain.readableBytes !== bytes.length || !this.end.isOpen) return;
+    chain.gather(0, this.piece);
+    if (!bytes.every((byte, i) => byte === this.piece[i])) return;
+    this.#written = written;
+    this.#copy = bytes;
   }
 
   /** Sends what there is room for. @returns whether there is more that can be sent at once */
   send(_now: number): boolean {
     let budget = TURN_BYTES;
+    if (!this.end.isOpen) this.#begun = null; // the next program gets chains from their beginning
     for (let chain = this.#chains[0]; chain !== undefined; chain = this.#chains[0]) {
       if (budget <= 0) return true;
       if (!this.end.isOpen) this.#written = chain.readableBytes;
@@ -76,6 +93,8 @@ export class Transmitter {
       if (length > 0) {
         const written = this.end.write(this.piece, 0, length);
         if (written === 0) return false;
+        const isBegun = this.#written === 0 && written < length && length === chain.readableBytes;
+        if (isBegun) this.#copy = this.piece.slice(0, length);
         this.#written += written;
         budget -= written;
       }
@@ -87,6 +106,7 @@ export class Transmitter {
   #finish(chain: Chain): void {
     this.#chains.shift();
     this.#written = 0;
+    this.#copy = null;
     this.host.complete(this.queue, chain, 0);
   }
 
@@ -99,8 +119,10 @@ export class Transmitter {
 
   /** Forgets the driver's chains. */
   forget(): void {
+    if (this.#copy !== null) this.#begun = { bytes: this.#copy, written: this.#written };
     this.#chains = [];
     this.#written = 0;
+    this.#copy = null;
   }
 }
 

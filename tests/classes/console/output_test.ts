@@ -90,3 +90,31 @@ Deno.test("emergency writes are kept for a program that does not read, up to a b
   assertEquals(bench.end("c").shown.length, KEPT_BYTES);
   assertEquals(bench.reported("dropped").at(-1), "Port 0: 3 bytes of output dropped until now");
 });
+
+Deno.test("a chain that was written in part is written on when it is offered again, and no other is", () => {
+  const rows: [again: number[], isLeft: boolean, shown: number[]][] = [
+    [[1, 2, 3], false, [1, 2, 3]],
+    [[1, 2, 4], false, [1, 1, 2, 4]],
+    [[1, 2, 3, 4], false, [1, 1, 2, 3, 4]],
+    [[1, 2, 3], true, [1, 1, 2, 3]], // another program gets all of it
+  ];
+  for (const [again, isLeft, shown] of rows) {
+    using bench = ready();
+    const end = bench.end("a");
+    end.isWaiting = true;
+    bench.turn();
+    end.room = 1;
+    bench.send(1, [1, 2, 3]);
+    for (let i = 0; i < 2; i++) bench.bench.device.stopRing(5, true); // also without having begun it again
+    end.room = Infinity;
+    if (isLeft) {
+      end.leave();
+      bench.turn();
+      end.isWaiting = true;
+      bench.turn();
+    }
+    bench.wiring.start();
+    const tokens = [bench.send(1, again), bench.send(1, [1, 2, 3])];
+    assertEquals([bench.sent(1), end.shown], [tokens, [...shown, 1, 2, 3]]);
+  }
+});
