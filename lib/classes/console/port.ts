@@ -106,8 +106,10 @@ export class Port implements Disposable {
     const before = this.isHostOpen;
     if (!this.isGuestOpen) this.#forgetLeft();
     const isLeft = !this.end.isOpen && this.#read.from === this.#read.to;
-    if (before && isLeft) this.isHostOpen = false;
-    else if (!before && isTold) {
+    if (before && isLeft) {
+      this.isHostOpen = false;
+      this.tx.leave();
+    } else if (!before && isTold) {
       this.end.admit();
       this.isHostOpen = this.end.isOpen;
     }

@@ -103,6 +103,13 @@ export class Transmitter {
     return false;
   }
 
+  /** The program has left: what was being written to it is gone with it. */
+  leave(): void {
+    const [chain] = this.#chains;
+    this.#begun = null;
+    if (chain !== undefined && this.#written > 0) this.#finish(chain);
+  }
+
   #finish(chain: Chain): void {
     this.#chains.shift();
     this.#written = 0;

@@ -118,3 +118,19 @@ Deno.test("a chain that was written in part is written on when it is offered aga
     assertEquals([bench.sent(1), end.shown], [tokens, [...shown, 1, 2, 3]]);
   }
 });
+
+Deno.test("the next program gets no end of a chain that was begun for the last, on a port that the driver has closed", () => {
+  using bench = ready();
+  const end = bench.end("a");
+  end.isWaiting = true;
+  bench.turn();
+  end.room = 1;
+  const token = bench.send(1, [1, 2, 3]);
+  end.typed = [9]; // it is not read: the port is not open to the driver
+  end.leave();
+  end.isWaiting = true;
+  bench.turn();
+  end.room = Infinity;
+  bench.turn();
+  assertEquals([bench.sent(1), end.shown, end.isOpen], [[token], [1], true]);
+});
