@@ -11,6 +11,7 @@ import { encodeConfig } from "../../../lib/classes/input/capabilities.ts";
 import { parseEvents } from "../../../lib/classes/input/events_file.ts";
 import { decodeEvent, encodeEvent, INPUT_CONFIG_SIZE } from "../../../lib/classes/input/wire.ts";
 import { SpecError } from "../../../lib/device/role.ts";
+import { ABS, DROPPED, HostBench, KEY, LED, SYN, type Triple } from "../../classes/input/host.ts";
 import { expectError, mostly, target } from "../target.ts";
 
 const code = mostly(fc.nat({ max: 15 }), fc.integer(), 40);
@@ -56,3 +57,63 @@ export const INPUT_EVENTS = target("files of events", texts, (text) => {
     return "refused";
   }
 });
+
+const hostEvent: fc.Arbitrary<Triple> = mostly<Triple>(
+  fc.oneof(
+    fc.tuple(fc.constant(KEY), fc.constantFrom(30, 0x110), fc.constantFrom(0, 1, 2)),
+    fc.tuple(fc.constant(ABS), fc.constant(0), fc.integer({ min: -5, max: 300 })),
+    fc.constant<Triple>([SYN, 0, 0]),
+  ),
+  fc.oneof(
+    fc.constant<Triple>([SYN, DROPPED, 0]),
+    fc.tuple(fc.nat({ max: 0xffff }), fc.nat({ max: 0xffff }), fc.integer()),
+  ),
+);
+const step = fc.record({
+  events: fc.array(hostEvent, { maxLength: 100 }),
+  /** Whether the kernel drops them, instead. */
+  isLost: mostly(fc.constant(false), fc.constant(true)),
+  isGone: mostly(fc.constant(false), fc.constant(true), 20),
+});
+
+/** Events of the host: in the end the driver knows what is pressed, and got nothing that the device does not have. */
+export const INPUT_HOST = target(
+  "events of a host's input device",
+  fc.array(step, { minLength: 1, maxLength: 6 }),
+  (steps) => {
+    using bench = new HostBench().begin(40);
+    const { host } = bench;
+    const known = new Set<number>();
+    const follow = (): void => {
+      for (let i = 0; i < 200; i++) {
+        const got = bench.received();
+        for (const text of got) {
+          const [type, code, value] = text.split(" ").map(Number) as Triple;
+          assert(type !== LED && (type !== KEY || [30, 0x110].includes(code)), text);
+          if (type === KEY) known[value === 0 ? "delete" : "add"](code);
+        }
+        if (got.length === 0) return;
+        bench.offer(got.length);
+      }
+    };
+    for (const { events, isLost, isGone } of steps) {
+      const pressed = new Set(host.pressed);
+      for (const [type, code, value] of events) {
+        if (type === KEY && [30, 0x110].includes(code)) {
+          pressed[value === 0 ? "delete" : "add"](code);
+        }
+      }
+      host.pressed = [...pressed];
+      host.events = isLost ? [[SYN, DROPPED, 0]] : events;
+      host.events.push([SYN, 0, 0]);
+      host.failure = isGone ? -19 : 0;
+      follow();
+      host.failure = 0;
+      if (isGone) host.events = [];
+      bench.bench.clock.pass(1000);
+      follow();
+    }
+    assertEquals([...known].sort(), [...host.pressed].sort());
+    return steps.some(({ events }) => events.length > 0) ? "accepted" : "refused";
+  },
+);

@@ -13,7 +13,7 @@ import { DRIVER_RINGS } from "./driver_ring.ts";
 import { FRONT_END_REPLIES } from "./front_end.ts";
 import { GPIO_CONTROL, GPIO_EDGES, GPIO_NAMES } from "./gpio.ts";
 import { I2C_ADDRESSES, I2C_CHIPS } from "./i2c.ts";
-import { INPUT_EVENTS } from "./input.ts";
+import { INPUT_EVENTS, INPUT_HOST } from "./input.ts";
 import { MESSAGES } from "./messages.ts";
 import { NET_CABLE, NET_FRAMES, NET_MACS } from "./net.ts";
 import { REGISTER_ACCESSES } from "./registers.ts";
@@ -44,6 +44,7 @@ export const TARGETS: readonly Target[] = [
   CONSOLE_MESSAGES,
   CONSOLE_ENDS,
   INPUT_EVENTS,
+  INPUT_HOST,
   NET_FRAMES,
   NET_CABLE,
   NET_MACS,
