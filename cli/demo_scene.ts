@@ -6,7 +6,7 @@
  */
 import { formatOfWav, FRAME_RATES } from "../lib/classes/sound/wire.ts";
 import type { Action } from "../lib/scene/cues.ts";
-import { checkDemo, recordingOf } from "../lib/scene/demo_plan.ts";
+import { checkDemo, recordingOf, takesOf } from "../lib/scene/demo_plan.ts";
 import { type CardSound, judge, type Verdict } from "../lib/scene/judge.ts";
 import { loadSceneClasses, readScene, type Scene, type SceneClass } from "../lib/scene/mod.ts";
 import { type DemoEvent, EventLog, perform } from "../lib/scene/perform.ts";
@@ -116,7 +116,13 @@ async function prepare(scene: Scene, out: string): Promise<Files> {
     .filter((path) => path !== null);
   await check(
     `write to ${out}`,
-    () => clear([...recordings, ...Object.values(reportFiles(out)), `${out}/events.jsonl`], given),
+    () =>
+      clear([
+        ...recordings,
+        ...takesOf(scene, { out }),
+        ...Object.values(reportFiles(out)),
+        `${out}/events.jsonl`,
+      ], given),
   );
   const files = new Map<number, string>();
   for (const { cue, action } of plays) {

@@ -25,11 +25,12 @@ import {
   linesOf,
   nodeOf,
   socketOf,
+  takeOf,
 } from "../lib/scene/demo_plan.ts";
 import type { Scene, SceneClass } from "../lib/scene/mod.ts";
 import type { EventLog, Stage } from "../lib/scene/perform.ts";
 import type { Step } from "../lib/scene/timeline.ts";
-import { frameBytes, WavReader } from "../lib/wav/mod.ts";
+import { frameBytes, type WavFormat, WavReader } from "../lib/wav/mod.ts";
 import { ViolaChild } from "./child.ts";
 import { step, UNREACHABLE } from "./exit.ts";
 import { counted, type Fact } from "./report.ts";
@@ -70,6 +71,9 @@ export interface CardProgress {
   readonly xruns: number;
 }
 
+/** The format of what is recorded. */
+const TAKE: WavFormat = { encoding: "pcm", bits: 16, channels: 2, rate: 48_000 };
+
 /** Facts that would be noted again and again. */
 const QUIET = ["position", "counters", "listening"];
 
@@ -96,7 +100,8 @@ export class SceneStage implements Stage, AsyncDisposable {
   static async start(options: SceneStageOptions, signal: AbortSignal): Promise<SceneStage> {
     const stage = new SceneStage(options);
     try {
-      const end = (): void => stage.#trouble.reject(new Error(`Cannot go on: ${signal.reason}`));
+      const end = (): void =>
+        stage.#trouble.reject(new Error(`Cannot finish the demo: ${signal.reason} ended it`));
       if (signal.aborted) end();
       signal.addEventListener("abort", end, { once: true });
       await stage.#start();
@@ -247,6 +252,8 @@ export class SceneStage implements Stage, AsyncDisposable {
     switch (action.kind) {
       case "play":
         return await this.#play(action.device, cue);
+      case "record":
+        return await this.#record(action);
       case "pause":
       case "resume":
         this.guest(action.device)[action.kind]();
@@ -295,6 +302,17 @@ export class SceneStage implements Stage, AsyncDisposable {
     } finally {
       this.#playing.delete(device);
     }
+  }
+
+  async #record(
+    { device, name, seconds }: Extract<Step["action"], { kind: "record" }>,
+  ): ReturnType<Stage["act"]> {
+    const file = takeOf(name, this.#options.places);
+    const frames = Math.round(seconds * TAKE.rate);
+    const { steps: _, ...result }: TransferResult = await this.guest<typeof sound>(device)
+      .call("capture", { file, frames, format: TAKE });
+    const text = `recorded ${result.frames} frames, ${counted(result.xruns, "xrun")}`;
+    return { event: "recorded", text, file, ...result };
   }
 
   async #send(device: string, text: string): ReturnType<Stage["act"]> {

@@ -58,6 +58,19 @@ const CUE_KINDS: Readonly<Record<string, Kind>> = {
     required: { on: device("the sound card") },
     optional: { seconds: seconds("length of a computed piece (2)", SHORTEST_S) },
   },
+  record: {
+    title: "a cue that records",
+    value: {
+      type: "string",
+      pattern: "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$",
+      $comment: "a name of letters, digits, _ and -, at most 64 of them",
+      description: "the name of the file, without .wav: 48 kHz, stereo, 16 bits",
+    },
+    required: {
+      on: device("the sound card, which plays nothing meanwhile"),
+      seconds: seconds("for so long", SHORTEST_S),
+    },
+  },
   pause: { title: "a cue that pauses", value: device("the card that pauses") },
   resume: { title: "a cue that resumes", value: device("the card that goes on") },
   end: { title: "a cue that ends", value: device("the card whose playback ends") },

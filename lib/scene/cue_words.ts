@@ -11,6 +11,8 @@ export function actionText(action: StepAction): string {
   switch (action.kind) {
     case "play":
       return `play ${action.what}`;
+    case "record":
+      return `record ${action.name} for ${action.seconds} s`;
     case "send":
       return `send ${action.frame}`;
     case "set":

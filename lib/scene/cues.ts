@@ -13,6 +13,8 @@ import { oneOf } from "./words.ts";
 export type Action =
   /** `seconds` is the length of a computed piece. */
   | { readonly kind: "play"; readonly device: string; readonly what: string; seconds: number }
+  /** To a file of this name, in the folder of the demo. */
+  | { readonly kind: "record"; readonly device: string; readonly name: string; seconds: number }
   | { readonly kind: "pause" | "resume" | "end"; readonly device: string }
   | { readonly kind: "kill" | "stop" | "start"; readonly device: string }
   /** `frame` as candump writes it. */
@@ -53,6 +55,8 @@ function actionOf(section: Section): Action {
   switch (key) {
     case "play":
       return { kind: key, device, what: `${value}`, seconds: Number(section.seconds ?? USUAL_S) };
+    case "record":
+      return { kind: key, device, name: `${value}`, seconds: Number(section.seconds) };
     case "send":
       return { kind: key, device, frame: `${value}` };
     case "set": {
@@ -95,6 +99,7 @@ export interface CueDevice {
 /** The classes that a cue's device may be of; cues that are not here are for all. */
 const CLASSES: Partial<Record<Action["kind"] | Expectation["kind"], string>> = {
   play: "sound",
+  record: "sound",
   pause: "sound",
   resume: "sound",
   end: "sound",
@@ -121,6 +126,7 @@ export function contradictionsIn(
     ...cues.flatMap(({ action }, i) => aboutDevice(file, "cue", i, action, devices)),
     ...expectations.flatMap((one, i) => aboutDevice(file, "expect", i, one, devices)),
     ...lives(file, cues),
+    ...recordedTwice(file, cues, devices),
     ...expectations.flatMap((one, i) => aboutExpectation(file, i, one, cues)),
   ];
 }
@@ -182,6 +188,23 @@ function aboutDevice(
   return found.isSoft
     ? []
     : at('its driver is not one of viola demo\'s, expected loopback = "soft"');
+}
+
+/** Files that two write: another recording, or what a card plays. */
+function recordedTwice(
+  file: TomlFile,
+  cues: readonly Cue[],
+  devices: readonly CueDevice[],
+): Problem[] {
+  const taken = new Map(devices.map(({ name }) => [name, `what ${name} plays is recorded there`]));
+  return cues.flatMap(({ action }, i) => {
+    if (action.kind !== "record") return [];
+    const why = taken.get(action.name);
+    taken.set(action.name, `[[cue]] ${i + 1} has it already`);
+    if (why === undefined) return [];
+    const text = `Cannot use record = "${action.name}" in [[cue]] ${i + 1}: ${why}`;
+    return [{ line: file.lineOf(["cue", i, "record"]), text }];
+  });
 }
 
 /** Starts of what runs, kills of what does not. */

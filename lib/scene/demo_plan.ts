@@ -56,6 +56,18 @@ export function recordingOf(device: SceneDevice, { out }: Pick<DemoPlaces, "out"
   return isRecorded(device) ? `${out}/${device.name}.wav` : null;
 }
 
+/** The file of a cue that records. */
+export function takeOf(name: string, { out }: Pick<DemoPlaces, "out">): string {
+  return `${out}/${name}.wav`;
+}
+
+/** The files of all cues that record. */
+export function takesOf({ cues }: Scene, places: Pick<DemoPlaces, "out">): string[] {
+  return cues.flatMap(({ action }) =>
+    action.kind === "record" ? [takeOf(action.name, places)] : []
+  );
+}
+
 /** @throws {DemoError} when a scene cannot be shown as a demo */
 export function checkDemo({ devices, expectations }: Scene): void {
   for (const device of devices) {

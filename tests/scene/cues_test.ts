@@ -30,15 +30,17 @@ const cue = (text: string): string => `[[cue]]\nat = 1\n${text}\n`;
 
 Deno.test("what cues say", () => {
   const text = CAR + PLAY + cue('play = "wav:a.wav"\non = "music"') +
+    cue('record = "take"\non = "music"\nseconds = 1.5') +
     cue('play = "chirp"\non = "music"\nseconds = 0.5') + cue('pause = "music"') +
     cue('kill = "viola"') + cue('start = "viola"') + cue('send = "123#11FF"\non = "body"') +
     cue('set = "BUTTON=1"\non = "pins"') + cue("load = 2\nseconds = 3") +
     cue('caption = "Now"');
   const { cues } = readScene(text, CLASSES);
-  assertEquals(cues.map(({ at }) => at), [0, 1, 1, 1, 1, 1, 1, 1, 1, 1]);
+  assertEquals(cues.map(({ at }) => at), [0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]);
   assertEquals(cues.map(({ action }) => action), [
     { kind: "play", device: "music", what: "tone", seconds: 2 },
     { kind: "play", device: "music", what: "wav:a.wav", seconds: 2 },
+    { kind: "record", device: "music", name: "take", seconds: 1.5 },
     { kind: "play", device: "music", what: "chirp", seconds: 0.5 },
     { kind: "pause", device: "music" },
     { kind: "kill", device: "viola" },
@@ -114,6 +116,25 @@ const TABLE: [what: string, text: string, line: number, message: RegExp][] = [
   ["a frame that is none", cue('send = "12#"\non = "body"'), 3, /candump writes it/],
   ["a frame of half a byte", cue('send = "123#1"\non = "body"'), 3, /candump writes it/],
   ["a line without a level", cue('set = "BUTTON"\non = "pins"'), 3, /LINE=0 or LINE=1/],
+  ["a recording without an end", cue('record = "a"\non = "music"'), 1, /seconds is missing/],
+  [
+    "a recording in another folder",
+    cue('record = "../a"\non = "music"\nseconds = 1'),
+    3,
+    /"..\/a": expected a name of letters/,
+  ],
+  [
+    "a recording that another cue makes",
+    cue('record = "a"\non = "music"\nseconds = 1').repeat(2),
+    8,
+    /record = "a" in \[\[cue\]\] 2: \[\[cue\]\] 1 has it already/,
+  ],
+  [
+    "a recording in the file of a card",
+    cue('record = "music"\non = "music"\nseconds = 1'),
+    3,
+    /what music plays is recorded there/,
+  ],
   ["a load without an end", cue("load = 1"), 1, /seconds is missing/],
   ["a load of nothing", cue("load = 0\nseconds = 1"), 3, /from 1 to 64/],
   ["an empty caption", cue('caption = ""'), 3, /a text of 1 to 200 characters/],

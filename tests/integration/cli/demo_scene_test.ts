@@ -4,6 +4,7 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import type { DemoEvent } from "../../../lib/scene/perform.ts";
 import type { Verdict } from "../../../lib/scene/judge.ts";
 import { type Process, TempFolder } from "../../support/process.ts";
+import { WavReader, WavWriter } from "../../../lib/wav/mod.ts";
 import { assertFails, facts, viola } from "./viola.ts";
 
 /** Processes take a while to start, on a machine that does other things too. */
@@ -38,7 +39,21 @@ function eventsOf(folder: TempFolder): DemoEvent[] {
 
 Deno.test("viola demo FILE plays what the file says, on devices of several classes, and judges it", async () => {
   await using folder = await TempFolder.create();
+  const source = folder.file("source.wav");
+  const spoken = Uint8Array.from({ length: 4 * 24_000 }, (_, i) => i ^ (i >> 8));
+  {
+    using writer = WavWriter.create(source, {
+      encoding: "pcm",
+      bits: 16,
+      channels: 2,
+      rate: 48_000,
+    });
+    writer.write(spoken);
+    writer.commit();
+  }
   const scene = card("music") + card("voice", "priority = 1") +
+    card("microphone", `source = "wav:${source}"`) +
+    cue(0, 'record = "take"\non = "microphone"\nseconds = 0.4') +
     '[[device]]\nclass = "can"\nname = "body"\nloopback = "soft"\n' +
     '[[device]]\nclass = "gpio"\nname = "pins"\nloopback = "soft"\nline = ["HORN"]\n' +
     cue(0, 'play = "chirp"\non = "music"\nseconds = 0.5') +
@@ -54,9 +69,13 @@ Deno.test("viola demo FILE plays what the file says, on devices of several class
   const { cards } = JSON.parse(Deno.readTextFileSync(folder.file("out/report.json")));
   assertEquals(cards.map(({ device }: { device: string }) => device), ["music", "voice"]);
   for (const name of ["music.wav", "voice.wav"]) assert(page.includes(`src="${name}"`), name);
+  using take = WavReader.open(folder.file("out/take.wav"));
+  const taken = new Uint8Array(spoken.length);
+  assertEquals(take.read(taken), 4 * 19_200);
+  assertEquals(taken.subarray(0, 4 * 19_200), spoken.subarray(0, 4 * 19_200));
   const events = eventsOf(folder);
   const cues = events.filter(({ event }) => event === "cue").map(({ kind }) => kind);
-  assertEquals(cues.sort(), ["caption", "load", "play", "play", "send", "set", "unload"]);
+  assertEquals(cues.sort(), ["caption", "load", "play", "play", "record", "send", "set", "unload"]);
   assertEquals(
     events.filter(({ event }) => event === "played").map(({ frames }) => frames).sort(),
     [
