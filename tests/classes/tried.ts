@@ -24,6 +24,9 @@ export const TRIED: Readonly<Record<string, Tried>> = {
   rng: { daemon: versioned(DAEMONS["vhost-device-rng"]), linux: "6.12" },
   block: { daemon: "qemu-storage-daemon 7.2", linux: "6.12" },
   input: { linux: "6.12" },
+  gpio: { linux: "6.12" },
+  i2c: { linux: "6.12" },
+  net: { linux: "6.12" },
   // By the emulated machine: virtio_can of 7.2, built for 6.12.
   can: { linux: "6.12" },
   // The daemon by hand, with a driver that writes registers: a port is announced and opened, its output goes out.
