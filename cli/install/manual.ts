@@ -74,7 +74,22 @@ export function commandPages(places: readonly Place[], story: string, version: s
       version,
     ),
   }));
-  return [{ name: "viola.1", text: pageText(main) }, ...pages];
+  return [{ name: "viola.1", text: pageText(main) }, dropInPage(version), ...pages];
+}
+
+/** The page of the executable's other name. */
+function dropInPage(version: string): Page {
+  const name = "virtio-loopback-adapter";
+  const text =
+    "By this name viola takes the command line of AGL's program, -d, -s, -l, -qn and -qs, and " +
+    "exits with status 1 for every failure. Without options it lists them.";
+  const lines = [
+    ...head(name, 1, "viola in the place of AGL's program", version),
+    ...[".SH SYNOPSIS", `${bold(name)} ${roff("-d DEVICE -s SOCKET [-l N] [-qn N -qs N]")}`],
+    ...[".SH DESCRIPTION", roff(text)],
+    ...seeAlso([["viola", 1], ["viola-attach", 1]]),
+  ];
+  return { name: `${name}.1`, text: pageText(lines) };
 }
 
 const FILES: readonly (readonly [path: string, text: string])[] = [

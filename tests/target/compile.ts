@@ -123,6 +123,7 @@ export async function compile(
     await runDeno(toolchain, stage, ["check", "--quiet", MAIN, ...FOUND]);
     const bundling = STEPS[step];
     const folder = bundling === null ? stage : await bundle(toolchain, stage, bundling);
+    await setTimes(folder);
     const nameOf = bundling === null ? (path: string) => path : bundledName;
     const included = [SHIM, ...FOUND].flatMap((path) => ["--include", nameOf(path)]);
     const partial = `${output}.partial`;
@@ -136,6 +137,12 @@ export async function compile(
   } finally {
     await Deno.remove(stage, { recursive: true });
   }
+}
+
+/** Gives all files one time: an executable has the times of its files in it, and is to be the same each time it is made. */
+async function setTimes(folder: string): Promise<void> {
+  const epoch = Deno.env.get("SOURCE_DATE_EPOCH") ?? "0";
+  await run(["find", folder, "-exec", "touch", "-h", "-d", `@${epoch}`, "{}", "+"]);
 }
 
 /** Runs the toolchain's Deno in a folder. */
