@@ -35,13 +35,13 @@ export const cli: CliRole<SoundSpec> = {
     {
       flags: "--sink <sink>",
       description: "where a playback stream goes: wav:FILE, wav:FILE,append,\n" +
-        "null, exec:COMMAND; again for the next stream",
+        "null, exec:COMMAND, pipewire:[NODE][,role=ROLE];\nagain for the next stream",
       repeatable: true,
     },
     {
       flags: "--source <source>",
       description: "where a capture stream comes from: wav:FILE, silence,\n" +
-        "exec:COMMAND; again for the next stream",
+        "exec:COMMAND, pipewire:[NODE]; again for the next",
       repeatable: true,
     },
     {

@@ -5,6 +5,7 @@
  * @module
  */
 import { SpecError } from "../../device/role.ts";
+import { pipewireCommand } from "./pipewire.ts";
 import type { PcmState } from "./wire.ts";
 
 /** A sound card. Without sinks and sources it has one of each: `null` and `silence`. */
@@ -16,10 +17,10 @@ export interface SoundSpec {
    * the playback does, buffers fail until the stream is started again, which also runs the command again. Its environment has
    * `$RATE`, `$CHANNELS`, `$BITS` and the names of the format: `$FORMAT` (ALSA's, such as S16_LE),
    * `$PW_FORMAT` (pw-cat's), `$SOX_FORMAT` and `$FFMPEG_FORMAT`; a stream offers only formats with the names that its
-   * command uses.
+   * command uses. `pipewire:[NODE][,name=NAME][,role=ROLE]` runs pw-cat so.
    */
   sinks?: string[];
-  /** One capture stream each: `wav:FILE` (then silence), `silence`, or `exec:COMMAND`, whose standard output is captured. */
+  /** One capture stream each: `wav:FILE` (then silence), `silence`, `pipewire:…`, or `exec:COMMAND`, whose standard output is captured. */
   sources?: string[];
   /** "real": by a clock, at the stream's rate (the default). "free": as fast as the driver offers buffers. */
   pace?: "real" | "free";
@@ -68,6 +69,8 @@ export type SourceSpec =
   | { kind: "wav"; path: string }
   | { kind: "exec"; command: string };
 
+const PIPEWIRE = "pipewire:[NODE][,name=NAME][,role=ROLE]";
+
 /** Splits `kind:rest` at the first colon. */
 function split(text: string): [kind: string, rest: string] {
   const colon = text.indexOf(":");
@@ -84,8 +87,10 @@ export function parseSink(text: string): SinkSpec {
     const path = append ? rest.slice(0, -",append".length) : rest;
     if (path !== "") return { kind, path, append };
   }
+  const command = text.startsWith("pipewire:") ? pipewireCommand("playback", rest) : null;
+  if (command !== null) return { kind: "exec", command };
   throw new SpecError(
-    `Cannot play to "${text}", expected wav:FILE, wav:FILE,append, null or exec:COMMAND`,
+    `Cannot play to "${text}", expected wav:FILE, wav:FILE,append, null, ${PIPEWIRE} or exec:COMMAND`,
   );
 }
 
@@ -95,7 +100,11 @@ export function parseSource(text: string): SourceSpec {
   if (text === "silence") return { kind: "silence" };
   if (kind === "exec" && rest.trim() !== "") return { kind, command: rest };
   if (kind === "wav" && rest !== "") return { kind, path: rest };
-  throw new SpecError(`Cannot capture from "${text}", expected wav:FILE, silence or exec:COMMAND`);
+  const command = text.startsWith("pipewire:") ? pipewireCommand("record", rest) : null;
+  if (command !== null) return { kind: "exec", command };
+  throw new SpecError(
+    `Cannot capture from "${text}", expected wav:FILE, silence, ${PIPEWIRE} or exec:COMMAND`,
+  );
 }
 
 /** The most channels that a stream offers: those for which WAV has an order. */

@@ -15,6 +15,24 @@ Deno.test("sinks and sources are read from their texts", () => {
   });
   assertEquals(parseSink("exec:cat > a:b"), { kind: "exec", command: "cat > a:b" });
   assertEquals(parseSource("silence"), { kind: "silence" });
+  const pw = 'case "$(pw-cat --help)" in *--raw*) raw=--raw;; esac; exec pw-cat';
+  const format = "--format $PW_FORMAT --rate $RATE --channels $CHANNELS -";
+  assertEquals(parseSink("pipewire:"), {
+    kind: "exec",
+    command: `${pw} --playback $raw --properties '{ node.name = "viola" }' ${format}`,
+  });
+  assertEquals(parseSource("pipewire:alsa_input.0,role=Phone,name=mic"), {
+    kind: "exec",
+    command: `${pw} --record $raw --target alsa_input.0 --media-role Phone ` +
+      `--properties '{ node.name = "mic" }' ${format}`,
+  });
+  const wrong = ["pipewire", "pipewire:a b", "pipewire:'", "pipewire:a,role", "pipewire:a,role=$x"];
+  for (
+    const text of [...wrong, "pipewire:,rule=Music", "pipewire:,name=", "pipewire:,name=a,name=b"]
+  ) {
+    assertThrows(() => parseSink(text), SpecError, "pipewire:[NODE][,name=NAME][,role=ROLE]");
+    assertThrows(() => parseSource(text), SpecError, "pipewire:[NODE][,name=NAME][,role=ROLE]");
+  }
   assertEquals(parseSource("wav:a,append"), { kind: "wav", path: "a,append" });
   assertEquals(parseSource("exec:cat /dev/zero"), { kind: "exec", command: "cat /dev/zero" });
 });

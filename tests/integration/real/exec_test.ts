@@ -1,20 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 // A card whose sink is PipeWire's own player.
 import { assertEquals } from "@std/assert";
+import { parseSink } from "../../../lib/classes/sound/spec.ts";
 import * as snd from "../../../lib/classes/sound/wire.ts";
 import { Card, PARAMS } from "../../classes/sound/card.ts";
 import { withoutLeaks } from "../../support/leaks.ts";
 import { FIRST, numbersOf, RATE } from "./numbered.ts";
 import { PipeWireSession } from "./pipewire.ts";
 
-Deno.test("pw-cat plays what it gets by $PW_FORMAT, bit for bit", async () => {
+Deno.test("a sink of PipeWire plays what it gets, bit for bit", async () => {
   await withoutLeaks(async () => {
     await using session = await PipeWireSession.start();
     const recording = await session.record();
     const settings = Object.entries(session.env).map(([name, value]) => `${name}='${value}'`);
-    const player = "pw-cat --playback --target card --format $PW_FORMAT --rate $RATE";
+    const { command } = parseSink("pipewire:card,name=cabin,role=Navigation") as {
+      command: string;
+    };
     using card = new Card({
-      sinks: [`exec:${settings.join(" ")} nice -n -15 ${player} --channels $CHANNELS -`],
+      sinks: [`exec:export ${settings.join(" ")}; ${command}`],
       pace: "free",
     });
     card.prepare({ bufferBytes: 2 ** 20 });
