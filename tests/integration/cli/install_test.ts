@@ -37,7 +37,12 @@ Deno.test("viola install writes a system's files, and --remove removes them", as
   assertMatch(process.stderr, /etc\/viola\/car\.toml is kept: it was changed since viola wrote it/);
   assertEquals([...Deno.readDirSync(root)].map(({ name }) => name), ["etc"]);
   await using again = viola(["install", "--root", root, "--remove"]);
-  await assertFails(again, 2, /Cannot remove viola from .*: viola install has not written to it/);
+  await assertFails(
+    again,
+    2,
+    /Cannot remove viola from .*: viola install has not written to it/,
+    30_000,
+  );
 });
 
 Deno.test("viola install refuses what it cannot install, and writes nothing then", async () => {
