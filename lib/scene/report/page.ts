@@ -171,8 +171,8 @@ function latencies({ cards }: DemoReport): Html | null {
     most,
   ];
   return markup`<h2>Latency</h2>
-<p class="weak">From the driver to the ear: what the card holds, and what its device reports, ten times a second.</p>
-${table(["card", "values", "half below, ms", "99 % below, ms", "most, ms"], seen.map(row))}
+<p class="weak">From the driver to the ear: what the card holds, and what its device reports, in milliseconds, ten times a second.</p>
+${table(["card", "values", "median", "p99", "most"], seen.map(row))}
 ${seen.map(({ device, latency }) => latencyFigure(device, latency))}`;
 }
 
