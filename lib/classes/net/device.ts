@@ -45,6 +45,8 @@ import {
 
 /** Frames of each direction in one turn; further ones follow in the next. */
 const MOST_AT_ONCE = 256;
+/** Frames that a link is asked for when a driver comes: what came before is not for it, and no link holds more. */
+const MOST_HELD = 1024;
 /** How long a link that takes no frames may hold the driver's, in nanoseconds; then they are lost. */
 export const PATIENCE_NS = 1e9;
 
@@ -72,7 +74,7 @@ class NetDevice implements VirtioDevice<NetDeviceContract> {
   /** Since when the link is full, in nanoseconds; Infinity while it is not. */
   #fullSince = Infinity;
   readonly #frames: Frames;
-  /** Null until the driver is there. */
+  /** Null while the card is not connected. */
   #link: Link | null = null;
   #headerBytes = HEADER_SIZE;
 
@@ -88,6 +90,7 @@ class NetDevice implements VirtioDevice<NetDeviceContract> {
     this.#config.set(macOf(spec, host.controlPath));
     new DataView(this.#config.buffer).setUint16(MTU_AT, this.#mtu, true);
     this.calls = { counters: () => this.#counters() };
+    if (link.isKept) this.#connect();
   }
 
   // ---- the driver, and the link ----
@@ -95,14 +98,32 @@ class NetDevice implements VirtioDevice<NetDeviceContract> {
   featuresAccepted(features: bigint): void {
     this.#headerBytes = hasFeature(features, VIRTIO_F_VERSION_1) ? HEADER_SIZE : LEGACY_HEADER_SIZE;
     this.#frames.in[NUM_BUFFERS_AT] = this.#headerBytes === HEADER_SIZE ? 1 : 0;
-    const { name } = this.#linkSpec;
+    this.#connect();
+    if (this.#linkSpec.isKept) this.#discard();
+    this.#lookAtLink();
+  }
+
+  #connect(): void {
     try {
       this.#link ??= this.#linkSpec.connect(this.#host);
     } catch (error) {
-      const text = `Cannot connect the card to ${name}: ${(error as Error).message}`;
+      const text = `Cannot connect the card to ${this.#linkSpec.name}: ${(error as Error).message}`;
       this.#host.report({ kind: "error", text });
     }
-    this.#lookAtLink();
+  }
+
+  #disconnect(): void {
+    this.#link?.[Symbol.dispose]();
+    this.#link = null;
+  }
+
+  /** Frames that came while there was no driver are lost, as on a card that is off. */
+  #discard(): void {
+    const frames = this.#frames;
+    let count = frames.inBytes > 0 ? 1 : 0;
+    frames.inBytes = 0;
+    while (count < MOST_HELD && (this.#link?.receive(frames.in, HEADER_SIZE) ?? 0) > 0) count++;
+    this.#counts.dropped += count;
   }
 
   readConfig(): Uint8Array<ArrayBuffer> {
@@ -219,9 +240,13 @@ class NetDevice implements VirtioDevice<NetDeviceContract> {
   }
 
   reset(): void {
-    this.#link?.[Symbol.dispose]();
-    this.#link = null;
+    // One that has failed may work again for the next driver.
+    if (!this.#linkSpec.isKept || !this.#link?.isUp) this.#disconnect();
     this.#lookAtLink();
+  }
+
+  close(): void {
+    this.#disconnect();
   }
 }
 

@@ -40,6 +40,11 @@ export interface Link extends Disposable {
 export interface LinkSpec {
   /** Its name in logs. */
   readonly name: string;
+  /**
+   * The card is connected as long as there is a device, else as long as there is a driver. For a link whose connecting waits
+   * for a lock of the kernel that a driver holds while it waits for this device.
+   */
+  readonly isKept?: boolean;
   /** Connects a card. @throws {Error} when that cannot be done */
   connect(host: LinkHost): Link;
 }

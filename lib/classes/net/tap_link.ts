@@ -74,7 +74,11 @@ export function checkTap(name: string): void {
   );
 }
 
-/** The link of a tap interface of the host. */
+/**
+ * The link of a tap interface of the host. It is opened before there is a driver: that takes the kernel's lock of network
+ * interfaces (rtnl), which Linux's driver holds while it sets up its card.
+ */
 export function tapLink(name: string): LinkSpec {
-  return { name, connect: (host) => new TapLink(name, TapInterface.openInterface(name), host) };
+  const connect = (host: LinkHost) => new TapLink(name, TapInterface.openInterface(name), host);
+  return { name, isKept: true, connect };
 }

@@ -15,6 +15,7 @@ import { DeviceBench, Wiring } from "../../device/wiring.ts";
 /** A link that does what it is told. */
 export class FakeLink implements LinkSpec {
   readonly name = "fake0";
+  isKept = false;
   isUp = true;
   sending: Sending = "sent";
   /** Frames sent. */

@@ -1,12 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // A network card at its queues. Sections are those of virtio 1.2.
 import { assertEquals, assertNotEquals, assertThrows } from "@std/assert";
-import { PATIENCE_NS } from "../../../lib/classes/net/device.ts";
-import { checkNet, macOf } from "../../../lib/classes/net/spec.ts";
+import { net } from "../../../lib/classes/net/class.ts";
+import { createNet, PATIENCE_NS } from "../../../lib/classes/net/device.ts";
+import {
+  checkNet,
+  macOf,
+  type NetCounters,
+  type NetDeviceContract,
+} from "../../../lib/classes/net/spec.ts";
 import { F_MAC, F_MTU, F_STATUS } from "../../../lib/classes/net/wire.ts";
 import { SpecError } from "../../../lib/device/role.ts";
 import { bit } from "../../../lib/virtio/features.ts";
-import { FakeLink, frame, NetBench } from "./bench.ts";
+import { DeviceBench } from "../../device/wiring.ts";
+import { FakeLink, frame, MODERN, NetBench } from "./bench.ts";
 
 const MAC = "02:11:22:33:44:55";
 
@@ -167,6 +174,35 @@ Deno.test("a card is connected from when the driver is there until its life ends
   assertEquals(link.connections, 1);
   bench[Symbol.dispose]();
   assertEquals([link.connections, bench.config[6]], [0, 0]);
+});
+
+Deno.test("a link that is kept is connected before there is a driver, and until the device ends", () => {
+  const link = new FakeLink();
+  link.isKept = true;
+  using bench = new DeviceBench<NetDeviceContract>({
+    deviceClass: net,
+    check: () => {},
+    create: (spec, host) => createNet(spec, host, link),
+  }, {});
+  const { device } = bench;
+  assertEquals([link.connections, bench.events], [1, []]);
+  for (let life = 1; life <= 2; life++) {
+    // What came while there was no driver is not for the next one.
+    link.incoming.push(frame(60, 1), frame(60, 2));
+    device.turn();
+    device.featuresAccepted(MODERN);
+    assertEquals([link.connections, link.incoming.length], [1, 0]);
+    assertEquals((device.call("counters", []) as NetCounters).dropped, 2 * life);
+    device.disconnected();
+    assertEquals([link.connections, device.readConfig()[6]], [1, 1]);
+  }
+  link.isUp = false;
+  device.disconnected();
+  assertEquals(link.connections, 0);
+  device.featuresAccepted(MODERN);
+  assertEquals(link.connections, 1);
+  device.close();
+  assertEquals(link.connections, 0);
 });
 
 Deno.test("a link that cannot be used is reported, and frames are lost", () => {
