@@ -14,18 +14,21 @@ export interface ShippedScene {
   readonly text: string;
 }
 
-const TWO_CARDS = `# Two cards play at once; the second is served first.
-[[device]]
+const MUSIC = `[[device]]
 class = "sound"
 name = "music"
 loopback = "soft"
-
-[[device]]
+`;
+const VOICE = `[[device]]
 class = "sound"
 name = "voice"
 loopback = "soft"
 priority = 1
+`;
 
+const TWO_CARDS = `# Two cards play at once; the second is served first.
+${MUSIC}
+${VOICE}
 [[cue]]
 at = 0
 play = "prelude"
@@ -54,17 +57,8 @@ no-xruns = "voice"
 `;
 
 const CRASH = `# The music's device is killed in the middle, and comes back.
-[[device]]
-class = "sound"
-name = "music"
-loopback = "soft"
-
-[[device]]
-class = "sound"
-name = "voice"
-loopback = "soft"
-priority = 1
-
+${MUSIC}
+${VOICE}
 [[cue]]
 at = 0
 play = "prelude"
@@ -98,11 +92,7 @@ no-xruns = "voice"
 `;
 
 const TAKE_OVER = `# viola itself is killed in the middle; the next one restores the device.
-[[device]]
-class = "sound"
-name = "music"
-loopback = "soft"
-
+${MUSIC}
 [[cue]]
 at = 0
 play = "prelude"
@@ -121,17 +111,8 @@ nothing-lost = "music"
 `;
 
 const LOAD = `# Four processes want all CPUs while two cards play.
-[[device]]
-class = "sound"
-name = "music"
-loopback = "soft"
-
-[[device]]
-class = "sound"
-name = "voice"
-loopback = "soft"
-priority = 1
-
+${MUSIC}
+${VOICE}
 [[cue]]
 at = 0
 play = "prelude"

@@ -12,7 +12,12 @@ import { createMemoryUse } from "../../lib/bridge/memory_use.ts";
 import { SoftLoopback, SoftNode } from "../../lib/loopback/mod.ts";
 import type { QueueKind } from "../../lib/virtio/device_class.ts";
 import { GuestMemory } from "../../lib/virtio/memory.ts";
-import { DriverQueue, DriverRing, splitRingLayout } from "../../lib/virtio/split_ring.ts";
+import {
+  DeviceRing,
+  DriverQueue,
+  DriverRing,
+  splitRingLayout,
+} from "../../lib/virtio/split_ring.ts";
 import { DeviceState, QUEUE_WORDS } from "../../lib/virtio/state.ts";
 import { AccessState, MainState } from "../../lib/virtio/state_writers.ts";
 
@@ -20,7 +25,7 @@ const SIZE = 64;
 /** Bytes between the rings of two queues in the driver's memory; its buffer follows them. */
 const RING_BYTES = 0x4000;
 
-/** A device of some queues, each with a driver that only asks, and a back-end that only hears. */
+/** A device of some queues, each with a driver and a back-end that do what a test says. */
 export class RingsBench implements Disposable {
   readonly #stack = new DisposableStack();
   readonly device: LaneDevice;
@@ -95,6 +100,26 @@ export class RingsBench implements Disposable {
     const { mapping } = this.#activation.memory!;
     const bytes = new Uint16Array(viewMemory(mapping));
     return Atomics.load(bytes, (ring.avail - ACTIVATION_GUEST) / 2 + 1);
+  }
+
+  /** How many chains of a queue the driver gets back. */
+  returned(queue = 0): number {
+    let count = 0;
+    while (this.#queues[queue]!.take() !== null) count++;
+    return count;
+  }
+
+  /** The back-end's end of a queue. */
+  backEnd(queue: number): DeviceRing {
+    const buffer = viewMemory(this.#activation.memory!.mapping);
+    const memory = new GuestMemory([{ guest: ACTIVATION_GUEST, buffer }]);
+    const options = { indirect: false, eventIdx: false, deviceName: "the back-end" };
+    return new DeviceRing(memory, this.#activation.rings[queue]!, options);
+  }
+
+  /** The back-end signals a queue. */
+  call(queue: number): void {
+    signalEvent(this.#activation.rings[queue]!.call);
   }
 
   [Symbol.dispose](): void {
